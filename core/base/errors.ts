@@ -1,0 +1,67 @@
+// The one error catalogue (DESIGN, craft rule: three kinds of error, one list). A row says what happened and what to do;
+// scsi/sense.ts maps rows to sense data, api/problem.ts to HTTP problem+json, cli/exit.ts to exit codes.
+
+/** One kind of failure a person or a script can meet. */
+export interface ErrorRow {
+  /** HTTP status of the API answer. */
+  readonly http: number;
+  /** Exit status of the CLI and the daemon. */
+  readonly exit: number;
+  /** True when the same request may succeed later without a change. */
+  readonly retriable: boolean;
+  /** What to do, in one sentence. */
+  readonly remedy: string;
+}
+
+/** Stable codes: clients and scripts match on them, so a code is never renamed. */
+export const ERRORS = {
+  'bad-request': { http: 400, exit: 2, retriable: false, remedy: 'Correct the value named in the message.' },
+  unauthorized: { http: 401, exit: 3, retriable: false, remedy: 'Pass the token the daemon printed (--token or GEMEL_TOKEN).' },
+  forbidden: { http: 403, exit: 3, retriable: false, remedy: 'Use a token with the role the message names.' },
+  'not-found': { http: 404, exit: 4, retriable: false, remedy: 'List the existing ones and check the name.' },
+  exists: { http: 409, exit: 5, retriable: false, remedy: 'Choose another name, or delete the existing one first.' },
+  'in-use': { http: 409, exit: 5, retriable: false, remedy: 'Release what the message names, or repeat with --force.' },
+  'limit-reached': { http: 429, exit: 6, retriable: true, remedy: 'Remove something that is no longer needed, or raise the limit.' },
+  'no-space': { http: 507, exit: 6, retriable: true, remedy: 'Free space on the file system or grow it.' },
+  'port-taken': { http: 500, exit: 7, retriable: false, remedy: 'Stop the other program or choose another port.' },
+  'folder-unusable': { http: 500, exit: 7, retriable: false, remedy: 'Choose a writable folder with --data, or correct its permissions.' },
+  'folder-in-use': { http: 500, exit: 7, retriable: false, remedy: 'Stop the other gemeld, or choose another folder with --data.' },
+  'daemon-unreachable': { http: 503, exit: 8, retriable: true, remedy: 'Start the daemon, or check --api.' },
+  'untrusted-server': { http: 502, exit: 8, retriable: false, remedy: 'Check that --api and --token belong to the same daemon.' },
+  'io-error': { http: 500, exit: 9, retriable: true, remedy: 'Check the disk; the daemon log names the file.' },
+  internal: { http: 500, exit: 10, retriable: false, remedy: 'This is a defect: report it with the daemon log.' },
+} as const satisfies Record<string, ErrorRow>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** A failure of a request to the product itself (API, CLI, start-up), as opposed to a SCSI or protocol error. */
+export class ServiceError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'ServiceError';
+    this.code = code;
+  }
+
+  get row(): ErrorRow {
+    return ERRORS[this.code];
+  }
+}
+
+/** A peer broke the protocol. The connection that did it is rejected or closed; nobody else notices. */
+export class ProtocolError extends Error {
+  /** Reject reason of RFC 7143 §11.17.1, when a Reject PDU can still be sent. */
+  readonly reason: number;
+
+  constructor(message: string, reason = 0x04) {
+    super(message);
+    this.name = 'ProtocolError';
+    this.reason = reason;
+  }
+}
+
+/** The text of anything thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,92 @@
+// Every limit of the product, in one place. Those that a peer can see are announced from these same constants
+// (login keys, VPD pages), so that what is promised and what is enforced cannot drift apart.
+
+// ---- iSCSI
+/** MaxRecvDataSegmentLength we declare, bytes. */
+export const MAX_RECV_DATA_SEGMENT = 262_144;
+/** FirstBurstLength and MaxBurstLength we offer at most, bytes. */
+export const FIRST_BURST = 262_144;
+export const MAX_BURST = 1_048_576;
+/** R2Ts one command may have outstanding. */
+export const MAX_OUTSTANDING_R2T = 8;
+/** Commands a session may have in the window (MaxCmdSN - ExpCmdSN + 1) when memory is plentiful, and when it is not. */
+export const COMMAND_WINDOW = 256;
+export const COMMAND_WINDOW_LOW = 4;
+/** Immediate commands (NOP, task management) a connection may have pending besides the window. */
+export const MAX_IMMEDIATE_TASKS = 32;
+/** Bytes of additional header segments accepted (RFC 7143 §11.2.1.5: TotalAHSLength is one byte of 4-byte words). */
+export const MAX_AHS = 1020;
+/** Receive memory of one connection; larger than any legal PDU (see notes in iscsi/receive.ts). */
+export const RECEIVE_BUFFER = 524_288;
+/** Bytes of one login or text negotiation over all its PDUs, and rounds of it. */
+export const MAX_LOGIN_TEXT = 65_536;
+export const MAX_LOGIN_ROUNDS = 24;
+/** Milliseconds from accept to full feature phase. */
+export const LOGIN_TIMEOUT = 15_000;
+/** Connections that may be in login at once, over all portals; and from one address. */
+export const MAX_LOGINS_PENDING = 256;
+/** Sessions of the daemon, and of one initiator name. */
+export const MAX_SESSIONS = 1024;
+export const MAX_SESSIONS_PER_INITIATOR = 64;
+/** Milliseconds of silence after which a NOP-In asks, and how long the answer may take. */
+export const NOP_INTERVAL = 10_000;
+export const NOP_TIMEOUT = 10_000;
+/** Bytes queued to one socket above which we stop reading from it. */
+export const SEND_QUEUE_HIGH = 16_777_216;
+/** Bytes of assembled write data and of asynchronous read buffers, over all sessions. */
+export const DATA_MEMORY = 536_870_912;
+/** Milliseconds a task management function waits for running I/O before it is answered anyway. */
+export const TASK_MANAGEMENT_PATIENCE = 500;
+/** Milliseconds a closing daemon waits for initiators to log out. */
+export const LOGOUT_PATIENCE = 3_000;
+
+// ---- SCSI
+/** Largest READ/WRITE, bytes (VPD B0 MAXIMUM TRANSFER LENGTH). */
+export const MAX_TRANSFER = 16_777_216;
+/** READ/WRITE size we do best, bytes (VPD B0 OPTIMAL TRANSFER LENGTH): one burst. */
+export const OPTIMAL_TRANSFER = 1_048_576;
+/** Largest parameter list of any command without media data, bytes. */
+export const MAX_PARAMETER_LIST = 65_536;
+/** LUNs of one target. */
+export const MAX_LUNS = 256;
+/** Unit attentions kept per I_T_L nexus; older ones of the same kind are merged. */
+export const MAX_UNIT_ATTENTIONS = 16;
+/** Persistent reservation registrations per logical unit. */
+export const MAX_REGISTRATIONS = 256;
+/** Tasks waiting in one task set behind an ordered task. */
+export const MAX_WAITING_TASKS = 4096;
+/** UNMAP: descriptors of a list, and blocks of a list (conformance suites take more than 2^20 for a mistake). */
+export const MAX_UNMAP_DESCRIPTORS = 256;
+export const MAX_UNMAP_BLOCKS = 1_048_576;
+/** WRITE SAME: bytes of one command (VPD B0 MAXIMUM WRITE SAME LENGTH, as blocks). */
+export const MAX_WRITE_SAME = 1_073_741_824;
+/** WRITE ATOMIC: bytes of one command. */
+export const MAX_ATOMIC = 1_048_576;
+/** COMPARE AND WRITE: blocks of one command. */
+export const MAX_COMPARE_AND_WRITE_BLOCKS = 128;
+
+// ---- volumes
+export const MAX_VOLUMES = 4096;
+/** Smallest and largest volume, bytes. */
+export const MIN_VOLUME = 1_048_576;
+export const MAX_VOLUME = 70_368_744_177_664;
+
+// ---- control plane
+/** Initiators one volume may be mapped to. */
+export const MAX_MAPS = 256;
+/** Known initiators. */
+export const MAX_INITIATORS = 4096;
+/** CHAP secrets, bytes: RFC 7143 §9.2.1 wants 96 bits at least; 128 bits and more are what peers can store. */
+export const MIN_CHAP_SECRET = 12;
+export const MAX_CHAP_SECRET = 255;
+/** Milliseconds a deletion waits for sessions that are just ending. */
+export const DELETE_PATIENCE = 1_000;
+/** Bytes of an API request body. */
+export const MAX_API_BODY = 65_536;
+/** Milliseconds for one API request, and for the headers of it. */
+export const API_TIMEOUT = 60_000;
+export const API_HEADERS_TIMEOUT = 10_000;
+/** Connections to the API at once. */
+export const MAX_API_CONNECTIONS = 256;
+/** Milliseconds after SIGTERM after which the daemon ends even if something hangs. */
+export const SHUTDOWN_LIMIT = 15_000;

@@ -1,0 +1,116 @@
+// Everything a layer below control/ may know of the outside: time, network, disk, randomness. The daemon passes the
+// Node implementation (core/world/), the simulator passes its own. Nothing here does I/O.
+
+/** A pending call made by Clock.after. */
+export interface Timer {
+  /** Forgets the call. Harmless when it has already happened. */
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Monotonic milliseconds with fraction; only differences mean anything. */
+  now(): number;
+  /** Milliseconds since 1970 by the wall clock; for people and certificates, never for decisions. */
+  wall(): number;
+  /** Calls `fn` once, about `ms` milliseconds from now. Does not keep the process alive. */
+  after(ms: number, fn: () => void): Timer;
+  /** Calls `fn` after the events that are already waiting; used to collect answers of one turn into one write. */
+  soon(fn: () => void): void;
+}
+
+export interface RandomSource {
+  /** `length` unpredictable bytes (cryptographic quality in the Node implementation). */
+  bytes(length: number): Buffer;
+}
+
+/** Who receives what arrives on a Socket. All calls come from the event loop, never from inside Socket methods. */
+export interface SocketSink {
+  /** The memory the next bytes go to; asked anew before every read. Must not be empty. */
+  buffer(): Buffer;
+  /** `bytes` have been stored at the start of the buffer offered last. False stops reading until Socket.resume(). */
+  received(bytes: number): boolean;
+  /** Everything written has been accepted by the network; only called after Socket.unsent was above 0. */
+  drained(): void;
+  /** The connection is gone (peer closed, reset, or destroy()). Called exactly once. */
+  closed(reason: string): void;
+}
+
+export interface Socket {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+  /** Bytes written but not yet accepted by the operating system. While above 0 the written buffers stay in use. */
+  readonly unsent: number;
+  /** Starts delivery to `sink`. Must be called once. */
+  start(sink: SocketSink): void;
+  /** Queues `data` without copying; `done` is called when the memory may be used again. */
+  write(data: Buffer, done?: () => void): void;
+  /** Between cork and uncork, writes are collected and leave in one system call. */
+  cork(): void;
+  uncork(): void;
+  /** Reading goes on after SocketSink.received returned false. */
+  resume(): void;
+  /** Sends what is queued, then closes. */
+  end(): void;
+  /** Closes at once; what is queued is lost. */
+  destroy(reason?: string): void;
+}
+
+export interface Listener {
+  readonly address: string;
+  readonly port: number;
+  /** Stops accepting; existing sockets live on. */
+  close(): Promise<void>;
+}
+
+export interface Net {
+  /** Listens on `host` (IPv4 or IPv6 literal) and `port` (0 = any free one). Rejects with a ServiceError. */
+  listen(host: string, port: number, accepted: (socket: Socket) => void): Promise<Listener>;
+}
+
+/** An open file or block device. Positions and lengths are bytes. */
+export interface DiskFile {
+  readonly path: string;
+  /** True when the data lives in memory (tmpfs, ramfs): a synchronous read never waits for a device. */
+  readonly inMemory: boolean;
+  /** True for a block device: fixed size, discards go to the device. */
+  readonly isDevice: boolean;
+  /** Current size in bytes. */
+  size(): number;
+  /** Reads exactly `length` bytes, in this turn of the event loop; throws on a short read or an error. */
+  readSync(into: Buffer, at: number, length: number, position: number): void;
+  /** Writes exactly `length` bytes to the operating system (not to stable media), in this turn. */
+  writeSync(from: Buffer, at: number, length: number, position: number): void;
+  /** The same two without blocking the event loop. The buffer belongs to the call until it settles. */
+  read(into: Buffer, at: number, length: number, position: number): Promise<void>;
+  write(from: Buffer, at: number, length: number, position: number): Promise<void>;
+  /** What was written before this call is on stable media when it resolves (fdatasync). */
+  dataSync(): Promise<void>;
+  /** Frees the space behind the range, which reads as zeros afterwards. False: not supported here, nothing changed. */
+  punch(position: number, length: number): Promise<boolean>;
+  /** Bytes of storage in use (blocks of the file system); for a device its size. */
+  allocatedBytes(): number;
+  truncate(size: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Disk {
+  /** Opens an existing file or device, or creates the file. Rejects with a ServiceError. */
+  open(path: string, options?: { create?: boolean; exclusive?: boolean; readOnly?: boolean }): Promise<DiskFile>;
+  exists(path: string): Promise<boolean>;
+  /** Removes a file if it exists; durable when it resolves. */
+  remove(path: string): Promise<void>;
+  makeFolder(path: string): Promise<void>;
+  /** Whole small file, or undefined when it does not exist. */
+  readFile(path: string): Promise<Buffer | undefined>;
+  /** Replaces a small file so that a crash leaves the old or the new content, never a mixture; durable when resolved. */
+  replaceFile(path: string, content: Buffer, mode?: number): Promise<void>;
+}
+
+export interface World {
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly net: Net;
+  readonly disk: Disk;
+}

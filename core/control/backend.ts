@@ -1,0 +1,15 @@
+import type { Volume } from '../volume/volume.ts';
+import type { PlannedVolume } from './volume-request.ts';
+import type { VolumeRecord } from './records.ts';
+
+/** Where the data of volumes lives. The provisioner decides when; this decides how. */
+export interface VolumeBackend {
+  /** Where the data of this new volume will be: a path, empty for memory. Throws ServiceError when it is impossible. */
+  place(plan: PlannedVolume, id: string): Promise<string>;
+  /** Makes the storage of a new volume and opens it. Rejects with a ServiceError; nothing is left behind then. */
+  create(record: VolumeRecord): Promise<Volume>;
+  /** Opens the storage of an existing volume. Rejects with a ServiceError. */
+  open(record: VolumeRecord): Promise<Volume>;
+  /** Removes the storage, if it is ours and exists. A device keeps its data. */
+  remove(record: VolumeRecord): Promise<void>;
+}

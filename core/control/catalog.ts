@@ -1,0 +1,69 @@
+import type { ConfigStore } from '../cluster/config-store.ts';
+import type { RandomSource } from '../base/world.ts';
+import type { SavedReservations } from '../scsi/reservations/store.ts';
+import { Collection, applyEdits } from './collection.ts';
+import type { Edit } from './collection.ts';
+import type { InitiatorRecord, NodeRecord, TargetRecord, TokenRecord, VolumeRecord } from './records.ts';
+
+/** Everything the daemon has to remember. Reads come from memory; a change is durable before it is seen. */
+export class Catalog {
+  readonly #store: ConfigStore;
+  readonly volumes: Collection<VolumeRecord>;
+  readonly targets: Collection<TargetRecord>;
+  readonly initiators: Collection<InitiatorRecord>;
+  readonly tokens: Collection<TokenRecord>;
+  /** By volume id. */
+  readonly reservations: Collection<SavedReservations>;
+  readonly #nodes: Collection<NodeRecord>;
+
+  private constructor(store: ConfigStore) {
+    this.#store = store;
+    this.volumes = new Collection(store, 'volumes/');
+    this.targets = new Collection(store, 'targets/');
+    this.initiators = new Collection(store, 'initiators/');
+    this.tokens = new Collection(store, 'tokens/');
+    this.reservations = new Collection(store, 'reservations/');
+    this.#nodes = new Collection(store, 'node/');
+  }
+
+  /** Loads everything; a new store gets a node record with `iqnPrefix`. */
+  static async open(store: ConfigStore, random: RandomSource, iqnPrefix: string, now: number): Promise<Catalog> {
+    const catalog = new Catalog(store);
+    const all = [catalog.volumes, catalog.targets, catalog.initiators, catalog.tokens, catalog.reservations];
+    for (const each of [...all, catalog.#nodes]) await each.load();
+    if (catalog.#nodes.get('self') === undefined) {
+      const id = random.bytes(4).toString('hex');
+      await catalog.apply(catalog.#nodes.edit('self', { id, iqnPrefix, created: now, initialized: false }));
+    }
+    return catalog;
+  }
+
+  get node(): NodeRecord {
+    const node = this.#nodes.get('self');
+    if (node === undefined) throw new Error('the catalog has no node record');
+    return node;
+  }
+
+  /** Makes all edits or none; durable when resolved. */
+  async apply(...edits: Edit[]): Promise<void> {
+    await applyEdits(this.#store, edits);
+  }
+
+  /** The first start is complete. */
+  async setInitialized(): Promise<void> {
+    await this.apply(this.#nodes.edit('self', { ...this.node, initialized: true }));
+  }
+
+  /** Name of the target for a new TargetRecord. */
+  iqnOf(target: string): string {
+    return `${this.node.iqnPrefix}:${this.node.id}:${target}`;
+  }
+
+  volumesOfTarget(target: string): VolumeRecord[] {
+    return this.volumes.values().filter((volume) => volume.target === target);
+  }
+
+  async close(): Promise<void> {
+    await this.#store.close();
+  }
+}

@@ -1,0 +1,22 @@
+import type { Catalog } from './catalog.ts';
+import type { Initiators } from './initiators.ts';
+import type { Provisioner } from './provision.ts';
+import type { SessionSource } from './sessions.ts';
+import type { Tokens } from './tokens.ts';
+import type { Units } from './units.ts';
+import type { Views } from './views.ts';
+
+/** Everything the API may use. */
+export interface ControlPlane {
+  readonly catalog: Catalog;
+  readonly units: Units;
+  readonly provisioner: Provisioner;
+  readonly initiators: Initiators;
+  readonly tokens: Tokens;
+  readonly views: Views;
+  readonly server: () => SessionSource | undefined;
+  readonly version: string;
+  /** Milliseconds since 1970. */
+  readonly started: number;
+  readonly now: () => number;
+}

@@ -1,0 +1,262 @@
+// Volumes come, change and go. Whatever takes two steps writes its intention first, so that a crash between them is
+// finished or taken back at the next start.
+import { ServiceError, messageOf } from '../base/errors.ts';
+import { DELETE_PATIENCE, MAX_MAPS } from '../base/limits.ts';
+import type { Log } from '../base/log.ts';
+import type { World } from '../base/world.ts';
+import { formatSize } from '../base/sizes.ts';
+import { VolumeError, VolumeFault } from '../volume/volume.ts';
+import type { Volume } from '../volume/volume.ts';
+import type { VolumeBackend } from './backend.ts';
+import type { Catalog } from './catalog.ts';
+import type { Edit } from './collection.ts';
+import { checkMapSubject, printable } from './names.ts';
+import type { MapRecord, VolumeRecord } from './records.ts';
+import type { SessionSource } from './sessions.ts';
+import { Turn } from './turn.ts';
+import type { Units } from './units.ts';
+import { checkSize, planVolume } from './volume-request.ts';
+import type { CreateVolume } from './volume-request.ts';
+
+export interface ProvisionerOptions {
+  readonly catalog: Catalog;
+  readonly units: Units;
+  readonly backend: VolumeBackend;
+  readonly world: World;
+  readonly log: Log;
+  /** The running server; undefined before it listens. */
+  readonly server: () => SessionSource | undefined;
+}
+
+export class Provisioner {
+  readonly #catalog: Catalog;
+  readonly #units: Units;
+  readonly #backend: VolumeBackend;
+  readonly #world: World;
+  readonly #log: Log;
+  readonly #server: () => SessionSource | undefined;
+  readonly #turn = new Turn();
+
+  constructor(options: ProvisionerOptions) {
+    this.#catalog = options.catalog;
+    this.#units = options.units;
+    this.#backend = options.backend;
+    this.#world = options.world;
+    this.#log = options.log;
+    this.#server = options.server;
+  }
+
+  /** Throws ServiceError not-found. */
+  volume(name: string): VolumeRecord {
+    const record = this.#catalog.volumes.get(name);
+    if (record === undefined) throw new ServiceError('not-found', `there is no volume '${printable(name)}'`);
+    return record;
+  }
+
+  /** Serves every volume of the catalog, after finishing what a crash interrupted. A volume that fails is reported. */
+  async openAll(): Promise<void> {
+    for (const record of this.#catalog.volumes.values()) {
+      try {
+        if (record.state === 'ready') await this.#openOne(record);
+        else await this.#erase(record);
+      } catch (error) {
+        this.#units.setProblem(record.name, messageOf(error));
+        this.#log.error({ volume: record.name, path: record.path, error: messageOf(error) }, 'volume is not served');
+      }
+    }
+  }
+
+  /** Makes a volume and serves it. Rejects with bad-request, exists, limit-reached, no-space or io-error. */
+  create(wanted: CreateVolume): Promise<VolumeRecord> {
+    return this.#turn.run(async () => {
+      const plan = planVolume(this.#catalog, wanted);
+      const id = this.#world.random.bytes(16).toString('hex');
+      const path = await this.#backend.place(plan, id);
+      const created = this.#world.clock.wall();
+      const creating: VolumeRecord = { ...plan, id, path, created, state: 'creating' };
+      const target = this.#catalog.targets.get(plan.target) ?? { name: plan.target, iqn: this.#catalog.iqnOf(plan.target) };
+      await this.#catalog.apply(
+        this.#catalog.volumes.edit(plan.name, creating),
+        this.#catalog.targets.edit(plan.target, target),
+      );
+      let volume: Volume;
+      try {
+        volume = await this.#backend.create(creating);
+      } catch (error) {
+        await this.#erase(creating);
+        throw storageError(error, `volume '${plan.name}' could not be made`);
+      }
+      const record: VolumeRecord = { ...creating, size: volume.info.size, state: 'ready' };
+      try {
+        await this.#catalog.apply(this.#catalog.volumes.edit(record.name, record));
+      } catch (error) {
+        await volume.close();
+        throw error;
+      }
+      this.#units.expose(record, target.iqn, volume);
+      this.#log.info({ volume: record.name, bytes: record.size, path }, 'volume created');
+      return record;
+    });
+  }
+
+  /** Grows or shrinks (bytes). Shrinking loses data, so a mapped volume shrinks only with `force`. */
+  resize(name: string, size: number, force: boolean): Promise<VolumeRecord> {
+    return this.#turn.run(async () => {
+      const record = this.volume(name);
+      const lu = this.#units.unit(name);
+      if (record.kind === 'device') throw new ServiceError('bad-request', 'a device has the size it has');
+      if (lu === undefined) throw new ServiceError('io-error', this.#notServed(record));
+      checkSize(size, record.blockSize);
+      if (size === record.size) return record;
+      if (size < record.size && !force && (record.maps.length > 0 || lu.nexuses.size > 0)) {
+        const what = `shrinking '${name}' from ${formatSize(record.size)} to ${formatSize(size)} cuts off data`;
+        throw new ServiceError('in-use', `${what}, and initiators are mapped to it`);
+      }
+      await this.#catalog.apply(this.#catalog.volumes.edit(name, { ...record, resizing: size }));
+      try {
+        await lu.volume.resize(size);
+      } catch (error) {
+        await this.#catalog.apply(this.#catalog.volumes.edit(name, record));
+        throw storageError(error, `volume '${name}' could not be resized`);
+      }
+      const resized: VolumeRecord = { ...record, size };
+      await this.#catalog.apply(this.#catalog.volumes.edit(name, resized));
+      lu.capacityChanged();
+      this.#log.info({ volume: name, from: record.size, to: size }, 'volume resized');
+      return resized;
+    });
+  }
+
+  /** Deletes the volume and its data (a device keeps its data). Refused while a session sees it, unless `force`. */
+  async delete(name: string, force: boolean): Promise<void> {
+    if (!force) await this.#sessionsEnd(name);
+    await this.#turn.run(async () => {
+      const record = this.volume(name);
+      const users = this.#users(name);
+      if (!force && users.length > 0) {
+        const more = users.length > 3 ? ` and ${String(users.length - 3)} more` : '';
+        throw new ServiceError('in-use', `volume '${name}' is in use by ${users.slice(0, 3).join(', ')}${more}`);
+      }
+      const deleting: VolumeRecord = { ...record, state: 'deleting' };
+      await this.#catalog.apply(this.#catalog.volumes.edit(name, deleting));
+      await this.#erase(deleting);
+      this.#log.info({ volume: name, forced: force }, 'volume deleted');
+    });
+  }
+
+  /** Lets an initiator (or `loopback`, `all`) see the volume; changes the access when it does already. */
+  map(name: string, who: string, readOnly: boolean): Promise<VolumeRecord> {
+    const subject = checkMapSubject(who);
+    return this.#changeMaps(name, (maps) => {
+      const others = maps.filter((map) => map.who !== subject);
+      if (others.length >= MAX_MAPS) {
+        throw new ServiceError('limit-reached', `volume '${name}' is mapped to ${String(MAX_MAPS)} initiators already`);
+      }
+      return [...others, { who: subject, readOnly }];
+    });
+  }
+
+  /** Takes the volume away from an initiator, at once. Rejects with not-found when it was not mapped. */
+  unmap(name: string, who: string): Promise<VolumeRecord> {
+    const subject = checkMapSubject(who);
+    return this.#changeMaps(name, (maps) => {
+      const others = maps.filter((map) => map.who !== subject);
+      if (others.length < maps.length) return others;
+      throw new ServiceError('not-found', `volume '${name}' is not mapped to ${subject}`);
+    });
+  }
+
+  /** Waits for what is running, then closes every volume. */
+  async close(): Promise<void> {
+    await this.#turn.run(async () => {
+      for (const [volume, error] of await this.#units.closeAll()) {
+        this.#log.error({ volume, error: messageOf(error) }, 'volume was not closed cleanly');
+      }
+    });
+  }
+
+  // ---- internals
+
+  #changeMaps(name: string, change: (maps: readonly MapRecord[]) => MapRecord[]): Promise<VolumeRecord> {
+    return this.#turn.run(async () => {
+      const record = this.volume(name);
+      const changed: VolumeRecord = { ...record, maps: change(record.maps) };
+      await this.#catalog.apply(this.#catalog.volumes.edit(name, changed));
+      this.#units.reconsider(this.#iqnOf(record));
+      this.#log.info({ volume: name, maps: changed.maps.map((map) => map.who).join(' ') }, 'mapping changed');
+      return changed;
+    });
+  }
+
+  async #openOne(record: VolumeRecord): Promise<void> {
+    const volume = await this.#backend.open(record);
+    const size = record.resizing ?? record.size;
+    let current = record;
+    if (record.resizing !== undefined) {
+      if (volume.info.size !== size) await volume.resize(size);
+      const { resizing, ...rest } = record;
+      current = { ...rest, size };
+      await this.#catalog.apply(this.#catalog.volumes.edit(record.name, current));
+      this.#log.warn({ volume: record.name, bytes: resizing }, 'finished a resize that was interrupted');
+    } else if (volume.info.size < size) {
+      await volume.close();
+      const found = formatSize(volume.info.size);
+      throw new ServiceError('io-error', `its data has only ${found} of ${formatSize(size)}: part of it is missing`);
+    }
+    this.#units.expose(current, this.#iqnOf(current), volume);
+  }
+
+  /** Ends serving, removes the storage and then every record of the volume. Can be repeated after a crash. */
+  async #erase(record: VolumeRecord): Promise<void> {
+    const iqn = this.#iqnOf(record);
+    const lu = this.#units.withdraw(record, iqn);
+    if (lu !== undefined) {
+      if (!this.#units.devices.has(iqn)) this.#server()?.closeTarget(iqn);
+      // What a closing volume could not make stable is deleted anyway.
+      await lu.volume.close().catch((error: unknown) => {
+        this.#log.warn({ volume: record.name, error: messageOf(error) }, 'closing a deleted volume');
+      });
+    }
+    await this.#backend.remove(record);
+    const edits: Edit[] = [this.#catalog.volumes.edit(record.name, undefined)];
+    if (this.#catalog.reservations.get(record.id) !== undefined) {
+      edits.push(this.#catalog.reservations.edit(record.id, undefined));
+    }
+    if (this.#catalog.volumesOfTarget(record.target).length === 1) {
+      edits.push(this.#catalog.targets.edit(record.target, undefined));
+    }
+    await this.#catalog.apply(...edits);
+    this.#units.forgetProblem(record.name);
+  }
+
+  #iqnOf(record: VolumeRecord): string {
+    return this.#catalog.targets.get(record.target)?.iqn ?? this.#catalog.iqnOf(record.target);
+  }
+
+  #notServed(record: VolumeRecord): string {
+    return `volume '${record.name}' is not served: ${this.#units.problem(record.name) ?? 'it is being deleted'}`;
+  }
+
+  /** Initiators that see the volume now. */
+  #users(name: string): string[] {
+    const nexuses = this.#units.unit(name)?.nexuses ?? [];
+    return [...new Set([...nexuses].map((nexus) => nexus.initiator.name))];
+  }
+
+  /** An initiator that has just gone is not "in use": gives closing connections a moment. */
+  async #sessionsEnd(name: string): Promise<void> {
+    const clock = this.#world.clock;
+    const end = clock.now() + DELETE_PATIENCE;
+    while (this.#users(name).length > 0 && clock.now() < end) {
+      await new Promise<void>((resolve) => clock.after(25, resolve));
+    }
+  }
+}
+
+/** A failure of the storage as a ServiceError that says what was attempted. */
+function storageError(error: unknown, attempt: string): ServiceError {
+  const message = `${attempt}: ${messageOf(error)}`;
+  if (error instanceof ServiceError) return new ServiceError(error.code, message, { cause: error });
+  const full = error instanceof VolumeError && error.fault === VolumeFault.noSpace;
+  return new ServiceError(full ? 'no-space' : 'io-error', message, { cause: error });
+}

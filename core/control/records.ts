@@ -1,0 +1,99 @@
+// What the catalog keeps. Every record is JSON in the ConfigStore; a field that is added later must be optional.
+import type { Durability } from '../volume/volume.ts';
+
+/** What holds the data of a volume. */
+export const VolumeKind = {
+  /** A sparse file in the data folder. */
+  file: 'file',
+  /** A block device of this machine. */
+  device: 'device',
+  /** RAM; empty after every start. */
+  memory: 'memory',
+} as const;
+export type VolumeKind = (typeof VolumeKind)[keyof typeof VolumeKind];
+
+/** Everybody who connects from this machine; everybody. Any other `who` is an initiator name. */
+export const LOOPBACK = 'loopback';
+export const EVERYBODY = 'all';
+
+export interface MapRecord {
+  /** `loopback`, `all` or an initiator name in lower case. */
+  readonly who: string;
+  readonly readOnly: boolean;
+}
+
+export interface VolumeRecord {
+  readonly name: string;
+  /** 32 random hexadecimal digits: the identity initiators see, for ever. */
+  readonly id: string;
+  readonly kind: VolumeKind;
+  /** File or device; empty for memory. */
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Bytes. */
+  readonly blockSize: number;
+  readonly physicalBlockSize: number;
+  readonly durability: Durability;
+  readonly thin: boolean;
+  readonly readOnly: boolean;
+  /** Name of the TargetRecord. */
+  readonly target: string;
+  readonly lun: number;
+  readonly maps: readonly MapRecord[];
+  /** What was begun and, after a crash, has to be finished or taken back (Provisioner.openAll). */
+  readonly state: 'creating' | 'ready' | 'deleting';
+  /** The size it is being changed to; bytes. */
+  readonly resizing?: number;
+  /** Milliseconds since 1970. */
+  readonly created: number;
+}
+
+export interface TargetRecord {
+  readonly name: string;
+  readonly iqn: string;
+}
+
+/** A secret as the SecretBox encrypted it. */
+export interface Sealed {
+  /** base64 */
+  readonly iv: string;
+  readonly tag: string;
+  readonly data: string;
+}
+
+export interface ChapRecord {
+  readonly user: string;
+  readonly secret: Sealed;
+}
+
+export interface InitiatorRecord {
+  readonly iqn: string;
+  /** What the initiator proves itself with. Absent: its name is enough. */
+  readonly chap?: ChapRecord;
+  /** What we prove ourselves with to this initiator. */
+  readonly mutual?: ChapRecord;
+  readonly created: number;
+}
+
+/** What a token may do: look; work with volumes and mappings; also change who has access. */
+export const ROLES = ['viewer', 'operator', 'admin'] as const;
+export type Role = (typeof ROLES)[number];
+
+export interface TokenRecord {
+  readonly name: string;
+  readonly role: Role;
+  /** SHA-256 of the secret part, hexadecimal. The secret has 256 random bits, so a plain hash is enough. */
+  readonly hash: string;
+  readonly created: number;
+}
+
+export interface NodeRecord {
+  /** Eight random hexadecimal digits; part of the target names, so that two nodes never share one. */
+  readonly id: string;
+  /** What target names start with. */
+  readonly iqnPrefix: string;
+  readonly created: number;
+  /** True once the first start is complete; a demo disk that was deleted does not come back. */
+  readonly initialized: boolean;
+}

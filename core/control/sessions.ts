@@ -1,0 +1,40 @@
+// What the control plane knows of the iSCSI server. It may not import the transport; the daemon passes the server in.
+
+/** A session as people and metrics see it. */
+export interface SessionView {
+  readonly tsih: number;
+  readonly initiator: string;
+  readonly alias: string | undefined;
+  /** Twelve hexadecimal digits. */
+  readonly isid: string;
+  /** Undefined: a discovery session. */
+  readonly target: string | undefined;
+  readonly peer: string;
+  readonly portal: string;
+  readonly headerDigest: boolean;
+  readonly dataDigest: boolean;
+  readonly activeTasks: number;
+  readonly commands: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+  readonly digestErrors: number;
+  readonly rejects: number;
+}
+
+/** A portal that listens. */
+export interface PortalView {
+  readonly address: string;
+  readonly port: number;
+  readonly group: number;
+  /** HOST:PORT told to initiators instead of the listening address. */
+  readonly advertised: string | undefined;
+}
+
+export interface SessionSource {
+  readonly portals: readonly PortalView[];
+  sessions(): SessionView[];
+  /** Ends all sessions of this target. */
+  closeTarget(iqn: string): void;
+}

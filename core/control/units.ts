@@ -1,0 +1,135 @@
+// The volumes that are being served: each opened Volume as a LogicalUnit behind its target.
+import type { Clock } from '../base/world.ts';
+import type { Log } from '../base/log.ts';
+import { CommandTable } from '../scsi/command-table.ts';
+import { ScsiDevice } from '../scsi/device.ts';
+import { identityOf } from '../scsi/identity.ts';
+import { LogicalUnit } from '../scsi/logical-unit.ts';
+import type { ReservationStore } from '../scsi/reservations/store.ts';
+import type { Volume } from '../volume/volume.ts';
+import type { Catalog } from './catalog.ts';
+import type { VolumeRecord } from './records.ts';
+import { visibilityOf } from './visibility.ts';
+
+export interface UnitsOptions {
+  readonly catalog: Catalog;
+  readonly commands: CommandTable;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Portal group tags; each is one target port of every target. */
+  readonly portalGroups: readonly number[];
+}
+
+export class Units {
+  readonly #options: UnitsOptions;
+  readonly #devices = new Map<string, ScsiDevice>();
+  readonly #units = new Map<string, LogicalUnit>();
+  /** Why a volume is not served, by name. */
+  readonly #problems = new Map<string, string>();
+
+  constructor(options: UnitsOptions) {
+    this.#options = options;
+  }
+
+  /** Target devices that have at least one served volume, by IQN. */
+  get devices(): ReadonlyMap<string, ScsiDevice> {
+    return this.#devices;
+  }
+
+  unit(name: string): LogicalUnit | undefined {
+    return this.#units.get(name);
+  }
+
+  /** The served ones, with their records, in order of name. */
+  all(): { record: VolumeRecord; lu: LogicalUnit }[] {
+    return this.#options.catalog.volumes.values().flatMap((record) => {
+      const lu = this.#units.get(record.name);
+      return lu === undefined ? [] : [{ record, lu }];
+    });
+  }
+
+  problem(name: string): string | undefined {
+    return this.#problems.get(name);
+  }
+
+  setProblem(name: string, reason: string): void {
+    this.#problems.set(name, reason);
+  }
+
+  forgetProblem(name: string): void {
+    this.#problems.delete(name);
+  }
+
+  /** Initiators may see the volume from now on, as its maps say. */
+  expose(record: VolumeRecord, iqn: string, volume: Volume): void {
+    const { catalog, commands, clock, log, portalGroups } = this.#options;
+    const lu = new LogicalUnit({
+      name: record.name,
+      volume,
+      identity: identityOf(record.id),
+      physicalBlockSize: record.physicalBlockSize,
+      commands,
+      clock,
+      log,
+      reservationStore: reservationsOf(catalog, record.id),
+    });
+    this.#units.set(record.name, lu);
+    this.#problems.delete(record.name);
+    let device = this.#devices.get(iqn);
+    if (device === undefined) {
+      // RELATIVE TARGET PORT IDENTIFIER = portal group tag: both are 1 to 65535 and unique in the device.
+      device = new ScsiDevice(
+        iqn,
+        portalGroups.map((group) => ({ name: iqn, portalGroup: group, relativeId: group })),
+      );
+      this.#devices.set(iqn, device);
+    }
+    device.setLun(record.lun, {
+      lun: record.lun,
+      lu,
+      visibility: (visitor) => visibilityOf(catalog.volumes.get(record.name)?.maps ?? [], visitor),
+    });
+  }
+
+  /** Running sessions lose the volume. Returns its logical unit, which the caller closes; undefined: was not served. */
+  withdraw(record: VolumeRecord, iqn: string): LogicalUnit | undefined {
+    const lu = this.#units.get(record.name);
+    const device = this.#devices.get(iqn);
+    this.#units.delete(record.name);
+    this.#problems.delete(record.name);
+    if (lu === undefined || device === undefined) return undefined;
+    device.setLun(record.lun, undefined);
+    lu.tasks.abort(() => true);
+    if (device.entries.length === 0) this.#devices.delete(iqn);
+    return lu;
+  }
+
+  /** The maps of the volume have changed. */
+  reconsider(iqn: string): void {
+    this.#devices.get(iqn)?.reconsider();
+  }
+
+  /** Closes all volumes; every acknowledged write is stable afterwards. Returns what went wrong, by volume. */
+  async closeAll(): Promise<ReadonlyMap<string, unknown>> {
+    const problems = new Map<string, unknown>();
+    const closing = [...this.#units].map(async ([name, lu]) => {
+      try {
+        await lu.volume.close();
+      } catch (error) {
+        problems.set(name, error);
+      }
+    });
+    await Promise.all(closing);
+    this.#units.clear();
+    this.#devices.clear();
+    return problems;
+  }
+}
+
+/** APTPL reservations of a volume, in the catalog. */
+export function reservationsOf(catalog: Catalog, id: string): ReservationStore {
+  return {
+    load: () => catalog.reservations.get(id),
+    save: (state) => catalog.apply(catalog.reservations.edit(id, state)),
+  };
+}

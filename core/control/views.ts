@@ -1,0 +1,174 @@
+// What the outside sees of the catalog and the running units.
+import { formatHostPort, isWildcard } from '../base/host-port.ts';
+import { identityOf } from '../scsi/identity.ts';
+import type { LuCounters } from '../scsi/lu-counters.ts';
+import type { Histogram } from '../base/histogram.ts';
+import type { Catalog } from './catalog.ts';
+import type { InitiatorRecord, VolumeRecord } from './records.ts';
+import type { PortalView, SessionSource } from './sessions.ts';
+import type { Units } from './units.ts';
+
+export interface DiskView {
+  name: string;
+  iqn: string;
+  lun: number;
+  /** Bytes. */
+  size: number;
+  /** On the first portal. */
+  url: string;
+  /** One per portal. */
+  urls: string[];
+  target: string;
+  id: string;
+  /** NAA identifier, as VPD page 83h and /dev/disk/by-id show it. */
+  naa: string;
+  serial: string;
+  kind: string;
+  path: string | null;
+  /** Bytes of storage in use; null when the volume is not served. */
+  allocatedBytes: number | null;
+  blockSize: number;
+  physicalBlockSize: number;
+  durability: string;
+  thin: boolean;
+  readOnly: boolean;
+  maps: { initiator: string; access: 'read-write' | 'read-only' }[];
+  /** Sessions that see the volume now. */
+  sessions: number;
+  state: 'online' | 'failed';
+  /** Why it failed. */
+  problem: string | null;
+  /** ISO 8601. */
+  created: string;
+}
+
+export interface InitiatorView {
+  iqn: string;
+  /** CHAP users; secrets never leave. */
+  chapUser: string | null;
+  mutualUser: string | null;
+  /** Names of the volumes mapped to it by name. */
+  volumes: string[];
+  created: string;
+}
+
+export interface LatencyView {
+  /** Microseconds. */
+  mean: number;
+  p50: number;
+  p99: number;
+  p999: number;
+}
+
+export interface VolumeStatsView {
+  name: string;
+  reads: number;
+  readBytes: number;
+  writes: number;
+  writtenBytes: number;
+  others: number;
+  errors: number;
+  conflicts: number;
+  aborted: number;
+  readLatency: LatencyView;
+  writeLatency: LatencyView;
+  allocatedBytes: number;
+}
+
+/** The HOST:PORT an initiator uses for this portal; `outside` stands in for a portal on all addresses. */
+export function portalAddress(portal: PortalView, outside: string): string {
+  if (portal.advertised !== undefined) return portal.advertised;
+  return formatHostPort(isWildcard(portal.address) ? outside : portal.address, portal.port);
+}
+
+export class Views {
+  readonly #catalog: Catalog;
+  readonly #units: Units;
+  readonly #server: () => SessionSource | undefined;
+  readonly #outside: string;
+
+  /** `outside`: an address by which others reach this machine. */
+  constructor(catalog: Catalog, units: Units, server: () => SessionSource | undefined, outside: string) {
+    this.#catalog = catalog;
+    this.#units = units;
+    this.#server = server;
+    this.#outside = outside;
+  }
+
+  portals(): string[] {
+    return (this.#server()?.portals ?? []).map((portal) => portalAddress(portal, this.#outside));
+  }
+
+  disk(record: VolumeRecord): DiskView {
+    const lu = this.#units.unit(record.name);
+    const identity = identityOf(record.id);
+    const iqn = this.#catalog.targets.get(record.target)?.iqn ?? this.#catalog.iqnOf(record.target);
+    const urls = this.portals().map((portal) => `iscsi://${portal}/${iqn}/${String(record.lun)}`);
+    return {
+      name: record.name,
+      iqn,
+      lun: record.lun,
+      size: record.size,
+      url: urls[0] ?? '',
+      urls,
+      target: record.target,
+      id: record.id,
+      naa: `naa.${identity.naa.toString('hex')}`,
+      serial: identity.serial,
+      kind: record.kind,
+      path: record.path === '' ? null : record.path,
+      allocatedBytes: lu?.volume.allocatedBytes() ?? null,
+      blockSize: record.blockSize,
+      physicalBlockSize: record.physicalBlockSize,
+      durability: record.durability,
+      thin: record.thin,
+      readOnly: record.readOnly,
+      maps: record.maps.map(({ who, readOnly }) => ({ initiator: who, access: readOnly ? 'read-only' : 'read-write' })),
+      sessions: lu?.nexuses.size ?? 0,
+      state: lu === undefined ? 'failed' : 'online',
+      problem: lu === undefined ? (this.#units.problem(record.name) ?? 'it is being created or deleted') : null,
+      created: new Date(record.created).toISOString(),
+    };
+  }
+
+  disks(): DiskView[] {
+    return this.#catalog.volumes.values().map((record) => this.disk(record));
+  }
+
+  initiator(record: InitiatorRecord): InitiatorView {
+    const volumes = this.#catalog.volumes.values().filter((volume) => volume.maps.some((map) => map.who === record.iqn));
+    return {
+      iqn: record.iqn,
+      chapUser: record.chap?.user ?? null,
+      mutualUser: record.mutual?.user ?? null,
+      volumes: volumes.map((volume) => volume.name),
+      created: new Date(record.created).toISOString(),
+    };
+  }
+
+  stats(): VolumeStatsView[] {
+    return this.#units.all().map(({ record, lu }) => ({
+      name: record.name,
+      ...countersOf(lu.counters),
+      readLatency: latencyOf(lu.counters.readLatency),
+      writeLatency: latencyOf(lu.counters.writeLatency),
+      allocatedBytes: lu.volume.allocatedBytes(),
+    }));
+  }
+}
+
+function countersOf(counters: LuCounters): Omit<VolumeStatsView, 'name' | 'readLatency' | 'writeLatency' | 'allocatedBytes'> {
+  const { reads, readBytes, writes, writtenBytes, others, errors, conflicts, aborted } = counters;
+  return { reads, readBytes, writes, writtenBytes, others, errors, conflicts, aborted };
+}
+
+function latencyOf(histogram: Histogram): LatencyView {
+  const mean = histogram.count === 0 ? 0 : histogram.sum / histogram.count;
+  const rounded = (microseconds: number): number => Math.round(microseconds * 10) / 10;
+  return {
+    mean: rounded(mean),
+    p50: rounded(histogram.percentile(0.5)),
+    p99: rounded(histogram.percentile(0.99)),
+    p999: rounded(histogram.percentile(0.999)),
+  };
+}

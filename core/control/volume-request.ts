@@ -1,0 +1,136 @@
+// What somebody wants of a new volume, checked and completed.
+import { ServiceError } from '../base/errors.ts';
+import { MAX_LUNS, MAX_VOLUME, MAX_VOLUMES, MIN_VOLUME } from '../base/limits.ts';
+import { formatSize } from '../base/sizes.ts';
+import { Durability } from '../volume/volume.ts';
+import type { Catalog } from './catalog.ts';
+import { checkMapSubject, checkName } from './names.ts';
+import { VolumeKind } from './records.ts';
+import type { MapRecord, VolumeRecord } from './records.ts';
+
+export interface CreateVolume {
+  readonly name: string;
+  /** Bytes; undefined only for a device, which has its own size. */
+  readonly size?: number | undefined;
+  /** Bytes: 512 (default) or 4096. */
+  readonly blockSize?: number | undefined;
+  /** Bytes: 512 or 4096 (default). */
+  readonly physicalBlockSize?: number | undefined;
+  readonly thin?: boolean | undefined;
+  readonly readOnly?: boolean | undefined;
+  readonly durability?: 'durable' | 'volatile' | undefined;
+  readonly kind?: VolumeKind | undefined;
+  /** Of a device. */
+  readonly path?: string | undefined;
+  /** Name of the target; the name of the volume when absent. */
+  readonly target?: string | undefined;
+  /** The lowest free one when absent. */
+  readonly lun?: number | undefined;
+  readonly maps?: readonly MapRecord[] | undefined;
+}
+
+/** A request that is known to be sound; only the storage can still say no. */
+export interface PlannedVolume extends Omit<VolumeRecord, 'id' | 'path' | 'created' | 'state'> {
+  /** Of a device. */
+  readonly path: string | undefined;
+}
+
+/** Checks `wanted` against the rules and the catalog. Throws ServiceError bad-request, exists or limit-reached. */
+export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolume {
+  const name = checkName(wanted.name, 'volume');
+  if (catalog.volumes.get(name) !== undefined) throw new ServiceError('exists', `there is a volume '${name}' already`);
+  if (catalog.volumes.size >= MAX_VOLUMES) {
+    throw new ServiceError('limit-reached', `there are ${String(MAX_VOLUMES)} volumes already`);
+  }
+  const kind = wanted.kind ?? VolumeKind.file;
+  const blockSize = wanted.blockSize ?? 512;
+  const physicalBlockSize = wanted.physicalBlockSize ?? 4096;
+  for (const [what, value] of [['block size', blockSize], ['physical block size', physicalBlockSize]] as const) {
+    if (value !== 512 && value !== 4096) throw new ServiceError('bad-request', `the ${what} is 512 or 4096 bytes`);
+  }
+  if (physicalBlockSize < blockSize) {
+    throw new ServiceError('bad-request', 'the physical block size is smaller than the logical one');
+  }
+  const target = wanted.target === undefined ? name : checkName(wanted.target, 'target');
+  return {
+    name,
+    kind,
+    path: pathOf(wanted, kind),
+    size: sizeOf(wanted, kind, blockSize),
+    blockSize,
+    physicalBlockSize,
+    durability: durabilityOf(wanted, kind),
+    thin: wanted.thin ?? kind !== VolumeKind.device,
+    readOnly: wanted.readOnly ?? false,
+    target,
+    lun: lunOf(catalog, target, wanted.lun),
+    maps: checkMaps(wanted.maps ?? []),
+  };
+}
+
+/** Throws ServiceError bad-request unless `size` (bytes) can be the size of a volume with this block size. */
+export function checkSize(size: number, blockSize: number): number {
+  if (!Number.isSafeInteger(size) || size < MIN_VOLUME || size > MAX_VOLUME) {
+    const range = `${formatSize(MIN_VOLUME)} to ${formatSize(MAX_VOLUME)}`;
+    throw new ServiceError('bad-request', `a volume has ${range}, not ${String(size)} bytes`);
+  }
+  if (size % blockSize !== 0) {
+    const next = Math.ceil(size / blockSize) * blockSize;
+    const message = `${String(size)} bytes are not whole blocks of ${String(blockSize)} bytes; the next size is ${String(next)}`;
+    throw new ServiceError('bad-request', message);
+  }
+  return size;
+}
+
+function sizeOf(wanted: CreateVolume, kind: VolumeKind, blockSize: number): number {
+  if (kind === VolumeKind.device) {
+    if (wanted.size !== undefined) throw new ServiceError('bad-request', 'a device has its own size; leave the size out');
+    return 0;
+  }
+  if (wanted.size === undefined) throw new ServiceError('bad-request', 'the size is missing');
+  return checkSize(wanted.size, blockSize);
+}
+
+function pathOf(wanted: CreateVolume, kind: VolumeKind): string | undefined {
+  if (kind !== VolumeKind.device) {
+    if (wanted.path !== undefined) throw new ServiceError('bad-request', 'only a device has a path of your choice');
+    return undefined;
+  }
+  if (wanted.path === undefined || !/^\/dev\/[^\0]+$/.test(wanted.path)) {
+    throw new ServiceError('bad-request', 'a device volume needs the path of a block device below /dev');
+  }
+  return wanted.path;
+}
+
+function durabilityOf(wanted: CreateVolume, kind: VolumeKind): Durability {
+  if (kind !== VolumeKind.memory) return wanted.durability ?? Durability.durable;
+  if (wanted.durability === Durability.durable) {
+    throw new ServiceError('bad-request', 'a volume in memory is volatile: it is empty after a restart');
+  }
+  return Durability.volatile;
+}
+
+function lunOf(catalog: Catalog, target: string, wanted: number | undefined): number {
+  const used = new Map(catalog.volumesOfTarget(target).map((volume) => [volume.lun, volume.name]));
+  if (wanted === undefined) {
+    for (let lun = 0; lun < MAX_LUNS; lun++) if (!used.has(lun)) return lun;
+    throw new ServiceError('limit-reached', `target '${target}' has ${String(MAX_LUNS)} LUNs already`);
+  }
+  if (!Number.isInteger(wanted) || wanted < 0 || wanted >= MAX_LUNS) {
+    throw new ServiceError('bad-request', `a LUN is a number from 0 to ${String(MAX_LUNS - 1)}`);
+  }
+  const owner = used.get(wanted);
+  if (owner !== undefined) {
+    throw new ServiceError('exists', `LUN ${String(wanted)} of target '${target}' is volume '${owner}'`);
+  }
+  return wanted;
+}
+
+/** The maps with normalized names. Throws ServiceError bad-request for a bad or a repeated one. */
+function checkMaps(maps: readonly MapRecord[]): MapRecord[] {
+  const checked = maps.map((map) => ({ who: checkMapSubject(map.who), readOnly: map.readOnly }));
+  if (new Set(checked.map((map) => map.who)).size !== checked.length) {
+    throw new ServiceError('bad-request', 'an initiator is mapped twice');
+  }
+  return checked;
+}

@@ -1,0 +1,346 @@
+// SCSI commands of one session. A plain READ or WRITE that can be served at once is answered right here, in the event
+// that brought it, without creating an object; everything else becomes a task.
+import { COMMAND_WINDOW, MAX_IMMEDIATE_TASKS, MAX_TRANSFER } from '../base/limits.ts';
+import { load16, load24, load32 } from '../base/bytes-at.ts';
+import { ProtocolError } from '../base/errors.ts';
+import { FastKind } from '../scsi/command-table.ts';
+import { checkCondition } from '../scsi/dispatch.ts';
+import type { Nexus } from '../scsi/device.ts';
+import type { LogicalUnit } from '../scsi/logical-unit.ts';
+import type { LunNexus } from '../scsi/lun-nexus.ts';
+import { Status } from '../scsi/task.ts';
+import type { Connection } from './connection.ts';
+import { IscsiTask } from './iscsi-task.ts';
+import { PlacedWrites } from './placed-writes.ts';
+import { serialNext } from './serial.ts';
+import type { Session } from './session.ts';
+import { TaskFunction } from './task-management.ts';
+import { StreamWrite } from './stream-write.ts';
+import { Transfer } from './transfer.ts';
+import type { TransferSink } from './transfer.ts';
+import { lunOf } from './lun.ts';
+import { answerAbsentLun } from './absent-lun.ts';
+
+/** Flags of a SCSI Command PDU (RFC 7143 §11.3.1). */
+const FINAL = 0x80;
+const READS = 0x40;
+const WRITES = 0x20;
+const IMMEDIATE = 0x40;
+/** Stands in #early for a number that was used by a PDU which is not a command. */
+const ONLY_A_NUMBER = Buffer.alloc(0);
+
+/** Something accepted that has not been answered: it can be found by its tag and aborted. */
+export interface Pending {
+  readonly itt: number;
+  readonly nexus: LunNexus;
+  /** Task management ended it. `tell`: answer TASK ABORTED, else nothing. */
+  abort(tell: boolean): void;
+  /** Resolves when nothing of it runs any more. */
+  readonly settled: Promise<void>;
+}
+
+export class CommandPath {
+  readonly connection: Connection;
+  readonly session: Session;
+  /** By initiator task tag. */
+  readonly pending = new Map<number, Pending>();
+  readonly transfers = new Map<number, Transfer>();
+  readonly #luns: readonly (LunNexus | undefined)[];
+  readonly nexus: Nexus;
+  readonly #placed: PlacedWrites;
+  /** Commands that arrived before their turn, by CmdSN. */
+  readonly #early = new Map<number, Buffer>();
+  readonly #firstBurst: number;
+  readonly #immediateData: boolean;
+  /** Reads and writes answered in this batch on #batchLu, for the latency histograms. */
+  #batchLu: LogicalUnit | undefined;
+  #batchReads = 0;
+  #batchWrites = 0;
+  #batchStart = 0;
+  #closed = false;
+
+  constructor(connection: Connection, session: Session, nexus: Nexus) {
+    this.connection = connection;
+    this.session = session;
+    this.nexus = nexus;
+    this.#luns = nexus.luns;
+    this.#placed = new PlacedWrites(this);
+    this.#firstBurst = session.parameters.firstBurst;
+    this.#immediateData = session.parameters.immediateData;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** A SCSI Command PDU lies at `at`, its immediate data at `dataAt` (RFC 7143 §11.3). */
+  command(bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
+    const session = this.session;
+    if (((bytes[at] as number) & IMMEDIATE) === 0) {
+      const cmdSN = load32(bytes, at + 24);
+      if (cmdSN !== session.expCmdSN) {
+        this.#outOfOrder(cmdSN, bytes, at, dataAt, dataLength);
+        return;
+      }
+      session.expCmdSN = serialNext(cmdSN);
+    } else if (session.active >= COMMAND_WINDOW + MAX_IMMEDIATE_TASKS) {
+      this.connection.answers.scsiResponse(load32(bytes, at + 16), Status.taskSetFull, 0, undefined, 0);
+      return;
+    }
+    this.#execute(bytes, at, dataAt, dataLength);
+    if (this.#early.size > 0) this.catchUp();
+  }
+
+  /** A Data-Out PDU (RFC 7143 §11.7). Data for tasks that are gone (aborted, refused) is dropped. */
+  dataOut(bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
+    const transfer = this.transfers.get(load32(bytes, at + 16));
+    if (transfer === undefined) return;
+    transfer.dataOut(bytes, at, dataAt, dataLength);
+  }
+
+  /**
+   * A non-immediate PDU other than a command takes its number too (RFC 7143 §4.2.2.1). It is handled at once, and the
+   * number is skipped when its turn comes. False: the number is outside the window, the PDU is ignored.
+   */
+  takeNumber(cmdSN: number): boolean {
+    if (!this.session.inWindow(cmdSN) || this.#early.has(cmdSN)) return false;
+    if (cmdSN === this.session.expCmdSN) this.session.expCmdSN = serialNext(cmdSN);
+    else this.#early.set(cmdSN, ONLY_A_NUMBER);
+    return true;
+  }
+
+  beginBatch(now: number): void {
+    this.#batchStart = now;
+  }
+
+  /** The answers of the batch have been handed to the network. */
+  endBatch(): void {
+    const lu = this.#batchLu;
+    if (lu === undefined) return;
+    const micros = (this.connection.context.world.clock.now() - this.#batchStart) * 1000;
+    if (this.#batchReads > 0) lu.counters.readLatency.add(this.#batchReads, micros);
+    if (this.#batchWrites > 0) lu.counters.writeLatency.add(this.#batchWrites, micros);
+    this.#batchReads = this.#batchWrites = 0;
+    this.#batchLu = undefined;
+  }
+
+  /** Aborts what `which` picks; resolves when the picked ones have settled. The number says how many there were. */
+  abort(which: (each: Pending) => boolean, tell: boolean): { count: number; settled: Promise<void> } {
+    const chosen = [...this.pending.values()].filter(which);
+    for (const each of chosen) {
+      this.transfers.delete(each.itt);
+      each.abort(tell);
+    }
+    return { count: chosen.length, settled: Promise.all(chosen.map((each) => each.settled)).then(() => undefined) };
+  }
+
+  /** RFC 7143 §11.5.1: after a TARGET COLD RESET all connections to the target are closed. */
+  afterTaskManagement(request: Buffer): void {
+    if (((request[1] as number) & 0x7f) !== TaskFunction.targetColdReset) return;
+    for (const other of this.connection.context.connections) {
+      if (other.session?.nexus?.device === this.nexus.device) other.end();
+    }
+  }
+
+  /** The connection is gone: nothing is answered any more, what runs may finish. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const each of [...this.pending.values()]) each.abort(false);
+    this.transfers.clear();
+    this.#early.clear();
+  }
+
+  /** A pending entry is over. */
+  forget(itt: number): void {
+    this.pending.delete(itt);
+    this.transfers.delete(itt);
+    this.session.active--;
+  }
+
+  // ---- the fast path
+
+  #execute(bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
+    const session = this.session;
+    session.counters.commands++;
+    const nexus = bytes[at + 8] === 0 && bytes[at + 4] === 0 ? this.#luns[bytes[at + 9] as number] : undefined;
+    if (nexus !== undefined) {
+      const opcode = bytes[at + 32] as number;
+      const kind = nexus.lu.commands.fastKind[opcode] as number;
+      if (kind !== FastKind.none) {
+        const flags = bytes[at + 1] as number;
+        if (kind === FastKind.read) {
+          if ((flags & 0xe6) === (FINAL | READS) && nexus.readOk && this.#read(nexus, bytes, at)) return;
+        } else if ((flags & 0x66) === WRITES && nexus.writeOk && this.#write(nexus, bytes, at, dataAt, dataLength)) {
+          return;
+        }
+      }
+    }
+    this.#slow(bytes, at, dataAt, dataLength);
+  }
+
+  /** Byte position of the blocks in a READ or WRITE (10) or (16), or -1 when anything is out of the ordinary. */
+  #position(lu: LogicalUnit, bytes: Buffer, at: number): number {
+    const cdb = at + 32;
+    // Byte 1 without DPO: protection, FUA and reserved bits take the slow path (SBC-3 5.8, 5.32).
+    if (((bytes[cdb + 1] as number) & ~0x10) !== 0) return -1;
+    const edtl = load32(bytes, at + 20);
+    if (edtl > MAX_TRANSFER) return -1;
+    if ((bytes[cdb] as number) < 0x60) {
+      if (bytes[cdb + 6] !== 0 || bytes[cdb + 9] !== 0) return -1;
+      const blocks = load16(bytes, cdb + 7);
+      const lba = load32(bytes, cdb + 2);
+      if (blocks === 0 || blocks << lu.blockShift !== edtl || lba + blocks > lu.blocks) return -1;
+      return lba * lu.blockSize;
+    }
+    if (bytes[cdb + 14] !== 0 || bytes[cdb + 15] !== 0) return -1;
+    const blocks = load32(bytes, cdb + 10);
+    const lba = load32(bytes, cdb + 2) * 4_294_967_296 + load32(bytes, cdb + 6);
+    if (blocks === 0 || blocks * lu.blockSize !== edtl || !(lba + blocks <= lu.blocks)) return -1;
+    return lba * lu.blockSize;
+  }
+
+  #read(nexus: LunNexus, bytes: Buffer, at: number): boolean {
+    const lu = nexus.lu;
+    const position = this.#position(lu, bytes, at);
+    if (position < 0) return false;
+    const length = load32(bytes, at + 20);
+    if (!lu.locks.idle && lu.locks.blocks(position, length, false)) return false;
+    const answers = this.connection.answers;
+    const itt = load32(bytes, at + 16);
+    const view = lu.volume.viewNow(position, length);
+    if (view !== undefined) answers.dataInView(itt, view);
+    else if (!answers.fits(length) || !answers.dataInFrom(itt, lu.volume, position, length)) return false;
+    this.#countRead(lu, length);
+    return true;
+  }
+
+  #write(nexus: LunNexus, bytes: Buffer, at: number, dataAt: number, dataLength: number): boolean {
+    const lu = nexus.lu;
+    const position = this.#position(lu, bytes, at);
+    if (position < 0) return false;
+    const length = load32(bytes, at + 20);
+    if (dataLength !== length || !this.#immediateData || dataLength > this.#firstBurst) {
+      return this.#streamWrite(nexus, position, length, bytes, at, dataAt, dataLength);
+    }
+    if (!lu.locks.idle && lu.locks.blocks(position, length, true)) return false;
+    const itt = load32(bytes, at + 16);
+    let outcome: number;
+    try {
+      outcome = lu.volume.writeNow(position, bytes, dataAt, length);
+    } catch (error) {
+      const { status, sense } = checkCondition(nexus, error);
+      lu.counters.errors++;
+      this.connection.answers.scsiResponse(itt, status, 0, sense, 0);
+      return true;
+    }
+    if (outcome === 0) return false;
+    this.#countWrite(lu, length);
+    if (outcome === 1) this.connection.answers.scsiResponse(itt, 0, 0, undefined, 0);
+    else this.#placed.add(itt, nexus, this.#batchStart);
+    return true;
+  }
+
+  #countRead(lu: LogicalUnit, length: number): void {
+    if (lu !== this.#batchLu) this.#switchLu(lu);
+    this.#batchReads++;
+    lu.counters.reads++;
+    lu.counters.readBytes += length;
+    this.session.counters.readBytes += length;
+  }
+
+  #countWrite(lu: LogicalUnit, length: number): void {
+    if (lu !== this.#batchLu) this.#switchLu(lu);
+    // A placed write is measured when it becomes stable.
+    if (lu.volume.info.durability === 'volatile') this.#batchWrites++;
+    lu.counters.writes++;
+    lu.counters.writtenBytes += length;
+    this.session.counters.writtenBytes += length;
+  }
+
+  #switchLu(lu: LogicalUnit): void {
+    this.endBatch();
+    this.#batchLu = lu;
+  }
+
+  // ---- everything else
+
+  /** A plain WRITE whose data comes in several PDUs: written as it arrives. False: not for this way. */
+  #streamWrite(
+    nexus: LunNexus,
+    position: number,
+    length: number,
+    bytes: Buffer,
+    at: number,
+    dataAt: number,
+    dataLength: number,
+  ): boolean {
+    const write = new StreamWrite(this, nexus, load32(bytes, at + 16), position, length, this.#batchStart);
+    if (!write.begin()) return false;
+    this.#admit(write);
+    this.#collect(bytes, at, dataAt, dataLength, length, write);
+    return true;
+  }
+
+  #slow(bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
+    const itt = load32(bytes, at + 16);
+    if (this.pending.has(itt)) throw new ProtocolError(`task tag ${itt.toString(16)} is still in use`, 0x0a);
+    const lun = lunOf(bytes, at + 8);
+    const nexus = lun === undefined ? undefined : this.#luns[lun];
+    if (nexus === undefined) {
+      answerAbsentLun(this, this.nexus, bytes, at);
+      return;
+    }
+    const task = IscsiTask.create(this, nexus, bytes, at, this.#batchStart);
+    if (task === undefined) return;
+    this.#admit(task);
+    const flags = bytes[at + 1] as number;
+    if ((flags & WRITES) !== 0 && task.collects > 0) this.#collect(bytes, at, dataAt, dataLength, task.collects, task);
+    else task.complete();
+  }
+
+  #admit(pending: Pending): void {
+    this.pending.set(pending.itt, pending);
+    this.session.active++;
+  }
+
+  /** Starts to gather `wanted` bytes of data-out for `sink`, beginning with what came in the command PDU. */
+  #collect(
+    bytes: Buffer,
+    at: number,
+    dataAt: number,
+    dataLength: number,
+    wanted: number,
+    sink: TransferSink,
+  ): void {
+    const final = ((bytes[at + 1] as number) & FINAL) !== 0;
+    const itt = load32(bytes, at + 16);
+    const transfer = new Transfer(this, Buffer.from(bytes.subarray(at + 8, at + 16)), itt, load32(bytes, at + 20), wanted, sink);
+    this.transfers.set(itt, transfer);
+    transfer.start(final, bytes, dataAt, dataLength);
+  }
+
+  /** RFC 7143 §4.2.2.1: outside the window ignored; inside, kept until the numbers before it have come. */
+  #outOfOrder(cmdSN: number, bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
+    if (!this.session.inWindow(cmdSN) || this.#early.has(cmdSN)) return;
+    const ahsAndHeader = 48 + (bytes[at + 4] as number) * 4;
+    const copy = Buffer.alloc(ahsAndHeader + dataLength);
+    bytes.copy(copy, 0, at, at + ahsAndHeader);
+    bytes.copy(copy, ahsAndHeader, dataAt, dataAt + dataLength);
+    this.#early.set(cmdSN, copy);
+  }
+
+  /** Carries out kept commands whose turn has come. */
+  catchUp(): void {
+    for (;;) {
+      const cmdSN = this.session.expCmdSN;
+      const copy = this.#early.get(cmdSN);
+      if (copy === undefined) return;
+      this.#early.delete(cmdSN);
+      this.session.expCmdSN = serialNext(cmdSN);
+      if (copy === ONLY_A_NUMBER) continue;
+      const headers = 48 + (copy[4] as number) * 4;
+      this.#execute(copy, 0, headers, load24(copy, 5));
+    }
+  }
+}

@@ -1,0 +1,202 @@
+// A SCSI command that is not served on the fast path: it gathers its data, runs through dispatch, and answers.
+import { MAX_TRANSFER } from '../base/limits.ts';
+import { load32 } from '../base/bytes-at.ts';
+import { checkCondition, execute } from '../scsi/dispatch.ts';
+import type { DispatchTask } from '../scsi/dispatch.ts';
+import type { CommandSpec } from '../scsi/command-spec.ts';
+import type { LogicalUnit } from '../scsi/logical-unit.ts';
+import type { LunNexus } from '../scsi/lun-nexus.ts';
+import { Status } from '../scsi/task.ts';
+import type { TaskResult } from '../scsi/task.ts';
+import type { CommandPath, Pending } from './command-path.ts';
+import type { TransferSink } from './transfer.ts';
+
+const READS = 0x40;
+const WRITES = 0x20;
+const NO_DATA = Buffer.alloc(0);
+
+/** What the command PDU said about the data. */
+interface Expectation {
+  /** Bytes the initiator expects to receive, and to send. */
+  readonly dataIn: number;
+  readonly dataOut: number;
+  /** Data-out bytes by the CDB. */
+  readonly byCdb: number;
+}
+
+export class IscsiTask implements DispatchTask, Pending, TransferSink {
+  readonly itt: number;
+  readonly nexus: LunNexus;
+  readonly lu: LogicalUnit;
+  readonly spec: CommandSpec;
+  readonly cdb: Buffer;
+  readonly attribute: number;
+  readonly expectedDataOut: number;
+  /** Bytes of data-out to gather before the command runs. */
+  readonly collects: number;
+  readonly settled: Promise<void>;
+  data: Buffer = NO_DATA;
+  aborted = false;
+  #tell = false;
+  #settle: () => void = () => undefined;
+  readonly #path: CommandPath;
+  readonly #expectation: Expectation;
+  readonly #startedAt: number;
+  /** Bytes of DataMemory this task holds. */
+  #memory = 0;
+
+  private constructor(
+    path: CommandPath,
+    nexus: LunNexus,
+    spec: CommandSpec,
+    bytes: Buffer,
+    at: number,
+    byCdb: number,
+    startedAt: number,
+  ) {
+    const flags = bytes[at + 1] as number;
+    const edtl = load32(bytes, at + 20);
+    this.#path = path;
+    this.nexus = nexus;
+    this.lu = nexus.lu;
+    this.spec = spec;
+    this.itt = load32(bytes, at + 16);
+    this.attribute = flags & 0x07;
+    this.cdb = Buffer.from(bytes.subarray(at + 32, at + 48));
+    const dataOut = (flags & WRITES) === 0 ? 0 : edtl;
+    this.#expectation = { dataIn: (flags & READS) === 0 ? 0 : edtl, dataOut, byCdb };
+    this.expectedDataOut = dataOut;
+    this.collects = Math.min(byCdb, dataOut);
+    this.#startedAt = startedAt;
+    this.settled = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+  }
+
+  /**
+   * A task for the command at `at`, with memory for its data-out. undefined: it has been answered already (unknown
+   * command, too much data, no memory).
+   */
+  static create(
+    path: CommandPath,
+    nexus: LunNexus,
+    bytes: Buffer,
+    at: number,
+    startedAt: number,
+  ): IscsiTask | undefined {
+    const answers = path.connection.answers;
+    const itt = load32(bytes, at + 16);
+    const lu = nexus.lu;
+    lu.counters.others++;
+    const cdb = bytes.subarray(at + 32, at + 48);
+    let task: IscsiTask;
+    try {
+      const spec = lu.commands.find(cdb);
+      const byCdb = spec.dataOut?.(cdb, lu) ?? 0;
+      task = new IscsiTask(path, nexus, spec, bytes, at, byCdb, startedAt);
+    } catch (error) {
+      const { status, sense } = checkCondition(nexus, error);
+      answers.scsiResponse(itt, status, underflow(bytes, at), sense, 0);
+      return undefined;
+    }
+    if (task.collects > MAX_TRANSFER || !path.connection.context.memory.tryTake(task.collects)) {
+      answers.scsiResponse(itt, Status.taskSetFull, 0, undefined, 0);
+      return undefined;
+    }
+    task.#memory = task.collects;
+    // Every byte is stored before the command sees it: Transfer delivers all of `collects`, in order.
+    if (task.collects > 0) task.data = Buffer.allocUnsafe(task.collects);
+    return task;
+  }
+
+  deliver(offset: number, bytes: Buffer, at: number, length: number): void {
+    bytes.copy(this.data, offset, at, at + length);
+  }
+
+  /** All data-out is there (or there is none): the command runs. */
+  complete(): void {
+    void this.#run();
+  }
+
+  abort(tell: boolean): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    this.#tell = tell;
+    this.lu.counters.aborted++;
+    // A task that still waits for its data will never run: it is over now.
+    if (!this.#running) this.#finish({ status: Status.taskAborted });
+  }
+
+  #running = false;
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    const memory = this.#path.connection.context.memory;
+    const dataIn = Math.min(this.#expectation.dataIn, MAX_TRANSFER);
+    if (dataIn > 0) {
+      const turn = memory.take(dataIn);
+      if (turn !== undefined) await turn;
+      this.#memory += dataIn;
+    }
+    const result = await execute(this);
+    this.#finish(result);
+  }
+
+  #finish(result: TaskResult): void {
+    const path = this.#path;
+    if (path.pending.get(this.itt) !== this) return;
+    path.forget(this.itt);
+    path.connection.context.memory.giveBack(this.#memory);
+    if (!path.closed && (!this.aborted || this.#tell)) {
+      this.#answer(this.aborted ? { status: Status.taskAborted } : result);
+      path.connection.planFlush();
+    }
+    this.#settle();
+  }
+
+  #answer(result: TaskResult): void {
+    const answers = this.#path.connection.answers;
+    const { dataIn, dataOut, byCdb } = this.#expectation;
+    this.#count(result);
+    const produced = result.dataIn === undefined ? 0 : result.dataIn.reduce((sum, part) => sum + part.length, 0);
+    // RFC 7143 §11.4.5: what the CDB moves, against what the initiator expected to move.
+    const residual = dataOut > 0 ? byCdb - dataOut : produced - dataIn;
+    const sent = Math.min(produced, dataIn);
+    if (sent === 0 || result.status === Status.checkCondition) {
+      const byError = result.status === Status.checkCondition && dataOut === 0 ? -dataIn : residual;
+      answers.scsiResponse(this.itt, result.status, byError, result.sense, 0);
+      return;
+    }
+    const parts = result.dataIn ?? [];
+    const data = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
+    answers.dataIn(this.itt, data, sent, residual, result.status);
+  }
+
+  /** Media commands count as reads and writes, whichever way they were served. */
+  #count(result: TaskResult): void {
+    const counters = this.lu.counters;
+    if (result.status === Status.reservationConflict) counters.conflicts++;
+    if (this.spec.fast === undefined || result.status !== Status.good) return;
+    counters.others--;
+    const micros = (this.lu.clock.now() - this.#startedAt) * 1000;
+    const session = this.#path.session.counters;
+    if (this.spec.fast === 'read') {
+      const bytes = Math.min(this.#expectation.dataIn, result.dataIn?.[0]?.length ?? 0);
+      counters.reads++;
+      counters.readBytes += bytes;
+      session.readBytes += bytes;
+      counters.readLatency.add(1, micros);
+    } else {
+      counters.writes++;
+      counters.writtenBytes += this.data.length;
+      session.writtenBytes += this.data.length;
+      counters.writeLatency.add(1, micros);
+    }
+  }
+}
+
+/** Residual of a command that moved nothing: all of what was expected. */
+export function underflow(bytes: Buffer, at: number): number {
+  const flags = bytes[at + 1] as number;
+  return (flags & (READS | WRITES)) === 0 ? 0 : -load32(bytes, at + 20);
+}

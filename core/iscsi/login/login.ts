@@ -1,0 +1,247 @@
+// The login phase as a machine without I/O: one request in, one response out (RFC 7143 §6.3, §11.12, §11.13).
+import { MAX_LOGIN_ROUNDS, MAX_LOGIN_TEXT } from '../../base/limits.ts';
+import { ProtocolError } from '../../base/errors.ts';
+import { load16, load32 } from '../../base/bytes-at.ts';
+import { LoginStatus, Stage } from '../wire/constants.ts';
+import { encodeText, parseText } from '../wire/text.ts';
+import { Authentication } from './authentication.ts';
+import type { Credentials } from '../context.ts';
+import { DEFAULT_PARAMETERS, OUR_DECLARATIONS, negotiate } from './keys.ts';
+import type { NegotiatedParameters } from './keys.ts';
+
+/** What the machine asks of the outside. */
+export interface LoginEnvironment {
+  /** May this initiator log in to this target? Called once, when both names are known. */
+  target(name: string, initiator: string, isid: string): TargetDecision;
+  credentials(initiator: string, target: string | undefined): Credentials;
+  /** True when a session with this TSIH exists. */
+  sessionExists(tsih: number): boolean;
+  random(bytes: number): Buffer;
+}
+
+export type TargetDecision =
+  | { readonly kind: 'serve'; readonly portalGroup: number }
+  | { readonly kind: 'refuse'; readonly status: LoginStatus }
+  | { readonly kind: 'moved'; readonly portal: string; readonly permanent: boolean };
+
+/** The response to send. The header's sequence numbers, ISID and ITT are the sender's business. */
+export interface LoginResponse {
+  readonly status: LoginStatus;
+  /** Second header byte: T, C, CSG, NSG. */
+  readonly flags: number;
+  readonly data: Buffer;
+  /** The login is complete with this response. */
+  readonly done: boolean;
+}
+
+/** Who logged in. */
+export interface LoginFacts {
+  readonly initiatorName: string;
+  readonly initiatorAlias: string | undefined;
+  readonly isid: string;
+  /** Undefined in a discovery session. */
+  readonly targetName: string | undefined;
+  readonly discovery: boolean;
+  readonly parameters: NegotiatedParameters;
+}
+
+const TRANSIT = 0x80;
+const CONTINUES = 0x40;
+/** iSCSI names (RFC 7143 §4.2.7): at most 223 bytes, of one of three kinds. */
+const NAME = /^(iqn\.\d{4}-\d{2}\.[a-z0-9][a-z0-9.-]*(:.*)?|eui\.[0-9a-f]{16}|naa\.([0-9a-f]{16}|[0-9a-f]{32}))$/;
+const MAX_NAME = 223;
+
+/** The login ends with this status. */
+class Refused extends Error {
+  readonly status: LoginStatus;
+  readonly pairs: readonly (readonly [string, string])[];
+  constructor(status: LoginStatus, pairs: readonly (readonly [string, string])[] = []) {
+    super(`login status ${status.toString(16)}`);
+    this.status = status;
+    this.pairs = pairs;
+  }
+}
+
+export class LoginMachine {
+  readonly #environment: LoginEnvironment;
+  #stage: number = -1;
+  #rounds = 0;
+  #bytes = 0;
+  /** Text of a request that goes on in the next PDU. */
+  #text: Buffer = Buffer.alloc(0);
+  #isid = '';
+  #identified = false;
+  #initiatorName = '';
+  #initiatorAlias: string | undefined;
+  #targetName: string | undefined;
+  #discovery = false;
+  #parameters = DEFAULT_PARAMETERS;
+  #authentication: Authentication | undefined;
+  #declared = false;
+  /** Keys the initiator has used; a second offer is an error (RFC 7143 §6.2). */
+  readonly #seen = new Set<string>();
+
+  constructor(environment: LoginEnvironment) {
+    this.#environment = environment;
+  }
+
+  /** Name of the initiator as far as it is known, for the log. */
+  get initiatorName(): string {
+    return this.#initiatorName;
+  }
+
+  /** Only after the response that is `done`. */
+  get facts(): LoginFacts {
+    return {
+      initiatorName: this.#initiatorName,
+      initiatorAlias: this.#initiatorAlias,
+      isid: this.#isid,
+      targetName: this.#targetName,
+      discovery: this.#discovery,
+      parameters: this.#parameters,
+    };
+  }
+
+  /** Handles the Login Request at `at`. After a status other than success the connection has to be closed. */
+  step(bytes: Buffer, at: number, data: Buffer): LoginResponse {
+    try {
+      return this.#step(bytes, at, data);
+    } catch (error) {
+      if (error instanceof Refused) return refusal(error.status, encodeText(error.pairs));
+      if (error instanceof ProtocolError) return refusal(LoginStatus.initiatorError, Buffer.alloc(0));
+      throw error;
+    }
+  }
+
+  #step(bytes: Buffer, at: number, data: Buffer): LoginResponse {
+    const flags = bytes[at + 1] as number;
+    const current = (flags >> 2) & 3;
+    const next = flags & 3;
+    const transit = (flags & TRANSIT) !== 0;
+    this.#checkRequest(bytes, at, current, data.length);
+    this.#text = Buffer.concat([this.#text, data]);
+    if ((flags & CONTINUES) !== 0) {
+      // RFC 7143 §11.12.2: the text goes on in the next PDU; T must not be set with C.
+      if (transit) throw new Refused(LoginStatus.initiatorError);
+      return { status: LoginStatus.success, flags: current << 2, data: Buffer.alloc(0), done: false };
+    }
+    const pairs = parseText(this.#text);
+    this.#text = Buffer.alloc(0);
+    for (const key of pairs.keys()) this.#once(key);
+    const answers: [string, string][] = [];
+    if (!this.#identified) this.#identify(pairs, answers);
+    const complete = current === Stage.security ? this.#secure(pairs, answers) : this.#operate(pairs, answers);
+    const moves = transit && complete;
+    if (moves) {
+      if (next !== Stage.operational && next !== Stage.fullFeature) throw new Refused(LoginStatus.initiatorError);
+      if (next <= current) throw new Refused(LoginStatus.initiatorError);
+      this.#stage = next;
+    }
+    const answerFlags = (moves ? TRANSIT | next : 0) | (current << 2);
+    const done = moves && next === Stage.fullFeature;
+    return { status: LoginStatus.success, flags: answerFlags, data: encodeText(answers), done };
+  }
+
+  #checkRequest(bytes: Buffer, at: number, current: number, length: number): void {
+    this.#rounds++;
+    this.#bytes += length;
+    if (this.#rounds > MAX_LOGIN_ROUNDS || this.#bytes > MAX_LOGIN_TEXT) throw new Refused(LoginStatus.initiatorError);
+    if (this.#stage === -1) {
+      // RFC 7143 §11.12.4: the only version is 0.
+      if ((bytes[at + 3] as number) > 0) throw new Refused(LoginStatus.unsupportedVersion);
+      this.#isid = bytes.toString('hex', at + 8, at + 14);
+      const tsih = load16(bytes, at + 14);
+      if (tsih !== 0) {
+        const exists = this.#environment.sessionExists(tsih);
+        throw new Refused(exists ? LoginStatus.tooManyConnections : LoginStatus.sessionDoesNotExist);
+      }
+      if (current !== Stage.security && current !== Stage.operational) throw new Refused(LoginStatus.initiatorError);
+      this.#stage = current;
+    }
+    if (current !== this.#stage || bytes.toString('hex', at + 8, at + 14) !== this.#isid) {
+      throw new Refused(LoginStatus.initiatorError);
+    }
+  }
+
+  #once(key: string): void {
+    if (key.startsWith('CHAP_')) return; // several rounds; Authentication checks their order
+    if (this.#seen.has(key)) throw new Refused(LoginStatus.initiatorError);
+    this.#seen.add(key);
+  }
+
+  /** Names and session type: in the first request (RFC 7143 §6.3.1). */
+  #identify(pairs: Map<string, string>, answers: [string, string][]): void {
+    const initiator = pairs.get('InitiatorName')?.toLowerCase();
+    if (initiator === undefined) throw new Refused(LoginStatus.missingParameter);
+    if (initiator.length > MAX_NAME || !NAME.test(initiator)) throw new Refused(LoginStatus.initiatorError);
+    this.#initiatorName = initiator;
+    const type = pairs.get('SessionType') ?? 'Normal';
+    if (type !== 'Normal' && type !== 'Discovery') throw new Refused(LoginStatus.sessionTypeNotSupported);
+    this.#discovery = type === 'Discovery';
+    const target = pairs.get('TargetName')?.toLowerCase();
+    if (!this.#discovery) {
+      if (target === undefined) throw new Refused(LoginStatus.missingParameter);
+      this.#targetName = target;
+      const decision = this.#environment.target(target, initiator, this.#isid);
+      if (decision.kind === 'refuse') throw new Refused(decision.status);
+      if (decision.kind === 'moved') {
+        const status = decision.permanent ? LoginStatus.movedPermanently : LoginStatus.movedTemporarily;
+        throw new Refused(status, [['TargetAddress', decision.portal]]);
+      }
+      answers.push(['TargetPortalGroupTag', String(decision.portalGroup)]);
+    }
+    const credentials = this.#environment.credentials(initiator, this.#targetName);
+    this.#authentication = new Authentication(credentials, this.#environment.random);
+    this.#identified = true;
+  }
+
+  /** Security stage. True when the initiator may leave it. */
+  #secure(pairs: Map<string, string>, answers: [string, string][]): boolean {
+    const authentication = this.#authentication;
+    if (authentication === undefined) throw new Refused(LoginStatus.initiatorError);
+    const outcome = authentication.step(pairs);
+    if (outcome.kind === 'failed') throw new Refused(LoginStatus.authenticationFailure);
+    answers.push(...outcome.answers);
+    this.#declarations(pairs);
+    // Operational keys may come in this stage too; digests and lengths are settled all the same.
+    this.#negotiateAll(pairs, answers, true);
+    return outcome.kind === 'complete';
+  }
+
+  #operate(pairs: Map<string, string>, answers: [string, string][]): boolean {
+    // An initiator that skips the security stage has proved nothing (RFC 7143 §6.3.2).
+    if (this.#authentication?.satisfied !== true) throw new Refused(LoginStatus.authenticationFailure);
+    this.#declarations(pairs);
+    this.#negotiateAll(pairs, answers, false);
+    if (!this.#declared) {
+      for (const [key, value] of OUR_DECLARATIONS) answers.push([key, value]);
+      this.#declared = true;
+    }
+    return true;
+  }
+
+  #declarations(pairs: Map<string, string>): void {
+    this.#initiatorAlias = pairs.get('InitiatorAlias') ?? this.#initiatorAlias;
+  }
+
+  #negotiateAll(pairs: Map<string, string>, answers: [string, string][], security: boolean): void {
+    for (const [key, value] of pairs) {
+      if (IDENTITY.has(key) || (security && (key === 'AuthMethod' || key.startsWith('CHAP_')))) continue;
+      // RFC 7143 §13: AuthMethod belongs to the security stage, SendTargets to the full feature phase.
+      if (key === 'AuthMethod' || key === 'SendTargets') throw new Refused(LoginStatus.initiatorError);
+      const outcome = negotiate(key, value, this.#parameters, this.#discovery);
+      this.#parameters = outcome.parameters;
+      if (outcome.answer !== undefined) answers.push([key, outcome.answer]);
+    }
+  }
+}
+
+/** Keys that declare who the initiator is; they get no answer. */
+const IDENTITY: ReadonlySet<string> = new Set(['InitiatorName', 'InitiatorAlias', 'TargetName', 'SessionType']);
+
+function refusal(status: LoginStatus, data: Buffer): LoginResponse {
+  return { status, flags: 0, data, done: false };
+}
+
+/** CmdSN of the Login Request at `at`. */
+export const loginCmdSN = (bytes: Buffer, at: number): number => load32(bytes, at + 24);

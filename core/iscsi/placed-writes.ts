@@ -1,0 +1,93 @@
+import type { StableWaiter } from '../volume/volume.ts';
+import { checkCondition } from '../scsi/dispatch.ts';
+import type { LunNexus } from '../scsi/lun-nexus.ts';
+import { Status } from '../scsi/task.ts';
+import type { CommandPath, Pending } from './command-path.ts';
+
+/** Waiters kept for reuse per session. */
+const MAX_SPARE = 512;
+
+/** Writes of one session that wait for the group commit. The objects are reused: a durable write allocates nothing. */
+export class PlacedWrites {
+  readonly #path: CommandPath;
+  readonly #spare: PlacedWrite[] = [];
+
+  constructor(path: CommandPath) {
+    this.#path = path;
+  }
+
+  /** The data of task `itt` has been placed; answers when it is stable. `startedAt` in clock milliseconds. */
+  add(itt: number, nexus: LunNexus, startedAt: number): void {
+    const write = this.#spare.pop() ?? new PlacedWrite(this);
+    write.itt = itt;
+    write.nexus_ = nexus;
+    write.startedAt = startedAt;
+    write.answer = 'status';
+    const path = this.#path;
+    path.pending.set(itt, write);
+    path.session.active++;
+    nexus.lu.volume.whenStable(write);
+  }
+
+  finished(write: PlacedWrite, error: Error | undefined): void {
+    const path = this.#path;
+    const { itt, answer, nexus } = write;
+    path.forget(itt);
+    const lu = nexus.lu;
+    if (answer !== 'nothing' && !path.closed) {
+      const answers = path.connection.answers;
+      if (answer === 'aborted') {
+        answers.scsiResponse(itt, Status.taskAborted, 0, undefined, 0);
+      } else if (error === undefined) {
+        answers.scsiResponse(itt, Status.good, 0, undefined, 0);
+        lu.counters.writeLatency.add(1, (lu.clock.now() - write.startedAt) * 1000);
+      } else {
+        lu.counters.errors++;
+        const { status, sense } = checkCondition(nexus, error);
+        answers.scsiResponse(itt, status, 0, sense, 0);
+      }
+      path.connection.planFlush();
+    }
+    write.release();
+    if (this.#spare.length < MAX_SPARE) this.#spare.push(write);
+  }
+}
+
+class PlacedWrite implements StableWaiter, Pending {
+  readonly #owner: PlacedWrites;
+  itt = 0;
+  nexus_: LunNexus | undefined;
+  startedAt = 0;
+  answer: 'status' | 'aborted' | 'nothing' = 'status';
+  #settle: (() => void) | undefined;
+
+  constructor(owner: PlacedWrites) {
+    this.#owner = owner;
+  }
+
+  get nexus(): LunNexus {
+    if (this.nexus_ === undefined) throw new Error('a released write is in use');
+    return this.nexus_;
+  }
+
+  get settled(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+  }
+
+  stable(error: Error | undefined): void {
+    this.#owner.finished(this, error);
+  }
+
+  abort(tell: boolean): void {
+    this.answer = tell ? 'aborted' : 'nothing';
+    this.nexus.lu.counters.aborted++;
+  }
+
+  release(): void {
+    this.#settle?.();
+    this.#settle = undefined;
+    this.nexus_ = undefined;
+  }
+}

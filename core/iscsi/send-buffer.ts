@@ -1,0 +1,143 @@
+// What one event answers, collected so that it leaves in one system call. Headers and small payloads are written into a
+// slab; large payloads that already lie in memory are queued as slices between two regions of the slab.
+import type { Socket } from '../base/world.ts';
+
+/** Bytes of one slab: a READ of 1 MiB with the headers of its PDUs, even small ones, fits. */
+const SLAB = 1_310_720;
+/** Collected bytes after which a send is made at once: what has just been written is then still in the cache. */
+const FLUSH_AT = 262_144;
+/** Slabs kept for reuse over all connections. */
+const MAX_SPARE_SLABS = 64;
+
+/** Slabs that all connections of one event loop share. */
+export class SlabPool {
+  readonly #spare: Buffer[] = [];
+  /** Slabs in use by any connection. */
+  inUse = 0;
+
+  take(): Buffer {
+    this.inUse++;
+    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(SLAB);
+  }
+
+  giveBack(slab: Buffer): void {
+    this.inUse--;
+    if (this.#spare.length < MAX_SPARE_SLABS) this.#spare.push(slab);
+  }
+}
+
+export class SendBuffer {
+  /** Current slab; valid after reserve(). */
+  slab: Buffer;
+  #at = 0;
+  /** Start of the region that has not been queued yet. */
+  #from = 0;
+  #pieces: Buffer[] = [];
+  #collected = 0;
+  /** Slabs the operating system has not taken completely. */
+  #busy: Buffer[] = [];
+  readonly #socket: Socket;
+  readonly #pool: SlabPool;
+  /** Bytes handed to the socket since the connection began. */
+  sent = 0;
+
+  constructor(socket: Socket, pool: SlabPool) {
+    this.#socket = socket;
+    this.#pool = pool;
+    this.slab = pool.take();
+  }
+
+  /** Bytes collected or queued that the operating system has not taken. */
+  get waiting(): number {
+    return this.#collected + this.#socket.unsent;
+  }
+
+  /** Position in `slab` of `bytes` fresh bytes (at most SLAB). They hold rubbish: every one has to be stored. */
+  reserve(bytes: number): number {
+    if (this.#at + bytes > SLAB) this.#nextSlab();
+    const at = this.#at;
+    this.#at += bytes;
+    this.#collected += bytes;
+    return at;
+  }
+
+  /** Takes back the last reservation, which began at `at`. */
+  unreserve(at: number): void {
+    this.trim(at);
+  }
+
+  /** Shortens the last reservation so that it ends at `end`. */
+  trim(end: number): void {
+    this.#collected -= this.#at - end;
+    this.#at = end;
+  }
+
+  /** Queues memory that is not in the slab. It must stay unchanged until it has been sent. */
+  append(data: Buffer): void {
+    if (this.#at > this.#from) this.#pieces.push(this.slab.subarray(this.#from, this.#at));
+    this.#from = this.#at;
+    this.#pieces.push(data);
+    this.#collected += data.length;
+  }
+
+  /** Sends when enough has been collected; called between PDUs. */
+  flushIfFull(): void {
+    if (this.#collected >= FLUSH_AT) this.flush();
+  }
+
+  /** Sends everything collected. */
+  flush(): void {
+    if (this.#collected === 0) return;
+    const socket = this.#socket;
+    this.sent += this.#collected;
+    this.#collected = 0;
+    if (this.#pieces.length === 0) {
+      socket.write(this.slab.subarray(this.#from, this.#at));
+    } else {
+      if (this.#at > this.#from) this.#pieces.push(this.slab.subarray(this.#from, this.#at));
+      socket.cork();
+      for (const piece of this.#pieces) socket.write(piece);
+      socket.uncork();
+      this.#pieces = [];
+    }
+    this.#from = this.#at;
+    if (socket.unsent === 0) this.#rewind();
+    else if (this.#at > SLAB / 2) this.#nextSlab();
+  }
+
+  /** The operating system has taken everything. */
+  drained(): void {
+    for (const slab of this.#busy) this.#pool.giveBack(slab);
+    this.#busy = [];
+    if (this.#collected === 0) this.#rewind();
+  }
+
+  /** The connection is gone. */
+  release(): void {
+    // Slabs that may still be referenced by the operating system are left to the garbage collector.
+    if (this.#socket.unsent === 0) {
+      for (const slab of this.#busy) this.#pool.giveBack(slab);
+      this.#pool.giveBack(this.slab);
+    } else {
+      this.#pool.inUse -= this.#busy.length + 1;
+    }
+    this.#busy = [];
+    this.#pieces = [];
+    this.slab = Buffer.alloc(0);
+    this.#at = this.#from = this.#collected = 0;
+  }
+
+  #rewind(): void {
+    for (const slab of this.#busy) this.#pool.giveBack(slab);
+    this.#busy.length = 0;
+    this.#at = this.#from = 0;
+  }
+
+  /** The current slab stays with what is queued; a fresh one takes its place. */
+  #nextSlab(): void {
+    if (this.#at > this.#from) this.#pieces.push(this.slab.subarray(this.#from, this.#at));
+    this.#busy.push(this.slab);
+    this.slab = this.#pool.take();
+    this.#at = this.#from = 0;
+  }
+}

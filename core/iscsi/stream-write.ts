@@ -1,0 +1,167 @@
+// A plain WRITE whose data arrives in several PDUs and is written as it arrives, so that it needs no memory of its own.
+// A command that fails or is aborted half way leaves what had arrived, which SBC-3 4.10 allows for non-atomic writes.
+import { ServiceError } from '../base/errors.ts';
+import { WriteNow } from '../volume/volume.ts';
+import type { StableWaiter } from '../volume/volume.ts';
+import { checkCondition } from '../scsi/dispatch.ts';
+import type { LunNexus } from '../scsi/lun-nexus.ts';
+import { Status, TaskAttribute } from '../scsi/task.ts';
+import type { SetTask } from '../scsi/task-set.ts';
+import type { CommandPath, Pending } from './command-path.ts';
+import type { TransferSink } from './transfer.ts';
+
+export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter {
+  readonly itt: number;
+  readonly nexus: LunNexus;
+  readonly attribute = TaskAttribute.simple;
+  readonly settled: Promise<void>;
+  #settle: () => void = () => undefined;
+  readonly #path: CommandPath;
+  readonly #position: number;
+  readonly #length: number;
+  readonly #startedAt: number;
+  /** Writes that run asynchronously, and whether all data has arrived. */
+  #running = 0;
+  #arrived = false;
+  #placed = false;
+  #error: Error | undefined;
+  #abort: 'no' | 'silent' | 'tell' = 'no';
+  /** From the first PDU that does not end on a block boundary on, data is gathered here. */
+  #tail: Buffer | undefined;
+  #tailAt = 0;
+
+  constructor(path: CommandPath, nexus: LunNexus, itt: number, position: number, length: number, startedAt: number) {
+    this.#path = path;
+    this.nexus = nexus;
+    this.itt = itt;
+    this.#position = position;
+    this.#length = length;
+    this.#startedAt = startedAt;
+    this.settled = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+  }
+
+  /** Enters the task set. False: it has to wait there, so this is not the way. */
+  begin(): boolean {
+    const lu = this.nexus.lu;
+    if (!lu.tasks.open) return false;
+    lu.tasks.enter(this, false);
+    return true;
+  }
+
+  deliver(offset: number, bytes: Buffer, at: number, length: number): void {
+    if (this.#abort !== 'no' || this.#error !== undefined) return;
+    const lu = this.nexus.lu;
+    if (this.#tail === undefined && length % lu.blockSize !== 0) this.#startTail(offset);
+    if (this.#tail !== undefined) {
+      bytes.copy(this.#tail, offset - this.#tailAt, at, at + length);
+      return;
+    }
+    const position = this.#position + offset;
+    try {
+      if (lu.locks.idle || !lu.locks.blocks(position, length, true)) {
+        const outcome = lu.volume.writeNow(position, bytes, at, length);
+        if (outcome === WriteNow.placed) this.#placed = true;
+        if (outcome !== WriteNow.refused) return;
+      }
+    } catch (error) {
+      this.#error = asError(error);
+      return;
+    }
+    this.#writeLater(position, Buffer.from(bytes.subarray(at, at + length)));
+  }
+
+  complete(): void {
+    this.#arrived = true;
+    if (this.#tail !== undefined && this.#error === undefined && this.#abort === 'no') {
+      const tail = this.#tail;
+      this.#tail = undefined;
+      this.#writeLater(this.#position + this.#tailAt, tail);
+    }
+    this.#next();
+  }
+
+  abort(tell: boolean): void {
+    this.#abort = tell ? 'tell' : 'silent';
+    this.nexus.lu.counters.aborted++;
+    // No more data is delivered after an abort: what runs may finish.
+    this.#arrived = true;
+    this.#next();
+  }
+
+  stable(error: Error | undefined): void {
+    this.#error ??= error;
+    this.#finish();
+  }
+
+  #startTail(offset: number): void {
+    this.#tailAt = offset;
+    this.#tail = Buffer.allocUnsafe(this.#length - offset);
+  }
+
+  #writeLater(position: number, data: Buffer): void {
+    this.#running++;
+    void this.#writeLocked(position, data)
+      .catch((error: unknown) => {
+        this.#error ??= asError(error);
+      })
+      .finally(() => {
+        this.#running--;
+        this.#next();
+      });
+  }
+
+  async #writeLocked(position: number, data: Buffer): Promise<void> {
+    const lu = this.nexus.lu;
+    const lock = await lu.locks.acquire(position, data.length, false);
+    try {
+      await lu.volume.write(position, data, 0, data.length, false);
+    } finally {
+      lock.release();
+    }
+  }
+
+  #next(): void {
+    if (!this.#arrived || this.#running > 0) return;
+    if (this.#placed && this.#error === undefined && this.#abort === 'no') {
+      this.#placed = false;
+      this.nexus.lu.volume.whenStable(this);
+    } else {
+      this.#finish();
+    }
+  }
+
+  #finish(): void {
+    const { lu } = this.nexus;
+    const path = this.#path;
+    if (path.pending.get(this.itt) !== this) return;
+    path.forget(this.itt);
+    lu.tasks.leave(this);
+    if (this.#abort !== 'silent' && !path.closed) this.#answer();
+    this.#settle();
+  }
+
+  #answer(): void {
+    const { lu } = this.nexus;
+    const answers = this.#path.connection.answers;
+    if (this.#abort === 'tell') {
+      answers.scsiResponse(this.itt, Status.taskAborted, 0, undefined, 0);
+    } else if (this.#error === undefined) {
+      lu.counters.writes++;
+      lu.counters.writtenBytes += this.#length;
+      this.#path.session.counters.writtenBytes += this.#length;
+      lu.counters.writeLatency.add(1, (lu.clock.now() - this.#startedAt) * 1000);
+      answers.scsiResponse(this.itt, Status.good, 0, undefined, 0);
+    } else {
+      lu.counters.errors++;
+      const { status, sense } = checkCondition(this.nexus, this.#error);
+      answers.scsiResponse(this.itt, status, 0, sense, 0);
+    }
+    this.#path.connection.planFlush();
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new ServiceError('internal', String(error));
+}

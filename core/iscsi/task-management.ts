@@ -1,0 +1,123 @@
+// Task management functions (RFC 7143 §11.5, SAM-5 7). Every function is answered: what it ends gets a moment to finish
+// its I/O, then the answer goes out even if a backend hangs; whatever finishes later answers nothing.
+import { TASK_MANAGEMENT_PATIENCE } from '../base/limits.ts';
+import { load32 } from '../base/bytes-at.ts';
+import type { LogicalUnit } from '../scsi/logical-unit.ts';
+import type { LunNexus } from '../scsi/lun-nexus.ts';
+import { SENSE } from '../scsi/sense.ts';
+import type { CommandPath, Pending } from './command-path.ts';
+import type { IscsiContext } from './context.ts';
+import { lunOf } from './lun.ts';
+
+/** Function codes (RFC 7143 §11.5.1). */
+export const TaskFunction = {
+  abortTask: 1,
+  abortTaskSet: 2,
+  clearAca: 3,
+  clearTaskSet: 4,
+  logicalUnitReset: 5,
+  targetWarmReset: 6,
+  targetColdReset: 7,
+  taskReassign: 8,
+} as const;
+
+/** Response codes (RFC 7143 §11.6.1). */
+export const TaskResponse = {
+  complete: 0,
+  noSuchTask: 1,
+  noSuchLun: 2,
+  reassignmentNotSupported: 4,
+  notSupported: 5,
+  rejected: 255,
+} as const;
+
+/** Carries out the function in the PDU at `at`; resolves with the response code. */
+export async function manageTasks(path: CommandPath, bytes: Buffer, at: number): Promise<number> {
+  const code = (bytes[at + 1] as number) & 0x7f;
+  const context = path.connection.context;
+  switch (code) {
+    case TaskFunction.targetWarmReset:
+    case TaskFunction.targetColdReset:
+      return resetTarget(context, path);
+    case TaskFunction.taskReassign:
+      return TaskResponse.reassignmentNotSupported;
+    case TaskFunction.abortTask:
+    case TaskFunction.abortTaskSet:
+    case TaskFunction.clearTaskSet:
+    case TaskFunction.logicalUnitReset:
+      break;
+    default:
+      return TaskResponse.notSupported; // CLEAR ACA: NACA is never accepted; QUERY TASK and others: RFC 7144
+  }
+  const lun = lunOf(bytes, at + 8);
+  const nexus = lun === undefined ? undefined : path.nexus.luns[lun];
+  if (nexus === undefined) return TaskResponse.noSuchLun;
+  if (code === TaskFunction.abortTask) return abortTask(context, path, nexus, load32(bytes, at + 20));
+  if (code === TaskFunction.abortTaskSet) return abortTaskSet(context, path, nexus);
+  if (code === TaskFunction.clearTaskSet) return clearTaskSet(context, path, nexus);
+  return resetUnit(context, nexus.lu);
+}
+
+async function abortTask(context: IscsiContext, path: CommandPath, nexus: LunNexus, tag: number): Promise<number> {
+  const { count, settled } = path.abort((each) => each.itt === tag && each.nexus === nexus, false);
+  if (count === 0) return TaskResponse.noSuchTask;
+  await patience(context, settled);
+  return TaskResponse.complete;
+}
+
+async function abortTaskSet(context: IscsiContext, path: CommandPath, nexus: LunNexus): Promise<number> {
+  await patience(context, path.abort((each) => each.nexus === nexus, false).settled);
+  return TaskResponse.complete;
+}
+
+/** SAM-5 7.5: the tasks of all nexuses end; the others are told by status (TAS=1) or by unit attention. */
+async function clearTaskSet(context: IscsiContext, path: CommandPath, nexus: LunNexus): Promise<number> {
+  const lu = nexus.lu;
+  const tell = lu.modes.taskAbortedStatus;
+  const waits = pathsOf(context).map((each) => {
+    const { count, settled } = each.abort((pending) => pending.nexus.lu === lu, tell && each !== path);
+    if (count > 0 && each !== path && !tell) attention(each, lu);
+    return settled;
+  });
+  await patience(context, Promise.all(waits));
+  return TaskResponse.complete;
+}
+
+function attention(path: CommandPath, lu: LogicalUnit): void {
+  for (const each of path.nexus.visible()) if (each.lu === lu) each.attention(SENSE.commandsClearedByOther);
+}
+
+async function resetUnit(context: IscsiContext, lu: LogicalUnit): Promise<number> {
+  const waits = abortEverywhere(context, (each) => each.nexus.lu === lu);
+  lu.reset(SENSE.busDeviceReset);
+  await patience(context, Promise.all(waits));
+  return TaskResponse.complete;
+}
+
+/** RFC 7143 §11.5.1: warm and cold reset act on all logical units; sessions stay, as §4.2.3.4 allows for warm. */
+async function resetTarget(context: IscsiContext, path: CommandPath): Promise<number> {
+  const units = new Set(path.nexus.device.entries.map((entry) => entry.lu));
+  const waits = abortEverywhere(context, (each) => units.has(each.nexus.lu));
+  for (const lu of units) lu.reset(SENSE.busDeviceReset);
+  await patience(context, Promise.all(waits));
+  return TaskResponse.complete;
+}
+
+function abortEverywhere(context: IscsiContext, which: (each: Pending) => boolean): Promise<void>[] {
+  return pathsOf(context).map((each) => each.abort(which, false).settled);
+}
+
+function pathsOf(context: IscsiContext): CommandPath[] {
+  return [...context.connections].flatMap((connection) => connection.commands ?? []);
+}
+
+/** Waits for running I/O to end, but not for ever. */
+function patience(context: IscsiContext, settled: Promise<unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = context.world.clock.after(TASK_MANAGEMENT_PATIENCE, resolve);
+    void settled.then(() => {
+      timer.cancel();
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,72 @@
+// Asymmetric logical unit access (SPC-4 5.15): which target ports reach a logical unit how well. States are data of the
+// logical unit; only the target changes them (implicit ALUA), initiators read them with REPORT TARGET PORT GROUPS.
+import type { TargetPort } from './lun-nexus.ts';
+
+/** Asymmetric access states (SPC-4 table 289). */
+export const AluaState = {
+  activeOptimized: 0x0,
+  activeNonOptimized: 0x1,
+  standby: 0x2,
+  unavailable: 0x3,
+  transitioning: 0xf,
+} as const;
+export type AluaState = (typeof AluaState)[keyof typeof AluaState];
+
+/** What brought a group into its state (SPC-4 table 290). SET TARGET PORT GROUPS is not offered, so 01h never occurs. */
+export const AluaCause = { none: 0x00, implicit: 0x02 } as const;
+export type AluaCause = (typeof AluaCause)[keyof typeof AluaCause];
+
+/** A target port group as REPORT TARGET PORT GROUPS tells it. */
+export interface AluaGroup {
+  /** TARGET PORT GROUP, 1 to 65535. */
+  readonly id: number;
+  readonly state: AluaState;
+  readonly preferred: boolean;
+  readonly cause: AluaCause;
+  /** Relative target port identifiers. */
+  readonly ports: readonly number[];
+}
+
+/** Group of the ports of a node that has no other number. */
+export const DEFAULT_GROUP = 1;
+
+/** The group a port belongs to: one group per node. */
+export const groupIdOf = (port: TargetPort): number => port.group ?? DEFAULT_GROUP;
+
+interface GroupState {
+  readonly state: AluaState;
+  readonly preferred: boolean;
+  readonly cause: AluaCause;
+}
+
+const INITIAL: GroupState = { state: AluaState.activeOptimized, preferred: false, cause: AluaCause.none };
+
+/** Access states of one logical unit, by target port group. A group nobody has spoken of is Active/Optimized. */
+export class AluaStates {
+  readonly #states = new Map<number, GroupState>();
+
+  stateOf(group: number): AluaState {
+    return this.#stateOf(group).state;
+  }
+
+  /** Puts a group into a state. True when that is a change initiators must hear of (06/2A/06). */
+  set(group: number, state: AluaState, preferred = false): boolean {
+    const before = this.#stateOf(group);
+    if (before.state === state && before.preferred === preferred) return false;
+    this.#states.set(group, { state, preferred, cause: AluaCause.implicit });
+    return true;
+  }
+
+  /** The groups these ports form, in order of their numbers. */
+  groups(ports: readonly TargetPort[]): AluaGroup[] {
+    const ids = [...new Set(ports.map(groupIdOf))].sort((a, b) => a - b);
+    return ids.map((id) => {
+      const members = ports.filter((port) => groupIdOf(port) === id).map((port) => port.relativeId);
+      return { id, ...this.#stateOf(id), ports: members };
+    });
+  }
+
+  #stateOf(group: number): GroupState {
+    return this.#states.get(group) ?? INITIAL;
+  }
+}

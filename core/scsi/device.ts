@@ -1,0 +1,130 @@
+// A SCSI target device: the LUNs behind one target name, and which initiator sees which of them.
+import { MAX_LUNS } from '../base/limits.ts';
+import { LunNexus } from './lun-nexus.ts';
+import type { InitiatorPort, TargetPort } from './lun-nexus.ts';
+import type { LogicalUnit } from './logical-unit.ts';
+import { SENSE } from './sense.ts';
+
+/** Who asks: the initiator port, and whether it connects from this machine. */
+export interface Visitor {
+  readonly initiator: InitiatorPort;
+  readonly local: boolean;
+}
+
+export type Visibility = 'read-write' | 'read-only' | 'hidden';
+
+export interface LunEntry {
+  readonly lun: number;
+  readonly lu: LogicalUnit;
+  /** LUN masking: what this visitor may do with the LUN. */
+  readonly visibility: (visitor: Visitor) => Visibility;
+}
+
+/** An I_T nexus: one initiator port logged in at one target port. Made by the transport for each session. */
+export class Nexus {
+  readonly visitor: Visitor;
+  readonly target: TargetPort;
+  readonly device: ScsiDevice;
+  /** By LUN; a hole is a LUN this nexus does not see. */
+  readonly luns: (LunNexus | undefined)[] = new Array<LunNexus | undefined>(MAX_LUNS).fill(undefined);
+
+  constructor(device: ScsiDevice, visitor: Visitor, target: TargetPort) {
+    this.device = device;
+    this.visitor = visitor;
+    this.target = target;
+  }
+
+  /** The initiator has learned of the new LUN inventory: 06/3F/0E is withdrawn everywhere (LUICLR, SPC-4 7.8.7). */
+  inventoryReported(): void {
+    for (const each of this.visible()) {
+      if (!each.attentions.any) continue;
+      each.attentions.clearInventoryChange();
+      each.lu.refresh(each);
+    }
+  }
+
+  /** The visible ones, in order of LUN. */
+  *visible(): Generator<LunNexus> {
+    for (const each of this.luns) if (each !== undefined) yield each;
+  }
+}
+
+export class ScsiDevice {
+  /** IQN of the target. */
+  readonly name: string;
+  /** Target ports: one per portal group. */
+  ports: readonly TargetPort[];
+  readonly #entries = new Map<number, LunEntry>();
+  readonly #nexuses = new Set<Nexus>();
+
+  constructor(name: string, ports: readonly TargetPort[]) {
+    this.name = name;
+    this.ports = ports;
+  }
+
+  get nexuses(): ReadonlySet<Nexus> {
+    return this.#nexuses;
+  }
+
+  get entries(): readonly LunEntry[] {
+    return [...this.#entries.values()].sort((a, b) => a.lun - b.lun);
+  }
+
+  /** True when the visitor sees at least one LUN; others are refused at login and see no such target in discovery. */
+  admits(visitor: Visitor): boolean {
+    return this.entries.some((entry) => entry.visibility(visitor) !== 'hidden');
+  }
+
+  /** Adds, replaces or (undefined) removes a LUN, and tells every session whose view changes. */
+  setLun(lun: number, entry: LunEntry | undefined): void {
+    if (!Number.isInteger(lun) || lun < 0 || lun >= MAX_LUNS) throw new RangeError(`LUN ${String(lun)}`);
+    if (entry === undefined) this.#entries.delete(lun);
+    else this.#entries.set(lun, entry);
+    this.reconsider();
+  }
+
+  /** The masking rules have changed: gives and takes LUNs of running sessions, with 06/3F/0E on the others. */
+  reconsider(): void {
+    for (const nexus of this.#nexuses) {
+      if (!this.#sync(nexus)) continue;
+      for (const each of nexus.visible()) each.attention(SENSE.reportedLunsChanged);
+    }
+  }
+
+  attach(visitor: Visitor, target: TargetPort): Nexus {
+    const nexus = new Nexus(this, visitor, target);
+    this.#nexuses.add(nexus);
+    this.#sync(nexus);
+    return nexus;
+  }
+
+  /** The session is gone. */
+  detach(nexus: Nexus): void {
+    this.#nexuses.delete(nexus);
+    for (const each of nexus.visible()) each.lu.dropNexus(each);
+    nexus.luns.fill(undefined);
+  }
+
+  /** Brings one nexus in line with entries and masking. True when something changed. */
+  #sync(nexus: Nexus): boolean {
+    let changed = false;
+    for (let lun = 0; lun < MAX_LUNS; lun++) {
+      const entry = this.#entries.get(lun);
+      const visibility = entry?.visibility(nexus.visitor) ?? 'hidden';
+      const now = nexus.luns[lun];
+      const readOnly = visibility === 'read-only';
+      if (now !== undefined && now.lu === entry?.lu && visibility !== 'hidden' && now.readOnly === readOnly) continue;
+      if (now === undefined && visibility === 'hidden') continue;
+      changed = true;
+      if (now !== undefined) {
+        now.lu.dropNexus(now);
+        nexus.luns[lun] = undefined;
+      }
+      if (entry === undefined || visibility === 'hidden') continue;
+      const made = new LunNexus(nexus, entry.lu, lun, readOnly);
+      nexus.luns[lun] = made;
+      entry.lu.addNexus(made);
+    }
+    return changed;
+  }
+}

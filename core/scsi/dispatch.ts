@@ -1,0 +1,120 @@
+// From a CDB to a status: the checks every command passes, in one fixed order, then the command itself.
+// Order: unit attention, CDB bits, reservation, readiness, write protection, capacity. (SAM-5 5.3.3 leaves the choice
+// between several applicable conditions to the device server, except that unit attentions come before execution.)
+import { Reserved } from './command-spec.ts';
+import type { CommandSpec } from './command-spec.ts';
+import type { LunNexus } from './lun-nexus.ts';
+import { SENSE, ScsiError, badCdb, encodeSense, senseOf } from './sense.ts';
+import { Status } from './task.ts';
+import type { ScsiTask, TaskResult } from './task.ts';
+import type { SetTask } from './task-set.ts';
+
+/** A task as dispatch needs it: the command and its place in the task set are one object. */
+export type DispatchTask = ScsiTask & SetTask;
+
+const CONFLICT: TaskResult = { status: Status.reservationConflict };
+
+/**
+ * Carries out one command. Never rejects: every failure becomes a status. The result of a task that was aborted meanwhile
+ * is computed all the same; whether it is still told is the transport's business.
+ */
+export async function execute(task: DispatchTask): Promise<TaskResult> {
+  const { lu, spec, nexus } = task;
+  const turn = lu.tasks.enter(task, spec.order === 'barrier');
+  try {
+    if (turn !== undefined) await turn;
+    if (task.aborted) return { status: Status.taskAborted };
+    const refusal = precheck(nexus, spec, task.cdb);
+    if (refusal !== undefined) return refusal;
+    return await runLocked(task);
+  } catch (error) {
+    return failed(task, error);
+  } finally {
+    lu.tasks.leave(task);
+  }
+}
+
+/**
+ * The checks before a command runs. Returns the status that ends it, or undefined to go on; throws ScsiError for CHECK
+ * CONDITION. A reported unit attention is consumed.
+ */
+export function precheck(nexus: LunNexus, spec: CommandSpec, cdb: Buffer): TaskResult | undefined {
+  const lu = nexus.lu;
+  if (nexus.attentions.any && !spec.okWhen.unitAttention) {
+    const row = nexus.attentions.take();
+    lu.refresh(nexus);
+    if (row === SENSE.reportedLunsChanged) nexus.owner.inventoryReported();
+    if (row !== undefined) throw new ScsiError(row);
+  }
+  checkUsage(spec, cdb);
+  if (spec.reserved !== Reserved.allowed && lu.reservations.conflicts(nexus, spec.reserved)) return CONFLICT;
+  if (lu.notReady !== undefined && !spec.okWhen.notReady) throw lu.notReady;
+  if (spec.access === 'write') {
+    const row = lu.writeProtection(nexus);
+    if (row !== undefined) throw new ScsiError(row);
+  }
+  const range = spec.extent?.(cdb, lu);
+  if (range !== undefined && !(range.lba + range.blocks <= lu.blocks)) {
+    throw new ScsiError(SENSE.lbaOutOfRange, range.lba <= 0xffff_ffff_ffff ? { information: range.lba } : {});
+  }
+  return undefined;
+}
+
+/** A set bit outside the usage mask asks for something we would not do (SPC-4 4.3.1: reserved fields). */
+function checkUsage(spec: CommandSpec, cdb: Buffer): void {
+  const usage = spec.cdbUsage;
+  for (let i = 1; i < usage.length; i++) {
+    const extra = (cdb[i] ?? 0) & ~(usage[i] ?? 0) & 0xff;
+    if (extra === 0) continue;
+    // The service action is part of byte 1 and has been compared already.
+    if (i === 1 && spec.serviceAction !== undefined && (extra & ~0x1f) === 0) continue;
+    throw badCdb(i, 31 - Math.clz32(extra));
+  }
+}
+
+/** Runs under the range lock its kind asks for: exclusive for `extent`, shared for other media commands. */
+async function runLocked(task: DispatchTask): Promise<TaskResult> {
+  const { lu, spec } = task;
+  const range = spec.extent?.(task.cdb, lu);
+  if (range === undefined || range.blocks === 0) return spec.run(task);
+  const lock = await lu.locks.acquire(
+    range.lba * lu.blockSize,
+    range.blocks * lu.blockSize,
+    spec.order === 'extent',
+  );
+  try {
+    if (task.aborted) return { status: Status.taskAborted };
+    return await spec.run(task);
+  } finally {
+    lock.release();
+  }
+}
+
+/** CHECK CONDITION of whatever was thrown. */
+export function checkCondition(nexus: LunNexus, error: unknown): TaskResult {
+  const lu = nexus.lu;
+  const scsi = senseOf(error, lu.blockSize);
+  return { status: Status.checkCondition, sense: encodeSense(scsi, lu.modes.descriptorSense) };
+}
+
+function failed(task: DispatchTask, error: unknown): TaskResult {
+  const { lu, nexus } = task;
+  const scsi = senseOf(error, lu.blockSize);
+  if (scsi.sense.key !== 0x6) lu.counters.errors++;
+  if (!(error instanceof ScsiError)) {
+    lu.log.error({ command: task.spec.name, error: String(error) }, 'command failed: check the disk behind this volume');
+  }
+  applyQueueError(task);
+  return { status: Status.checkCondition, sense: encodeSense(scsi, lu.modes.descriptorSense) };
+}
+
+/** SPC-4 7.5.8 QERR: 01b aborts everybody's tasks on CHECK CONDITION, 11b those of the same nexus. */
+function applyQueueError(task: DispatchTask): void {
+  const { lu } = task;
+  const qerr = lu.modes.queueErrorManagement;
+  if (qerr !== 1 && qerr !== 3) return;
+  lu.tasks.abort(
+    (other) => other !== task && (qerr === 1 || other.nexus === task.nexus),
+    lu.modes.taskAbortedStatus,
+  );
+}

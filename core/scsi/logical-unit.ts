@@ -1,0 +1,134 @@
+import type { Clock } from '../base/world.ts';
+import type { Log } from '../base/log.ts';
+import type { Volume } from '../volume/volume.ts';
+import { RangeLocks } from '../volume/range-locks.ts';
+import { AluaStates } from './alua.ts';
+import type { CommandTable } from './command-table.ts';
+import type { LuIdentity } from './identity.ts';
+import type { LunNexus } from './lun-nexus.ts';
+import { LuCounters } from './lu-counters.ts';
+import { defaultModes } from './mode-state.ts';
+import { Reservations } from './reservations/reservations.ts';
+import type { ReservationStore } from './reservations/store.ts';
+import { SENSE, ScsiError } from './sense.ts';
+import type { SenseRow } from './sense.ts';
+import { TaskSet } from './task-set.ts';
+
+export interface LogicalUnitOptions {
+  readonly name: string;
+  readonly volume: Volume;
+  readonly identity: LuIdentity;
+  /** Physical block size in bytes: 512 or 4096, at least the logical one. */
+  readonly physicalBlockSize: number;
+  readonly commands: CommandTable;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Where APTPL reservations live across restarts. */
+  readonly reservationStore: ReservationStore;
+}
+
+/** A volume behind a SCSI face: identity, modes, reservations, unit attentions, task set. Shared by all its nexuses. */
+export class LogicalUnit {
+  readonly name: string;
+  readonly volume: Volume;
+  readonly identity: LuIdentity;
+  readonly commands: CommandTable;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Bytes per logical block and its power of two. */
+  readonly blockSize: number;
+  readonly blockShift: number;
+  readonly physicalBlockSize: number;
+  readonly modes = defaultModes();
+  readonly alua = new AluaStates();
+  readonly locks = new RangeLocks();
+  readonly tasks: TaskSet;
+  readonly counters = new LuCounters();
+  readonly reservations: Reservations;
+  /** Every nexus that sees this logical unit. */
+  readonly nexuses = new Set<LunNexus>();
+  /** Blocks now; follows the volume's size. */
+  blocks: number;
+  /** Why media commands are refused for now (stopped, sanitizing); undefined when ready. */
+  #notReady: ScsiError | undefined;
+
+  constructor(options: LogicalUnitOptions) {
+    this.name = options.name;
+    this.volume = options.volume;
+    this.identity = options.identity;
+    this.commands = options.commands;
+    this.clock = options.clock;
+    this.log = options.log.child({ lu: options.name });
+    this.blockSize = options.volume.info.blockSize;
+    this.blockShift = Math.log2(this.blockSize);
+    this.physicalBlockSize = Math.max(options.physicalBlockSize, this.blockSize);
+    this.blocks = Math.floor(options.volume.info.size / this.blockSize);
+    this.tasks = new TaskSet(() => {
+      this.refreshAll();
+    });
+    this.reservations = new Reservations(this, options.reservationStore);
+  }
+
+  /** Nothing may write: the volume is read-only, the mapping is, or SWP is set. */
+  writeProtection(nexus: LunNexus): SenseRow | undefined {
+    if (this.volume.info.readOnly || nexus.readOnly) return SENSE.writeProtected;
+    return this.modes.softwareWriteProtect ? SENSE.softwareWriteProtected : undefined;
+  }
+
+  get notReady(): ScsiError | undefined {
+    return this.#notReady;
+  }
+
+  /** Media commands answer with `error` from now on; undefined: ready again. */
+  setNotReady(error: ScsiError | undefined): void {
+    this.#notReady = error;
+    this.refreshAll();
+  }
+
+  /** Recomputes what the fast path may do for this nexus. To be called after anything it depends on has changed. */
+  refresh(nexus: LunNexus): void {
+    const clear = !nexus.attentions.any && this.#notReady === undefined && this.tasks.open;
+    nexus.readOk = clear && !this.reservations.conflicts(nexus, 'unless-exclusive');
+    nexus.writeOk =
+      clear && !this.reservations.conflicts(nexus, 'conflict') && this.writeProtection(nexus) === undefined;
+  }
+
+  refreshAll(): void {
+    for (const nexus of this.nexuses) this.refresh(nexus);
+  }
+
+  /** Raises a unit attention for every nexus but `except`. */
+  attentionAll(row: SenseRow, except?: LunNexus): void {
+    for (const nexus of this.nexuses) if (nexus !== except) nexus.attention(row);
+  }
+
+  addNexus(nexus: LunNexus): void {
+    this.nexuses.add(nexus);
+    this.refresh(nexus);
+  }
+
+  /** The session of this nexus is gone: SPC-2 reservations, prevent flags and its tasks go with it (SAM-5 6.3.4). */
+  dropNexus(nexus: LunNexus): void {
+    this.nexuses.delete(nexus);
+    nexus.readOk = false;
+    nexus.writeOk = false;
+    this.reservations.nexusLost(nexus);
+    this.tasks.abort((task) => task.nexus === nexus);
+  }
+
+  /** LOGICAL UNIT RESET (SAM-5 6.3.3): ends all tasks and SPC-2 reservations, restores modes, tells every nexus. */
+  reset(row: SenseRow, except?: LunNexus): void {
+    this.tasks.abort(() => true);
+    Object.assign(this.modes, defaultModes());
+    this.reservations.reset();
+    for (const nexus of this.nexuses) nexus.preventsRemoval = false;
+    this.attentionAll(row, except);
+    this.refreshAll();
+  }
+
+  /** The volume has a new size: initiators learn it by unit attention (SBC-3 5.16: 2A/09). */
+  capacityChanged(): void {
+    this.blocks = Math.floor(this.volume.info.size / this.blockSize);
+    this.attentionAll(SENSE.capacityChanged);
+  }
+}

@@ -1,0 +1,207 @@
+// Who may use a logical unit: SPC-2 RESERVE/RELEASE and persistent reservations (SPC-4 5.13). State and rules only; the
+// commands that change it are in persistent-out.ts and reserve-release.ts.
+import type { Reserved } from '../command-spec.ts';
+import type { LogicalUnit } from '../logical-unit.ts';
+import type { LunNexus } from '../lun-nexus.ts';
+import { initiatorPortName } from '../lun-nexus.ts';
+import type { SenseRow } from '../sense.ts';
+import type { Registration, ReservationStore, SavedReservations } from './store.ts';
+
+/** Reservation types (SPC-4 table 64). */
+export const ReservationType = {
+  writeExclusive: 1,
+  exclusiveAccess: 3,
+  writeExclusiveRegistrantsOnly: 5,
+  exclusiveAccessRegistrantsOnly: 6,
+  writeExclusiveAllRegistrants: 7,
+  exclusiveAccessAllRegistrants: 8,
+} as const;
+export type ReservationType = (typeof ReservationType)[keyof typeof ReservationType];
+
+/** True for the types every registrant holds. */
+export const isAllRegistrants = (type: number): boolean => type === 7 || type === 8;
+/** True for the types that let all registrants in. */
+export const isRegistrants = (type: number): boolean => type >= 5;
+const isWriteExclusive = (type: number): boolean => type === 1 || type === 5 || type === 7;
+
+/** The reservation: its type and, unless all registrants hold it, the I_T nexus that does. */
+export interface PersistentReservation {
+  readonly type: number;
+  readonly holder: string;
+}
+
+export class Reservations {
+  readonly #lu: LogicalUnit;
+  readonly #store: ReservationStore;
+  /** Holder of an SPC-2 reservation. */
+  #legacy: LunNexus | undefined;
+  #registrations = new Map<string, Registration>();
+  #reservation: PersistentReservation | undefined;
+  /** PRGENERATION (SPC-4 5.13.6). */
+  #generation = 0;
+  /** Persist through power loss is active. */
+  #persistent = false;
+  /** Changes run one after the other: each is durable before the next begins. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(lu: LogicalUnit, store: ReservationStore) {
+    this.#lu = lu;
+    this.#store = store;
+    const saved = store.load();
+    if (saved === undefined) return;
+    this.#persistent = true;
+    this.#restore(saved);
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get registrations(): readonly Registration[] {
+    return [...this.#registrations.values()];
+  }
+
+  get reservation(): PersistentReservation | undefined {
+    return this.#reservation;
+  }
+
+  get persistent(): boolean {
+    return this.#persistent;
+  }
+
+  /** True when a command of this kind from this nexus ends with RESERVATION CONFLICT (SPC-4 tables 62 and 63). */
+  conflicts(nexus: LunNexus, kind: Reserved): boolean {
+    if (kind === 'allowed') return false;
+    if (this.legacyConflicts(nexus)) return true;
+    const held = this.#reservation;
+    if (held === undefined || this.holds(nexus.key)) return false;
+    if (isRegistrants(held.type) && this.#registrations.has(nexus.key)) return false;
+    return !(kind === 'unless-exclusive' && isWriteExclusive(held.type));
+  }
+
+  /** Another nexus holds an SPC-2 reservation. */
+  legacyConflicts(nexus: LunNexus): boolean {
+    return this.#legacy !== undefined && this.#legacy !== nexus;
+  }
+
+  /** True when this I_T nexus is a reservation holder (SPC-4 5.13.10). */
+  holds(nexusKey: string): boolean {
+    const held = this.#reservation;
+    if (held === undefined) return false;
+    return isAllRegistrants(held.type) ? this.#registrations.has(nexusKey) : held.holder === nexusKey;
+  }
+
+  registration(nexusKey: string): Registration | undefined {
+    return this.#registrations.get(nexusKey);
+  }
+
+  // ---- SPC-2
+
+  /** RESERVE by this nexus. False: conflict. While anybody is registered, SPC-2 reservations are refused (CRH=0). */
+  reserveLegacy(nexus: LunNexus): boolean {
+    if (this.legacyConflicts(nexus) || this.#registrations.size > 0) return false;
+    this.#legacy = nexus;
+    this.#lu.refreshAll();
+    return true;
+  }
+
+  /** RELEASE by this nexus; without effect when another one holds the reservation. */
+  releaseLegacy(nexus: LunNexus): void {
+    if (this.#legacy !== nexus) return;
+    this.#legacy = undefined;
+    this.#lu.refreshAll();
+  }
+
+  nexusLost(nexus: LunNexus): void {
+    this.releaseLegacy(nexus);
+  }
+
+  /** Logical unit or target reset: SPC-2 reservations end, persistent ones stay. */
+  reset(): void {
+    this.#legacy = undefined;
+  }
+
+  // ---- changes of the persistent state
+
+  /**
+   * Runs one change. What it did is durable (with APTPL) when the promise resolves; if it cannot be made durable, or the
+   * change throws, the state is as before.
+   */
+  change<T>(act: () => T): Promise<T> {
+    const result = this.#turn.then(() => this.#changeNow(act));
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async #changeNow<T>(act: () => T): Promise<T> {
+    const before = this.#snapshot();
+    const wasPersistent = this.#persistent;
+    try {
+      const result = act();
+      if (this.#persistent) await this.#store.save(this.#snapshot());
+      else if (wasPersistent) await this.#store.save(undefined);
+      return result;
+    } catch (error) {
+      this.#restore(before);
+      this.#persistent = wasPersistent;
+      throw error;
+    } finally {
+      this.#lu.refreshAll();
+    }
+  }
+
+  setPersistent(on: boolean): void {
+    this.#persistent = on;
+  }
+
+  nextGeneration(): void {
+    this.#generation = (this.#generation + 1) >>> 0;
+  }
+
+  /** Registers or re-registers a nexus. `key`: 16 hexadecimal digits. */
+  register(entry: Registration): void {
+    this.#registrations.set(entry.nexus, entry);
+  }
+
+  /** Removes a registration. The caller decides about the reservation. */
+  unregister(nexusKey: string): void {
+    this.#registrations.delete(nexusKey);
+  }
+
+  setReservation(reservation: PersistentReservation | undefined): void {
+    this.#reservation = reservation;
+  }
+
+  /** Raises a unit attention for every registered nexus that is logged in, except `except`. */
+  tellRegistered(row: SenseRow, except: string): void {
+    for (const nexus of this.#lu.nexuses) {
+      if (nexus.key !== except && this.#registrations.has(nexus.key)) nexus.attention(row);
+    }
+  }
+
+  /** Raises a unit attention for one nexus, if it is logged in. */
+  tell(nexusKey: string, row: SenseRow): void {
+    for (const nexus of this.#lu.nexuses) if (nexus.key === nexusKey) nexus.attention(row);
+  }
+
+  #snapshot(): SavedReservations {
+    const base = { generation: this.#generation, registrations: this.registrations };
+    return this.#reservation === undefined ? base : { ...base, reservation: this.#reservation };
+  }
+
+  #restore(saved: SavedReservations): void {
+    this.#generation = saved.generation;
+    this.#registrations = new Map(saved.registrations.map((each) => [each.nexus, each]));
+    this.#reservation = saved.reservation;
+  }
+}
+
+/** The registration of this nexus under this key. */
+export function registrationOf(nexus: LunNexus, key: string): Registration {
+  return {
+    nexus: nexus.key,
+    initiatorPort: initiatorPortName(nexus.initiator),
+    relativeTargetPort: nexus.target.relativeId,
+    key,
+  };
+}

@@ -1,0 +1,181 @@
+// Sense data: the catalogue of everything we can answer (SPC-4 4.5, annex F) and its two encodings.
+import { VolumeError, VolumeFault } from '../volume/volume.ts';
+
+/** Sense key, additional sense code, additional sense code qualifier (SPC-4 tables 48 and F.1). */
+export interface SenseRow {
+  readonly key: number;
+  readonly asc: number;
+  readonly ascq: number;
+}
+
+const row = (key: number, asc: number, ascq: number): SenseRow => ({ key, asc, ascq });
+
+export const SENSE = {
+  noSense: row(0x0, 0x00, 0x00),
+  // 02h NOT READY
+  becomingReady: row(0x2, 0x04, 0x01),
+  initializingCommandRequired: row(0x2, 0x04, 0x02),
+  asymmetricAccessTransition: row(0x2, 0x04, 0x0a),
+  standby: row(0x2, 0x04, 0x0b),
+  unavailable: row(0x2, 0x04, 0x0c),
+  sanitizeInProgress: row(0x2, 0x04, 0x1b),
+  mediumNotPresent: row(0x2, 0x3a, 0x00),
+  // 03h MEDIUM ERROR
+  writeError: row(0x3, 0x0c, 0x00),
+  unrecoveredReadError: row(0x3, 0x11, 0x00),
+  sanitizeFailed: row(0x3, 0x31, 0x03),
+  // 04h HARDWARE ERROR
+  internalTargetFailure: row(0x4, 0x44, 0x00),
+  // 05h ILLEGAL REQUEST
+  parameterListLength: row(0x5, 0x1a, 0x00),
+  invalidOpcode: row(0x5, 0x20, 0x00),
+  lbaOutOfRange: row(0x5, 0x21, 0x00),
+  invalidFieldInCdb: row(0x5, 0x24, 0x00),
+  logicalUnitNotSupported: row(0x5, 0x25, 0x00),
+  invalidFieldInParameterList: row(0x5, 0x26, 0x00),
+  parameterNotSupported: row(0x5, 0x26, 0x01),
+  parameterValueInvalid: row(0x5, 0x26, 0x02),
+  invalidReleaseOfReservation: row(0x5, 0x26, 0x04),
+  insufficientRegistrationResources: row(0x5, 0x55, 0x04),
+  insufficientResources: row(0x5, 0x55, 0x03),
+  mediumRemovalPrevented: row(0x5, 0x53, 0x02),
+  savingParametersNotSupported: row(0x5, 0x39, 0x00),
+  // 06h UNIT ATTENTION
+  powerOn: row(0x6, 0x29, 0x01),
+  busDeviceReset: row(0x6, 0x29, 0x03),
+  nexusLoss: row(0x6, 0x29, 0x07),
+  modeParametersChanged: row(0x6, 0x2a, 0x01),
+  reservationsPreempted: row(0x6, 0x2a, 0x03),
+  reservationsReleased: row(0x6, 0x2a, 0x04),
+  registrationsPreempted: row(0x6, 0x2a, 0x05),
+  asymmetricAccessChanged: row(0x6, 0x2a, 0x06),
+  capacityChanged: row(0x6, 0x2a, 0x09),
+  commandsClearedByOther: row(0x6, 0x2f, 0x00),
+  inquiryDataChanged: row(0x6, 0x3f, 0x03),
+  reportedLunsChanged: row(0x6, 0x3f, 0x0e),
+  thinSoftThreshold: row(0x6, 0x38, 0x07),
+  // 07h DATA PROTECT
+  writeProtected: row(0x7, 0x27, 0x00),
+  softwareWriteProtected: row(0x7, 0x27, 0x02),
+  spaceAllocationFailed: row(0x7, 0x27, 0x07),
+  // 0Bh ABORTED COMMAND
+  dataPhaseError: row(0xb, 0x4b, 0x00),
+  /** The initiator offered less or more data than it announced. RFC 7143 §11.4.7.2. */
+  notEnoughUnsolicitedData: row(0xb, 0x0c, 0x0d),
+  protocolServiceCrc: row(0xb, 0x47, 0x05),
+  // 0Eh MISCOMPARE
+  miscompare: row(0xe, 0x1d, 0x00),
+} as const satisfies Record<string, SenseRow>;
+
+/** Details some sense data carry. */
+export interface SenseDetail {
+  /** INFORMATION: an LBA or a byte offset (SPC-4 4.5.2.2). */
+  readonly information?: number;
+  /** Byte of the CDB (or, with `inData`, of the parameter list) that was wrong (SPC-4 4.5.2.4.2). */
+  readonly field?: number;
+  /** Most significant wrong bit of that byte. */
+  readonly bit?: number;
+  readonly inData?: boolean;
+  /** PROGRESS INDICATION, 0 to 65535 (SPC-4 4.5.2.4.4). */
+  readonly progress?: number;
+}
+
+/** A command ends with CHECK CONDITION and this sense. Thrown by command functions, caught by dispatch. */
+export class ScsiError extends Error {
+  readonly sense: SenseRow;
+  readonly detail: SenseDetail;
+
+  constructor(sense: SenseRow, detail: SenseDetail = {}) {
+    super(`sense ${hex(sense.key)}/${hex(sense.asc)}/${hex(sense.ascq)}`);
+    this.name = 'ScsiError';
+    this.sense = sense;
+    this.detail = detail;
+  }
+}
+
+function hex(value: number): string {
+  return value.toString(16).padStart(2, '0').toUpperCase();
+}
+
+/** Byte `field` (bit `bit`, when given) of the CDB is not acceptable: 05/24/00 with the field pointer. */
+export function badCdb(field: number, bit?: number): ScsiError {
+  return new ScsiError(SENSE.invalidFieldInCdb, bit === undefined ? { field } : { field, bit });
+}
+
+/** Byte `field` of the parameter list is not acceptable: 05/26/00. */
+export function badParameter(field: number, bit?: number): ScsiError {
+  return new ScsiError(SENSE.invalidFieldInParameterList, bit === undefined ? { field, inData: true } : { field, bit, inData: true });
+}
+
+/** Sense of a backend failure; `blockSize` turns the byte position into an LBA. Anything unknown is a target failure. */
+export function senseOf(error: unknown, blockSize: number): ScsiError {
+  if (error instanceof ScsiError) return error;
+  if (!(error instanceof VolumeError)) return new ScsiError(SENSE.internalTargetFailure);
+  const detail: SenseDetail = error.position === undefined ? {} : { information: Math.floor(error.position / blockSize) };
+  switch (error.fault) {
+    case VolumeFault.readError:
+      return new ScsiError(SENSE.unrecoveredReadError, detail);
+    case VolumeFault.writeError:
+      return new ScsiError(SENSE.writeError, detail);
+    case VolumeFault.noSpace:
+      return new ScsiError(SENSE.spaceAllocationFailed, detail);
+    case VolumeFault.readOnly:
+      return new ScsiError(SENSE.writeProtected);
+    case VolumeFault.notReady:
+      return new ScsiError(SENSE.becomingReady);
+  }
+}
+
+/** Sense bytes: fixed format (70h), or descriptor format (72h) when D_SENSE is set or the information needs 64 bits. */
+export function encodeSense(error: ScsiError, descriptorFormat: boolean): Buffer {
+  const information = error.detail.information;
+  return descriptorFormat || (information !== undefined && information > 0xffff_ffff) ? descriptor(error) : fixed(error);
+}
+
+/** SPC-4 4.5.3. 18 bytes. */
+function fixed({ sense, detail }: ScsiError): Buffer {
+  const out = Buffer.alloc(18);
+  out[0] = 0x70;
+  out[2] = sense.key;
+  out[7] = 10;
+  out[12] = sense.asc;
+  out[13] = sense.ascq;
+  if (detail.information !== undefined) {
+    out[0] = 0xf0;
+    out.writeUInt32BE(detail.information, 3);
+  }
+  keySpecific(out, 15, detail);
+  return out;
+}
+
+/** SPC-4 4.5.2. 8 bytes and its descriptors. */
+function descriptor({ sense, detail }: ScsiError): Buffer {
+  const parts: Buffer[] = [];
+  if (detail.information !== undefined) {
+    const d = Buffer.alloc(12); // SPC-4 4.5.2.2
+    d[1] = 0x0a;
+    d[2] = 0x80;
+    d.writeBigUInt64BE(BigInt(detail.information), 4);
+    parts.push(d);
+  }
+  if (detail.field !== undefined || detail.progress !== undefined) {
+    const d = Buffer.alloc(8); // SPC-4 4.5.2.4
+    d[0] = 0x02;
+    d[1] = 0x06;
+    keySpecific(d, 4, detail);
+    parts.push(d);
+  }
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  return Buffer.concat([Buffer.from([0x72, sense.key, sense.asc, sense.ascq, 0, 0, 0, length]), ...parts]);
+}
+
+/** The three sense-key-specific bytes (SPC-4 4.5.2.4.2 field pointer, 4.5.2.4.4 progress). */
+function keySpecific(out: Buffer, at: number, { field, bit, inData, progress }: SenseDetail): void {
+  if (field !== undefined) {
+    out[at] = 0x80 | (inData === true ? 0 : 0x40) | (bit === undefined ? 0 : 0x08 | bit);
+    out.writeUInt16BE(field, at + 1);
+  } else if (progress !== undefined) {
+    out[at] = 0x80;
+    out.writeUInt16BE(progress, at + 1);
+  }
+}

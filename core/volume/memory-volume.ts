@@ -1,0 +1,130 @@
+// A volume in RAM: for tests, for labs, and as the measure of what the layers above cost.
+import { Durability, VolumeError, VolumeFault, WriteNow } from './volume.ts';
+import type { Extent, StableWaiter, Volume, VolumeInfo } from './volume.ts';
+import { AllocationMap } from './allocation-map.ts';
+
+/** Bytes of one piece of memory. A range that crosses pieces has no view. */
+const CHUNK = 67_108_864;
+
+export class MemoryVolume implements Volume {
+  info: VolumeInfo;
+  readonly #chunks: (Buffer | undefined)[];
+  readonly #map: AllocationMap;
+
+  /** `size` in bytes, a multiple of `blockSize`. */
+  constructor(size: number, blockSize = 512, options: { readOnly?: boolean; thin?: boolean } = {}) {
+    this.info = {
+      size,
+      blockSize,
+      durability: Durability.volatile,
+      readOnly: options.readOnly ?? false,
+      thin: options.thin ?? true,
+      unmapGranularity: blockSize,
+    };
+    this.#chunks = new Array<Buffer | undefined>(Math.ceil(size / CHUNK)).fill(undefined);
+    this.#map = new AllocationMap(size, blockSize);
+  }
+
+  readNow(position: number, length: number, target: Buffer, at: number): boolean {
+    for (let done = 0; done < length; ) {
+      const from = (position + done) % CHUNK;
+      const size = Math.min(length - done, CHUNK - from);
+      const chunk = this.#chunks[Math.floor((position + done) / CHUNK)];
+      if (chunk === undefined) target.fill(0, at + done, at + done + size);
+      else chunk.copy(target, at + done, from, from + size);
+      done += size;
+    }
+    return true;
+  }
+
+  viewNow(position: number, length: number): Buffer | undefined {
+    const from = position % CHUNK;
+    if (from + length > CHUNK) return undefined;
+    return this.#chunks[Math.floor(position / CHUNK)]?.subarray(from, from + length);
+  }
+
+  read(position: number, length: number, target: Buffer, at: number): Promise<void> {
+    this.readNow(position, length, target, at);
+    return Promise.resolve();
+  }
+
+  writeNow(position: number, source: Buffer, at: number, length: number): WriteNow {
+    if (this.info.readOnly) throw new VolumeError(VolumeFault.readOnly, 'the volume is read-only');
+    this.#map.mark(position, length, true);
+    for (let done = 0; done < length; ) {
+      const index = Math.floor((position + done) / CHUNK);
+      const to = (position + done) % CHUNK;
+      const size = Math.min(length - done, CHUNK - to);
+      const chunk = (this.#chunks[index] ??= Buffer.alloc(Math.min(CHUNK, this.info.size - index * CHUNK)));
+      source.copy(chunk, to, at + done, at + done + size);
+      done += size;
+    }
+    return WriteNow.done;
+  }
+
+  whenStable(waiter: StableWaiter): void {
+    void Promise.resolve().then(() => {
+      waiter.stable(undefined);
+    });
+  }
+
+  async write(position: number, source: Buffer, at: number, length: number): Promise<void> {
+    await Promise.resolve();
+    this.writeNow(position, source, at, length);
+  }
+
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async zero(position: number, length: number): Promise<void> {
+    await this.#clear(position, length);
+    this.#map.mark(position, length, true);
+  }
+
+  async unmap(position: number, length: number): Promise<void> {
+    await this.#clear(position, length);
+    this.#map.mark(position, length, false);
+  }
+
+  extents(position: number, length: number, limit: number): Promise<Extent[]> {
+    return Promise.resolve(this.#map.extents(position, length, limit));
+  }
+
+  allocatedBytes(): number {
+    return this.#map.mappedBytes;
+  }
+
+  resize(size: number): Promise<void> {
+    this.#map.resize(size);
+    this.#chunks.length = Math.ceil(size / CHUNK);
+    const last = this.#chunks.length - 1;
+    const chunk = this.#chunks[last];
+    const wanted = Math.min(CHUNK, size - last * CHUNK);
+    if (chunk !== undefined && chunk.length !== wanted) {
+      const next = Buffer.alloc(wanted);
+      chunk.copy(next, 0, 0, Math.min(wanted, chunk.length));
+      this.#chunks[last] = next;
+    }
+    this.info = { ...this.info, size };
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    this.#chunks.fill(undefined);
+    return Promise.resolve();
+  }
+
+  async #clear(position: number, length: number): Promise<void> {
+    await Promise.resolve();
+    if (this.info.readOnly) throw new VolumeError(VolumeFault.readOnly, 'the volume is read-only');
+    for (let done = 0; done < length; ) {
+      const index = Math.floor((position + done) / CHUNK);
+      const to = (position + done) % CHUNK;
+      const size = Math.min(length - done, CHUNK - to);
+      if (size === CHUNK) this.#chunks[index] = undefined;
+      else this.#chunks[index]?.fill(0, to, to + size);
+      done += size;
+    }
+  }
+}

@@ -1,0 +1,108 @@
+// A block device. Files, devices, memory, pool volumes, snapshots, mirrors and remote peers all look like this.
+// Positions and lengths are bytes and multiples of info.blockSize; the caller has checked them against info.size.
+
+/** When a write counts as acknowledged (DESIGN §6). */
+export const Durability = {
+  /** On stable media before the acknowledgement. The write cache is reported off (WCE=0). */
+  durable: 'durable',
+  /** In RAM of two nodes before the acknowledgement (part of the mirror). */
+  mirroredRam: 'mirrored-ram',
+  /** In RAM before the acknowledgement; flush and FUA reach stable media. WCE=1. For labs. */
+  volatile: 'volatile',
+} as const;
+export type Durability = (typeof Durability)[keyof typeof Durability];
+
+export interface VolumeInfo {
+  /** Bytes. Changes only through resize. */
+  readonly size: number;
+  /** Logical block size in bytes: 512 or 4096. */
+  readonly blockSize: number;
+  readonly durability: Durability;
+  readonly readOnly: boolean;
+  /** True when unmap really frees space. */
+  readonly thin: boolean;
+  /** Unit in bytes in which space is freed best (VPD B0 OPTIMAL UNMAP GRANULARITY). */
+  readonly unmapGranularity: number;
+}
+
+/** What writeNow made of the data. */
+export const WriteNow = {
+  /** Not taken: it would block. Use write(). */
+  refused: 0,
+  /** Taken and as stable as the durability policy wants. */
+  done: 1,
+  /** Taken, readable, not yet stable: acknowledge when whenStable calls back. */
+  placed: 2,
+} as const;
+export type WriteNow = (typeof WriteNow)[keyof typeof WriteNow];
+
+/** Somebody who waits for the group commit. A task of its own, so that waiting allocates nothing. */
+export interface StableWaiter {
+  /** Everything placed before whenStable was called is stable, or (with an error) must not be acknowledged. */
+  stable(error: Error | undefined): void;
+}
+
+/** A run of blocks in one state; bytes. */
+export interface Extent {
+  readonly position: number;
+  readonly length: number;
+  /** False: reads as zeros and uses no space. */
+  readonly mapped: boolean;
+}
+
+export interface Volume {
+  readonly info: VolumeInfo;
+
+  /** Reads into `target` at `at` in this turn if no device has to be waited for. False: nothing was read, use read(). */
+  readNow(position: number, length: number, target: Buffer, at: number): boolean;
+  /** The memory that holds the range, if it is one piece; it may change under later writes. undefined: use readNow. */
+  viewNow(position: number, length: number): Buffer | undefined;
+  /** Reads into `target` at `at`. Rejects with a VolumeError. */
+  read(position: number, length: number, target: Buffer, at: number): Promise<void>;
+
+  /** Takes the data in this turn (the source may be reused when it returns), or refuses. Throws a VolumeError. */
+  writeNow(position: number, source: Buffer, at: number, length: number): WriteNow;
+  /** Calls waiter.stable when everything placed so far is stable. Never calls before it returns. */
+  whenStable(waiter: StableWaiter): void;
+  /** Writes; resolves when acknowledged by the durability policy, or, with `fua`, when on stable media. */
+  write(position: number, source: Buffer, at: number, length: number, fua: boolean): Promise<void>;
+
+  /** Everything acknowledged so far is on stable media when it resolves. */
+  flush(): Promise<void>;
+  /** The range reads as zeros afterwards and stays mapped. */
+  zero(position: number, length: number): Promise<void>;
+  /** The range reads as zeros afterwards; its space is freed where possible. As durable as a write. */
+  unmap(position: number, length: number): Promise<void>;
+  /** The states of the blocks from `position` on: at most `limit` extents, in order, adjacent, clipped to the size. */
+  extents(position: number, length: number, limit: number): Promise<Extent[]>;
+
+  /** Bytes of storage this volume uses now. */
+  allocatedBytes(): number;
+  /** Grows or shrinks to `size` bytes. */
+  resize(size: number): Promise<void>;
+  /** Finishes running I/O, makes everything stable and lets go of the storage. */
+  close(): Promise<void>;
+}
+
+/** Why a volume could not do as asked. `scsi/sense.ts` maps the kind to sense data. */
+export const VolumeFault = {
+  readError: 'read-error',
+  writeError: 'write-error',
+  noSpace: 'no-space',
+  readOnly: 'read-only',
+  notReady: 'not-ready',
+} as const;
+export type VolumeFault = (typeof VolumeFault)[keyof typeof VolumeFault];
+
+export class VolumeError extends Error {
+  readonly fault: VolumeFault;
+  /** Byte position of the first failed block, when known. */
+  readonly position: number | undefined;
+
+  constructor(fault: VolumeFault, message: string, position?: number, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'VolumeError';
+    this.fault = fault;
+    this.position = position;
+  }
+}

@@ -1,0 +1,110 @@
+// Frees space inside a file. Node has no fallocate, so one small shell per open file runs the fallocate program of
+// util-linux (which every Debian has) on the inherited descriptor. The daemon itself never forks: with gigabytes of cache
+// that would stop it for long. Only numbers travel to the shell.
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+
+/** `position length` per line in, one exit status per line out. */
+const SCRIPT = 'while read -r at len; do fallocate -p -o "$at" -l "$len" /proc/self/fd/3 2>/dev/null; echo $?; done';
+/** Requests waiting for the shell; more wait for their turn in memory of their own callers. */
+const MAX_MERGE = 1_073_741_824;
+
+interface Request {
+  position: number;
+  length: number;
+  readonly done: ((freed: boolean) => void)[];
+}
+
+export class HolePuncher {
+  readonly #fd: number;
+  #shell: ChildProcess | undefined;
+  #unsupported = process.platform !== 'linux';
+  readonly #waiting: Request[] = [];
+  #running: Request | undefined;
+  #output = '';
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /** Frees the range, in bytes. False: this file system cannot, or the program is missing; nothing has changed. */
+  punch(position: number, length: number): Promise<boolean> {
+    if (this.#unsupported) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const last = this.#waiting.at(-1);
+      if (last !== undefined && last.position + last.length === position && last.length + length <= MAX_MERGE) {
+        last.length += length;
+        last.done.push(resolve);
+      } else {
+        this.#waiting.push({ position, length, done: [resolve] });
+      }
+      this.#next();
+    });
+  }
+
+  /** Waits for what runs, then ends the shell. */
+  async close(): Promise<void> {
+    const shell = this.#shell;
+    if (shell === undefined) return;
+    await new Promise<void>((resolve) => {
+      shell.once('close', () => {
+        resolve();
+      });
+      shell.stdin?.end();
+    });
+  }
+
+  #next(): void {
+    if (this.#running !== undefined) return;
+    const request = this.#waiting.shift();
+    if (request === undefined) return;
+    const shell = this.#start();
+    this.#running = request;
+    shell.stdin?.write(`${String(request.position)} ${String(request.length)}\n`);
+  }
+
+  #start(): ChildProcess {
+    if (this.#shell !== undefined) return this.#shell;
+    const shell = spawn('/bin/sh', ['-c', SCRIPT], {
+      stdio: ['pipe', 'pipe', 'ignore', this.#fd],
+      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    });
+    this.#shell = shell;
+    shell.stdin?.on('error', () => undefined);
+    shell.stdout?.setEncoding('latin1');
+    shell.stdout?.on('data', (text: string) => {
+      this.#answered(text);
+    });
+    // A shell that cannot start or dies answers nothing: everybody is told that nothing was freed.
+    shell.on('error', () => {
+      this.#giveUp();
+    });
+    shell.on('close', () => {
+      this.#giveUp();
+    });
+    shell.unref();
+    return shell;
+  }
+
+  #answered(text: string): void {
+    this.#output += text;
+    for (;;) {
+      const end = this.#output.indexOf('\n');
+      if (end < 0) return;
+      const freed = this.#output.slice(0, end) === '0';
+      this.#output = this.#output.slice(end + 1);
+      const request = this.#running;
+      this.#running = undefined;
+      for (const done of request?.done ?? []) done(freed);
+      this.#next();
+    }
+  }
+
+  #giveUp(): void {
+    this.#shell = undefined;
+    this.#unsupported = true;
+    const left = this.#running === undefined ? [] : [this.#running];
+    this.#running = undefined;
+    for (const request of [...left, ...this.#waiting.splice(0)]) for (const done of request.done) done(false);
+  }
+}

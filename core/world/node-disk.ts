@@ -1,0 +1,220 @@
+// Files and block devices of Node.
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { ServiceError, messageOf } from '../base/errors.ts';
+import type { Disk, DiskFile } from '../base/world.ts';
+import { HolePuncher } from './hole-puncher.ts';
+
+/** File systems that live in memory, by statfs type. */
+const TMPFS = 0x0102_1994;
+const RAMFS = 0x8584_58f6;
+
+export const nodeDisk: Disk = {
+  open: openFile,
+  async exists(name) {
+    return (await stat(name)) !== undefined;
+  },
+  async remove(name) {
+    if ((await stat(name)) === undefined) return;
+    await fs.promises.rm(name, { force: true });
+    await syncFolder(path.dirname(name));
+  },
+  async makeFolder(name) {
+    await fs.promises.mkdir(name, { recursive: true }).catch((error: unknown) => {
+      throw explain(error, name);
+    });
+  },
+  async readFile(name) {
+    try {
+      return await fs.promises.readFile(name);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw explain(error, name);
+    }
+  },
+  replaceFile,
+};
+
+async function stat(name: string): Promise<fs.Stats | undefined> {
+  return fs.promises.stat(name).catch(() => undefined);
+}
+
+async function replaceFile(name: string, content: Buffer, mode = 0o600): Promise<void> {
+  const temporary = `${name}.${randomBytes(6).toString('hex')}.new`;
+  try {
+    const handle = await fs.promises.open(temporary, 'wx', mode);
+    try {
+      await handle.writeFile(content);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await fs.promises.rename(temporary, name);
+    await syncFolder(path.dirname(name));
+  } catch (error) {
+    await fs.promises.rm(temporary, { force: true });
+    throw explain(error, name);
+  }
+}
+
+/** A new or renamed entry is durable only when its folder is. Windows has no such call and needs none. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  const handle = await fs.promises.open(folder, 'r');
+  await handle.sync().finally(() => handle.close());
+}
+
+async function openFile(
+  name: string,
+  options: { create?: boolean; exclusive?: boolean; readOnly?: boolean } = {},
+): Promise<DiskFile> {
+  const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants;
+  let flags = options.readOnly === true ? O_RDONLY : O_RDWR;
+  if (options.create === true) flags |= O_CREAT;
+  if (options.exclusive === true) flags |= O_EXCL;
+  try {
+    const isNew = options.create === true && (await stat(name)) === undefined;
+    const handle = await fs.promises.open(name, flags, 0o600);
+    if (isNew) await syncFolder(path.dirname(name));
+    return await NodeFile.from(handle, name);
+  } catch (error) {
+    throw explain(error, name);
+  }
+}
+
+class NodeFile implements DiskFile {
+  readonly path: string;
+  readonly inMemory: boolean;
+  readonly isDevice: boolean;
+  readonly #handle: fs.promises.FileHandle;
+  readonly #fd: number;
+  readonly #deviceSize: number;
+  readonly #puncher: HolePuncher;
+
+  private constructor(handle: fs.promises.FileHandle, name: string, inMemory: boolean, deviceSize: number | undefined) {
+    this.path = name;
+    this.#handle = handle;
+    this.#fd = handle.fd;
+    this.inMemory = inMemory;
+    this.isDevice = deviceSize !== undefined;
+    this.#deviceSize = deviceSize ?? 0;
+    this.#puncher = new HolePuncher(this.#fd);
+  }
+
+  static async from(handle: fs.promises.FileHandle, name: string): Promise<NodeFile> {
+    const facts = await handle.stat();
+    if (facts.isBlockDevice()) return new NodeFile(handle, name, false, deviceSize(facts));
+    if (!facts.isFile()) {
+      await handle.close();
+      throw new ServiceError('bad-request', `${name} is neither a file nor a block device`);
+    }
+    const { type } = await fs.promises.statfs(name);
+    return new NodeFile(handle, name, type === TMPFS || type === RAMFS, undefined);
+  }
+
+  size(): number {
+    return this.isDevice ? this.#deviceSize : fs.fstatSync(this.#fd).size;
+  }
+
+  readSync(into: Buffer, at: number, length: number, position: number): void {
+    for (let done = 0; done < length; ) {
+      const read = fs.readSync(this.#fd, into, at + done, length - done, position + done);
+      if (read === 0) throw shortRead(position + done);
+      done += read;
+    }
+  }
+
+  writeSync(from: Buffer, at: number, length: number, position: number): void {
+    for (let done = 0; done < length; ) {
+      done += fs.writeSync(this.#fd, from, at + done, length - done, position + done);
+    }
+  }
+
+  read(into: Buffer, at: number, length: number, position: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const next = (done: number): void => {
+        fs.read(this.#fd, into, at + done, length - done, position + done, (error, read) => {
+          if (error !== null) reject(error);
+          else if (read === 0) reject(shortRead(position + done));
+          else if (done + read === length) resolve();
+          else next(done + read);
+        });
+      };
+      if (length === 0) resolve();
+      else next(0);
+    });
+  }
+
+  write(from: Buffer, at: number, length: number, position: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const next = (done: number): void => {
+        fs.write(this.#fd, from, at + done, length - done, position + done, (error, written) => {
+          if (error !== null) reject(error);
+          else if (done + written === length) resolve();
+          else next(done + written);
+        });
+      };
+      if (length === 0) resolve();
+      else next(0);
+    });
+  }
+
+  dataSync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.fdatasync(this.#fd, (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
+  }
+
+  punch(position: number, length: number): Promise<boolean> {
+    return this.#puncher.punch(position, length);
+  }
+
+  allocatedBytes(): number {
+    return this.isDevice ? this.#deviceSize : fs.fstatSync(this.#fd).blocks * 512;
+  }
+
+  async truncate(size: number): Promise<void> {
+    await this.#handle.truncate(size);
+  }
+
+  async close(): Promise<void> {
+    await this.#puncher.close();
+    await this.#handle.close();
+  }
+}
+
+function shortRead(position: number): NodeJS.ErrnoException {
+  const error: NodeJS.ErrnoException = new Error(`the file ends at ${String(position)}`);
+  error.code = 'EIO';
+  return error;
+}
+
+/** Size of a block device in bytes: Node has no ioctl, Linux tells it in sysfs in units of 512 bytes. */
+function deviceSize(facts: fs.Stats): number {
+  const major = ((facts.rdev >>> 8) & 0xfff) | 0;
+  const minor = (facts.rdev & 0xff) | ((facts.rdev >>> 12) & 0xfff00);
+  const text = fs.readFileSync(`/sys/dev/block/${String(major)}:${String(minor)}/size`, 'latin1');
+  return Number(text) * 512;
+}
+
+function explain(error: unknown, name: string): Error {
+  if (error instanceof ServiceError) return error;
+  switch ((error as NodeJS.ErrnoException).code) {
+    case 'ENOENT':
+      return new ServiceError('not-found', `${name} does not exist`, { cause: error });
+    case 'EEXIST':
+      return new ServiceError('exists', `${name} exists already`, { cause: error });
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new ServiceError('folder-unusable', `${name} is not writable for this user`, { cause: error });
+    case 'ENOSPC':
+      return new ServiceError('no-space', `no space left for ${name}`, { cause: error });
+    default:
+      return new ServiceError('io-error', `${name}: ${messageOf(error)}`, { cause: error });
+  }
+}

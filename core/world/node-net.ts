@@ -1,0 +1,286 @@
+// Sockets of Node. The kernel writes what arrives straight into memory the reader offers: Node has an option for that
+// (`onread`), but only for sockets it makes itself, so an accepted connection's handle is moved to such a socket. That
+// touches one undocumented property; a self-test at start-up decides whether it works here, else data is copied once more.
+import { createServer, connect, Socket as NodeSocket } from 'node:net';
+import type { AddressInfo, Server, SocketConstructorOpts } from 'node:net';
+import { ServiceError, messageOf } from '../base/errors.ts';
+import type { Listener, Net, Socket, SocketSink } from '../base/world.ts';
+
+/** The parts of Node's sockets and servers that have no types. */
+interface Internals {
+  _handle: unknown;
+  _server: unknown;
+  server: unknown;
+}
+const internals = (socket: NodeSocket): Internals => socket as unknown as Internals;
+
+/** Connections the kernel keeps for us while we are busy. */
+const BACKLOG = 511;
+
+abstract class BaseSocket implements Socket {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+  protected socket: NodeSocket;
+  #full = false;
+  #reason: string | undefined;
+
+  constructor(accepted: NodeSocket) {
+    this.socket = accepted;
+    this.remoteAddress = plain(accepted.remoteAddress);
+    this.remotePort = accepted.remotePort ?? 0;
+    this.localAddress = plain(accepted.localAddress);
+    this.localPort = accepted.localPort ?? 0;
+    // Until start() an error must not become an exception of the process.
+    accepted.on('error', (error) => {
+      this.#reason ??= error.message;
+    });
+  }
+
+  abstract start(sink: SocketSink): void;
+  abstract resume(): void;
+
+  get unsent(): number {
+    return this.socket.writableLength;
+  }
+
+  protected adopt(socket: NodeSocket, sink: SocketSink): void {
+    this.socket = socket;
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, 60_000);
+    socket.on('error', (error) => {
+      this.#reason ??= error.message;
+    });
+    socket.on('close', () => {
+      sink.closed(this.#reason ?? 'closed by the peer');
+    });
+    socket.on('end', () => {
+      // The peer sends nothing more; iSCSI has no use for half a connection.
+      socket.destroy();
+    });
+    socket.on('drain', () => {
+      this.#full = false;
+      sink.drained();
+    });
+    this.#sink = sink;
+  }
+  #sink: SocketSink | undefined;
+
+  write(data: Buffer, done?: () => void): void {
+    const socket = this.socket;
+    if (socket.destroyed) return;
+    if (done === undefined) socket.write(data);
+    else socket.write(data, done);
+    if (socket.writableLength > 0 && !this.#full && !socket.writableNeedDrain && socket.writableCorked === 0) {
+      this.#watch();
+    }
+  }
+
+  cork(): void {
+    this.socket.cork();
+  }
+
+  uncork(): void {
+    this.socket.uncork();
+    if (this.socket.writableLength > 0 && !this.#full && !this.socket.writableNeedDrain) this.#watch();
+  }
+
+  /** Below the high-water mark Node announces no 'drain': an empty write behind the rest does. */
+  #watch(): void {
+    this.#full = true;
+    this.socket.write(EMPTY, () => {
+      this.#full = false;
+      if (!this.socket.destroyed && this.socket.writableLength === 0) this.#sink?.drained();
+    });
+  }
+
+  end(): void {
+    this.#reason ??= 'closed by us';
+    this.socket.end(() => {
+      this.socket.destroy();
+    });
+  }
+
+  destroy(reason?: string): void {
+    this.#reason ??= reason ?? 'closed by us';
+    this.socket.destroy();
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+
+/** Receives into the sink's memory. */
+class DirectSocket extends BaseSocket {
+  start(sink: SocketSink): void {
+    const accepted = this.socket;
+    const from = internals(accepted);
+    const options = {
+      handle: from._handle,
+      onread: {
+        buffer: () => sink.buffer(),
+        callback: (bytes: number) => sink.received(bytes),
+      },
+    };
+    const server = from._server;
+    // The old object must not close the handle, and the server must go on counting this connection.
+    from._handle = null;
+    from._server = null;
+    from.server = null;
+    const socket = new NodeSocket(options as unknown as SocketConstructorOpts);
+    internals(socket)._server = server;
+    internals(socket).server = server;
+    this.adopt(socket, sink);
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+}
+
+/** Receives through 'data' events and copies. */
+class CopyingSocket extends BaseSocket {
+  #sink_: SocketSink | undefined;
+  /** What arrived while reading was stopped. */
+  #rest: Buffer = EMPTY;
+  #stopped = false;
+
+  start(sink: SocketSink): void {
+    this.#sink_ = sink;
+    this.adopt(this.socket, sink);
+    this.socket.on('data', (chunk: Buffer) => {
+      this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+      this.#deliver();
+    });
+    this.socket.resume();
+  }
+
+  resume(): void {
+    this.#stopped = false;
+    // Not from inside the caller: calls come from the event loop only.
+    setImmediate(() => {
+      this.#deliver();
+      if (!this.#stopped) this.socket.resume();
+    });
+  }
+
+  #deliver(): void {
+    const sink = this.#sink_;
+    while (sink !== undefined && this.#rest.length > 0 && !this.#stopped && !this.socket.destroyed) {
+      const bytes = this.#rest.copy(sink.buffer());
+      this.#rest = this.#rest.subarray(bytes);
+      if (sink.received(bytes)) continue;
+      this.#stopped = true;
+      this.socket.pause();
+    }
+  }
+}
+
+/** How accepted sockets receive. `automatic` decides by a self-test. */
+export type ReceiveMode = 'automatic' | 'direct' | 'copying';
+
+/** The network of this machine. */
+export async function nodeNet(mode: ReceiveMode = 'automatic'): Promise<Net> {
+  const direct = mode === 'direct' || (mode === 'automatic' && (await directWorks()));
+  return { listen: (host, port, accepted) => listen(host, port, accepted, direct) };
+}
+
+function listen(host: string, port: number, accepted: (socket: Socket) => void, direct: boolean): Promise<Listener> {
+  return new Promise((resolve, reject) => {
+    const server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
+      accepted(direct ? new DirectSocket(socket) : new CopyingSocket(socket));
+    });
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      reject(explain(error, host, port));
+    });
+    server.listen({ host, port, backlog: BACKLOG }, () => {
+      server.removeAllListeners('error');
+      // Running out of file descriptors must not end the process.
+      server.on('error', () => undefined);
+      resolve(listenerOf(server));
+    });
+  });
+}
+
+function listenerOf(server: Server): Listener {
+  const { address, port } = server.address() as AddressInfo;
+  return {
+    address,
+    port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => {
+          resolve();
+        });
+      }),
+  };
+}
+
+function explain(error: NodeJS.ErrnoException, host: string, port: number): ServiceError {
+  const where = `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return new ServiceError('port-taken', `${where} is in use by another program`, { cause: error });
+    case 'EADDRNOTAVAIL':
+      return new ServiceError('port-taken', `${where}: this machine has no such address`, { cause: error });
+    case 'EACCES':
+      return new ServiceError('port-taken', `${where}: not permitted; ports below 1024 need privileges`, { cause: error });
+    default:
+      return new ServiceError('port-taken', `cannot listen on ${where}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** An IPv4 address that arrived on an IPv6 socket, in its own form. */
+function plain(address: string | undefined): string {
+  return (address ?? '').replace(/^::ffff:(?=\d+\.)/, '');
+}
+
+/** Sends two pieces through a loopback connection with moved handle, with a stop between them. */
+async function directWorks(): Promise<boolean> {
+  let heard = '';
+  const memory = Buffer.alloc(64);
+  let finish: (works: boolean) => void = () => undefined;
+  const result = new Promise<boolean>((resolve) => {
+    finish = resolve;
+  });
+  const listener = await listen(
+    '127.0.0.1',
+    0,
+    (socket) => {
+      try {
+        socket.start({
+          buffer: () => memory,
+          received: (bytes) => {
+            heard += memory.toString('latin1', 0, bytes);
+            if (heard === 'onetwo') socket.write(Buffer.from('ok'));
+            return true;
+          },
+          drained: () => undefined,
+          closed: () => undefined,
+        });
+      } catch {
+        finish(false);
+      }
+    },
+    true,
+  ).catch(() => undefined);
+  if (listener === undefined) return false;
+  const client = connect({ host: '127.0.0.1', port: listener.port }, () => {
+    client.write('one');
+    setTimeout(() => client.write('two'), 5);
+  });
+  client.on('data', (data) => {
+    finish(data.toString('latin1') === 'ok');
+  });
+  client.on('error', () => {
+    finish(false);
+  });
+  const timer = setTimeout(() => {
+    finish(false);
+  }, 1000);
+  const works = await result;
+  clearTimeout(timer);
+  client.destroy();
+  await listener.close();
+  return works;
+}

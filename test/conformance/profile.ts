@@ -1,0 +1,119 @@
+// Runs iscsi-test-cu, every suite in a process of its own against a fresh LUN, and holds each of its tests against the
+// expectation file of a LUN profile. Every test of iscsi-test-cu is one test here, so that the counts are honest.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { startDaemon, type Daemon } from '../support/daemon.ts';
+import { needsAll } from '../support/needs.ts';
+import { projectFile } from '../support/project.ts';
+import { describeRun, run, runOk } from '../support/process.ts';
+import { condense, parseOutcomes, parseTestList, type TestOutcome } from './cu-output.ts';
+import { readExpectation, type Expected } from './expectation.ts';
+
+export interface Profile {
+  /** Names the profile and its expectation file, profile-NAME.expect. */
+  name: string;
+  title: string;
+  /** Arguments of `volume create` that make the LUN what it is. */
+  createArguments: readonly string[];
+  /** Only these suites are listed in the expectation file; without it, the file has to list all there are. */
+  subset?: true;
+}
+
+/** Milliseconds for one suite. The slowest (Sanitize, the resets) take about ten seconds. */
+const SUITE_TIMEOUT = 60_000;
+/** Small enough to be quick, large enough for every test (they want 1 MiB and more at both ends). */
+const LUN_SIZE = '64M';
+
+interface SuiteRun {
+  outcomes: Map<string, TestOutcome>;
+  /** What to show when a test has no outcome. */
+  log: string;
+}
+
+async function runCu(filter: string, urls: readonly string[]): Promise<SuiteRun> {
+  const args = ['--dataloss', '--allow-sanitize', '-v', '-t', `ALL.${filter}`, ...urls];
+  // Line buffered: otherwise a crash or the time limit would swallow the verdicts so far.
+  const result = await run('stdbuf', ['-oL', 'iscsi-test-cu', ...args], { timeoutMs: SUITE_TIMEOUT });
+  return { outcomes: parseOutcomes(result.stdout), log: condense(describeRun(result)) };
+}
+
+async function runSuite(suite: string, tests: Map<string, Expected>, urls: readonly string[]): Promise<SuiteRun> {
+  const wanted = [...tests].filter(([, expected]) => expected.kind !== 'omit').map(([name]) => name);
+  if (wanted.length === tests.size) return runCu(suite, urls);
+  // Some are left out: iscsi-test-cu can only run a whole suite or one test.
+  const all: SuiteRun = { outcomes: new Map(), log: '' };
+  for (const name of wanted) {
+    const one = await runCu(`${suite}.${name}`, urls);
+    for (const [test, outcome] of one.outcomes) all.outcomes.set(test, outcome);
+    all.log += `${one.log}\n`;
+  }
+  return all;
+}
+
+function judge(name: string, expected: Expected, suiteRun: SuiteRun): void {
+  const outcome = suiteRun.outcomes.get(name);
+  assert.ok(outcome, `no verdict: crash, hang or lost connection\n${suiteRun.log}`);
+  const said = condense(outcome.text);
+  if (outcome.verdict === 'fail') assert.fail(`failed${said}`);
+  if (expected.kind === 'skip') {
+    assert.equal(outcome.verdict, 'skip', 'passes now: change its line in the expectation file');
+  } else {
+    assert.equal(outcome.verdict, 'pass', `skips, but has to pass:${said}`);
+  }
+}
+
+function defineSuite(suite: string, tests: Map<string, Expected>, profile: Profile, daemon: () => Daemon): void {
+  describe(suite, () => {
+    let suiteRun: SuiteRun = { outcomes: new Map(), log: 'not run' };
+    before(async () => {
+      // A new LUN for every suite: zeroed, without reservations, mode pages at their defaults. Suites leave all that.
+      const volume = `cu-${suite.toLowerCase()}`;
+      const disk = await daemon().createVolume(volume, LUN_SIZE, profile.createArguments);
+      const urls = daemon().portals.map((_, portal) => daemon().url(disk, portal));
+      suiteRun = await runSuite(suite, tests, urls);
+      await daemon().gemelJson(['volume', 'delete', volume]);
+    });
+    for (const [name, expected] of tests) {
+      it(name, (t) => {
+        if (expected.kind !== 'omit') judge(name, expected, suiteRun);
+        if (expected.kind !== 'pass') t.skip(expected.reason);
+      });
+    }
+  });
+}
+
+/** Defines the tests of a profile. */
+export function defineProfile(profile: Profile): void {
+  const file = projectFile('test', 'conformance', `profile-${profile.name}.expect`);
+  const expectation = readExpectation(file);
+  const skip = needsAll(['iscsi-test-cu', 'libiscsi-bin'], ['stdbuf', 'coreutils']);
+  describe(`iscsi-test-cu, profile ${profile.name}: ${profile.title}`, { skip, concurrency: 1 }, () => {
+    let running: Awaited<ReturnType<typeof startDaemon>> | undefined;
+    before(async () => {
+      running = await startDaemon({ portals: 2 });
+    });
+    after(async () => {
+      await running?.end();
+    });
+    it('the expectation file lists the tests there are', async () => {
+      const known = parseTestList((await runOk('iscsi-test-cu', ['--list'])).stdout);
+      const listed = [...expectation].flatMap(([suite, tests]) => [...tests.keys()].map((test) => `${suite}.${test}`));
+      const there = profile.subset ? known.filter((name) => expectation.has(name.split('.')[0] ?? '')) : known;
+      assert.deepEqual(listed.toSorted(), there.toSorted());
+    });
+    for (const [suite, tests] of expectation) {
+      defineSuite(suite, tests, profile, () => {
+        assert.ok(running, 'the daemon did not start');
+        return running.daemon;
+      });
+    }
+    it('the daemon came through it', async () => {
+      assert.ok(running);
+      assert.deepEqual(
+        (await running.daemon.listVolumes()).map((disk) => disk.name).filter((name) => name.startsWith('cu-')),
+        [],
+      );
+      await running.daemon.stop();
+    });
+  });
+}

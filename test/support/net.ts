@@ -1,0 +1,84 @@
+// Loopback networking for tests: free ports, and a TCP hop that can be cut and restored.
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { atExit } from './cleanup.ts';
+
+/** `count` different TCP ports on 127.0.0.1 that were free a moment ago. */
+export async function freePorts(count: number): Promise<number[]> {
+  // All are held at once, so that the system cannot hand out the same one twice.
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject).listen(0, '127.0.0.1', resolve);
+      });
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+export interface Hop {
+  /** The port of 127.0.0.1 to connect to instead of the real one. */
+  readonly port: number;
+  /** Connections accepted since the start. */
+  readonly accepted: number;
+  /** Resets all connections and refuses new ones, as a pulled cable with a fast answer would. */
+  cut(): void;
+  restore(): void;
+  close(): Promise<void>;
+}
+
+/** A TCP hop on a free port of 127.0.0.1 in front of 127.0.0.1:`target`. */
+export async function openHop(target: number): Promise<Hop> {
+  const sockets = new Set<Socket>();
+  let down = false;
+  let accepted = 0;
+  const server = createServer((near) => {
+    if (down) {
+      near.resetAndDestroy();
+      return;
+    }
+    accepted += 1;
+    const far = connect(target, '127.0.0.1');
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(one);
+      one.setNoDelay(true);
+      one.pipe(other);
+      one.on('error', () => other.destroy());
+      one.on('close', () => {
+        sockets.delete(one);
+        other.destroy();
+      });
+    }
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(0, '127.0.0.1', resolve);
+  });
+  const dropAll = (): void => {
+    for (const socket of sockets) socket.resetAndDestroy();
+  };
+  const forget = atExit(dropAll);
+  return {
+    port: (server.address() as AddressInfo).port,
+    get accepted() {
+      return accepted;
+    },
+    cut: () => {
+      down = true;
+      dropAll();
+    },
+    restore: () => {
+      down = false;
+    },
+    close: async () => {
+      forget();
+      dropAll();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}

@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { Socket, SocketSink } from '../../../core/base/world.ts';
+import { DataMemory } from '../../../core/iscsi/data-memory.ts';
+import { ReceiveBuffer, ReceivePool } from '../../../core/iscsi/receive.ts';
+import { SendBuffer, SlabPool } from '../../../core/iscsi/send-buffer.ts';
+import { lunOf } from '../../../core/iscsi/lun.ts';
+import { serialAfter, serialNext } from '../../../core/iscsi/serial.ts';
+
+/** A socket that takes everything, or nothing until told. */
+class FakeSocket implements Socket {
+  readonly remoteAddress = '';
+  readonly remotePort = 0;
+  readonly localAddress = '';
+  readonly localPort = 0;
+  unsent = 0;
+  stuck = false;
+  readonly written: Buffer[] = [];
+  start(_sink: SocketSink): void {
+    throw new Error('not used');
+  }
+  write(data: Buffer): void {
+    this.written.push(data);
+    if (this.stuck) this.unsent += data.length;
+  }
+  cork(): void {
+    // one write is as good as several here
+  }
+  uncork(): void {
+    // see cork
+  }
+  resume(): void {
+    throw new Error('not used');
+  }
+  end(): void {
+    throw new Error('not used');
+  }
+  destroy(): void {
+    throw new Error('not used');
+  }
+  get sent(): Buffer {
+    return Buffer.concat(this.written);
+  }
+}
+
+describe('receive buffer', () => {
+  test('a stream cut anywhere comes out whole, however little is parsed each time', () => {
+    const stream = Buffer.from(Array.from({ length: 5000 }, (_, i) => i & 0xff));
+    for (const step of [1, 7, 48, 333, 4096]) {
+      const receive = new ReceiveBuffer(new ReceivePool());
+      const out: Buffer[] = [];
+      for (let at = 0; at < stream.length; at += step) {
+        const piece = stream.subarray(at, at + step);
+        piece.copy(receive.room());
+        receive.filled(piece.length);
+        while (receive.length >= 48) {
+          out.push(Buffer.from(receive.bytes.subarray(receive.start, receive.start + 48)));
+          receive.start += 48;
+        }
+        receive.settle();
+      }
+      out.push(Buffer.from(receive.bytes.subarray(receive.start, receive.end)));
+      assert.deepEqual(Buffer.concat(out), stream);
+    }
+  });
+
+  test('connections that stop in the middle of a PDU do not disturb each other', () => {
+    const pool = new ReceivePool();
+    const a = new ReceiveBuffer(pool);
+    const b = new ReceiveBuffer(pool);
+    const feed = (receive: ReceiveBuffer, text: string): void => {
+      const bytes = Buffer.from(text);
+      bytes.copy(receive.room());
+      receive.filled(bytes.length);
+      receive.settle();
+    };
+    feed(a, 'first half of a,');
+    feed(b, 'first half of b,');
+    feed(a, 'second half of a');
+    feed(b, 'second half of b');
+    assert.equal(a.bytes.toString('latin1', a.start, a.end), 'first half of a,second half of a');
+    assert.equal(b.bytes.toString('latin1', b.start, b.end), 'first half of b,second half of b');
+  });
+});
+
+describe('send buffer', () => {
+  const fill = (send: SendBuffer, text: string): void => {
+    const at = send.reserve(text.length);
+    send.slab.write(text, at, 'latin1');
+  };
+
+  test('headers, copies and slices leave in order', () => {
+    const socket = new FakeSocket();
+    const send = new SendBuffer(socket, new SlabPool());
+    fill(send, 'head1');
+    send.append(Buffer.from('slice1'));
+    fill(send, 'head2copy2');
+    fill(send, 'head3');
+    send.append(Buffer.from('slice3'));
+    send.flush();
+    assert.equal(socket.sent.toString(), 'head1slice1head2copy2head3slice3');
+    assert.equal(send.waiting, 0);
+  });
+
+  test('a reservation taken back leaves no trace', () => {
+    const socket = new FakeSocket();
+    const send = new SendBuffer(socket, new SlabPool());
+    fill(send, 'kept');
+    const at = send.reserve(100);
+    send.unreserve(at);
+    fill(send, 'also');
+    send.flush();
+    assert.equal(socket.sent.toString(), 'keptalso');
+  });
+
+  test('a slab is not reused while the network holds it, and comes back afterwards', () => {
+    const pool = new SlabPool();
+    const socket = new FakeSocket();
+    const send = new SendBuffer(socket, pool);
+    socket.stuck = true;
+    const first = 'a'.repeat(900_000);
+    fill(send, first);
+    send.flush();
+    for (let i = 0; i < 4; i++) {
+      fill(send, String.fromCharCode(98 + i).repeat(900_000));
+      send.flush();
+    }
+    assert.equal(socket.sent.toString('latin1', 0, 900_000), first);
+    assert.ok(pool.inUse >= 5);
+    socket.unsent = 0;
+    send.drained();
+    assert.equal(pool.inUse, 1);
+  });
+});
+
+describe('data memory', () => {
+  test('gives in order, and a large request is not overtaken', async () => {
+    const memory = new DataMemory(100);
+    const order: string[] = [];
+    assert.equal(memory.take(60), undefined);
+    const large = memory.take(80)?.then(() => order.push('large'));
+    const small = memory.take(10)?.then(() => order.push('small'));
+    assert.ok(large !== undefined && small !== undefined);
+    assert.equal(memory.tryTake(1), false);
+    memory.giveBack(60);
+    await large;
+    await small;
+    assert.deepEqual(order, ['large', 'small']);
+    assert.equal(memory.used, 90);
+  });
+
+  test('a request above the limit passes alone', async () => {
+    const memory = new DataMemory(100);
+    memory.take(50);
+    const huge = memory.take(1000);
+    assert.ok(huge !== undefined);
+    memory.giveBack(50);
+    await huge;
+    assert.equal(memory.used, 1000);
+  });
+});
+
+test('serial numbers wrap around', () => {
+  assert.equal(serialNext(0xffff_ffff), 0);
+  assert.ok(serialAfter(0, 0xffff_ffff));
+  assert.ok(!serialAfter(0xffff_ffff, 0));
+  assert.ok(!serialAfter(5, 5));
+});
+
+test('LUN addressing: peripheral and flat are the same number, everything else is none', () => {
+  const lun = (hex: string): number | undefined => lunOf(Buffer.from(hex, 'hex'), 0);
+  assert.equal(lun('0005000000000000'), 5);
+  assert.equal(lun('4005000000000000'), 5);
+  assert.equal(lun('4123000000000000'), 0x123);
+  assert.equal(lun('0105000000000000'), undefined);
+  assert.equal(lun('0005000100000000'), undefined);
+  assert.equal(lun('c101000000000000'), undefined);
+});

@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { LunNexus } from '../../../core/scsi/lun-nexus.ts';
+import { TaskSet } from '../../../core/scsi/task-set.ts';
+import type { SetTask } from '../../../core/scsi/task-set.ts';
+import { TaskAttribute } from '../../../core/scsi/task.ts';
+
+class Named implements SetTask {
+  readonly nexus = {} as LunNexus;
+  readonly attribute: number;
+  aborted = false;
+  constructor(attribute: number = TaskAttribute.simple) {
+    this.attribute = attribute;
+  }
+  abort(): void {
+    this.aborted = true;
+  }
+}
+
+const set = (): TaskSet => new TaskSet(() => undefined);
+
+describe('task set', () => {
+  test('simple tasks run side by side', () => {
+    const tasks = set();
+    assert.equal(tasks.enter(new Named(), false), undefined);
+    assert.equal(tasks.enter(new Named(), false), undefined);
+    assert.ok(tasks.open);
+  });
+
+  test('an ordered task waits for the earlier ones and holds back the later ones', async () => {
+    const tasks = set();
+    const [a, ordered, b] = [new Named(), new Named(TaskAttribute.ordered), new Named()];
+    const done: string[] = [];
+    assert.equal(tasks.enter(a, false), undefined);
+    const second = tasks.enter(ordered, false)?.then(() => done.push('ordered'));
+    const third = tasks.enter(b, false)?.then(() => done.push('b'));
+    assert.ok(second !== undefined && third !== undefined && !tasks.open);
+    tasks.leave(a);
+    await second;
+    assert.deepEqual(done, ['ordered']);
+    tasks.leave(ordered);
+    await third;
+    assert.deepEqual(done, ['ordered', 'b']);
+    tasks.leave(b);
+    assert.ok(tasks.open);
+    assert.equal(tasks.running, 0);
+  });
+
+  test('head of queue passes the waiting ones', () => {
+    const tasks = set();
+    const a = new Named();
+    tasks.enter(a, false);
+    void tasks.enter(new Named(TaskAttribute.ordered), false);
+    assert.equal(tasks.enter(new Named(TaskAttribute.headOfQueue), false), undefined);
+  });
+
+  test('a waiting task that leaves makes room', async () => {
+    const tasks = set();
+    const [a, ordered, b] = [new Named(), new Named(TaskAttribute.ordered), new Named()];
+    tasks.enter(a, false);
+    void tasks.enter(ordered, false);
+    const third = tasks.enter(b, false);
+    tasks.leave(ordered);
+    await third;
+    assert.equal(tasks.running, 2);
+    assert.ok(tasks.open);
+  });
+
+  test('abort reaches running and waiting tasks', () => {
+    const tasks = set();
+    const [a, ordered] = [new Named(), new Named(TaskAttribute.ordered)];
+    tasks.enter(a, false);
+    void tasks.enter(ordered, false);
+    assert.equal(
+      tasks.abort(() => true),
+      2,
+    );
+    assert.ok(a.aborted && ordered.aborted);
+  });
+
+  test('says when it opens and closes', () => {
+    const seen: boolean[] = [];
+    const tasks: TaskSet = new TaskSet(() => seen.push(tasks.open));
+    const [a, ordered] = [new Named(), new Named(TaskAttribute.ordered)];
+    tasks.enter(a, false);
+    void tasks.enter(ordered, false);
+    tasks.leave(a);
+    tasks.leave(ordered);
+    assert.deepEqual(seen, [false, true]);
+  });
+});
