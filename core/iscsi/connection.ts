@@ -160,7 +160,9 @@ export class Connection implements SocketSink {
   end(): void {
     if (this.ended) return;
     this.#ending = true;
-    if (!this.#parsing) this.#flush();
+    // Inside an event its answers are sent first, see #parse.
+    if (this.#parsing) return;
+    this.#flush();
     this.socket.end();
   }
 
@@ -199,6 +201,7 @@ export class Connection implements SocketSink {
     if (this.#gone) return;
     this.#flush();
     this.#commands?.endBatch();
+    if (this.#ending) this.socket.end();
   }
 
   #parseAll(): void {

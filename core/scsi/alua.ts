@@ -2,7 +2,7 @@
 // logical unit; only the target changes them (implicit ALUA), initiators read them with REPORT TARGET PORT GROUPS.
 import type { TargetPort } from './lun-nexus.ts';
 
-/** Asymmetric access states (SPC-4 table 289). */
+/** Asymmetric access states (SPC-4 5.15.2.4). */
 export const AluaState = {
   activeOptimized: 0x0,
   activeNonOptimized: 0x1,
@@ -12,7 +12,7 @@ export const AluaState = {
 } as const;
 export type AluaState = (typeof AluaState)[keyof typeof AluaState];
 
-/** What brought a group into its state (SPC-4 table 290). SET TARGET PORT GROUPS is not offered, so 01h never occurs. */
+/** What brought a group into its state (SPC-4 6.37). SET TARGET PORT GROUPS is not offered, so 01h never occurs. */
 export const AluaCause = { none: 0x00, implicit: 0x02 } as const;
 export type AluaCause = (typeof AluaCause)[keyof typeof AluaCause];
 

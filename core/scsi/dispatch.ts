@@ -98,7 +98,7 @@ export function checkCondition(nexus: LunNexus, error: unknown): TaskResult {
 }
 
 function failed(task: DispatchTask, error: unknown): TaskResult {
-  const { lu, nexus } = task;
+  const { lu } = task;
   const scsi = senseOf(error, lu.blockSize);
   if (scsi.sense.key !== 0x6) lu.counters.errors++;
   if (!(error instanceof ScsiError)) {

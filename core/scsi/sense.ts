@@ -25,6 +25,7 @@ export const SENSE = {
   unrecoveredReadError: row(0x3, 0x11, 0x00),
   sanitizeFailed: row(0x3, 0x31, 0x03),
   // 04h HARDWARE ERROR
+  selfTestFailed: row(0x4, 0x3e, 0x03),
   internalTargetFailure: row(0x4, 0x44, 0x00),
   // 05h ILLEGAL REQUEST
   parameterListLength: row(0x5, 0x1a, 0x00),

@@ -114,7 +114,7 @@ export class Initiator {
 
   /** The bytes of a PDU. */
   pdu(header: Buffer, data: Buffer = Buffer.alloc(0)): Buffer {
-    const parts = [Buffer.from(header)];
+    const parts: Buffer[] = [Buffer.from(header)];
     (parts[0] as Buffer).writeUIntBE(data.length, 5, 3);
     if (this.headerDigest) parts.push(digestOf(parts[0] as Buffer));
     if (data.length > 0) {
@@ -382,7 +382,7 @@ export class Initiator {
     header.writeUInt32BE(RESERVED_TAG, 20);
     header.writeUInt32BE(this.cmdSN, 24);
     this.send(header, encodeText(Object.entries(keys)));
-    let text = Buffer.alloc(0);
+    let text: Buffer = Buffer.alloc(0);
     for (;;) {
       const pdu = await this.receiveKind(Opcode.textResponse);
       text = Buffer.concat([text, pdu.data]);

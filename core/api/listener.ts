@@ -1,0 +1,93 @@
+// The API port: HTTPS. Whoever speaks plain HTTP there gets the CA certificate (so that a client that knows its
+// fingerprint can go on with verified TLS), and nothing else.
+import { createServer as createHttpServer } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { createServer } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
+import { ServiceError, messageOf } from '../base/errors.ts';
+import { formatHostPort } from '../base/host-port.ts';
+import { API_HEADERS_TIMEOUT, API_TIMEOUT, MAX_API_CONNECTIONS } from '../base/limits.ts';
+import type { TlsIdentity } from './tls/identity.ts';
+
+/** First byte of a TLS connection: a handshake record (RFC 8446 §5.1). */
+const TLS_HANDSHAKE = 0x16;
+const TIMEOUTS = { requestTimeout: API_TIMEOUT, headersTimeout: API_HEADERS_TIMEOUT, keepAliveTimeout: 5_000 } as const;
+
+export interface ApiListener {
+  readonly address: string;
+  readonly port: number;
+  /** Stops accepting, lets running requests finish for `patience` milliseconds, then closes what is left. */
+  close(patience: number): Promise<void>;
+}
+
+/** Serves `app` on `host`:`port` (0: any free one). Rejects with ServiceError port-taken. */
+export async function listenApi(host: string, port: number, tls: TlsIdentity, app: RequestListener): Promise<ApiListener> {
+  const secure = createHttpsServer({ ...TIMEOUTS, cert: tls.cert + tls.ca, key: tls.key, minVersion: 'TLSv1.2' }, app);
+  const plain = createHttpServer(TIMEOUTS, (request, response) => {
+    answerPlain(request, response, tls.ca);
+  });
+  const sockets = new Set<Socket>();
+  const front = createServer((socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+    socket.setTimeout(API_HEADERS_TIMEOUT, () => socket.destroy());
+    socket.once('data', (first) => {
+      socket.pause();
+      socket.setTimeout(0);
+      socket.unshift(first);
+      (first[0] === TLS_HANDSHAKE ? secure : plain).emit('connection', socket);
+      socket.resume();
+    });
+  });
+  front.maxConnections = MAX_API_CONNECTIONS;
+  await listening(front, host, port);
+  const { address, port: actual } = front.address() as AddressInfo;
+  return {
+    address,
+    port: actual,
+    close: async (patience) => {
+      const closed = new Promise((resolve) => front.close(resolve));
+      secure.closeIdleConnections();
+      plain.closeIdleConnections();
+      const timer = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, patience);
+      await closed;
+      clearTimeout(timer);
+      secure.close();
+      plain.close();
+    },
+  };
+}
+
+function listening(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const where = formatHostPort(host, port);
+      const why = error.code === 'EADDRINUSE' ? 'is in use by another program' : messageOf(error);
+      reject(new ServiceError('port-taken', `API: ${where} ${why}`, { cause: error }));
+    });
+    server.listen({ host, port }, () => {
+      server.removeAllListeners('error');
+      // Running out of file descriptors must not end the process.
+      server.on('error', () => undefined);
+      resolve();
+    });
+  });
+}
+
+function answerPlain(request: IncomingMessage, response: ServerResponse, ca: string): void {
+  response.setHeader('Connection', 'close');
+  response.setHeader('Cache-Control', 'no-store');
+  request.resume();
+  if (request.method === 'GET' && request.url === '/ca.pem') {
+    response.writeHead(200, { 'Content-Type': 'application/x-pem-file' }).end(ca);
+    return;
+  }
+  // RFC 9110 §15.5.22. No redirect: a client that sends its token in the clear should stop doing so.
+  response
+    .writeHead(426, { Upgrade: 'TLS/1.2, HTTP/1.1', Connection: 'Upgrade, close', 'Content-Type': 'text/plain' })
+    .end('This port speaks HTTPS: use https:// and the CA certificate from /ca.pem.\n');
+}

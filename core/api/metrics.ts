@@ -1,0 +1,108 @@
+// Prometheus text exposition format 0.0.4.
+import type { Histogram } from '../base/histogram.ts';
+import type { ControlPlane } from '../control/control-plane.ts';
+
+export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
+type Labels = Readonly<Record<string, string>>;
+
+class MetricsText {
+  readonly #lines: string[] = [];
+
+  family(name: string, type: 'counter' | 'gauge' | 'histogram', help: string): void {
+    this.#lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
+  }
+
+  sample(name: string, labels: Labels, value: number): void {
+    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${escaped(text)}"`);
+    this.#lines.push(`${name}${pairs.length > 0 ? `{${pairs.join(',')}}` : ''} ${String(value)}`);
+  }
+
+  /** Buckets in seconds. */
+  histogram(name: string, labels: Labels, histogram: Histogram): void {
+    for (const { upTo, count } of histogram.cumulative()) {
+      this.sample(`${name}_bucket`, { ...labels, le: String(upTo / 1e6) }, count);
+    }
+    this.sample(`${name}_bucket`, { ...labels, le: '+Inf' }, histogram.count);
+    this.sample(`${name}_sum`, labels, histogram.sum / 1e6);
+    this.sample(`${name}_count`, labels, histogram.count);
+  }
+
+  toString(): string {
+    return `${this.#lines.join('\n')}\n`;
+  }
+}
+
+const escaped = (text: string): string =>
+  text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+
+const VOLUME_COUNTERS = [
+  ['reads', 'gemel_volume_reads_total', 'READ commands completed.'],
+  ['readBytes', 'gemel_volume_read_bytes_total', 'Bytes read by initiators.'],
+  ['writes', 'gemel_volume_writes_total', 'WRITE commands completed.'],
+  ['writtenBytes', 'gemel_volume_written_bytes_total', 'Bytes written by initiators.'],
+  ['others', 'gemel_volume_other_commands_total', 'Commands other than reads and writes.'],
+  ['errors', 'gemel_volume_errors_total', 'Commands that ended with CHECK CONDITION.'],
+  ['conflicts', 'gemel_volume_reservation_conflicts_total', 'Commands refused because of a reservation.'],
+  ['aborted', 'gemel_volume_aborted_total', 'Commands aborted by task management or a lost session.'],
+] as const;
+
+const SESSION_COUNTERS = [
+  ['commands', 'gemel_session_commands_total', 'SCSI commands received.'],
+  ['readBytes', 'gemel_session_read_bytes_total', 'Bytes read by the initiator.'],
+  ['writtenBytes', 'gemel_session_written_bytes_total', 'Bytes written by the initiator.'],
+  ['receivedBytes', 'gemel_session_received_bytes_total', 'Bytes received on the connection.'],
+  ['sentBytes', 'gemel_session_sent_bytes_total', 'Bytes sent on the connection.'],
+  ['digestErrors', 'gemel_session_digest_errors_total', 'PDUs with a wrong digest.'],
+  ['rejects', 'gemel_session_rejects_total', 'PDUs rejected.'],
+] as const;
+
+/** The metrics page. */
+export function metricsOf(control: ControlPlane): string {
+  const text = new MetricsText();
+  text.family('gemel_info', 'gauge', 'Version and node of this daemon.');
+  text.sample('gemel_info', { version: control.version, node: control.catalog.node.id }, 1);
+  text.family('gemel_start_time_seconds', 'gauge', 'Start of the daemon since 1970.');
+  text.sample('gemel_start_time_seconds', {}, control.started / 1000);
+  volumeMetrics(text, control);
+  sessionMetrics(text, control);
+  return text.toString();
+}
+
+function volumeMetrics(text: MetricsText, { catalog, units }: ControlPlane): void {
+  const all = units.all().map(({ record, lu }) => ({ labels: { volume: record.name }, record, lu }));
+  text.family('gemel_volume_up', 'gauge', '1 when the volume is served.');
+  for (const { name } of catalog.volumes.values()) {
+    text.sample('gemel_volume_up', { volume: name }, units.unit(name) === undefined ? 0 : 1);
+  }
+  text.family('gemel_volume_size_bytes', 'gauge', 'Size initiators see.');
+  for (const { labels, record } of all) text.sample('gemel_volume_size_bytes', labels, record.size);
+  text.family('gemel_volume_allocated_bytes', 'gauge', 'Storage in use.');
+  for (const { labels, lu } of all) text.sample('gemel_volume_allocated_bytes', labels, lu.volume.allocatedBytes());
+  for (const [key, name, help] of VOLUME_COUNTERS) {
+    text.family(name, 'counter', help);
+    for (const { labels, lu } of all) text.sample(name, labels, lu.counters[key]);
+  }
+  for (const [key, name, what] of [
+    ['readLatency', 'gemel_volume_read_seconds', 'READ'],
+    ['writeLatency', 'gemel_volume_write_seconds', 'WRITE'],
+  ] as const) {
+    text.family(name, 'histogram', `From the arrival of a ${what} command to its answer.`);
+    for (const { labels, lu } of all) text.histogram(name, labels, lu.counters[key]);
+  }
+}
+
+function sessionMetrics(text: MetricsText, { server }: ControlPlane): void {
+  const sessions = (server()?.sessions() ?? []).map((session) => {
+    const { initiator, isid, target = '', portal } = session;
+    return { session, labels: { initiator, isid, target, portal, tsih: String(session.tsih) } };
+  });
+  text.family('gemel_sessions', 'gauge', 'Sessions now.');
+  text.sample('gemel_sessions', {}, sessions.length);
+  text.family('gemel_session_active_tasks', 'gauge', 'Commands being worked on.');
+  for (const { session, labels } of sessions) text.sample('gemel_session_active_tasks', labels, session.activeTasks);
+  for (const [key, name, help] of SESSION_COUNTERS) {
+    text.family(name, 'counter', help);
+    for (const { session, labels } of sessions) text.sample(name, labels, session[key]);
+  }
+}

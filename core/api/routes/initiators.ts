@@ -1,0 +1,32 @@
+import { z } from 'zod';
+import type { ControlPlane } from '../../control/control-plane.ts';
+import { Initiator, InitiatorParams, PutInitiator } from '../schemas.ts';
+import { route } from '../route.ts';
+import type { Route } from '../route.ts';
+
+export function initiatorRoutes({ initiators, views }: ControlPlane): Route[] {
+  const tag = 'initiators';
+  return [
+    route({
+      method: 'get', path: '/initiators', tag, role: 'viewer', summary: 'List the known initiators',
+      response: z.array(Initiator),
+      handle: () => initiators.list().map((record) => views.initiator(record)),
+    }),
+    route({
+      method: 'get', path: '/initiators/:iqn', tag, role: 'viewer', summary: 'Show one initiator',
+      params: InitiatorParams, response: Initiator,
+      handle: ({ params }) => views.initiator(initiators.get(params.iqn)),
+    }),
+    route({
+      method: 'put', path: '/initiators/:iqn', tag, role: 'admin',
+      summary: 'Make an initiator known, or replace its CHAP credentials',
+      params: InitiatorParams, body: PutInitiator, response: Initiator,
+      handle: async ({ params, body }) => views.initiator(await initiators.put({ iqn: params.iqn, ...body })),
+    }),
+    route({
+      method: 'delete', path: '/initiators/:iqn', tag, role: 'admin',
+      summary: 'Forget an initiator and its credentials', params: InitiatorParams,
+      handle: ({ params }) => initiators.remove(params.iqn),
+    }),
+  ];
+}

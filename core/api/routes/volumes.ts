@@ -1,0 +1,39 @@
+import { z } from 'zod';
+import type { ControlPlane } from '../../control/control-plane.ts';
+import { CreateVolume, Force, ResizeVolume, Volume, VolumeParams } from '../schemas.ts';
+import { route } from '../route.ts';
+import type { Route } from '../route.ts';
+
+export function volumeRoutes({ provisioner, views }: ControlPlane): Route[] {
+  const tag = 'volumes';
+  return [
+    route({
+      method: 'get', path: '/volumes', tag, role: 'viewer', summary: 'List the volumes',
+      response: z.array(Volume),
+      handle: () => views.disks(),
+    }),
+    route({
+      method: 'post', path: '/volumes', tag, role: 'operator', summary: 'Create a volume and serve it',
+      body: CreateVolume, status: 201, response: Volume,
+      handle: async ({ body }) => {
+        const maps = body.maps?.map(({ initiator, access }) => ({ who: initiator, readOnly: access === 'read-only' }));
+        return views.disk(await provisioner.create({ ...body, maps }));
+      },
+    }),
+    route({
+      method: 'get', path: '/volumes/:name', tag, role: 'viewer', summary: 'Show one volume',
+      params: VolumeParams, response: Volume,
+      handle: ({ params }) => views.disk(provisioner.volume(params.name)),
+    }),
+    route({
+      method: 'patch', path: '/volumes/:name', tag, role: 'operator', summary: 'Grow or shrink a volume',
+      params: VolumeParams, body: ResizeVolume, response: Volume,
+      handle: async ({ params, body }) => views.disk(await provisioner.resize(params.name, body.size, body.force)),
+    }),
+    route({
+      method: 'delete', path: '/volumes/:name', tag, role: 'operator', summary: 'Delete a volume and its data',
+      params: VolumeParams, query: Force,
+      handle: ({ params, query }) => provisioner.delete(params.name, query.force === 'true'),
+    }),
+  ];
+}

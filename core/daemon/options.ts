@@ -1,0 +1,170 @@
+// What the daemon is told: flag before environment before config file before default.
+import { Command, CommanderError } from 'commander';
+import { z } from 'zod';
+import { ServiceError } from '../base/errors.ts';
+import { parseHostPort } from '../base/host-port.ts';
+import type { HostPort } from '../base/host-port.ts';
+import { parseSize } from '../base/sizes.ts';
+import { checkSize } from '../control/volume-request.ts';
+import { checkIqnPrefix } from '../control/names.ts';
+import type { PortalOptions } from '../iscsi/context.ts';
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export const LOG_FORMATS = ['auto', 'json', 'text'] as const;
+
+export interface DaemonOptions {
+  readonly json: boolean;
+  readonly data: string;
+  readonly portals: readonly PortalOptions[];
+  readonly api: HostPort;
+  /** Bytes; undefined: no demo disk. */
+  readonly demoSize: number | undefined;
+  readonly iqnPrefix: string;
+  readonly logLevel: (typeof LOG_LEVELS)[number];
+  readonly logFormat: (typeof LOG_FORMATS)[number];
+}
+
+/** The text was asked for (--help, --version): print it and end with status 0. */
+export class TextAnswer extends Error {}
+
+/** One source of settings, as written by a person. */
+const Settings = z.strictObject({
+  data: z.string().min(1).optional(),
+  portals: z.array(z.string()).min(1).max(64).optional(),
+  api: z.string().optional(),
+  demoSize: z.string().optional(),
+  demo: z.boolean().optional(),
+  iqnPrefix: z.string().optional(),
+  logLevel: z.enum(LOG_LEVELS).optional(),
+  logFormat: z.enum(LOG_FORMATS).optional(),
+});
+type Settings = z.infer<typeof Settings>;
+
+/**
+ * Names are under the domain of the project. Sites that have a domain set their own with --iqn-prefix before the first
+ * start; target names of existing disks never change.
+ */
+const DEFAULTS = {
+  portals: ['127.0.0.1:3260'],
+  api: '127.0.0.1:7480',
+  demoSize: '10G',
+  demo: true,
+  iqnPrefix: 'iqn.2026-11.org.gemel',
+  logLevel: 'info',
+  logFormat: 'auto',
+} as const;
+
+export interface OptionSources {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Content of the config file. Throws when it cannot be read. */
+  readonly readFile: (path: string) => string;
+  readonly defaultData: string;
+  readonly version: string;
+}
+
+/** Merges all sources. Throws ServiceError bad-request that names the wrong setting, or TextAnswer. */
+export function readOptions(sources: OptionSources): DaemonOptions {
+  const { flags, json, config } = fromFlags(sources.argv, sources.version);
+  const env = fromEnvironment(sources.env);
+  const configFile = config ?? sources.env['GEMEL_CONFIG'];
+  const file = configFile === undefined ? {} : fromFile(configFile, sources.readFile);
+  const merged = { ...DEFAULTS, data: sources.defaultData, ...defined(file), ...defined(env), ...defined(flags) };
+  return {
+    json,
+    data: merged.data,
+    portals: merged.portals.map(parsePortal),
+    api: parseHostPort(merged.api, 'api'),
+    demoSize: merged.demo ? checkSize(parseSize(merged.demoSize), 512) : undefined,
+    iqnPrefix: checkIqnPrefix(merged.iqnPrefix),
+    logLevel: merged.logLevel,
+    logFormat: merged.logFormat,
+  };
+}
+
+/** `HOST:PORT[,TPGT[,ADVERTISED]]`. Throws ServiceError bad-request. */
+export function parsePortal(text: string): PortalOptions {
+  const [listen = '', tag = '1', ...rest] = text.split(',');
+  const advertised = rest.length === 0 ? undefined : rest.join(',');
+  const { host, port } = parseHostPort(listen, 'portal');
+  const group = Number(tag);
+  // RFC 7143 §4.4.1: 16 bits; 0 is left out because the tag is also the relative target port identifier.
+  if (!/^\d{1,5}$/.test(tag) || group < 1 || group > 65535) {
+    throw new ServiceError('bad-request', `portal '${text}': the portal group tag is a number from 1 to 65535`);
+  }
+  if (advertised === undefined) return { host, port, group };
+  parseHostPort(advertised, 'advertised portal');
+  return { host, port, group, advertised };
+}
+
+function fromFlags(argv: readonly string[], version: string): { flags: Settings; json: boolean; config: string | undefined } {
+  let text = '';
+  const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+  const program = new Command('gemeld')
+    .description('Serves disks over iSCSI.')
+    .version(version)
+    .option('--json', 'print one JSON line when ready', false)
+    .option('--data <folder>', 'where disks and settings live (GEMEL_DATA)')
+    .option('--portal <host:port[,tag[,advertised]]>', 'iSCSI address, repeatable (GEMEL_PORTAL, by spaces)', collect)
+    .option('--api <host:port>', 'HTTPS address of the API (GEMEL_API_LISTEN)')
+    .option('--demo-size <size>', 'size of the disk made at the first start (GEMEL_DEMO_SIZE)')
+    .option('--no-demo', 'make no disk at the first start (GEMEL_NO_DEMO=1)')
+    .option('--iqn-prefix <iqn>', 'what new target names start with, fixed at the first start (GEMEL_IQN_PREFIX)')
+    .option('--log-level <level>', LOG_LEVELS.join(', '))
+    .option('--log-format <format>', LOG_FORMATS.join(', '))
+    .option('--config <file>', 'JSON file with the same settings (GEMEL_CONFIG)')
+    .allowExcessArguments(false)
+    .configureOutput({ writeOut: (part) => (text += part), writeErr: () => undefined })
+    .exitOverride();
+  try {
+    program.parse([...argv], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) throw new TextAnswer(text);
+    throw new ServiceError('bad-request', error.message.replace(/^error: /, ''), { cause: error });
+  }
+  const given = program.opts<Record<string, string | undefined> & { json: boolean; demo: boolean; portal?: string[] }>();
+  const { json, demo, portal, config, ...rest } = given;
+  const flags = { ...rest, portals: portal, demo: demo ? undefined : false };
+  return { flags: checkSettings(flags, 'command line'), json, config };
+}
+
+function fromEnvironment(env: OptionSources['env']): Settings {
+  const text = (name: string): string | undefined => (env[name] === '' ? undefined : env[name]);
+  const settings = {
+    data: text('GEMEL_DATA'),
+    portals: text('GEMEL_PORTAL')?.trim().split(/\s+/),
+    api: text('GEMEL_API_LISTEN'),
+    demoSize: text('GEMEL_DEMO_SIZE'),
+    demo: text('GEMEL_NO_DEMO') === '1' ? false : undefined,
+    iqnPrefix: text('GEMEL_IQN_PREFIX'),
+    logLevel: text('GEMEL_LOG_LEVEL'),
+    logFormat: text('GEMEL_LOG_FORMAT'),
+  };
+  return checkSettings(settings, 'environment');
+}
+
+function fromFile(path: string, readFile: OptionSources['readFile']): Settings {
+  let content: unknown;
+  try {
+    content = JSON.parse(readFile(path));
+  } catch (error) {
+    const why = error instanceof SyntaxError ? 'is not valid JSON' : 'cannot be read';
+    throw new ServiceError('bad-request', `the config file ${path} ${why}`, { cause: error });
+  }
+  return checkSettings(content, `config file ${path}`);
+}
+
+function checkSettings(settings: unknown, where: string): Settings {
+  const result = Settings.safeParse(settings);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const field = issue === undefined || issue.path.length === 0 ? '' : ` ${issue.path.map(String).join('.')}:`;
+  throw new ServiceError('bad-request', `${where}:${field} ${issue?.message ?? 'not settings'}`);
+}
+
+/** Without the settings that were not given. */
+type Given<T> = { [K in keyof T]-?: Exclude<T[K], undefined> };
+function defined<T extends object>(settings: T): Partial<Given<T>> {
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as Partial<Given<T>>;
+}

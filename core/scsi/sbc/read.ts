@@ -1,0 +1,42 @@
+// READ (6), (10), (12), (16) (SBC-3 5.7 to 5.10).
+import { OK_ORDINARY, Reserved } from '../command-spec.ts';
+import type { CommandSpec } from '../command-spec.ts';
+import { Status } from '../task.ts';
+import type { ScsiTask, TaskResult } from '../task.ts';
+import { blocksOf, checkTransfer, fuaOf, lbaOf, rangeOf, usageOf } from './cdb.ts';
+import type { Shape } from './cdb.ts';
+
+async function read({ lu, cdb }: ScsiTask, shape: Shape): Promise<TaskResult> {
+  checkTransfer(cdb, shape, lu);
+  const length = blocksOf(cdb, shape) * lu.blockSize;
+  if (length === 0) return { status: Status.good };
+  // FUA: what is read has to be on the medium before (SBC-3 4.15).
+  if (shape !== 6 && fuaOf(cdb) && !lu.volume.info.readOnly) await lu.volume.flush();
+  const data = Buffer.allocUnsafe(length);
+  const position = lbaOf(cdb, shape) * lu.blockSize;
+  if (!lu.volume.readNow(position, length, data, 0)) await lu.volume.read(position, length, data, 0);
+  return { status: Status.good, dataIn: [data] };
+}
+
+function row(opcode: number, shape: Shape, clause: string): CommandSpec {
+  return {
+    name: `READ (${String(shape)})`,
+    opcode,
+    cdbUsage: usageOf(opcode, shape, 0x18), // DPO, FUA
+    access: 'read',
+    reserved: Reserved.unlessExclusive,
+    okWhen: OK_ORDINARY,
+    order: 'free',
+    extent: (cdb) => rangeOf(cdb, shape),
+    clause,
+    run: (task) => read(task, shape),
+    fast: 'read',
+  };
+}
+
+export const READ: readonly CommandSpec[] = [
+  row(0x08, 6, 'SBC-3 5.7'),
+  row(0x28, 10, 'SBC-3 5.8'),
+  row(0xa8, 12, 'SBC-3 5.9'),
+  row(0x88, 16, 'SBC-3 5.10'),
+];

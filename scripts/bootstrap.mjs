@@ -1,0 +1,177 @@
+// Set-up on a fresh machine, with nothing but Node: packages, build, and (for tests) Debian packages.
+// Everything said here goes to stderr: stdout belongs to the program that is started afterwards.
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const OLDEST_NODE = [20, 19];
+const SOURCES = ['core', 'vaai', 'odx', 'plugins', 'test'];
+/** A lock left by a set-up that was killed is taken over after this many milliseconds. */
+const STALE_LOCK = 600_000;
+
+export const say = (text) => process.stderr.write(`gemel: ${text}\n`);
+
+/** Ends the program with one line. */
+export function fail(text) {
+  process.stderr.write(`gemel: ${text}\n`);
+  process.exit(1);
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  const [wantMajor, wantMinor] = OLDEST_NODE;
+  if (major > wantMajor || (major === wantMajor && minor >= wantMinor)) return;
+  fail(`Node ${OLDEST_NODE.join('.')} or newer is needed, this is ${process.versions.node}: install a current Node.js`);
+}
+
+/** Runs a command with its output on stderr; resolves with the exit status. */
+export function run(command, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 2, 2], ...options });
+    child.on('error', reject);
+    child.on('close', (status) => resolve(status ?? 1));
+  });
+}
+
+/** Holds the set-up lock while `work` runs: two starts at once must not build over each other. */
+async function alone(work) {
+  const name = join(root, '.setup-lock');
+  for (;;) {
+    try {
+      const fd = openSync(name, 'wx');
+      writeFileSync(fd, String(process.pid));
+      closeSync(fd);
+      break;
+    } catch (error) {
+      if (error.code !== 'EEXIST') fail(`cannot write to ${root}: ${error.message}`);
+      if (isStale(name)) rmSync(name, { force: true });
+      else await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  }
+  const release = () => rmSync(name, { force: true });
+  process.on('exit', release);
+  try {
+    return await work();
+  } finally {
+    process.off('exit', release);
+    release();
+  }
+}
+
+function isStale(name) {
+  try {
+    const holder = Number(readFileSync(name, 'utf8'));
+    if (holder > 0) process.kill(holder, 0);
+    return Date.now() - statSync(name).mtimeMs > STALE_LOCK;
+  } catch {
+    return true;
+  }
+}
+
+async function installPackages() {
+  const lock = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+  const stamp = join(root, 'node_modules', '.gemel-stamp');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+  say('installing packages (npm ci) ...');
+  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+  const status = await run(npm, ['ci', '--no-fund', '--no-audit', '--loglevel=error'], { shell: process.platform === 'win32' });
+  if (status !== 0) fail('npm ci failed: see above; the npm registry has to be reachable');
+  writeFileSync(stamp, lock);
+}
+
+function* sourceFiles(folder) {
+  if (!existsSync(folder)) return;
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const name = join(folder, entry.name);
+    if (entry.isDirectory()) yield* sourceFiles(name);
+    else if (entry.name.endsWith('.ts')) yield name;
+  }
+}
+
+/** Hash over names, sizes and times of everything the build reads. */
+function sourceState() {
+  const hash = createHash('sha256');
+  const files = [join(root, 'tsconfig.json'), join(root, 'package-lock.json')];
+  for (const folder of SOURCES) files.push(...sourceFiles(join(root, folder)));
+  for (const name of files) {
+    const { size, mtimeMs } = statSync(name);
+    hash.update(`${name} ${size} ${mtimeMs}\n`);
+  }
+  return hash.digest('hex');
+}
+
+async function compile() {
+  const stamp = join(root, 'dist', '.stamp');
+  const state = sourceState();
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === state) return true;
+  say('building ...');
+  mkdirSync(join(root, 'dist'), { recursive: true });
+  const status = await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', root]);
+  if (status !== 0) return false;
+  writeFileSync(stamp, state);
+  return true;
+}
+
+/** Everything needed to run: packages and build. Ends the program when that is impossible. */
+export async function prepare() {
+  checkNode();
+  await alone(async () => {
+    await installPackages();
+    if (!(await compile())) fail('the build failed: see above');
+  });
+}
+
+/** Starts `node file ...args` in place of this program: same terminal, same signals, same exit status. */
+export function become(file, args, env = {}) {
+  const child = spawn(process.execPath, ['--enable-source-maps', join(root, file), ...args], {
+    stdio: 'inherit',
+    env: { ...process.env, ...env },
+  });
+  // Ctrl-C reaches the whole process group by itself; a signal to this process alone has to be passed on.
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  let interrupts = 0;
+  process.on('SIGINT', () => {
+    interrupts++;
+    if (!process.stdin.isTTY) child.kill('SIGINT');
+    if (interrupts > 3) child.kill('SIGKILL');
+  });
+  child.on('error', (error) => fail(error.message));
+  child.on('close', (status, signal) => {
+    if (signal !== null) process.exit(128 + (signal === 'SIGKILL' ? 9 : 15));
+    process.exit(status ?? 1);
+  });
+}
+
+/** Installs the Debian packages that are missing, when this user may. Returns those that are still missing. */
+export async function debianPackages(names) {
+  const missing = names.filter((name) => {
+    const found = spawnSync('dpkg-query', ['-W', '-f', '${db:Status-Abbrev}', name], { encoding: 'utf8' });
+    return found.error !== undefined || !found.stdout.startsWith('ii');
+  });
+  if (missing.length === 0) return [];
+  const command = `apt-get install --no-install-recommends ${missing.join(' ')}`;
+  if (process.getuid?.() !== 0 || spawnSync('apt-get', ['--version']).error !== undefined) {
+    say(`some checks will be skipped; install their peers with: ${command}`);
+    return missing;
+  }
+  say(`installing Debian packages: ${missing.join(' ')} ...`);
+  const policy = '/usr/sbin/policy-rc.d';
+  const ours = !existsSync(policy);
+  // Peers are started by the tests on their own ports; their services must not come up by themselves.
+  if (ours) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const apt = ['-qq', '-o', 'DPkg::Lock::Timeout=600', '-o', 'Dpkg::Use-Pty=0'];
+  const quiet = { env, stdio: ['ignore', 'ignore', 2] };
+  try {
+    await run('apt-get', [...apt, 'update'], quiet);
+    const status = await run('apt-get', [...apt, 'install', '-y', '--no-install-recommends', ...missing], quiet);
+    if (status === 0) return [];
+  } finally {
+    if (ours) rmSync(policy, { force: true });
+  }
+  say(`installation failed; some checks will be skipped. By hand: ${command}`);
+  return missing;
+}
