@@ -9,7 +9,20 @@ import { debianPackages, fail, prepare, root, say } from './bootstrap.mjs';
 /** Peers the checks use, as Debian packages. */
 const PEERS = [
   ...['libiscsi-bin', 'qemu-utils', 'qemu-block-extra', 'qemu-system-x86', 'cpio', 'open-iscsi', 'multipath-tools'],
-  ...['kpartx', 'sg3-utils', 'ddpt', 'lsscsi', 'dmsetup', 'udev', 'kmod', 'e2fsprogs', 'busybox-static', 'curl'],
+  ...[
+    'kpartx',
+    'sg3-utils',
+    'ddpt',
+    'lsscsi',
+    'dmsetup',
+    'udev',
+    'kmod',
+    'e2fsprogs',
+    'busybox-static',
+    'curl',
+    'grub-pc-bin',
+    'grub-common',
+  ],
 ];
 /** In order. `concurrency`: test files at a time; `timeout`: milliseconds for one file. */
 const STAGES = [
@@ -99,8 +112,14 @@ function runStage(stage) {
       failures.push(`${stage.name}: ${event.name}`);
       console.log(`--- ${stage.name}: ${event.name} (${event.file ?? ''})\n${causeOf(event.details?.error)}\n`);
     });
-    stream.on('test:stderr', ({ message }) => process.env.GEMEL_TEST_OUTPUT === undefined || process.stderr.write(message));
-    stream.on('test:stdout', ({ message }) => process.env.GEMEL_TEST_OUTPUT === undefined || process.stdout.write(message));
+    stream.on(
+      'test:stderr',
+      ({ message }) => process.env.GEMEL_TEST_OUTPUT === undefined || process.stderr.write(message),
+    );
+    stream.on(
+      'test:stdout',
+      ({ message }) => process.env.GEMEL_TEST_OUTPUT === undefined || process.stdout.write(message),
+    );
     stream.on('end', resolve);
     stream.resume();
   });
@@ -108,7 +127,8 @@ function runStage(stage) {
 
 const wanted = process.argv.slice(2).filter((each) => each !== '--only');
 for (const name of wanted) {
-  if (!STAGES.some((stage) => stage.name === name)) fail(`no stage ${name}; there are ${STAGES.map((s) => s.name).join(', ')}`);
+  if (!STAGES.some((stage) => stage.name === name))
+    fail(`no stage ${name}; there are ${STAGES.map((s) => s.name).join(', ')}`);
 }
 const stages = STAGES.filter((stage) => wanted.length === 0 || wanted.includes(stage.name));
 const temporary = mkdtempSync(join(tmpdir(), 'gemel-test-'));
@@ -127,6 +147,8 @@ for (const stage of stages) {
   await (stage.command === undefined ? runStage(stage) : runCommand(stage));
   const seconds = ((Date.now() - start) / 1000).toFixed(1);
   const count = (key) => totals[key] - before[key];
-  say(`${stage.name}: ${count('passed')} passed, ${count('failed')} failed, ${count('skipped')} skipped in ${seconds} s`);
+  say(
+    `${stage.name}: ${count('passed')} passed, ${count('failed')} failed, ${count('skipped')} skipped in ${seconds} s`,
+  );
 }
 finish();

@@ -14,12 +14,12 @@ export interface DaemonLog {
 }
 
 /** The log of the daemon, to standard error. */
-export function daemonLog(level: string, format: 'auto' | 'json' | 'text', node: string): DaemonLog {
+export function daemonLog(level: string, format: 'auto' | 'json' | 'text'): DaemonLog {
   const text = format === 'text' || (format === 'auto' && process.stderr.isTTY);
   const destination = pino.destination({ fd: 2, sync: false, maxLength: MAX_WAITING });
   destination.on('error', () => undefined);
   return {
-    log: logTo(text ? asText(destination) : destination, level, node),
+    log: logTo(text ? asText(destination) : destination, level),
     flush: () => {
       try {
         destination.flushSync();
@@ -31,9 +31,9 @@ export function daemonLog(level: string, format: 'auto' | 'json' | 'text', node:
 }
 
 /** The same log to any stream of JSON lines. */
-export function logTo(stream: DestinationStream, level: string, node: string): Log {
+export function logTo(stream: DestinationStream, level: string): Log {
   const redact = { paths: SECRETS.flatMap((name) => [name, `*.${name}`]), censor: '[secret]' };
-  const base = { pid: process.pid, node };
+  const base = { pid: process.pid };
   return adapt(pino({ level, redact, base, timestamp: pino.stdTimeFunctions.isoTime }, stream));
 }
 
@@ -61,7 +61,7 @@ const LEVEL_NAMES: Readonly<Record<number, string>> = { 20: 'debug', 30: 'info '
 function asText(destination: DestinationStream): DestinationStream {
   return {
     write: (line) => {
-      const { level, time, msg, pid, node, ...fields } = JSON.parse(line) as Record<string, unknown>;
+      const { level, time, msg, pid, ...fields } = JSON.parse(line) as Record<string, unknown>;
       const shown = Object.entries(fields).map(([key, value]) => `${key}=${shownValue(value)}`);
       const clock = String(time).slice(11, 19);
       destination.write(`${[clock, LEVEL_NAMES[Number(level)] ?? String(level), String(msg), ...shown].join(' ')}\n`);

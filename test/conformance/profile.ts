@@ -74,7 +74,7 @@ function defineSuite(suite: string, tests: Map<string, Expected>, profile: Profi
       await daemon().gemelJson(['volume', 'delete', volume]);
     });
     for (const [name, expected] of tests) {
-      it(name, (t) => {
+      it(`${suite}.${name}`, (t) => {
         if (expected.kind !== 'omit') judge(name, expected, suiteRun);
         if (expected.kind !== 'pass') t.skip(expected.reason);
       });

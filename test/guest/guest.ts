@@ -118,8 +118,9 @@ class Console {
     const seconds = ((performance.now() - this.#start) / 1000).toFixed(2).padStart(7);
     this.result.log.push(`${seconds} ${said}`);
     // What follows a failed check, indented, is what it printed.
+    const { failed } = this.result;
     if (this.#failing && said.startsWith('    ')) {
-      this.result.failed[this.result.failed.length - 1] += `\n${said}`;
+      failed.push(`${failed.pop() ?? ''}\n${said}`);
       return;
     }
     this.#failing = false;
@@ -128,7 +129,7 @@ class Console {
     if (word === 'EXIT') this.result.status = Number(text);
     if (word === 'HOST') void this.#hook(text.trim());
     if (word === 'BAD') {
-      this.result.failed.push(text);
+      failed.push(text);
       this.#failing = true;
     }
   }

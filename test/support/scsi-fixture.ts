@@ -15,7 +15,7 @@ import { SPC_COMMANDS } from '../../core/scsi/spc/index.ts';
 import { noReservationStore } from '../../core/scsi/reservations/store.ts';
 import type { ReservationStore } from '../../core/scsi/reservations/store.ts';
 import { Status, TaskAttribute } from '../../core/scsi/task.ts';
-import type { ScsiTask, TaskResult } from '../../core/scsi/task.ts';
+import type { TaskResult } from '../../core/scsi/task.ts';
 import { MemoryVolume } from '../../core/volume/memory-volume.ts';
 import type { Volume, VolumeInfo } from '../../core/volume/volume.ts';
 
@@ -96,7 +96,7 @@ export class Initiator {
       return checkCondition(nexus, error);
     }
     const wanted = spec.dataOut?.(bytes, nexus.lu) ?? 0;
-    const task = {
+    const task: DispatchTask & { aborted: boolean } = {
       nexus,
       lu: nexus.lu,
       spec,
@@ -108,7 +108,7 @@ export class Initiator {
       abort() {
         this.aborted = true;
       },
-    } satisfies ScsiTask & DispatchTask;
+    };
     return execute(task);
   }
 

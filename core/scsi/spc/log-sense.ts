@@ -30,9 +30,9 @@ function bytesProcessed(count: number): LogParameter[] {
   return [{ code: 0x0005, format: Format.unboundedCounter, value }];
 }
 
-/** 2Fh (SPC-4 7.3.9): no exception, and no thermometer (FFh). */
+/** 2Fh (SPC-4 7.3.9): no exception; no temperature and no limit for it (FFh). */
 const noException = (): LogParameter[] => [
-  { code: 0x0000, format: Format.binaryList, value: Buffer.from([0x00, 0x00, 0xff, 0x00]) },
+  { code: 0x0000, format: Format.binaryList, value: Buffer.from([0x00, 0x00, 0xff, 0xff]) },
 ];
 
 const PAGES: readonly LogPage[] = [

@@ -82,7 +82,7 @@ function modeSelect({ lu, nexus, cdb, data }: ScsiTask, form: HeaderForm, listLe
   if (data.length < listLength) throw truncated();
   const list = data.subarray(0, listLength);
   const next: ModeState = { ...lu.modes };
-  for (let at = checkHeader(list, form, lu); at < list.length; ) at = takePage(list, at, lu, next);
+  for (let at = checkHeader(list, form, lu); at < list.length;) at = takePage(list, at, lu, next);
   if (MODE_PAGES.every((page) => page.content(lu, next).equals(page.content(lu, lu.modes)))) return GOOD;
   Object.assign(lu.modes, next);
   lu.refreshAll(); // SWP decides about the fast path

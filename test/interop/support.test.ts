@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
-import { temporaryFolder } from './cleanup.ts';
-import { needs, needsAll } from './needs.ts';
-import { freePorts, openHop } from './net.ts';
-import { run, runOk } from './process.ts';
+import { temporaryFolder } from '../support/cleanup.ts';
+import { needs, needsAll } from '../support/needs.ts';
+import { freePorts, openHop } from '../support/net.ts';
+import { run, runOk } from '../support/process.ts';
 
 describe('the process runner', () => {
   it('keeps output and status apart', async () => {

@@ -1,0 +1,108 @@
+// `gemeld`: reads its options, takes the data folder, starts everything, and ends in an orderly way.
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { resolve } from 'node:path';
+import { defaultDataFolder } from './base/data-folder.ts';
+import { ERRORS, ServiceError, messageOf } from './base/errors.ts';
+import { SHUTDOWN_LIMIT } from './base/limits.ts';
+import { packageVersion } from './cli/version.ts';
+import { prepareFolder } from './daemon/data-files.ts';
+import { lockFolder } from './daemon/folder-lock.ts';
+import type { FolderLock } from './daemon/folder-lock.ts';
+import { daemonLog } from './daemon/logger.ts';
+import type { DaemonLog } from './daemon/logger.ts';
+import { TextAnswer, readOptions } from './daemon/options.ts';
+import { readyLine, readyText } from './daemon/ready.ts';
+import { startDaemon } from './daemon/start.ts';
+import type { RunningDaemon } from './daemon/start.ts';
+import { loadNativeCrc } from './world/native-crc.ts';
+import { nodeWorld } from './world/node-world.ts';
+
+/** Ctrl-C reaches a launcher and us, and the launcher may pass it on: signals this close together (ms) are one. */
+const SAME_SIGNAL = 500;
+
+async function main(): Promise<void> {
+  const version = packageVersion();
+  const user = { isRoot: process.getuid?.() === 0, home: homedir() };
+  const options = readOptions({
+    argv: process.argv.slice(2),
+    env: process.env,
+    readFile: (path) => readFileSync(path, 'utf8'),
+    defaultData: defaultDataFolder(user, process.env, process.platform),
+    version,
+  });
+  const data = resolve(options.data);
+  const world = await nodeWorld();
+  await prepareFolder(world, data);
+  const lock = lockFolder(data, world.random.bytes(8).toString('hex'));
+  const logging = daemonLog(options.logLevel, options.logFormat);
+  watchForDefects(logging);
+  let running: RunningDaemon;
+  try {
+    await loadNativeCrc();
+    running = await startDaemon({ ...options, data }, world, logging.log, version);
+  } catch (error) {
+    lock.release();
+    logging.flush();
+    throw error;
+  }
+  stopOnSignals(running, lock, logging);
+  const text = options.json ? `${readyLine(running.ready)}\n` : `${readyText(running.ready, version, data)}\n`;
+  process.stdout.write(text);
+}
+
+/** A defect ends the process: nobody knows what state it left. What was acknowledged is on disk. */
+function watchForDefects({ log, flush }: DaemonLog): void {
+  const end = (error: unknown): void => {
+    log.error({ error: messageOf(error), stack: error instanceof Error ? error.stack : undefined }, 'defect: the daemon ends');
+    flush();
+    process.exit(ERRORS.internal.exit);
+  };
+  process.on('uncaughtException', end);
+  process.on('unhandledRejection', end);
+  // Whoever started us may stop reading what we print.
+  process.stdout.on('error', () => undefined);
+  process.stderr.on('error', () => undefined);
+}
+
+function stopOnSignals(running: RunningDaemon, lock: FolderLock, { log, flush }: DaemonLog): void {
+  let firstAt: number | undefined;
+  const end = (status: number): void => {
+    lock.release();
+    flush();
+    process.exit(status);
+  };
+  const stop = (signal: NodeJS.Signals): void => {
+    if (firstAt !== undefined) {
+      if (performance.now() - firstAt < SAME_SIGNAL) return;
+      log.warn({ signal }, 'second signal: ending at once');
+      end(ERRORS.internal.exit);
+    }
+    firstAt = performance.now();
+    log.info({ signal }, 'stopping: initiators are asked to log out');
+    setTimeout(() => {
+      log.error({}, 'stopping takes too long: ending at once');
+      end(ERRORS.internal.exit);
+    }, SHUTDOWN_LIMIT);
+    void running.stop().then(() => {
+      log.info({}, 'stopped');
+      end(0);
+    });
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+}
+
+try {
+  await main();
+} catch (error) {
+  if (error instanceof TextAnswer) {
+    process.stdout.write(error.message);
+  } else if (error instanceof ServiceError) {
+    process.stderr.write(`gemeld: ${error.message}. ${error.row.remedy}\n`);
+    process.exitCode = error.row.exit;
+  } else {
+    process.stderr.write(`gemeld: ${messageOf(error)}. ${ERRORS.internal.remedy}\n`);
+    process.exitCode = ERRORS.internal.exit;
+  }
+}

@@ -1,0 +1,129 @@
+// Puts everything together: the only place that knows all the parts.
+import { join } from 'node:path';
+import { createApp } from '../api/app.ts';
+import { listenApi } from '../api/listener.ts';
+import type { ApiListener } from '../api/listener.ts';
+import { tlsIdentity } from '../api/tls/identity.ts';
+import { ServiceError, messageOf } from '../base/errors.ts';
+import { formatHostPort, isWildcard } from '../base/host-port.ts';
+import type { Log } from '../base/log.ts';
+import type { World } from '../base/world.ts';
+import { EmbeddedStore } from '../cluster/embedded-store.ts';
+import { Access } from '../control/access.ts';
+import { Catalog } from '../control/catalog.ts';
+import type { ControlPlane } from '../control/control-plane.ts';
+import { Initiators } from '../control/initiators.ts';
+import { NodeBackend } from '../control/node-backend.ts';
+import { Provisioner } from '../control/provision.ts';
+import { LOOPBACK } from '../control/records.ts';
+import { Tokens } from '../control/tokens.ts';
+import { Units } from '../control/units.ts';
+import { Views } from '../control/views.ts';
+import { IscsiServer } from '../iscsi/server.ts';
+import { CommandTable } from '../scsi/command-table.ts';
+import { RESERVATION_COMMANDS } from '../scsi/reservations/index.ts';
+import { SBC_COMMANDS } from '../scsi/sbc/index.ts';
+import { SPC_COMMANDS } from '../scsi/spc/index.ts';
+import { VAAI_COMMANDS } from '../../vaai/index.ts';
+import { certificateHosts, localAddresses, outsideAddress } from './addresses.ts';
+import { ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
+import type { DaemonOptions } from './options.ts';
+import type { ReadyFacts } from './ready.ts';
+
+/** Milliseconds the API gives running requests at shutdown. */
+const API_PATIENCE = 2_000;
+
+export interface RunningDaemon {
+  readonly ready: ReadyFacts;
+  /** Drains, makes everything stable and lets go. */
+  stop(): Promise<void>;
+}
+
+/** Everything that has to be taken down again, in reverse order. */
+type Undo = () => Promise<void>;
+
+/** Starts on a data folder that exists and is locked. Rejects with a ServiceError, with nothing left running. */
+export async function startDaemon(options: DaemonOptions, world: World, log: Log, version: string): Promise<RunningDaemon> {
+  const undo: Undo[] = [];
+  const stop = async (): Promise<void> => {
+    for (const step of undo.splice(0).reverse()) {
+      await step().catch((error: unknown) => {
+        log.error({ error: messageOf(error) }, 'a part did not stop cleanly');
+      });
+    }
+  };
+  try {
+    return { ready: await start(options, world, log, version, undo), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function start(options: DaemonOptions, world: World, log: Log, version: string, undo: Undo[]): Promise<ReadyFacts> {
+  const catalog = await openCatalog(options, world);
+  undo.push(() => catalog.close());
+  const commands = new CommandTable([...SPC_COMMANDS, ...SBC_COMMANDS, ...RESERVATION_COMMANDS, ...VAAI_COMMANDS]);
+  const portalGroups = [...new Set(options.portals.map((portal) => portal.group))];
+  const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups });
+  const initiators = new Initiators(catalog, await secretBox(world, options.data, catalog), world.clock);
+  const folder = join(options.data, 'volumes');
+  await world.disk.makeFolder(folder);
+  let running: IscsiServer | undefined;
+  const server = (): IscsiServer | undefined => running;
+  const backend = new NodeBackend(world, catalog, folder);
+  const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
+  undo.push(() => provisioner.close());
+  await provisioner.openAll();
+  await firstStart(catalog, provisioner, options.demoSize);
+
+  const isLocal = localAddresses(() => world.clock.now());
+  const policy = new Access(units, initiators);
+  running = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
+  await running.listen();
+  undo.push(() => server()?.shutdown() ?? Promise.resolve());
+
+  const views = new Views(catalog, units, server, outsideAddress());
+  const tokens = new Tokens(catalog, world);
+  const now = (): number => world.clock.wall();
+  const control: ControlPlane = {
+    ...{ catalog, units, provisioner, initiators, tokens, views, server, version },
+    ...{ started: now(), now },
+  };
+  const tls = await tlsIdentity(world, join(options.data, 'tls'), catalog.node.id, certificateHosts(options.api.host));
+  const api = await listenApi(options.api.host, options.api.port, tls, createApp(control, log));
+  undo.push(() => api.close(API_PATIENCE));
+  const token = await ownerToken(world, options.data, tokens, tls.fingerprint);
+  const facts = { api: addressOf(api, options.api.host), portals: views.portals() };
+  await writeRunFile(world, options.data, facts);
+  undo.push(() => removeRunFile(world, options.data));
+  log.info({ api: facts.api, portals: facts.portals.join(' '), volumes: catalog.volumes.size }, 'ready');
+  return { ...facts, token, disks: views.disks() };
+}
+
+async function openCatalog(options: DaemonOptions, world: World): Promise<Catalog> {
+  const path = join(options.data, 'catalog');
+  let store: EmbeddedStore;
+  try {
+    await world.disk.makeFolder(path);
+    store = new EmbeddedStore(path);
+  } catch (error) {
+    throw new ServiceError('folder-unusable', `the catalog in ${path} cannot be opened: ${messageOf(error)}`, { cause: error });
+  }
+  return Catalog.open(store, world.random, options.iqnPrefix, world.clock.wall());
+}
+
+/** The demo disk, once in the life of a data folder. */
+async function firstStart(catalog: Catalog, provisioner: Provisioner, demoSize: number | undefined): Promise<void> {
+  if (catalog.node.initialized) return;
+  if (demoSize !== undefined && catalog.volumes.size === 0) {
+    await provisioner.create({ name: 'demo', size: demoSize, maps: [{ who: LOOPBACK, readOnly: false }] });
+  }
+  await catalog.setInitialized();
+}
+
+/** The URL of the API for a client on this machine. */
+function addressOf(api: ApiListener, host: string): string {
+  const reachable = isWildcard(host) ? (host === '::' ? '::1' : '127.0.0.1') : host;
+  return `https://${formatHostPort(reachable, api.port)}`;
+}

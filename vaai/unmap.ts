@@ -1,0 +1,66 @@
+// UNMAP (SBC-3 5.25): gives blocks back.
+import { MAX_PARAMETER_LIST, MAX_UNMAP_BLOCKS, MAX_UNMAP_DESCRIPTORS } from '../core/base/limits.ts';
+import { load16, load32 } from '../core/base/bytes-at.ts';
+import { OK_ORDINARY, Reserved, all } from '../core/scsi/command-spec.ts';
+import type { BlockRange, CommandSpec } from '../core/scsi/command-spec.ts';
+import type { LogicalUnit } from '../core/scsi/logical-unit.ts';
+import { SENSE, ScsiError, badParameter } from '../core/scsi/sense.ts';
+import { GOOD } from '../core/scsi/task.ts';
+import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
+
+const HEADER = 8;
+const DESCRIPTOR = 16;
+
+/** The ranges of the list, all checked: nothing is unmapped when one of them is wrong. */
+function parse(list: Buffer, lu: LogicalUnit): BlockRange[] {
+  if (list.length < HEADER) throw new ScsiError(SENSE.parameterListLength);
+  // A descriptor that is not completely there is ignored (SBC-3 5.25.2).
+  const bytes = Math.min(load16(list, 2), list.length - HEADER);
+  const count = Math.floor(bytes / DESCRIPTOR);
+  if (count > MAX_UNMAP_DESCRIPTORS) throw badParameter(2);
+  const ranges: BlockRange[] = [];
+  let total = 0;
+  for (let i = 0; i < count; i++) {
+    const at = HEADER + i * DESCRIPTOR;
+    const lba = load32(list, at) * 4_294_967_296 + load32(list, at + 4);
+    const blocks = load32(list, at + 8);
+    if (!(lba + blocks <= lu.blocks)) throw new ScsiError(SENSE.lbaOutOfRange);
+    total += blocks;
+    if (total > MAX_UNMAP_BLOCKS) throw badParameter(at + 8);
+    if (blocks > 0) ranges.push({ lba, blocks });
+  }
+  return ranges;
+}
+
+async function unmap(task: ScsiTask): Promise<TaskResult> {
+  const { lu, cdb, data } = task;
+  if (!lu.volume.info.thin) throw new ScsiError(SENSE.invalidOpcode, { field: 0 });
+  if (load16(cdb, 7) === 0) return GOOD;
+  if (data.length < load16(cdb, 7)) throw new ScsiError(SENSE.parameterListLength);
+  for (const { lba, blocks } of parse(data, lu)) {
+    if (task.aborted) break;
+    const lock = await lu.locks.acquire(lba * lu.blockSize, blocks * lu.blockSize, true);
+    try {
+      await lu.volume.unmap(lba * lu.blockSize, blocks * lu.blockSize);
+    } finally {
+      lock.release();
+    }
+  }
+  return GOOD;
+}
+
+export const UNMAP: readonly CommandSpec[] = [
+  {
+    name: 'UNMAP',
+    opcode: 0x42,
+    // ANCHOR is refused by the mask: there are no anchored blocks (VPD B2 ANC_SUP=0).
+    cdbUsage: [0x42, 0, 0, 0, 0, 0, 0x1f, ...all(2), 0],
+    access: 'write',
+    reserved: Reserved.conflict,
+    okWhen: OK_ORDINARY,
+    order: 'free',
+    dataOut: (cdb) => Math.min(load16(cdb, 7), MAX_PARAMETER_LIST),
+    clause: 'SBC-3 5.25',
+    run: unmap,
+  },
+];
