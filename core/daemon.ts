@@ -22,6 +22,8 @@ import { nodeWorld } from './world/node-world.ts';
 const SAME_SIGNAL = 500;
 
 async function main(): Promise<void> {
+  // Keys, token, catalog and disks are for the daemon's own user only, whatever the folder they are in.
+  process.umask(0o077);
   const version = packageVersion();
   const user = { isRoot: process.getuid?.() === 0, home: homedir() };
   const options = readOptions({
@@ -54,7 +56,10 @@ async function main(): Promise<void> {
 /** A defect ends the process: nobody knows what state it left. What was acknowledged is on disk. */
 function watchForDefects({ log, flush }: DaemonLog): void {
   const end = (error: unknown): void => {
-    log.error({ error: messageOf(error), stack: error instanceof Error ? error.stack : undefined }, 'defect: the daemon ends');
+    log.error(
+      { error: messageOf(error), stack: error instanceof Error ? error.stack : undefined },
+      'defect: the daemon ends',
+    );
     flush();
     process.exit(ERRORS.internal.exit);
   };

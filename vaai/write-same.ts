@@ -31,7 +31,10 @@ async function writeSame({ lu, cdb, data, expectedDataOut }: ScsiTask, shape: Sh
   // Exactly one block, or none with NDOB: anything else is a mistake that would be multiplied.
   if (expectedDataOut !== (noData ? 0 : lu.blockSize)) throw badCdb(1, 0);
   const position = lbaOf(cdb, shape) * lu.blockSize;
-  if (noData || isZero(data)) await (unmap ? lu.volume.unmap(position, length) : lu.volume.zero(position, length));
+  // With UNMAP set the blocks are given back and read as zeros whatever the block holds: that is what the other targets do
+  // and what the conformance suite expects. Initiators send zeros with it.
+  if (unmap) await lu.volume.unmap(position, length);
+  else if (noData || isZero(data)) await lu.volume.zero(position, length);
   else await fill(lu, position, length, data);
   return GOOD;
 }

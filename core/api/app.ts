@@ -124,7 +124,10 @@ function answerError(log: Log): ErrorRequestHandler {
   return (thrown: unknown, request, response, next) => {
     const error = toServiceError(thrown);
     if (error.code === 'internal') {
-      log.error({ method: request.method, path: request.path, error: messageOf(thrown), stack: stackOf(thrown) }, 'request failed');
+      log.error(
+        { method: request.method, path: request.path, error: messageOf(thrown), stack: stackOf(thrown) },
+        'request failed',
+      );
     }
     if (response.headersSent) {
       next(thrown);

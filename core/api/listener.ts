@@ -22,7 +22,12 @@ export interface ApiListener {
 }
 
 /** Serves `app` on `host`:`port` (0: any free one). Rejects with ServiceError port-taken. */
-export async function listenApi(host: string, port: number, tls: TlsIdentity, app: RequestListener): Promise<ApiListener> {
+export async function listenApi(
+  host: string,
+  port: number,
+  tls: TlsIdentity,
+  app: RequestListener,
+): Promise<ApiListener> {
   const secure = createHttpsServer({ ...TIMEOUTS, cert: tls.cert + tls.ca, key: tls.key, minVersion: 'TLSv1.2' }, app);
   const plain = createHttpServer(TIMEOUTS, (request, response) => {
     answerPlain(request, response, tls.ca);
@@ -38,7 +43,8 @@ export async function listenApi(host: string, port: number, tls: TlsIdentity, ap
       socket.setTimeout(0);
       socket.unshift(first);
       (first[0] === TLS_HANDSHAKE ? secure : plain).emit('connection', socket);
-      socket.resume();
+      // Not at once: TLS fetches what was put back in its own next tick, and a socket that flows has lost it by then.
+      process.nextTick(() => socket.resume());
     });
   });
   front.maxConnections = MAX_API_CONNECTIONS;

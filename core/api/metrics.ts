@@ -33,8 +33,7 @@ class MetricsText {
   }
 }
 
-const escaped = (text: string): string =>
-  text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+const escaped = (text: string): string => text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
 
 const VOLUME_COUNTERS = [
   ['reads', 'gemel_volume_reads_total', 'READ commands completed.'],

@@ -35,7 +35,9 @@ function operationOf(route: Route): Schema {
     tags: [route.tag],
     'x-role': route.role,
     parameters: [...parametersOf(route.params, 'path'), ...parametersOf(route.query, 'query')],
-    ...(route.body === undefined ? {} : { requestBody: { required: true, content: json(schemaOf(route.body, 'input')) } }),
+    ...(route.body === undefined
+      ? {}
+      : { requestBody: { required: true, content: json(schemaOf(route.body, 'input')) } }),
     responses: {
       [String(route.status)]: { description: 'Done', ...success },
       default: { description: 'What happened and what to do', content: problem },

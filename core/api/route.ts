@@ -24,7 +24,11 @@ export interface Route {
 const NOTHING = z.strictObject({});
 
 /** A Route whose handler gets what its schemas promise. */
-export function route<P extends z.ZodType = typeof NOTHING, Q extends z.ZodType = typeof NOTHING, B extends z.ZodType = z.ZodUndefined>(
+export function route<
+  P extends z.ZodType = typeof NOTHING,
+  Q extends z.ZodType = typeof NOTHING,
+  B extends z.ZodType = z.ZodUndefined,
+>(
   row: Pick<Route, 'method' | 'path' | 'tag' | 'summary' | 'role'> & {
     readonly params?: P;
     readonly query?: Q;
@@ -36,7 +40,13 @@ export function route<P extends z.ZodType = typeof NOTHING, Q extends z.ZodType 
 ): Route {
   const { method, path, tag, summary, role, body, response, handle } = row;
   return {
-    method, path, tag, summary, role, body, response,
+    method,
+    path,
+    tag,
+    summary,
+    role,
+    body,
+    response,
     params: row.params ?? NOTHING,
     query: row.query ?? NOTHING,
     status: row.status ?? (response === undefined ? 204 : 200),

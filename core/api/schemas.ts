@@ -5,13 +5,19 @@ import { MAX_LUNS, MAX_MAPS, MAX_VOLUME, MIN_VOLUME } from '../base/limits.ts';
 const bytes = z.int().nonnegative();
 const timestamp = z.string().meta({ format: 'date-time' });
 
-export const VolumeName = z.string().min(1).max(63).meta({ description: 'a-z, 0-9, "." and "-"', example: 'vm-store-1' });
+export const VolumeName = z
+  .string()
+  .min(1)
+  .max(63)
+  .meta({ description: 'a-z, 0-9, "." and "-"', example: 'vm-store-1' });
 export const InitiatorName = z.string().min(1).max(223).meta({ description: 'iSCSI name of an initiator' });
 export const MapSubject = z
   .string()
   .min(1)
   .max(223)
-  .meta({ description: '"loopback" (whoever connects from the storage machine), "all", or the iSCSI name of an initiator' });
+  .meta({
+    description: '"loopback" (whoever connects from the storage machine), "all", or the iSCSI name of an initiator',
+  });
 
 export const Access = z.enum(['read-write', 'read-only']);
 export const MapEntry = z.strictObject({ initiator: MapSubject, access: Access.default('read-write') });
@@ -29,7 +35,11 @@ export const CreateVolume = z.strictObject({
   kind: z.enum(['file', 'device', 'memory']).optional(),
   path: z.string().min(1).max(4096).optional().meta({ description: 'block device, for kind "device"' }),
   target: VolumeName.optional().meta({ description: 'volumes with the same target are LUNs of one iSCSI target' }),
-  lun: z.int().min(0).max(MAX_LUNS - 1).optional(),
+  lun: z
+    .int()
+    .min(0)
+    .max(MAX_LUNS - 1)
+    .optional(),
   maps: z.array(MapEntry).max(MAX_MAPS).optional(),
 });
 

@@ -14,7 +14,10 @@ export function parseHostPort(text: string, what: string): HostPort {
   const match = BRACKETED.exec(text) ?? PLAIN.exec(text);
   const port = Number(match?.[2]);
   if (match?.[1] === undefined || port > 65535) {
-    throw new ServiceError('bad-request', `${what}: '${text.slice(0, 80)}' is not HOST:PORT (IPv6 in brackets: [::1]:3260)`);
+    throw new ServiceError(
+      'bad-request',
+      `${what}: '${text.slice(0, 80)}' is not HOST:PORT (IPv6 in brackets: [::1]:3260)`,
+    );
   }
   return { host: match[1], port };
 }

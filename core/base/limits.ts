@@ -59,7 +59,7 @@ export const MAX_WAITING_TASKS = 4096;
 export const MAX_UNMAP_DESCRIPTORS = 256;
 export const MAX_UNMAP_BLOCKS = 1_048_576;
 /** WRITE SAME: bytes of one command (VPD B0 MAXIMUM WRITE SAME LENGTH, as blocks). */
-export const MAX_WRITE_SAME = 1_073_741_824;
+export const MAX_WRITE_SAME = 16_777_216;
 /** WRITE ATOMIC: bytes of one command. */
 export const MAX_ATOMIC = 1_048_576;
 /** COMPARE AND WRITE: blocks of one command. */

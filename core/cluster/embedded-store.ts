@@ -1,6 +1,14 @@
 import { open } from 'lmdb';
 import type { RootDatabase } from 'lmdb';
-import type { Change, CommitResult, ConfigEvent, ConfigRecord, ConfigStore, Expectation, Json } from './config-store.ts';
+import type {
+  Change,
+  CommitResult,
+  ConfigEvent,
+  ConfigRecord,
+  ConfigStore,
+  Expectation,
+  Json,
+} from './config-store.ts';
 
 /** Where the revision of the last transaction is kept; records have keys without this first character. */
 const REVISION_KEY = '\u0001revision';

@@ -61,6 +61,7 @@ export async function applyEdits(store: ConfigStore, edits: readonly Edit[]): Pr
     edits.map((edit) => edit.change),
     edits.map((edit) => edit.expectation),
   );
-  if (!result.ok) throw new ServiceError('in-use', 'the record was changed by another request at the same time; repeat');
+  if (!result.ok)
+    throw new ServiceError('in-use', 'the record was changed by another request at the same time; repeat');
   for (const edit of edits) edit.done(result.revision);
 }

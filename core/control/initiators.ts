@@ -120,7 +120,10 @@ const context = (iqn: string, which: 'chap' | 'mutual'): string => `initiator ${
 
 /** RFC 7143 §9.2.1. The messages never contain a secret. */
 function checkCredentials({ chap, mutual }: InitiatorRequest): void {
-  for (const [what, each] of [['CHAP', chap], ['mutual CHAP', mutual]] as const) {
+  for (const [what, each] of [
+    ['CHAP', chap],
+    ['mutual CHAP', mutual],
+  ] as const) {
     if (each === undefined) continue;
     if (!USER.test(each.user)) {
       throw new ServiceError('bad-request', `the ${what} user has 1 to 255 printable ASCII characters without spaces`);

@@ -74,7 +74,10 @@ export class Provisioner {
       const path = await this.#backend.place(plan, id);
       const created = this.#world.clock.wall();
       const creating: VolumeRecord = { ...plan, id, path, created, state: 'creating' };
-      const target = this.#catalog.targets.get(plan.target) ?? { name: plan.target, iqn: this.#catalog.iqnOf(plan.target) };
+      const target = this.#catalog.targets.get(plan.target) ?? {
+        name: plan.target,
+        iqn: this.#catalog.iqnOf(plan.target),
+      };
       await this.#catalog.apply(
         this.#catalog.volumes.edit(plan.name, creating),
         this.#catalog.targets.edit(plan.target, target),

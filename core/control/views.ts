@@ -136,7 +136,9 @@ export class Views {
   }
 
   initiator(record: InitiatorRecord): InitiatorView {
-    const volumes = this.#catalog.volumes.values().filter((volume) => volume.maps.some((map) => map.who === record.iqn));
+    const volumes = this.#catalog.volumes
+      .values()
+      .filter((volume) => volume.maps.some((map) => map.who === record.iqn));
     return {
       iqn: record.iqn,
       chapUser: record.chap?.user ?? null,
@@ -157,7 +159,9 @@ export class Views {
   }
 }
 
-function countersOf(counters: LuCounters): Omit<VolumeStatsView, 'name' | 'readLatency' | 'writeLatency' | 'allocatedBytes'> {
+function countersOf(
+  counters: LuCounters,
+): Omit<VolumeStatsView, 'name' | 'readLatency' | 'writeLatency' | 'allocatedBytes'> {
   const { reads, readBytes, writes, writtenBytes, others, errors, conflicts, aborted } = counters;
   return { reads, readBytes, writes, writtenBytes, others, errors, conflicts, aborted };
 }

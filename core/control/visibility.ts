@@ -8,8 +8,7 @@ import type { MapRecord } from './records.ts';
  */
 export function visibilityOf(maps: readonly MapRecord[], visitor: Visitor): Visibility {
   const named = (who: string): MapRecord | undefined => maps.find((map) => map.who === who);
-  const entry =
-    named(visitor.initiator.name) ?? (visitor.local ? named(LOOPBACK) : undefined) ?? named(EVERYBODY);
+  const entry = named(visitor.initiator.name) ?? (visitor.local ? named(LOOPBACK) : undefined) ?? named(EVERYBODY);
   if (entry === undefined) return 'hidden';
   return entry.readOnly ? 'read-only' : 'read-write';
 }

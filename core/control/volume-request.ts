@@ -45,7 +45,10 @@ export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolum
   const kind = wanted.kind ?? VolumeKind.file;
   const blockSize = wanted.blockSize ?? 512;
   const physicalBlockSize = wanted.physicalBlockSize ?? 4096;
-  for (const [what, value] of [['block size', blockSize], ['physical block size', physicalBlockSize]] as const) {
+  for (const [what, value] of [
+    ['block size', blockSize],
+    ['physical block size', physicalBlockSize],
+  ] as const) {
     if (value !== 512 && value !== 4096) throw new ServiceError('bad-request', `the ${what} is 512 or 4096 bytes`);
   }
   if (physicalBlockSize < blockSize) {
@@ -84,7 +87,8 @@ export function checkSize(size: number, blockSize: number): number {
 
 function sizeOf(wanted: CreateVolume, kind: VolumeKind, blockSize: number): number {
   if (kind === VolumeKind.device) {
-    if (wanted.size !== undefined) throw new ServiceError('bad-request', 'a device has its own size; leave the size out');
+    if (wanted.size !== undefined)
+      throw new ServiceError('bad-request', 'a device has its own size; leave the size out');
     return 0;
   }
   if (wanted.size === undefined) throw new ServiceError('bad-request', 'the size is missing');

@@ -26,7 +26,8 @@ export async function secretBox(world: World, folder: string, catalog: Catalog):
   if (key === undefined) {
     // A new key would make the secrets unreadable for good, even if the old one is found again.
     const secrets = catalog.initiators.values().some((each) => each.chap !== undefined);
-    if (secrets) throw new ServiceError('folder-unusable', `${path} is missing, and there are CHAP secrets it has to open`);
+    if (secrets)
+      throw new ServiceError('folder-unusable', `${path} is missing, and there are CHAP secrets it has to open`);
     key = world.random.bytes(SECRET_KEY_LENGTH);
     await world.disk.replaceFile(path, key, 0o600);
   }
@@ -45,7 +46,11 @@ export async function ownerToken(world: World, folder: string, tokens: Tokens, f
 }
 
 /** Tells the client on this machine where the daemon is. No secret: the token is in its own file. */
-export async function writeRunFile(world: World, folder: string, facts: { api: string; portals: string[] }): Promise<void> {
+export async function writeRunFile(
+  world: World,
+  folder: string,
+  facts: { api: string; portals: string[] },
+): Promise<void> {
   const content = Buffer.from(`${JSON.stringify({ pid: process.pid, ...facts })}\n`);
   await world.disk.replaceFile(join(folder, RUN_FILE), content, 0o644);
 }

@@ -1,6 +1,18 @@
 // One daemon per data folder. Node has no file locks, so a lock file says who holds it; a holder that is gone leaves a
 // stale file, which the next one may take over.
-import { closeSync, fsyncSync, linkSync, openSync, readFileSync, readlinkSync, renameSync, statSync, unlinkSync, utimesSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { ServiceError, messageOf } from '../base/errors.ts';
@@ -33,7 +45,10 @@ export function lockFolder(folder: string, nonce: string): FolderLock {
     if (found === undefined) continue;
     const holder = parse(found.text);
     if (holder !== undefined && isAlive(holder, found.age)) {
-      throw new ServiceError('folder-in-use', `${folder} is in use by the gemeld with process number ${String(holder.pid)}`);
+      throw new ServiceError(
+        'folder-in-use',
+        `${folder} is in use by the gemeld with process number ${String(holder.pid)}`,
+      );
     }
     removeStale(path, found.text, nonce);
   }

@@ -55,7 +55,13 @@ function adapt(logger: Logger): Log {
   };
 }
 
-const LEVEL_NAMES: Readonly<Record<number, string>> = { 20: 'debug', 30: 'info ', 40: 'WARN ', 50: 'ERROR', 60: 'FATAL' };
+const LEVEL_NAMES: Readonly<Record<number, string>> = {
+  20: 'debug',
+  30: 'info ',
+  40: 'WARN ',
+  50: 'ERROR',
+  60: 'FATAL',
+};
 
 /** `12:34:56 info  session started initiator=iqn… peer=…`: for people who watch a terminal. */
 function asText(destination: DestinationStream): DestinationStream {

@@ -97,7 +97,10 @@ export function parsePortal(text: string): PortalOptions {
   return { host, port, group, advertised };
 }
 
-function fromFlags(argv: readonly string[], version: string): { flags: Settings; json: boolean; config: string | undefined } {
+function fromFlags(
+  argv: readonly string[],
+  version: string,
+): { flags: Settings; json: boolean; config: string | undefined } {
   let text = '';
   const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
   const program = new Command('gemeld')
@@ -123,7 +126,9 @@ function fromFlags(argv: readonly string[], version: string): { flags: Settings;
     if (error.exitCode === 0) throw new TextAnswer(text);
     throw new ServiceError('bad-request', error.message.replace(/^error: /, ''), { cause: error });
   }
-  const given = program.opts<Record<string, string | undefined> & { json: boolean; demo: boolean; portal?: string[] }>();
+  const given = program.opts<
+    Record<string, string | undefined> & { json: boolean; demo: boolean; portal?: string[] }
+  >();
   const { json, demo, portal, config, ...rest } = given;
   const flags = { ...rest, portals: portal, demo: demo ? undefined : false };
   return { flags: checkSettings(flags, 'command line'), json, config };

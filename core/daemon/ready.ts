@@ -22,7 +22,10 @@ export function readyText({ api, portals, disks }: ReadyFacts, version: string, 
   for (const disk of disks.slice(0, 10)) {
     const who = disk.maps.map((map) => (map.initiator === 'loopback' ? 'this machine' : map.initiator)).join(', ');
     const facts = `LUN ${String(disk.lun)}, ${formatSize(disk.size)}, for ${who === '' ? 'nobody yet' : who}`;
-    lines.push(`  Disk    ${disk.name}: ${disk.state === 'online' ? facts : (disk.problem ?? 'failed')}`, `          ${disk.iqn}`);
+    lines.push(
+      `  Disk    ${disk.name}: ${disk.state === 'online' ? facts : (disk.problem ?? 'failed')}`,
+      `          ${disk.iqn}`,
+    );
   }
   if (disks.length > 10) lines.push(`          and ${String(disks.length - 10)} more (gemel volume list)`);
   const first = disks.find((disk) => disk.state === 'online');

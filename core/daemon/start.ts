@@ -43,7 +43,12 @@ export interface RunningDaemon {
 type Undo = () => Promise<void>;
 
 /** Starts on a data folder that exists and is locked. Rejects with a ServiceError, with nothing left running. */
-export async function startDaemon(options: DaemonOptions, world: World, log: Log, version: string): Promise<RunningDaemon> {
+export async function startDaemon(
+  options: DaemonOptions,
+  world: World,
+  log: Log,
+  version: string,
+): Promise<RunningDaemon> {
   const undo: Undo[] = [];
   const stop = async (): Promise<void> => {
     for (const step of undo.splice(0).reverse()) {
@@ -60,7 +65,13 @@ export async function startDaemon(options: DaemonOptions, world: World, log: Log
   }
 }
 
-async function start(options: DaemonOptions, world: World, log: Log, version: string, undo: Undo[]): Promise<ReadyFacts> {
+async function start(
+  options: DaemonOptions,
+  world: World,
+  log: Log,
+  version: string,
+  undo: Undo[],
+): Promise<ReadyFacts> {
   const catalog = await openCatalog(options, world);
   undo.push(() => catalog.close());
   const commands = new CommandTable([...SPC_COMMANDS, ...SBC_COMMANDS, ...RESERVATION_COMMANDS, ...VAAI_COMMANDS]);
@@ -108,7 +119,9 @@ async function openCatalog(options: DaemonOptions, world: World): Promise<Catalo
     await world.disk.makeFolder(path);
     store = new EmbeddedStore(path);
   } catch (error) {
-    throw new ServiceError('folder-unusable', `the catalog in ${path} cannot be opened: ${messageOf(error)}`, { cause: error });
+    throw new ServiceError('folder-unusable', `the catalog in ${path} cannot be opened: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
   return Catalog.open(store, world.random, options.iqnPrefix, world.clock.wall());
 }

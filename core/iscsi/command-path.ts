@@ -5,6 +5,7 @@ import { load16, load24, load32 } from '../base/bytes-at.ts';
 import { ProtocolError } from '../base/errors.ts';
 import { FastKind } from '../scsi/command-table.ts';
 import { checkCondition } from '../scsi/dispatch.ts';
+import { SENSE, ScsiError } from '../scsi/sense.ts';
 import type { Nexus } from '../scsi/device.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { LunNexus } from '../scsi/lun-nexus.ts';
@@ -95,7 +96,26 @@ export class CommandPath {
   dataOut(bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
     const transfer = this.transfers.get(load32(bytes, at + 16));
     if (transfer === undefined) return;
-    transfer.dataOut(bytes, at, dataAt, dataLength);
+    try {
+      transfer.dataOut(bytes, at, dataAt, dataLength);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.connection.log.warn({ reason: error.message }, 'wrong write data: the command fails; update or check this initiator');
+      this.failTransfer(load32(bytes, at + 16), new ScsiError(SENSE.dataPhaseError));
+    }
+  }
+
+  /**
+   * The data of this task is damaged or out of order. Without error recovery (ErrorRecoveryLevel 0) the task ends with
+   * CHECK CONDITION (RFC 7143 §7.8, §7.9); what still comes for it is dropped. False: there is no such transfer.
+   */
+  failTransfer(itt: number, error: Error): boolean {
+    const transfer = this.transfers.get(itt);
+    if (transfer === undefined) return false;
+    this.transfers.delete(itt);
+    transfer.fail(error);
+    this.connection.planFlush();
+    return true;
   }
 
   /**

@@ -41,6 +41,8 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
   #settle: () => void = () => undefined;
   readonly #path: CommandPath;
   readonly #expectation: Expectation;
+  /** The data goes out, by the CDB or by the initiator's flag. */
+  readonly #writes: boolean;
   readonly #startedAt: number;
   /** Bytes of DataMemory this task holds. */
   #memory = 0;
@@ -65,6 +67,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     this.cdb = Buffer.from(bytes.subarray(at + 32, at + 48));
     const dataOut = (flags & WRITES) === 0 ? 0 : edtl;
     this.#expectation = { dataIn: (flags & READS) === 0 ? 0 : edtl, dataOut, byCdb };
+    this.#writes = byCdb > 0 || (flags & WRITES) !== 0;
     this.expectedDataOut = dataOut;
     this.collects = Math.min(byCdb, dataOut);
     this.#startedAt = startedAt;
@@ -118,6 +121,11 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     void this.#run();
   }
 
+  fail(error: Error): void {
+    this.lu.counters.errors++;
+    this.#finish(checkCondition(this.nexus, error));
+  }
+
   abort(tell: boolean): void {
     if (this.aborted) return;
     this.aborted = true;
@@ -160,10 +168,10 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     this.#count(result);
     const produced = result.dataIn === undefined ? 0 : result.dataIn.reduce((sum, part) => sum + part.length, 0);
     // RFC 7143 §11.4.5: what the CDB moves, against what the initiator expected to move.
-    const residual = dataOut > 0 ? byCdb - dataOut : produced - dataIn;
+    const residual = this.#writes ? byCdb - dataOut : produced - dataIn;
     const sent = Math.min(produced, dataIn);
     if (sent === 0 || result.status === Status.checkCondition) {
-      const byError = result.status === Status.checkCondition && dataOut === 0 ? -dataIn : residual;
+      const byError = result.status === Status.checkCondition && !this.#writes ? -dataIn : residual;
       answers.scsiResponse(this.itt, result.status, byError, result.sense, 0);
       return;
     }

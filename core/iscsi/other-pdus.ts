@@ -7,6 +7,7 @@ import type { CommandPath } from './command-path.ts';
 import type { Connection } from './connection.ts';
 import { sendTargets } from './discovery.ts';
 import type { Session } from './session.ts';
+import { SENSE, ScsiError } from '../scsi/sense.ts';
 import { manageTasks } from './task-management.ts';
 import { BHS_LENGTH, Opcode, RESERVED_TAG, RejectReason } from './wire/constants.ts';
 import { encodeText, parseText } from './wire/text.ts';
@@ -74,9 +75,15 @@ export class OtherPdus {
     this.#connection.answers.other(header, bytes.subarray(at, at + BHS_LENGTH), true);
   }
 
-  /** RFC 7143 §7.8: the PDU is rejected; at ErrorRecoveryLevel 0 the task it belongs to cannot be completed. */
+  /**
+   * RFC 7143 §7.8: the PDU is rejected. A task whose Data-Out was damaged ends with CHECK CONDITION; any other damaged PDU
+   * cannot be made good at ErrorRecoveryLevel 0, so the connection ends.
+   */
   digestError(bytes: Buffer, at: number): void {
     this.reject(bytes, at, RejectReason.dataDigestError);
+    const isDataOut = ((bytes[at] as number) & 0x3f) === Opcode.dataOut;
+    const error = new ScsiError(SENSE.protocolServiceCrc);
+    if (isDataOut && this.#commands?.failTransfer(load32(bytes, at + 16), error) === true) return;
     throw new ProtocolError('data digest error');
   }
 

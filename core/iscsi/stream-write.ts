@@ -82,6 +82,12 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
     this.#next();
   }
 
+  fail(error: Error): void {
+    this.#error ??= error;
+    this.#arrived = true;
+    this.#next();
+  }
+
   abort(tell: boolean): void {
     this.#abort = tell ? 'tell' : 'silent';
     this.nexus.lu.counters.aborted++;

@@ -11,6 +11,8 @@ export interface TransferSink {
   deliver(offset: number, bytes: Buffer, at: number, length: number): void;
   /** All data asked for has been delivered. */
   complete(): void;
+  /** The data did not come as it should: no more is delivered, the task ends with this error. */
+  fail(error: Error): void;
 }
 
 /** One solicited sequence. */
@@ -64,6 +66,12 @@ export class Transfer {
     }
     this.#asked = this.#unsolicitedAt;
     this.#goOn();
+  }
+
+  /** No more data: the sink is told why. */
+  fail(error: Error): void {
+    this.#done = true;
+    this.#sink.fail(error);
   }
 
   /** A Data-Out PDU of this task. Throws ProtocolError when it is not the one that has to come now. */

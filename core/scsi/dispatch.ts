@@ -46,6 +46,8 @@ export function precheck(nexus: LunNexus, spec: CommandSpec, cdb: Buffer): TaskR
     if (row === SENSE.reportedLunsChanged) nexus.owner.inventoryReported();
     if (row !== undefined) throw new ScsiError(row);
   }
+  // SBC-3 4.11.2: during a sanitize operation everything but the inquiring commands ends like this, right or wrong.
+  if (lu.notReady?.sense === SENSE.sanitizeInProgress && spec.access !== 'none') throw lu.notReady;
   checkUsage(spec, cdb);
   if (spec.reserved !== Reserved.allowed && lu.reservations.conflicts(nexus, spec.reserved)) return CONFLICT;
   if (lu.notReady !== undefined && !spec.okWhen.notReady) throw lu.notReady;

@@ -8,20 +8,35 @@ export function mapRoutes({ provisioner, views }: ControlPlane): Route[] {
   const tag = 'maps';
   return [
     route({
-      method: 'get', path: '/volumes/:name/maps', tag, role: 'viewer', summary: 'Who may see the volume',
-      params: VolumeParams, response: z.array(MapEntry),
+      method: 'get',
+      path: '/volumes/:name/maps',
+      tag,
+      role: 'viewer',
+      summary: 'Who may see the volume',
+      params: VolumeParams,
+      response: z.array(MapEntry),
       handle: ({ params }) => views.disk(provisioner.volume(params.name)).maps,
     }),
     route({
-      method: 'put', path: '/volumes/:name/maps/:initiator', tag, role: 'operator',
+      method: 'put',
+      path: '/volumes/:name/maps/:initiator',
+      tag,
+      role: 'operator',
       summary: 'Let an initiator see the volume, or change its access',
-      params: MapParams, body: z.strictObject({ access: Access.default('read-write') }), response: Volume,
+      params: MapParams,
+      body: z.strictObject({ access: Access.default('read-write') }),
+      response: Volume,
       handle: async ({ params, body }) =>
         views.disk(await provisioner.map(params.name, params.initiator, body.access === 'read-only')),
     }),
     route({
-      method: 'delete', path: '/volumes/:name/maps/:initiator', tag, role: 'operator',
-      summary: 'Take the volume away from an initiator', params: MapParams, response: Volume,
+      method: 'delete',
+      path: '/volumes/:name/maps/:initiator',
+      tag,
+      role: 'operator',
+      summary: 'Take the volume away from an initiator',
+      params: MapParams,
+      response: Volume,
       handle: async ({ params }) => views.disk(await provisioner.unmap(params.name, params.initiator)),
     }),
   ];

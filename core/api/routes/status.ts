@@ -9,18 +9,34 @@ export function statusRoutes(control: ControlPlane): Route[] {
   const tag = 'status';
   return [
     route({
-      method: 'get', path: '/status', tag, role: 'viewer', summary: 'Version, portals, totals',
+      method: 'get',
+      path: '/status',
+      tag,
+      role: 'viewer',
+      summary: 'Version, portals, totals',
       response: Status,
       handle: () => statusOf(control),
     }),
     route({
-      method: 'get', path: '/sessions', tag, role: 'viewer', summary: 'Initiators that are logged in',
+      method: 'get',
+      path: '/sessions',
+      tag,
+      role: 'viewer',
+      summary: 'Initiators that are logged in',
       response: z.array(Session),
       handle: () =>
-        (server()?.sessions() ?? []).map((each) => ({ ...each, alias: each.alias ?? null, target: each.target ?? null })),
+        (server()?.sessions() ?? []).map((each) => ({
+          ...each,
+          alias: each.alias ?? null,
+          target: each.target ?? null,
+        })),
     }),
     route({
-      method: 'get', path: '/stats', tag, role: 'viewer', summary: 'Counters and latencies per volume',
+      method: 'get',
+      path: '/stats',
+      tag,
+      role: 'viewer',
+      summary: 'Counters and latencies per volume',
       response: z.array(VolumeStats),
       handle: () => views.stats(),
     }),

@@ -7,12 +7,19 @@ import type { Route } from '../route.ts';
 export function targetRoutes({ catalog, views, server }: ControlPlane): Route[] {
   return [
     route({
-      method: 'get', path: '/targets', tag: 'targets', role: 'viewer', summary: 'List the iSCSI targets',
+      method: 'get',
+      path: '/targets',
+      tag: 'targets',
+      role: 'viewer',
+      summary: 'List the iSCSI targets',
       response: z.array(Target),
       handle: () => {
         const running = server();
         const addresses = views.portals();
-        const portals = (running?.portals ?? []).map((portal, i) => ({ address: addresses[i] ?? '', group: portal.group }));
+        const portals = (running?.portals ?? []).map((portal, i) => ({
+          address: addresses[i] ?? '',
+          group: portal.group,
+        }));
         const sessions = running?.sessions() ?? [];
         return catalog.targets.values().map(({ name, iqn }) => ({
           name,

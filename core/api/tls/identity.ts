@@ -26,7 +26,12 @@ export function fingerprintOf(pem: string): string {
 }
 
 /** Loads the identity from `folder`, or makes it. The server certificate covers `hosts` (names and addresses). */
-export async function tlsIdentity(world: World, folder: string, node: string, hosts: readonly string[]): Promise<TlsIdentity> {
+export async function tlsIdentity(
+  world: World,
+  folder: string,
+  node: string,
+  hosts: readonly string[],
+): Promise<TlsIdentity> {
   await world.disk.makeFolder(folder);
   const ca = await keyAndCertificate(world, folder, 'ca', () => {
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
@@ -62,7 +67,7 @@ export async function tlsIdentity(world: World, folder: string, node: string, ho
 function validity(world: World, days: number): { serial: Buffer; notBefore: number; notAfter: number } {
   const now = world.clock.wall();
   const serial = world.random.bytes(16);
-  serial[0] = (serial[0] ?? 0) & 0x7f | 0x40; // positive and never short
+  serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40; // positive and never short
   // A day back, for clients whose clock is a little late.
   return { serial, notBefore: now - DAY, notAfter: now + days * DAY };
 }
@@ -77,9 +82,16 @@ async function keyAndCertificate(
 ): Promise<{ key: string; cert: string }> {
   const path = join(folder, `${name}.pem`);
   const kept = (await world.disk.readFile(path))?.toString();
-  const key = kept === undefined ? undefined : /-----BEGIN PRIVATE KEY-----[^-]+-----END PRIVATE KEY-----\n?/.exec(kept)?.[0];
-  const cert = kept === undefined ? undefined : /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/.exec(kept)?.[0];
-  if (key !== undefined && cert !== undefined && createPublicKey(cert).equals(createPublicKey(key)) && good({ key, cert })) {
+  const key =
+    kept === undefined ? undefined : /-----BEGIN PRIVATE KEY-----[^-]+-----END PRIVATE KEY-----\n?/.exec(kept)?.[0];
+  const cert =
+    kept === undefined ? undefined : /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/.exec(kept)?.[0];
+  if (
+    key !== undefined &&
+    cert !== undefined &&
+    createPublicKey(cert).equals(createPublicKey(key)) &&
+    good({ key, cert })
+  ) {
     return { key, cert };
   }
   const made = make();

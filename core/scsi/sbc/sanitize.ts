@@ -11,7 +11,7 @@ import { GOOD } from '../task.ts';
 import type { ScsiTask, TaskResult } from '../task.ts';
 
 /** The work is done in at least this many steps with a pause after each, so that other disks keep their speed. */
-const MIN_STEPS = 64;
+const MIN_STEPS = 128;
 const PAUSE = 100;
 /** Largest step, bytes. */
 const MAX_STEP = 67_108_864;
@@ -34,6 +34,9 @@ async function sanitize(task: ScsiTask, passes: number, work: Work): Promise<Tas
 
 async function runAll(lu: LogicalUnit, passes: number, work: Work): Promise<void> {
   const size = lu.blocks * lu.blockSize;
+  lu.setNotReady(new ScsiError(SENSE.sanitizeInProgress, { progress: 0 }));
+  // What has begun before may finish; nothing of it lands on erased blocks.
+  const lock = await lu.locks.acquire(0, size, true);
   const step = Math.min(MAX_STEP, Math.max(lu.blockSize, Math.ceil(size / MIN_STEPS / lu.blockSize) * lu.blockSize));
   try {
     for (let pass = 0; pass < passes; pass++) {
@@ -50,6 +53,8 @@ async function runAll(lu: LogicalUnit, passes: number, work: Work): Promise<void
     lu.log.error({ error: String(error) }, 'sanitize failed: the data may still be there; repeat it or replace the disk');
     lu.setNotReady(new ScsiError(SENSE.sanitizeFailed));
     throw error;
+  } finally {
+    lock.release();
   }
 }
 
@@ -109,7 +114,8 @@ function row(name: string, action: number, run: CommandSpec['run'], hasData: boo
     access: 'write',
     reserved: Reserved.conflict,
     okWhen: { unitAttention: false, standby: false, notReady: true },
-    order: 'barrier',
+    // Not a barrier: while it runs the others are answered NOT READY, they do not wait.
+    order: 'free',
     clause: 'SBC-3 5.16',
     run,
   };

@@ -1,0 +1,69 @@
+// What the API answers, as far as the client shows it. (The client speaks HTTP only and shares no code with the daemon.)
+
+export interface Disk {
+  name: string;
+  iqn: string;
+  lun: number;
+  size: number;
+  url: string;
+  urls: string[];
+  id: string;
+  naa: string;
+  serial: string;
+  kind: string;
+  path: string | null;
+  allocatedBytes: number | null;
+  blockSize: number;
+  physicalBlockSize: number;
+  durability: string;
+  thin: boolean;
+  readOnly: boolean;
+  maps: { initiator: string; access: string }[];
+  sessions: number;
+  state: string;
+  problem: string | null;
+  created: string;
+}
+
+export interface Initiator {
+  iqn: string;
+  chapUser: string | null;
+  mutualUser: string | null;
+  volumes: string[];
+}
+
+export interface Session {
+  tsih: number;
+  initiator: string;
+  target: string | null;
+  peer: string;
+  portal: string;
+  headerDigest: boolean;
+  dataDigest: boolean;
+  activeTasks: number;
+  commands: number;
+  readBytes: number;
+  writtenBytes: number;
+}
+
+export interface VolumeStats {
+  name: string;
+  reads: number;
+  readBytes: number;
+  writes: number;
+  writtenBytes: number;
+  errors: number;
+  readLatency: { p50: number; p99: number };
+  writeLatency: { p50: number; p99: number };
+}
+
+export interface Status {
+  version: string;
+  node: string;
+  uptimeSeconds: number;
+  portals: string[];
+  volumes: { total: number; failed: number };
+  sessions: number;
+  provisionedBytes: number;
+  allocatedBytes: number;
+}

@@ -1,0 +1,126 @@
+// How `gemel` talks to the daemon: HTTPS with the certificate authority the token vouches for.
+import { X509Certificate, createHash, timingSafeEqual } from 'node:crypto';
+import { request as httpRequest } from 'node:http';
+import type { IncomingMessage, RequestOptions } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
+import type { ErrorCode } from '../base/errors.ts';
+
+/** Milliseconds without a byte from the daemon. */
+const PATIENCE = 60_000;
+/** Bytes of an answer. */
+const MAX_ANSWER = 67_108_864;
+const MAX_CA = 65_536;
+const PREFIX = '/api/v1';
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+export class ApiClient {
+  readonly #url: URL;
+  readonly #token: string;
+  #ca: string | undefined;
+
+  /** Throws ServiceError bad-request or unauthorized when address or token cannot be right. */
+  constructor(api: string, token: string) {
+    const url = URL.canParse(api) ? new URL(api) : undefined;
+    if (url?.protocol !== 'https:')
+      throw new ServiceError(
+        'bad-request',
+        `'${api}' is not the address of an API; it looks like https://127.0.0.1:7480`,
+      );
+    if (!/^gemel\.[\w-]+\.[\w-]+$/.test(token)) throw new ServiceError('unauthorized', 'the token is not complete');
+    this.#url = url;
+    this.#token = token;
+  }
+
+  /** Calls the API; `path` below /api/v1. Throws ServiceError: what the daemon said, or why it could not be asked. */
+  async call(method: string, path: string, body?: unknown): Promise<unknown> {
+    this.#ca ??= await this.#trustedCa();
+    const headers: Record<string, string> = { Authorization: `Bearer ${this.#token}`, Accept: 'application/json' };
+    const content = body === undefined ? undefined : JSON.stringify(body);
+    if (content !== undefined) headers['Content-Type'] = 'application/json';
+    const target = { host: hostOf(this.#url), port: portOf(this.#url), path: PREFIX + path };
+    const options = { ...target, method, headers, ca: this.#ca, minVersion: 'TLSv1.2' as const, agent: false };
+    const answer = await this.#send((answered) => httpsRequest(options, answered), content, MAX_ANSWER);
+    if (answer.status >= 400) throw refusal(answer);
+    return answer.body === '' ? undefined : JSON.parse(answer.body);
+  }
+
+  /** The CA certificate of the daemon, fetched in the clear and believed only if the token names its fingerprint. */
+  async #trustedCa(): Promise<string> {
+    const options: RequestOptions = { host: hostOf(this.#url), port: portOf(this.#url), path: '/ca.pem', agent: false };
+    const { status, body } = await this.#send((answered) => httpRequest(options, answered), undefined, MAX_CA);
+    const expected = Buffer.from(this.#token.split('.')[2] ?? '', 'base64url');
+    const actual = status === 200 ? fingerprint(body) : undefined;
+    if (actual === undefined)
+      throw new ServiceError('untrusted-server', `${this.#url.host} does not answer like a gemeld`);
+    if (actual.length !== expected.length || !timingSafeEqual(actual, expected)) {
+      throw new ServiceError('untrusted-server', `the token was not made by the daemon at ${this.#url.host}`);
+    }
+    return body;
+  }
+
+  #send(
+    open: (answered: (response: IncomingMessage) => void) => ReturnType<typeof httpRequest>,
+    content: string | undefined,
+    limit: number,
+  ): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: Error): void => {
+        reject(unreachable(error, this.#url.host));
+      };
+      const request = open((response) => {
+        const parts: Buffer[] = [];
+        let length = 0;
+        response.on('data', (part: Buffer) => {
+          parts.push(part);
+          length += part.length;
+          if (length > limit) request.destroy(new Error('the answer is too large'));
+        });
+        response.on('error', fail);
+        response.on('end', () => {
+          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(parts).toString() });
+        });
+      });
+      request.setTimeout(PATIENCE, () => request.destroy(new Error('no answer in time')));
+      request.on('error', fail);
+      request.end(content);
+    });
+  }
+}
+
+const hostOf = (url: URL): string => url.hostname.replace(/^\[(.*)\]$/, '$1');
+const portOf = (url: URL): number => (url.port === '' ? 443 : Number(url.port));
+
+function fingerprint(pem: string): Buffer | undefined {
+  try {
+    return createHash('sha256').update(new X509Certificate(pem).raw).digest();
+  } catch {
+    return undefined;
+  }
+}
+
+function unreachable(error: NodeJS.ErrnoException, host: string): ServiceError {
+  const tls = /CERT|TLS|SSL|SIGNATURE|ISSUER/.test(error.code ?? '');
+  if (tls) return new ServiceError('untrusted-server', `${host}: ${messageOf(error)}`, { cause: error });
+  const why = error.code === 'ECONNREFUSED' ? 'nobody listens there' : messageOf(error);
+  return new ServiceError('daemon-unreachable', `no daemon at ${host}: ${why}`, { cause: error });
+}
+
+/** The daemon's problem document as the error it stands for. */
+function refusal({ status, body }: Answer): ServiceError {
+  let problem: { code?: unknown; detail?: unknown } = {};
+  try {
+    problem = JSON.parse(body) as typeof problem;
+  } catch {
+    // Not from our daemon; the status has to do.
+  }
+  const known = typeof problem.code === 'string' && problem.code in ERRORS;
+  const code = known ? (problem.code as ErrorCode) : 'internal';
+  const detail =
+    typeof problem.detail === 'string' ? problem.detail : `the daemon answered with status ${String(status)}`;
+  return new ServiceError(code, detail);
+}

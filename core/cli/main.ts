@@ -1,0 +1,24 @@
+// `gemel`: the command line client. Speaks HTTP only.
+import { readFileSync } from 'node:fs';
+import type { ConnectOptions } from './connect.ts';
+import { connect } from './connect.ts';
+import { createProgram, runProgram } from './program.ts';
+import { packageVersion } from './version.ts';
+
+// A reader that stops early (head) is no error.
+process.stdout.on('error', () => undefined);
+
+const program = createProgram(
+  {
+    client: (command) => connect(command.optsWithGlobals<ConnectOptions>(), process.env),
+    print: (text) => {
+      process.stdout.write(`${text}\n`);
+    },
+    readStdin: () => readFileSync(0, 'utf8'),
+    width: process.stdout.isTTY ? process.stdout.columns : undefined,
+  },
+  packageVersion(),
+);
+const { status, complaint } = await runProgram(program, process.argv.slice(2));
+if (complaint !== undefined) process.stderr.write(`${complaint}\n`);
+process.exitCode = status;

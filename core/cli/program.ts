@@ -1,0 +1,57 @@
+import { Command, CommanderError } from 'commander';
+import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
+import { addInitiatorCommands } from './access-commands.ts';
+import type { CliContext } from './command.ts';
+import { addStatusCommands } from './status-commands.ts';
+import { addMapCommands, addVolumeCommands } from './volume-commands.ts';
+
+/** The whole command line of `gemel`. */
+export function createProgram(context: CliContext, version: string): Command {
+  const program = new Command('gemel').description('Drives the storage daemon gemeld.').version(version);
+  addVolumeCommands(program, context);
+  addMapCommands(program, context);
+  addInitiatorCommands(program, context);
+  addStatusCommands(program, context);
+  forEachCommand(program, (command) => {
+    // On every command, so that they may stand anywhere on the line.
+    command
+      .option('--api <url>', 'https://HOST:PORT of the daemon (GEMEL_API); default: the one on this machine')
+      .option('--token <token>', 'the token it printed (GEMEL_TOKEN)')
+      .option('--data <folder>', 'data folder of a daemon on this machine (GEMEL_DATA)')
+      .option('--json', 'print JSON')
+      .configureOutput({
+        writeOut: (text) => {
+          context.print(text.trimEnd());
+        },
+        writeErr: () => undefined,
+      })
+      .exitOverride();
+  });
+  return program;
+}
+
+function forEachCommand(command: Command, act: (command: Command) => void): void {
+  act(command);
+  for (const each of command.commands) forEachCommand(each, act);
+}
+
+/** Runs one command line. Returns the exit status and, when it failed, the line for standard error. */
+export async function runProgram(
+  program: Command,
+  argv: readonly string[],
+): Promise<{ status: number; complaint?: string }> {
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return { status: 0 };
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return { status: 0 };
+      const line = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
+      // Commander says "(outputHelp)" when a noun stands without its verb.
+      const what = line === '(outputHelp)' ? 'a command is missing' : line;
+      return { status: ERRORS['bad-request'].exit, complaint: `gemel: ${what}. See gemel --help.` };
+    }
+    const known = error instanceof ServiceError ? error : new ServiceError('internal', messageOf(error));
+    return { status: known.row.exit, complaint: `gemel: ${known.message}. ${known.row.remedy}` };
+  }
+}

@@ -1,0 +1,176 @@
+import { Option } from 'commander';
+import type { Command } from 'commander';
+import { formatSize, parseSize } from '../base/sizes.ts';
+import type { Disk } from './answers.ts';
+import { segment, show } from './command.ts';
+import type { CliContext } from './command.ts';
+import { facts, table } from './output.ts';
+
+interface CreateOptions {
+  readonly size?: string;
+  readonly map?: string[];
+  readonly mapReadOnly?: string[];
+  readonly blockSize?: string;
+  readonly physicalBlockSize?: string;
+  readonly thick?: boolean;
+  readonly readOnly?: boolean;
+  readonly durability?: string;
+  readonly target?: string;
+  readonly lun?: string;
+  readonly device?: string;
+  readonly memory?: boolean;
+}
+
+const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+
+export function addVolumeCommands(program: Command, context: CliContext): void {
+  const volume = program.command('volume').description('create, list, show, resize and delete disks');
+  volume
+    .command('create <name>')
+    .description('create a disk and serve it')
+    .option('--size <size>', 'like 512M, 10G or 10GiB (not for a device)')
+    .option('--map <who>', 'loopback, all, or an initiator name; repeatable', collect)
+    .option('--map-read-only <who>', 'the same, without the right to write; repeatable', collect)
+    .addOption(new Option('--block-size <bytes>', 'logical block').choices(['512', '4096']))
+    .addOption(new Option('--physical-block-size <bytes>', 'default 4096').choices(['512', '4096']))
+    .addOption(new Option('--thin', 'take space as it is written (default)').conflicts('thick'))
+    .option('--thick', 'take all the space now')
+    .option('--read-only', 'initiators cannot write')
+    .addOption(
+      new Option('--durability <when>', 'durable (default): acknowledged when stable').choices(['durable', 'volatile']),
+    )
+    .option('--target <name>', 'put it into this target beside other disks')
+    .option('--lun <number>', 'LUN in the target (default: the lowest free one)')
+    .addOption(new Option('--device <path>', 'serve a block device').conflicts(['memory', 'size', 'thick', 'thin']))
+    .option('--memory', 'serve a disk in RAM, empty after each start')
+    .action(async (name: string, options: CreateOptions, command: Command) => {
+      const disk = await context.client(command).call('POST', '/volumes', createBody(name, options));
+      show(context, command, disk as Disk, (each) => `Created ${describeDisk(each)}`);
+    });
+  volume
+    .command('list')
+    .description('list the disks')
+    .action(async (_options: unknown, command: Command) => {
+      const disks = (await context.client(command).call('GET', '/volumes')) as Disk[];
+      show(context, command, disks, (all) => diskTable(all, context.width));
+    });
+  volume
+    .command('show <name>')
+    .description('everything about one disk')
+    .action(async (name: string, _options: unknown, command: Command) => {
+      const disk = await context.client(command).call('GET', `/volumes/${segment(name)}`);
+      show(context, command, disk as Disk, diskFacts);
+    });
+  volume
+    .command('resize <name>')
+    .description('grow a disk, or shrink it with --force')
+    .requiredOption('--size <size>', 'the new size')
+    .option('--force', 'shrink although initiators are mapped')
+    .action(async (name: string, options: { size: string; force?: boolean }, command: Command) => {
+      const body = { size: parseSize(options.size), force: options.force ?? false };
+      const disk = await context.client(command).call('PATCH', `/volumes/${segment(name)}`, body);
+      show(context, command, disk as Disk, (each) => `${each.name} has ${formatSize(each.size)} now`);
+    });
+  volume
+    .command('delete <name>')
+    .description('delete a disk and its data')
+    .option('--force', 'although initiators are using it')
+    .action(async (name: string, options: { force?: boolean }, command: Command) => {
+      const query = options.force === true ? '?force=true' : '';
+      await context.client(command).call('DELETE', `/volumes/${segment(name)}${query}`);
+      show(context, command, { deleted: name }, () => `Deleted ${name}`);
+    });
+}
+
+export function addMapCommands(program: Command, context: CliContext): void {
+  const text = (disk: Disk): string => `${disk.name} is mapped to ${mapsOf(disk)}`;
+  program
+    .command('map <volume> <initiator...>')
+    .description('let initiators (or loopback, all) see a disk')
+    .option('--read-only', 'without the right to write')
+    .action(async (name: string, who: string[], options: { readOnly?: boolean }, command: Command) => {
+      const client = context.client(command);
+      const body = { access: options.readOnly === true ? 'read-only' : 'read-write' };
+      let disk: unknown;
+      for (const each of who) disk = await client.call('PUT', `/volumes/${segment(name)}/maps/${segment(each)}`, body);
+      show(context, command, disk as Disk, text);
+    });
+  program
+    .command('unmap <volume> <initiator...>')
+    .description('take a disk away from initiators')
+    .action(async (name: string, who: string[], _options: unknown, command: Command) => {
+      const client = context.client(command);
+      let disk: unknown;
+      for (const each of who) disk = await client.call('DELETE', `/volumes/${segment(name)}/maps/${segment(each)}`);
+      show(context, command, disk as Disk, text);
+    });
+}
+
+/** The request for these options. Throws ServiceError bad-request for a size that is none. */
+export function createBody(name: string, options: CreateOptions): Record<string, unknown> {
+  const maps = [
+    ...(options.map ?? []).map((initiator) => ({ initiator, access: 'read-write' })),
+    ...(options.mapReadOnly ?? []).map((initiator) => ({ initiator, access: 'read-only' })),
+  ];
+  const number = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
+  return {
+    name,
+    size: options.size === undefined ? undefined : parseSize(options.size),
+    blockSize: number(options.blockSize),
+    physicalBlockSize: number(options.physicalBlockSize),
+    thin: options.thick === true ? false : undefined,
+    readOnly: options.readOnly,
+    durability: options.durability,
+    kind: options.device !== undefined ? 'device' : options.memory === true ? 'memory' : undefined,
+    path: options.device,
+    target: options.target,
+    lun: number(options.lun),
+    maps,
+  };
+}
+
+const mapsOf = (disk: Disk): string =>
+  disk.maps.length === 0
+    ? 'nobody'
+    : disk.maps.map((map) => (map.access === 'read-only' ? `${map.initiator} (ro)` : map.initiator)).join(', ');
+
+const describeDisk = (disk: Disk): string =>
+  `${disk.name} (${formatSize(disk.size)}), mapped to ${mapsOf(disk)}\n  ${disk.url}`;
+
+function diskTable(disks: readonly Disk[], width: number | undefined): string {
+  if (disks.length === 0) return 'No disks yet. Try: gemel volume create my-disk --size 10G --map loopback';
+  const used = (disk: Disk): string => (disk.allocatedBytes === null ? '-' : formatSize(disk.allocatedBytes));
+  const columns = [
+    { title: 'NAME', value: (disk: Disk) => disk.name, shrink: 1 },
+    { title: 'SIZE', value: (disk: Disk) => formatSize(disk.size), right: true },
+    { title: 'USED', value: used, right: true },
+    { title: 'LUN', value: (disk: Disk) => String(disk.lun), right: true },
+    { title: 'STATE', value: (disk: Disk) => disk.state },
+    { title: 'DURABILITY', value: (disk: Disk) => disk.durability },
+    { title: 'SESSIONS', value: (disk: Disk) => String(disk.sessions), right: true },
+    { title: 'MAPPED TO', value: mapsOf, shrink: 3 },
+    { title: 'TARGET', value: (disk: Disk) => disk.iqn, shrink: 2 },
+  ];
+  return table(disks, columns, width);
+}
+
+function diskFacts(disk: Disk): string {
+  return facts([
+    ['Name', disk.name],
+    ['State', disk.problem === null ? disk.state : `${disk.state}: ${disk.problem}`],
+    ['Size', `${formatSize(disk.size)} (${String(disk.size)} bytes)`],
+    ['Used', disk.allocatedBytes === null ? '-' : formatSize(disk.allocatedBytes)],
+    ['Blocks', `${String(disk.blockSize)} bytes logical, ${String(disk.physicalBlockSize)} physical`],
+    ['Durability', disk.durability],
+    ['Kind', `${disk.kind}, ${disk.thin ? 'thin' : 'thick'}${disk.readOnly ? ', read-only' : ''}`],
+    ['Path', disk.path ?? '-'],
+    ['Target', disk.iqn],
+    ['LUN', String(disk.lun)],
+    ...disk.urls.map((url): [string, string] => ['URL', url]),
+    ['Mapped to', mapsOf(disk)],
+    ['Sessions', String(disk.sessions)],
+    ['NAA', disk.naa],
+    ['Serial', disk.serial],
+    ['Created', disk.created],
+  ]);
+}
