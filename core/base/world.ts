@@ -12,7 +12,7 @@ export interface Clock {
   now(): number;
   /** Milliseconds since 1970 by the wall clock; for people and certificates, never for decisions. */
   wall(): number;
-  /** Calls `fn` once, about `ms` milliseconds from now. Does not keep the process alive. */
+  /** Calls `fn` once, about `ms` milliseconds from now. */
   after(ms: number, fn: () => void): Timer;
   /** Calls `fn` after the events that are already waiting; used to collect answers of one turn into one write. */
   soon(fn: () => void): void;

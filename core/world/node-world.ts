@@ -10,7 +10,6 @@ const nodeClock: Clock = {
   wall: () => Date.now(),
   after(ms, fn) {
     const timer = setTimeout(fn, ms);
-    timer.unref();
     return {
       cancel: () => {
         clearTimeout(timer);

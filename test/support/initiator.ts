@@ -287,7 +287,9 @@ export class Initiator {
     options: { lun?: number; read?: number; write?: Buffer; attribute?: number } = {},
   ): Promise<ScsiAnswer> {
     const write = options.write ?? Buffer.alloc(0);
-    const immediate = this.answers.get('ImmediateData') === 'No' ? 0 : Math.min(write.length, 8192, this.maxRecvTarget);
+    const firstBurst = Number(this.answers.get('FirstBurstLength') ?? 65_536);
+    const most = Math.min(write.length, 8192, this.maxRecvTarget, firstBurst);
+    const immediate = this.answers.get('ImmediateData') === 'No' ? 0 : most;
     let flags = 0x80 | (options.attribute ?? 1);
     if (options.read !== undefined) flags |= 0x40;
     if (options.write !== undefined) flags |= 0x20;
