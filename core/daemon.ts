@@ -54,13 +54,14 @@ async function main(): Promise<void> {
 }
 
 /** A defect ends the process: nobody knows what state it left. What was acknowledged is on disk. */
-function watchForDefects({ log, flush }: DaemonLog): void {
+function watchForDefects(logging: DaemonLog): void {
+  const { log } = logging;
   const end = (error: unknown): void => {
     log.error(
       { error: messageOf(error), stack: error instanceof Error ? error.stack : undefined },
       'defect: the daemon ends',
     );
-    flush();
+    logging.flush();
     process.exit(ERRORS.internal.exit);
   };
   process.on('uncaughtException', end);
@@ -70,11 +71,12 @@ function watchForDefects({ log, flush }: DaemonLog): void {
   process.stderr.on('error', () => undefined);
 }
 
-function stopOnSignals(running: RunningDaemon, lock: FolderLock, { log, flush }: DaemonLog): void {
+function stopOnSignals(running: RunningDaemon, lock: FolderLock, logging: DaemonLog): void {
+  const { log } = logging;
   let firstAt: number | undefined;
   const end = (status: number): void => {
     lock.release();
-    flush();
+    logging.flush();
     process.exit(status);
   };
   const stop = (signal: NodeJS.Signals): void => {

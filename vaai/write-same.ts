@@ -41,7 +41,7 @@ async function writeSame({ lu, cdb, data, expectedDataOut }: ScsiTask, shape: Sh
 
 async function fill(lu: LogicalUnit, position: number, length: number, block: Buffer): Promise<void> {
   const pattern = Buffer.alloc(Math.min(PIECE, length), block);
-  for (let done = 0; done < length; ) {
+  for (let done = 0; done < length;) {
     const size = Math.min(pattern.length, length - done);
     await lu.volume.write(position + done, pattern, 0, size, false);
     done += size;

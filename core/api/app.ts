@@ -1,6 +1,6 @@
 import express from 'express';
 import type { ErrorRequestHandler, Express, Request, RequestHandler, Response } from 'express';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import { MAX_API_BODY } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
@@ -56,7 +56,7 @@ export function createApp(control: ControlPlane, log: Log): Express {
     requireRole(response, 'viewer');
     response.json(document);
   });
-  const parseBody = express.json({ limit: MAX_API_BODY, strict: true });
+  const parseBody = express.json({ limit: MAX_API_BODY, strict: true, verify: refuseEmpty });
   for (const row of routes) app[row.method](API_PREFIX + row.path, guard(row), parseBody, serve(row));
   app.use((request) => {
     throw new ServiceError('not-found', `there is no ${request.method} on this path`);
@@ -101,6 +101,11 @@ function serve(row: Route): RequestHandler {
     if (row.response === undefined) response.end();
     else response.json(result);
   };
+}
+
+/** The body parser takes nothing for `{}`; a request that lost its body must not change anything. */
+function refuseEmpty(_request: unknown, _response: unknown, body: Buffer): void {
+  if (body.length === 0) throw new ServiceError('bad-request', 'the request body is empty');
 }
 
 function bodyOf(request: Request): unknown {

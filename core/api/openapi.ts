@@ -62,6 +62,8 @@ const json = (schema: unknown): Schema => ({ 'application/json': { schema } });
 
 /** JSON Schema 2020-12, the dialect of OpenAPI 3.1. */
 function schemaOf(schema: z.ZodType, io: 'input' | 'output'): Schema {
-  const { $schema, ...rest } = z.toJSONSchema(schema, { io });
-  return rest;
+  const whole: Schema = { ...z.toJSONSchema(schema, { io }) };
+  // The document names the dialect once for all.
+  delete whole['$schema'];
+  return whole;
 }

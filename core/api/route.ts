@@ -51,6 +51,6 @@ export function route<
     query: row.query ?? NOTHING,
     status: row.status ?? (response === undefined ? 204 : 200),
     // The router calls it only with what the same row's schemas have produced.
-    handle: handle as Route['handle'],
+    handle: handle,
   };
 }

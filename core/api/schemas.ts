@@ -11,13 +11,9 @@ export const VolumeName = z
   .max(63)
   .meta({ description: 'a-z, 0-9, "." and "-"', example: 'vm-store-1' });
 export const InitiatorName = z.string().min(1).max(223).meta({ description: 'iSCSI name of an initiator' });
-export const MapSubject = z
-  .string()
-  .min(1)
-  .max(223)
-  .meta({
-    description: '"loopback" (whoever connects from the storage machine), "all", or the iSCSI name of an initiator',
-  });
+export const MapSubject = z.string().min(1).max(223).meta({
+  description: '"loopback" (whoever connects from the storage machine), "all", or the iSCSI name of an initiator',
+});
 
 export const Access = z.enum(['read-write', 'read-only']);
 export const MapEntry = z.strictObject({ initiator: MapSubject, access: Access.default('read-write') });

@@ -16,18 +16,43 @@ export interface ErrorRow {
 /** Stable codes: clients and scripts match on them, so a code is never renamed. */
 export const ERRORS = {
   'bad-request': { http: 400, exit: 2, retriable: false, remedy: 'Correct the value named in the message.' },
-  unauthorized: { http: 401, exit: 3, retriable: false, remedy: 'Pass the token the daemon printed (--token or GEMEL_TOKEN).' },
+  unauthorized: {
+    http: 401,
+    exit: 3,
+    retriable: false,
+    remedy: 'Pass the token the daemon printed (--token or GEMEL_TOKEN).',
+  },
   forbidden: { http: 403, exit: 3, retriable: false, remedy: 'Use a token with the role the message names.' },
   'not-found': { http: 404, exit: 4, retriable: false, remedy: 'List the existing ones and check the name.' },
   exists: { http: 409, exit: 5, retriable: false, remedy: 'Choose another name, or delete the existing one first.' },
   'in-use': { http: 409, exit: 5, retriable: false, remedy: 'Release what the message names, or repeat with --force.' },
-  'limit-reached': { http: 429, exit: 6, retriable: true, remedy: 'Remove something that is no longer needed, or raise the limit.' },
+  'limit-reached': {
+    http: 429,
+    exit: 6,
+    retriable: true,
+    remedy: 'Remove something that is no longer needed, or raise the limit.',
+  },
   'no-space': { http: 507, exit: 6, retriable: true, remedy: 'Free space on the file system or grow it.' },
   'port-taken': { http: 500, exit: 7, retriable: false, remedy: 'Stop the other program or choose another port.' },
-  'folder-unusable': { http: 500, exit: 7, retriable: false, remedy: 'Choose a writable folder with --data, or correct its permissions.' },
-  'folder-in-use': { http: 500, exit: 7, retriable: false, remedy: 'Stop the other gemeld, or choose another folder with --data.' },
+  'folder-unusable': {
+    http: 500,
+    exit: 7,
+    retriable: false,
+    remedy: 'Choose a writable folder with --data, or correct its permissions.',
+  },
+  'folder-in-use': {
+    http: 500,
+    exit: 7,
+    retriable: false,
+    remedy: 'Stop the other gemeld, or choose another folder with --data.',
+  },
   'daemon-unreachable': { http: 503, exit: 8, retriable: true, remedy: 'Start the daemon, or check --api.' },
-  'untrusted-server': { http: 502, exit: 8, retriable: false, remedy: 'Check that --api and --token belong to the same daemon.' },
+  'untrusted-server': {
+    http: 502,
+    exit: 8,
+    retriable: false,
+    remedy: 'Check that --api and --token belong to the same daemon.',
+  },
   'io-error': { http: 500, exit: 9, retriable: true, remedy: 'Check the disk; the daemon log names the file.' },
   internal: { http: 500, exit: 10, retriable: false, remedy: 'This is a defect: report it with the daemon log.' },
 } as const satisfies Record<string, ErrorRow>;

@@ -1,5 +1,3 @@
-/** Width that tables fit into when nobody says how wide the terminal is. */
-const DEFAULT_WIDTH = 100;
 const MIN_COLUMN = 6;
 
 export interface Column<T> {
@@ -11,8 +9,8 @@ export interface Column<T> {
   readonly shrink?: number;
 }
 
-/** A table of `rows` within `width` characters; what does not fit is cut with an ellipsis. */
-export function table<T>(rows: readonly T[], columns: readonly Column<T>[], width = DEFAULT_WIDTH): string {
+/** A table of `rows` within `width` characters (undefined: not a terminal); what does not fit is cut with an ellipsis. */
+export function table<T>(rows: readonly T[], columns: readonly Column<T>[], width = Infinity): string {
   const cells = rows.map((row) => columns.map((column) => printable(column.value(row))));
   const widths = columns.map((column, i) => Math.max(column.title.length, ...cells.map((row) => row[i]?.length ?? 0)));
   let excess = widths.reduce((sum, each) => sum + each + 2, -2) - width;
@@ -43,6 +41,5 @@ export function facts(pairs: readonly (readonly [string, string])[]): string {
 
 /** Without control characters, which names from the network may contain and terminals obey. */
 function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex -- they are what is looked for
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '?');
 }

@@ -148,8 +148,8 @@ function diskTable(disks: readonly Disk[], width: number | undefined): string {
     { title: 'STATE', value: (disk: Disk) => disk.state },
     { title: 'DURABILITY', value: (disk: Disk) => disk.durability },
     { title: 'SESSIONS', value: (disk: Disk) => String(disk.sessions), right: true },
-    { title: 'MAPPED TO', value: mapsOf, shrink: 3 },
-    { title: 'TARGET', value: (disk: Disk) => disk.iqn, shrink: 2 },
+    { title: 'MAPPED TO', value: mapsOf, shrink: 2 },
+    { title: 'TARGET', value: (disk: Disk) => disk.iqn, shrink: 3 },
   ];
   return table(disks, columns, width);
 }

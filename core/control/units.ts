@@ -1,7 +1,7 @@
 // The volumes that are being served: each opened Volume as a LogicalUnit behind its target.
 import type { Clock } from '../base/world.ts';
 import type { Log } from '../base/log.ts';
-import { CommandTable } from '../scsi/command-table.ts';
+import type { CommandTable } from '../scsi/command-table.ts';
 import { ScsiDevice } from '../scsi/device.ts';
 import { identityOf } from '../scsi/identity.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';

@@ -145,11 +145,13 @@ function isAlive(holder: Holder, age: number): boolean {
   }
 }
 
-/** Start time of a process: field 22 of /proc/PID/stat, counted behind the name, which may contain anything. */
+/** Start time of a living process: field 22 of /proc/PID/stat, counted behind the name, which may contain anything. */
 function startOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${String(pid)}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    // A zombie has let go of everything; only its parent has not asked for its status yet.
+    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
   } catch {
     return undefined;
   }

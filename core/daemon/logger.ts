@@ -67,8 +67,10 @@ const LEVEL_NAMES: Readonly<Record<number, string>> = {
 function asText(destination: DestinationStream): DestinationStream {
   return {
     write: (line) => {
-      const { level, time, msg, pid, ...fields } = JSON.parse(line) as Record<string, unknown>;
-      const shown = Object.entries(fields).map(([key, value]) => `${key}=${shownValue(value)}`);
+      const { level, time, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+      const shown = Object.entries(fields)
+        .filter(([key]) => key !== 'pid')
+        .map(([key, value]) => `${key}=${shownValue(value)}`);
       const clock = String(time).slice(11, 19);
       destination.write(`${[clock, LEVEL_NAMES[Number(level)] ?? String(level), String(msg), ...shown].join(' ')}\n`);
     },
@@ -77,6 +79,6 @@ function asText(destination: DestinationStream): DestinationStream {
 
 /** Quoted when it has spaces or control characters, which a peer may have put there. */
 function shownValue(value: unknown): string {
-  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
   return /^[\x21-\x7e]+$/.test(text) ? text : JSON.stringify(text);
 }

@@ -80,8 +80,8 @@ async function start(
   const initiators = new Initiators(catalog, await secretBox(world, options.data, catalog), world.clock);
   const folder = join(options.data, 'volumes');
   await world.disk.makeFolder(folder);
-  let running: IscsiServer | undefined;
-  const server = (): IscsiServer | undefined => running;
+  const running: { server?: IscsiServer } = {};
+  const server = (): IscsiServer | undefined => running.server;
   const backend = new NodeBackend(world, catalog, folder);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   undo.push(() => provisioner.close());
@@ -90,8 +90,8 @@ async function start(
 
   const isLocal = localAddresses(() => world.clock.now());
   const policy = new Access(units, initiators);
-  running = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
-  await running.listen();
+  running.server = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
+  await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
 
   const views = new Views(catalog, units, server, outsideAddress());

@@ -26,7 +26,11 @@ export function chooseAlgorithm(list: string): number | undefined {
 export function chapResponse(algorithm: number, identifier: number, secret: Buffer, challenge: Buffer): Buffer {
   const found = ALGORITHMS.find((each) => each.number === algorithm);
   if (found === undefined) throw new RangeError(`CHAP algorithm ${String(algorithm)}`);
-  return createHash(found.hash).update(Buffer.from([identifier])).update(secret).update(challenge).digest();
+  return createHash(found.hash)
+    .update(Buffer.from([identifier]))
+    .update(secret)
+    .update(challenge)
+    .digest();
 }
 
 /** Compares a response without telling by its time how much of it is right. */

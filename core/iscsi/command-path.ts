@@ -100,7 +100,10 @@ export class CommandPath {
       transfer.dataOut(bytes, at, dataAt, dataLength);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      this.connection.log.warn({ reason: error.message }, 'wrong write data: the command fails; update or check this initiator');
+      this.connection.log.warn(
+        { reason: error.message },
+        'wrong write data: the command fails; update or check this initiator',
+      );
       this.failTransfer(load32(bytes, at + 16), new ScsiError(SENSE.dataPhaseError));
     }
   }
@@ -325,17 +328,17 @@ export class CommandPath {
   }
 
   /** Starts to gather `wanted` bytes of data-out for `sink`, beginning with what came in the command PDU. */
-  #collect(
-    bytes: Buffer,
-    at: number,
-    dataAt: number,
-    dataLength: number,
-    wanted: number,
-    sink: TransferSink,
-  ): void {
+  #collect(bytes: Buffer, at: number, dataAt: number, dataLength: number, wanted: number, sink: TransferSink): void {
     const final = ((bytes[at + 1] as number) & FINAL) !== 0;
     const itt = load32(bytes, at + 16);
-    const transfer = new Transfer(this, Buffer.from(bytes.subarray(at + 8, at + 16)), itt, load32(bytes, at + 20), wanted, sink);
+    const transfer = new Transfer(
+      this,
+      Buffer.from(bytes.subarray(at + 8, at + 16)),
+      itt,
+      load32(bytes, at + 20),
+      wanted,
+      sink,
+    );
     this.transfers.set(itt, transfer);
     transfer.start(final, bytes, dataAt, dataLength);
   }

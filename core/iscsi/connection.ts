@@ -101,7 +101,7 @@ export class Connection implements SocketSink {
     this.#receive.filled(bytes);
     this.#parse();
     this.#receive.settle();
-    return !this.#held && !this.#blocked && !this.#gone;
+    return this.#mayRead();
   }
 
   drained(): void {
@@ -182,10 +182,13 @@ export class Connection implements SocketSink {
   // ---- parsing
 
   #goOn(): void {
-    if (this.#gone || this.#held || this.#blocked) return;
+    if (!this.#mayRead()) return;
     this.#parse();
-    if (this.#held || this.#blocked || this.#gone) return;
-    this.socket.resume();
+    if (this.#mayRead()) this.socket.resume();
+  }
+
+  #mayRead(): boolean {
+    return !this.#held && !this.#blocked && !this.#gone;
   }
 
   #parse(): void {
@@ -210,7 +213,8 @@ export class Connection implements SocketSink {
     while (receive.end - receive.start >= BHS_LENGTH && !this.#held && !this.#blocked && !this.ended) {
       const at = receive.start;
       const ahs = (bytes[at + 4] as number) * 4;
-      const dataLength = ((bytes[at + 5] as number) << 16) | ((bytes[at + 6] as number) << 8) | (bytes[at + 7] as number);
+      const dataLength =
+        ((bytes[at + 5] as number) << 16) | ((bytes[at + 6] as number) << 8) | (bytes[at + 7] as number);
       if (dataLength > MAX_RECV_DATA_SEGMENT || ahs > MAX_AHS) {
         throw new ProtocolError(`a data segment of ${String(dataLength)} bytes is more than was negotiated`);
       }
@@ -272,11 +276,17 @@ export class Connection implements SocketSink {
   /** The peer broke the protocol, or we have a defect: either way only this connection ends. */
   #fail(error: unknown): void {
     if (error instanceof ProtocolError) {
-      this.log.warn({ reason: error.message }, 'protocol error: closing the connection; update or check this initiator');
+      this.log.warn(
+        { reason: error.message },
+        'protocol error: closing the connection; update or check this initiator',
+      );
       if (this.session !== undefined) this.session.counters.rejects++;
     } else {
       const stack = error instanceof Error ? error.stack : undefined;
-      this.log.error({ error: messageOf(error), stack }, 'defect while handling a PDU: closing the connection; please report');
+      this.log.error(
+        { error: messageOf(error), stack },
+        'defect while handling a PDU: closing the connection; please report',
+      );
     }
     this.send.flush();
     this.destroy(messageOf(error));

@@ -43,7 +43,10 @@ export class LoginPhase {
   }
 
   #refuse(bytes: Buffer, at: number, response: LoginResponse): void {
-    const fields = { initiator: this.#machine.initiatorName, status: `0x${response.status.toString(16).padStart(4, '0')}` };
+    const fields = {
+      initiator: this.#machine.initiatorName,
+      status: `0x${response.status.toString(16).padStart(4, '0')}`,
+    };
     const moved = response.status >> 8 === 1;
     if (moved) this.#connection.log.debug(fields, 'login redirected');
     else this.#connection.log.warn(fields, explain(response.status));

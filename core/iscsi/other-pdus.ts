@@ -38,7 +38,12 @@ export class OtherPdus {
   pdu(bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
     const immediate = ((bytes[at] as number) & IMMEDIATE) !== 0;
     const opcode = (bytes[at] as number) & 0x3f;
-    if (!immediate && opcode !== Opcode.snack && opcode !== Opcode.dataOut && !this.#takeNumber(load32(bytes, at + 24))) {
+    if (
+      !immediate &&
+      opcode !== Opcode.snack &&
+      opcode !== Opcode.dataOut &&
+      !this.#takeNumber(load32(bytes, at + 24))
+    ) {
       return;
     }
     const data = bytes.subarray(dataAt, dataAt + dataLength);

@@ -1,4 +1,4 @@
-import type { StableWaiter } from '../volume/volume.ts';
+import type { StableWaiter } from '../scsi/volume-face.ts';
 import { checkCondition } from '../scsi/dispatch.ts';
 import type { LunNexus } from '../scsi/lun-nexus.ts';
 import { Status } from '../scsi/task.ts';

@@ -135,7 +135,8 @@ export class IscsiServer implements IscsiContext {
     if (target === undefined) return undefined;
     for (const each of this.connections) {
       const facts = each.session?.facts;
-      if (facts?.nexus === undefined || facts.initiatorName !== initiator.name || facts.isid !== initiator.isid) continue;
+      if (facts?.nexus === undefined || facts.initiatorName !== initiator.name || facts.isid !== initiator.isid)
+        continue;
       if (facts.targetName === target.name && facts.nexus.target.portalGroup === target.portalGroup) return each;
     }
     return undefined;

@@ -1,8 +1,8 @@
 // A plain WRITE whose data arrives in several PDUs and is written as it arrives, so that it needs no memory of its own.
 // A command that fails or is aborted half way leaves what had arrived, which SBC-3 4.10 allows for non-atomic writes.
 import { ServiceError } from '../base/errors.ts';
-import { WriteNow } from '../volume/volume.ts';
-import type { StableWaiter } from '../volume/volume.ts';
+import { WriteNow } from '../scsi/volume-face.ts';
+import type { StableWaiter } from '../scsi/volume-face.ts';
 import { checkCondition } from '../scsi/dispatch.ts';
 import type { LunNexus } from '../scsi/lun-nexus.ts';
 import { Status, TaskAttribute } from '../scsi/task.ts';
@@ -46,7 +46,8 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
   begin(): boolean {
     const lu = this.nexus.lu;
     if (!lu.tasks.open) return false;
-    lu.tasks.enter(this, false);
+    // The set is open, so this begins at once.
+    void lu.tasks.enter(this, false);
     return true;
   }
 

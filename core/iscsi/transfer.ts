@@ -56,7 +56,8 @@ export class Transfer {
     const { immediateData, initialR2T, firstBurst } = this.#path.session.parameters;
     if (dataLength > 0) {
       if (!immediateData) throw new ProtocolError('immediate data although ImmediateData=No was negotiated');
-      if (dataLength > Math.min(firstBurst, this.#expected)) throw new ProtocolError('more immediate data than allowed');
+      if (dataLength > Math.min(firstBurst, this.#expected))
+        throw new ProtocolError('more immediate data than allowed');
       this.#unsolicitedAt = dataLength;
       this.#take(0, bytes, dataAt, dataLength);
     }
@@ -95,7 +96,8 @@ export class Transfer {
   ): void {
     const limit = Math.min(this.#path.session.parameters.firstBurst, this.#expected);
     if (!this.#unsolicited) throw new ProtocolError('unsolicited data after its end');
-    if (dataSN !== this.#unsolicitedSN || offset !== this.#unsolicitedAt) throw new ProtocolError('Data-Out out of order');
+    if (dataSN !== this.#unsolicitedSN || offset !== this.#unsolicitedAt)
+      throw new ProtocolError('Data-Out out of order');
     if (offset + dataLength > limit) throw new ProtocolError('more unsolicited data than FirstBurstLength');
     this.#unsolicitedSN++;
     this.#unsolicitedAt += dataLength;

@@ -79,11 +79,7 @@ async function runLocked(task: DispatchTask): Promise<TaskResult> {
   const { lu, spec } = task;
   const range = spec.extent?.(task.cdb, lu);
   if (range === undefined || range.blocks === 0) return spec.run(task);
-  const lock = await lu.locks.acquire(
-    range.lba * lu.blockSize,
-    range.blocks * lu.blockSize,
-    spec.order === 'extent',
-  );
+  const lock = await lu.locks.acquire(range.lba * lu.blockSize, range.blocks * lu.blockSize, spec.order === 'extent');
   try {
     if (task.aborted) return { status: Status.taskAborted };
     return await spec.run(task);
@@ -104,7 +100,10 @@ function failed(task: DispatchTask, error: unknown): TaskResult {
   const scsi = senseOf(error, lu.blockSize);
   if (scsi.sense.key !== 0x6) lu.counters.errors++;
   if (!(error instanceof ScsiError)) {
-    lu.log.error({ command: task.spec.name, error: String(error) }, 'command failed: check the disk behind this volume');
+    lu.log.error(
+      { command: task.spec.name, error: String(error) },
+      'command failed: check the disk behind this volume',
+    );
   }
   applyQueueError(task);
   return { status: Status.checkCondition, sense: encodeSense(scsi, lu.modes.descriptorSense) };
@@ -115,8 +114,5 @@ function applyQueueError(task: DispatchTask): void {
   const { lu } = task;
   const qerr = lu.modes.queueErrorManagement;
   if (qerr !== 1 && qerr !== 3) return;
-  lu.tasks.abort(
-    (other) => other !== task && (qerr === 1 || other.nexus === task.nexus),
-    lu.modes.taskAbortedStatus,
-  );
+  lu.tasks.abort((other) => other !== task && (qerr === 1 || other.nexus === task.nexus), lu.modes.taskAbortedStatus);
 }

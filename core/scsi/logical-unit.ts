@@ -10,8 +10,8 @@ import { LuCounters } from './lu-counters.ts';
 import { defaultModes } from './mode-state.ts';
 import { Reservations } from './reservations/reservations.ts';
 import type { ReservationStore } from './reservations/store.ts';
-import { SENSE, ScsiError } from './sense.ts';
-import type { SenseRow } from './sense.ts';
+import { SENSE } from './sense.ts';
+import type { SenseRow, ScsiError } from './sense.ts';
 import { TaskSet } from './task-set.ts';
 
 export interface LogicalUnitOptions {

@@ -42,7 +42,8 @@ export const SENSE = {
   mediumRemovalPrevented: row(0x5, 0x53, 0x02),
   savingParametersNotSupported: row(0x5, 0x39, 0x00),
   // 06h UNIT ATTENTION
-  powerOn: row(0x6, 0x29, 0x01),
+  /** A new nexus: the general code, which every initiator knows to retry. */
+  powerOn: row(0x6, 0x29, 0x00),
   busDeviceReset: row(0x6, 0x29, 0x03),
   nexusLoss: row(0x6, 0x29, 0x07),
   modeParametersChanged: row(0x6, 0x2a, 0x01),
@@ -105,14 +106,18 @@ export function badCdb(field: number, bit?: number): ScsiError {
 
 /** Byte `field` of the parameter list is not acceptable: 05/26/00. */
 export function badParameter(field: number, bit?: number): ScsiError {
-  return new ScsiError(SENSE.invalidFieldInParameterList, bit === undefined ? { field, inData: true } : { field, bit, inData: true });
+  return new ScsiError(
+    SENSE.invalidFieldInParameterList,
+    bit === undefined ? { field, inData: true } : { field, bit, inData: true },
+  );
 }
 
 /** Sense of a backend failure; `blockSize` turns the byte position into an LBA. Anything unknown is a target failure. */
 export function senseOf(error: unknown, blockSize: number): ScsiError {
   if (error instanceof ScsiError) return error;
   if (!(error instanceof VolumeError)) return new ScsiError(SENSE.internalTargetFailure);
-  const detail: SenseDetail = error.position === undefined ? {} : { information: Math.floor(error.position / blockSize) };
+  const detail: SenseDetail =
+    error.position === undefined ? {} : { information: Math.floor(error.position / blockSize) };
   switch (error.fault) {
     case VolumeFault.readError:
       return new ScsiError(SENSE.unrecoveredReadError, detail);
@@ -130,7 +135,9 @@ export function senseOf(error: unknown, blockSize: number): ScsiError {
 /** Sense bytes: fixed format (70h), or descriptor format (72h) when D_SENSE is set or the information needs 64 bits. */
 export function encodeSense(error: ScsiError, descriptorFormat: boolean): Buffer {
   const information = error.detail.information;
-  return descriptorFormat || (information !== undefined && information > 0xffff_ffff) ? descriptor(error) : fixed(error);
+  return descriptorFormat || (information !== undefined && information > 0xffff_ffff)
+    ? descriptor(error)
+    : fixed(error);
 }
 
 /** SPC-4 4.5.3. 18 bytes. */

@@ -43,7 +43,7 @@ export class AllocationMap {
   /** Sets the state of whole blocks. Bytes. */
   mark(position: number, length: number, mapped: boolean): void {
     const end = position + length;
-    for (let at = position; at < end; ) {
+    for (let at = position; at < end;) {
       const grain = Math.floor(at / GRAIN);
       const grainEnd = Math.min((grain + 1) * GRAIN, this.#size);
       const upTo = Math.min(end, grainEnd);
@@ -60,7 +60,7 @@ export class AllocationMap {
   extents(position: number, length: number, limit: number): Extent[] {
     const out: { position: number; length: number; mapped: boolean }[] = [];
     const end = Math.min(position + length, this.#size);
-    for (let at = position; at < end; ) {
+    for (let at = position; at < end;) {
       const grain = Math.floor(at / GRAIN);
       const state = this.#grains[grain];
       const step = state === State.mixed ? this.blockSize : (grain + 1) * GRAIN - at;
@@ -120,7 +120,8 @@ export class AllocationMap {
     for (let at = grains.length; at < bytes.length; at += perMixed) {
       mixed.set(bytes.readUInt32BE(at), Uint8Array.from(bytes.subarray(at + 4, at + perMixed)));
     }
-    if (grains.some((state, grain) => state > State.mixed || (state === State.mixed) !== mixed.has(grain))) return false;
+    if (grains.some((state, grain) => state > State.mixed || (state === State.mixed) !== mixed.has(grain)))
+      return false;
     this.#grains = grains;
     this.#mixed.clear();
     for (const [grain, bits] of mixed) this.#mixed.set(grain, bits);
@@ -169,6 +170,7 @@ export class AllocationMap {
 function countBits(bits: Uint8Array | undefined, blocks = Infinity): number {
   let count = 0;
   if (bits === undefined) return 0;
-  for (let block = 0; block < Math.min(blocks, bits.length * 8); block++) count += ((bits[block >> 3] as number) >> (block & 7)) & 1;
+  for (let block = 0; block < Math.min(blocks, bits.length * 8); block++)
+    count += ((bits[block >> 3] as number) >> (block & 7)) & 1;
   return count;
 }

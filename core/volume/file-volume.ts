@@ -269,7 +269,7 @@ export class FileVolume implements Volume {
 }
 
 async function writeZeros(file: DiskFile, position: number, length: number): Promise<void> {
-  for (let done = 0; done < length; ) {
+  for (let done = 0; done < length;) {
     const size = Math.min(ZERO_PIECE, length - done);
     await file.write(ZEROS, 0, size, position + done);
     done += size;
@@ -280,6 +280,9 @@ async function writeZeros(file: DiskFile, position: number, length: number): Pro
 function asVolumeError(error: unknown, fault: VolumeFault, position: number | undefined): Error {
   if (error instanceof VolumeError) return error;
   const code = (error as NodeJS.ErrnoException).code;
-  const kind = code === 'ENOSPC' || code === 'EDQUOT' ? VolumeFault.noSpace : code === 'EROFS' ? VolumeFault.readOnly : fault;
-  return new VolumeError(kind, `${kind}: ${error instanceof Error ? error.message : String(error)}`, position, { cause: error });
+  const kind =
+    code === 'ENOSPC' || code === 'EDQUOT' ? VolumeFault.noSpace : code === 'EROFS' ? VolumeFault.readOnly : fault;
+  return new VolumeError(kind, `${kind}: ${error instanceof Error ? error.message : String(error)}`, position, {
+    cause: error,
+  });
 }

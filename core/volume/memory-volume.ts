@@ -26,7 +26,7 @@ export class MemoryVolume implements Volume {
   }
 
   readNow(position: number, length: number, target: Buffer, at: number): boolean {
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const from = (position + done) % CHUNK;
       const size = Math.min(length - done, CHUNK - from);
       const chunk = this.#chunks[Math.floor((position + done) / CHUNK)];
@@ -51,7 +51,7 @@ export class MemoryVolume implements Volume {
   writeNow(position: number, source: Buffer, at: number, length: number): WriteNow {
     if (this.info.readOnly) throw new VolumeError(VolumeFault.readOnly, 'the volume is read-only');
     this.#map.mark(position, length, true);
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const index = Math.floor((position + done) / CHUNK);
       const to = (position + done) % CHUNK;
       const size = Math.min(length - done, CHUNK - to);
@@ -118,7 +118,7 @@ export class MemoryVolume implements Volume {
   async #clear(position: number, length: number): Promise<void> {
     await Promise.resolve();
     if (this.info.readOnly) throw new VolumeError(VolumeFault.readOnly, 'the volume is read-only');
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const index = Math.floor((position + done) / CHUNK);
       const to = (position + done) % CHUNK;
       const size = Math.min(length - done, CHUNK - to);

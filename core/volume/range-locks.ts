@@ -14,8 +14,7 @@ export interface RangeLock {
   release(): void;
 }
 
-const overlap = (a: Held, b: Held): boolean =>
-  a.position < b.end && b.position < a.end && (a.exclusive || b.exclusive);
+const overlap = (a: Held, b: Held): boolean => a.position < b.end && b.position < a.end && (a.exclusive || b.exclusive);
 
 export class RangeLocks {
   /** Granted and waiting ones in order of arrival: nobody overtakes somebody he conflicts with. */

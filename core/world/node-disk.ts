@@ -118,7 +118,7 @@ class NodeFile implements DiskFile {
   }
 
   readSync(into: Buffer, at: number, length: number, position: number): void {
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const read = fs.readSync(this.#fd, into, at + done, length - done, position + done);
       if (read === 0) throw shortRead(position + done);
       done += read;
@@ -126,7 +126,7 @@ class NodeFile implements DiskFile {
   }
 
   writeSync(from: Buffer, at: number, length: number, position: number): void {
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       done += fs.writeSync(this.#fd, from, at + done, length - done, position + done);
     }
   }

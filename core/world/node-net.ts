@@ -224,7 +224,9 @@ function explain(error: NodeJS.ErrnoException, host: string, port: number): Serv
     case 'EADDRNOTAVAIL':
       return new ServiceError('port-taken', `${where}: this machine has no such address`, { cause: error });
     case 'EACCES':
-      return new ServiceError('port-taken', `${where}: not permitted; ports below 1024 need privileges`, { cause: error });
+      return new ServiceError('port-taken', `${where}: not permitted; ports below 1024 need privileges`, {
+        cause: error,
+      });
     default:
       return new ServiceError('port-taken', `cannot listen on ${where}: ${messageOf(error)}`, { cause: error });
   }

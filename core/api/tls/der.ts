@@ -63,7 +63,7 @@ export const octetString = (bytes: Uint8Array): Buffer => der(Tag.octetString, b
 
 /** RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050 on. `time` in milliseconds since 1970. */
 export function time(time: number): Buffer {
-  const text = `${new Date(time).toISOString().replaceAll(/[-:T]|\.\d+/g, '')}`;
+  const text = new Date(time).toISOString().replaceAll(/[-:T]|\.\d+/g, '');
   const early = Number(text.slice(0, 4)) < 2050;
   return der(early ? Tag.utcTime : Tag.generalizedTime, Buffer.from(early ? text.slice(2) : text));
 }

@@ -4,8 +4,7 @@ import { CHALLENGE_LENGTH, MAX_CHALLENGE, chapResponse, chooseAlgorithm, sameRes
 import { encodeBinary, parseBinary, parseNumber } from '../wire/text.ts';
 
 export type SecurityOutcome =
-  | { readonly kind: 'complete' | 'more'; readonly answers: [string, string][] }
-  | { readonly kind: 'failed' };
+  { readonly kind: 'complete' | 'more'; readonly answers: [string, string][] } | { readonly kind: 'failed' };
 
 type ChapCredentials = Extract<Credentials, { method: 'chap' }>;
 const FAILED: SecurityOutcome = { kind: 'failed' };
@@ -94,7 +93,8 @@ export class Authentication {
     if (challengeText === undefined) return [];
     const challenge = parseBinary(challengeText);
     const identifier = parseNumber(pairs.get('CHAP_I') ?? '');
-    if (mutual === undefined || challenge === undefined || identifier === undefined || identifier > 255) return undefined;
+    if (mutual === undefined || challenge === undefined || identifier === undefined || identifier > 255)
+      return undefined;
     if (challenge.length > MAX_CHALLENGE) return undefined;
     // RFC 7143 §12.1.3: a reflected challenge, or one secret for both directions, would let us be used as an oracle.
     if (challenge.equals(this.#challenge) || mutual.secret.equals(secret)) return undefined;

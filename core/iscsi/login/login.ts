@@ -16,7 +16,7 @@ export interface LoginEnvironment {
   credentials(initiator: string, target: string | undefined): Credentials;
   /** True when a session with this TSIH exists. */
   sessionExists(tsih: number): boolean;
-  random(bytes: number): Buffer;
+  readonly random: (bytes: number) => Buffer;
 }
 
 export type TargetDecision =

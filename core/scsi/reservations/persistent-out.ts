@@ -67,7 +67,7 @@ function specifiedPorts({ task, state, me }: Request, ignoreKey: boolean): strin
   const end = BASIC_LENGTH + 4 + list.readUInt32BE(BASIC_LENGTH);
   if (end !== list.length) throw new ScsiError(SENSE.parameterListLength);
   const ports: string[] = [];
-  for (let at = BASIC_LENGTH + 4; at < end; ) {
+  for (let at = BASIC_LENGTH + 4; at < end;) {
     const { port, length } = decodeTransportId(list, at);
     if (state.registration(nexusKey(port, task.nexus.target.relativeId)) !== undefined) throw badParameter(at);
     ports.push(port);
@@ -183,7 +183,11 @@ function registerAndMove(request: Request): TaskResult {
 }
 
 /** Reads the parameter list and runs one service action as one change of the state. */
-async function run(task: ScsiTask, act: (request: Request) => TaskResult, variableLength: boolean): Promise<TaskResult> {
+async function run(
+  task: ScsiTask,
+  act: (request: Request) => TaskResult,
+  variableLength: boolean,
+): Promise<TaskResult> {
   const state = task.lu.reservations;
   if (state.legacyConflicts(task.nexus)) return CONFLICT;
   const announced = task.cdb.readUInt32BE(5);

@@ -31,7 +31,10 @@ export function decodeTransportId(list: Buffer, at: number): { port: string; len
   if (at + 4 + additional > list.length) throw new ScsiError(SENSE.parameterListLength);
   const text = list.subarray(at + 4, at + 4 + additional);
   const end = text.indexOf(0);
-  const port = text.subarray(0, end < 0 ? additional : end).toString('utf8').toLowerCase();
+  const port = text
+    .subarray(0, end < 0 ? additional : end)
+    .toString('utf8')
+    .toLowerCase();
   if (port.length > MAX_NAME || !/^[^,]+,i,0x[0-9a-f]{12}$/.test(port)) throw badParameter(at + 4);
   return { port, length: 4 + additional };
 }

@@ -13,7 +13,7 @@ export async function scan(
   look: (piece: Buffer, offset: number) => void,
 ): Promise<void> {
   const buffer = Buffer.allocUnsafe(Math.min(PIECE, length));
-  for (let done = 0; done < length; ) {
+  for (let done = 0; done < length;) {
     const size = Math.min(PIECE, length - done);
     if (!lu.volume.readNow(position + done, size, buffer, 0)) await lu.volume.read(position + done, size, buffer, 0);
     look(buffer.subarray(0, size), done);

@@ -11,7 +11,7 @@ import { GOOD } from '../task.ts';
 import type { ScsiTask, TaskResult } from '../task.ts';
 
 /** The work is done in at least this many steps with a pause after each, so that other disks keep their speed. */
-const MIN_STEPS = 128;
+const MIN_STEPS = 80;
 const PAUSE = 100;
 /** Largest step, bytes. */
 const MAX_STEP = 67_108_864;
@@ -50,7 +50,10 @@ async function runAll(lu: LogicalUnit, passes: number, work: Work): Promise<void
     await lu.volume.flush();
     lu.setNotReady(undefined);
   } catch (error) {
-    lu.log.error({ error: String(error) }, 'sanitize failed: the data may still be there; repeat it or replace the disk');
+    lu.log.error(
+      { error: String(error) },
+      'sanitize failed: the data may still be there; repeat it or replace the disk',
+    );
     lu.setNotReady(new ScsiError(SENSE.sanitizeFailed));
     throw error;
   } finally {
@@ -80,7 +83,7 @@ function overwrite(task: ScsiTask): Promise<TaskResult> {
   return sanitize(task, passes, async (position, length) => {
     if (position === 0) pass++;
     const data = invert && pass % 2 === 1 ? inverted : plain;
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const size = Math.min(PIECE, length - done);
       await lu.volume.write(position + done, data, 0, size, false);
       done += size;

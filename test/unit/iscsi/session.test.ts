@@ -19,7 +19,8 @@ function rw16(opcode: number, lba: number, blocks: number, flags = 0): Buffer {
 }
 const read16 = (lba: number, blocks: number): Buffer => rw16(0x88, lba, blocks);
 const write16 = (lba: number, blocks: number, flags = 0): Buffer => rw16(0x8a, lba, blocks, flags);
-const pattern = (length: number, seed: number): Buffer => Buffer.from(Array.from({ length }, (_, i) => (i * 31 + seed) & 0xff));
+const pattern = (length: number, seed: number): Buffer =>
+  Buffer.from(Array.from({ length }, (_, i) => (i * 31 + seed) & 0xff));
 
 for (const receive of ['direct', 'copying'] as const) {
   describe(`a session, receiving ${receive}`, () => {
@@ -201,7 +202,7 @@ describe('login', () => {
     test(`CHAP in both directions with algorithm ${algorithms}`, async () => {
       const chap = { user: 'me', secret, algorithms };
       const initiator = await attempt('chap', { chap, mutual: { user: 'target', secret: 'another long secret' } });
-      assert.equal((await initiator.scsi(TUR)).senseCode, '06/29/01');
+      assert.equal((await initiator.scsi(TUR)).senseCode, '06/29/00');
       initiator.destroy();
     });
   }
@@ -237,7 +238,13 @@ describe('login', () => {
     stranger.destroy();
   });
   test('keys: values out of range are rejected, unknown ones not understood, obsolete ones irrelevant', async () => {
-    const keys = { MaxBurstLength: '100', InitialR2T: 'Maybe', 'X-org.example.x': '1', IFMarkInt: '2048', HeaderDigest: 'MD5' };
+    const keys = {
+      MaxBurstLength: '100',
+      InitialR2T: 'Maybe',
+      'X-org.example.x': '1',
+      IFMarkInt: '2048',
+      HeaderDigest: 'MD5',
+    };
     const initiator = await attempt('x', { keys });
     const answer = (key: string): string | undefined => initiator.answers.get(key);
     assert.equal(answer('MaxBurstLength'), 'Reject');

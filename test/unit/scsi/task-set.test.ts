@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { LunNexus } from '../../../core/scsi/lun-nexus.ts';
+import { LunNexus } from '../../../core/scsi/lun-nexus.ts';
 import { TaskSet } from '../../../core/scsi/task-set.ts';
 import type { SetTask } from '../../../core/scsi/task-set.ts';
 import { TaskAttribute } from '../../../core/scsi/task.ts';
 
+/** The task set never looks into a nexus. */
+const nobody = Object.create(LunNexus.prototype) as LunNexus;
+
 class Named implements SetTask {
-  readonly nexus = {} as LunNexus;
+  readonly nexus = nobody;
   readonly attribute: number;
   aborted = false;
   constructor(attribute: number = TaskAttribute.simple) {
@@ -49,7 +52,7 @@ describe('task set', () => {
   test('head of queue passes the waiting ones', () => {
     const tasks = set();
     const a = new Named();
-    tasks.enter(a, false);
+    void tasks.enter(a, false);
     void tasks.enter(new Named(TaskAttribute.ordered), false);
     assert.equal(tasks.enter(new Named(TaskAttribute.headOfQueue), false), undefined);
   });
@@ -57,7 +60,7 @@ describe('task set', () => {
   test('a waiting task that leaves makes room', async () => {
     const tasks = set();
     const [a, ordered, b] = [new Named(), new Named(TaskAttribute.ordered), new Named()];
-    tasks.enter(a, false);
+    void tasks.enter(a, false);
     void tasks.enter(ordered, false);
     const third = tasks.enter(b, false);
     tasks.leave(ordered);
@@ -69,7 +72,7 @@ describe('task set', () => {
   test('abort reaches running and waiting tasks', () => {
     const tasks = set();
     const [a, ordered] = [new Named(), new Named(TaskAttribute.ordered)];
-    tasks.enter(a, false);
+    void tasks.enter(a, false);
     void tasks.enter(ordered, false);
     assert.equal(
       tasks.abort(() => true),
@@ -82,7 +85,7 @@ describe('task set', () => {
     const seen: boolean[] = [];
     const tasks: TaskSet = new TaskSet(() => seen.push(tasks.open));
     const [a, ordered] = [new Named(), new Named(TaskAttribute.ordered)];
-    tasks.enter(a, false);
+    void tasks.enter(a, false);
     void tasks.enter(ordered, false);
     tasks.leave(a);
     tasks.leave(ordered);

@@ -230,7 +230,7 @@ describe('VPD pages', () => {
         '00000100' + // 256 descriptors
         '00000080' + // 64 KiB
         '80000000' + // UGAVALID, aligned at 0
-        '0000000000200000' + // 1 GiB
+        '0000000000008000' + // 16 MiB
         '00000800' + // atomic: 1 MiB
         '00'.repeat(16),
     );
@@ -243,14 +243,14 @@ describe('VPD pages', () => {
     assert.equal(limits.readUInt32BE(8), 4096);
     assert.equal(limits.readUInt32BE(12), 256);
     assert.equal(limits.readUInt32BE(28), 1); // never less than a block
-    assert.equal(limits.readBigUInt64BE(36), 262_144n);
+    assert.equal(limits.readBigUInt64BE(36), 4096n);
     assert.equal(limits.readUInt32BE(44), 256);
   });
 
   test('B0h keeps silent about UNMAP when the volume is not thin', async () => {
     const limits = await page(0xb0, { commands: withRows(row(0x42), row(0x93)), info: { thin: false } });
     assert.equal(limits.subarray(20, 36).toString('hex'), '00'.repeat(16));
-    assert.equal(limits.readBigUInt64BE(36), 2_097_152n);
+    assert.equal(limits.readBigUInt64BE(36), 32_768n);
   });
 
   test('B1h: solid state, and what SANITIZE leaves readable', async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { AluaState } from '../../../../core/scsi/alua.ts';
 import { CommandTable } from '../../../../core/scsi/command-table.ts';
-import { renderCommandReference } from '../../../../core/scsi/spc/command-reference.ts';
+import { renderCommandReference } from '../../../docs/command-reference.ts';
 import { SPC_COMMANDS } from '../../../../core/scsi/spc/index.ts';
 import { TARGET, scsiFixture } from '../../../support/scsi-fixture.ts';
 import type { Initiator } from '../../../support/scsi-fixture.ts';

@@ -1,6 +1,6 @@
 // The command reference of the documentation, written from the command table itself.
-import type { CommandSpec } from '../command-spec.ts';
-import type { CommandTable } from '../command-table.ts';
+import type { CommandSpec } from '../../core/scsi/command-spec.ts';
+import type { CommandTable } from '../../core/scsi/command-table.ts';
 
 const RESERVED_TEXT = {
   allowed: 'carried out',

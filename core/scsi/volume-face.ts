@@ -1,0 +1,3 @@
+// What a transport needs to know of volumes; it sees them only through logical units.
+export { WriteNow } from '../volume/volume.ts';
+export type { StableWaiter } from '../volume/volume.ts';

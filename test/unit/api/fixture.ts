@@ -1,0 +1,82 @@
+// The API on a real port over a real control plane.
+import { request as httpRequest } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { join } from 'node:path';
+import { createApp } from '../../../core/api/app.ts';
+import { listenApi } from '../../../core/api/listener.ts';
+import { tlsIdentity } from '../../../core/api/tls/identity.ts';
+import type { TlsIdentity } from '../../../core/api/tls/identity.ts';
+import { nodeWorld } from '../../../core/world/node-world.ts';
+import { recordingLog, withPlane } from '../control/fixture.ts';
+import type { Plane } from '../control/fixture.ts';
+
+export interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly text: string;
+  readonly json: Record<string, unknown>;
+}
+
+export interface Api {
+  readonly plane: Plane;
+  readonly tls: TlsIdentity;
+  readonly url: string;
+  readonly port: number;
+  readonly admin: string;
+  readonly viewer: string;
+  /** One request; `token` undefined: without. */
+  readonly ask: (
+    method: string,
+    path: string,
+    options?: { token?: string | undefined; body?: string | Buffer; type?: string },
+  ) => Promise<Answer>;
+  /** The same port without TLS. */
+  readonly plain: (method: string, path: string) => Promise<Answer>;
+}
+
+export async function withApi(body: (api: Api) => Promise<void>): Promise<void> {
+  await withPlane(async (plane) => {
+    const tls = await tlsIdentity(await nodeWorld(), join(plane.folder, 'tls'), 'test', ['localhost', '127.0.0.1']);
+    const listener = await listenApi('127.0.0.1', 0, tls, createApp(plane, recordingLog(plane.logged)));
+    const target = { host: '127.0.0.1', port: listener.port, agent: false } as const;
+    try {
+      await body({
+        plane,
+        tls,
+        url: `https://127.0.0.1:${String(listener.port)}`,
+        port: listener.port,
+        admin: await plane.tokens.issue('admin', 'admin', tls.fingerprint),
+        viewer: await plane.tokens.issue('viewer', 'viewer', tls.fingerprint),
+        ask: (method, path, { token, body: content, type = 'application/json' } = {}) => {
+          const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+          if (content !== undefined) headers['Content-Type'] = type;
+          return collect((done) => httpsRequest({ ...target, ca: tls.ca, method, path, headers }, done), content);
+        },
+        plain: (method, path) => collect((done) => httpRequest({ ...target, method, path }, done)),
+      });
+    } finally {
+      await listener.close(100);
+    }
+  });
+}
+
+function collect(
+  open: (done: (response: IncomingMessage) => void) => ClientRequest,
+  content?: string | Buffer,
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const request = open((response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (part: string) => (text += part));
+      response.on('end', () => {
+        const type = response.headers['content-type'] ?? '';
+        const json = (type.includes('json') ? JSON.parse(text) : {}) as Record<string, unknown>;
+        resolve({ status: response.statusCode ?? 0, type, text, json });
+      });
+    });
+    request.setTimeout(10_000, () => request.destroy(new Error('no answer')));
+    request.on('error', reject);
+    request.end(content);
+  });
+}

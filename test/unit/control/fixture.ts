@@ -1,0 +1,103 @@
+// A control plane on a temporary data folder, with a recording log and no network.
+import { join } from 'node:path';
+import type { Log, LogFields } from '../../../core/base/log.ts';
+import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
+import { Catalog } from '../../../core/control/catalog.ts';
+import type { ControlPlane } from '../../../core/control/control-plane.ts';
+import { Initiators } from '../../../core/control/initiators.ts';
+import { NodeBackend } from '../../../core/control/node-backend.ts';
+import { Provisioner } from '../../../core/control/provision.ts';
+import { SecretBox } from '../../../core/control/secret-box.ts';
+import type { SessionSource } from '../../../core/control/sessions.ts';
+import { Tokens } from '../../../core/control/tokens.ts';
+import { Units } from '../../../core/control/units.ts';
+import { Views } from '../../../core/control/views.ts';
+import { CommandTable } from '../../../core/scsi/command-table.ts';
+import { nodeWorld } from '../../../core/world/node-world.ts';
+import { temporaryFolder } from '../../support/cleanup.ts';
+
+export const PREFIX = 'iqn.2026-01.example.gemel';
+export const KEY = Buffer.alloc(32, 7);
+
+export interface Plane extends ControlPlane {
+  readonly folder: string;
+  /** Everything logged so far, as text. */
+  readonly logged: string[];
+  close(): Promise<void>;
+}
+
+export function recordingLog(lines: string[]): Log {
+  const write = (fields: LogFields, message: string): void => {
+    lines.push(`${JSON.stringify(fields)} ${message}`);
+  };
+  return { debug: write, info: write, warn: write, error: write, child: () => recordingLog(lines) };
+}
+
+export async function openPlane(folder: string, key = KEY): Promise<Plane> {
+  const world = await nodeWorld();
+  const logged: string[] = [];
+  const log = recordingLog(logged);
+  await world.disk.makeFolder(join(folder, 'volumes'));
+  await world.disk.makeFolder(join(folder, 'catalog'));
+  const store = new EmbeddedStore(join(folder, 'catalog'));
+  const catalog = await Catalog.open(store, world.random, PREFIX, 1000);
+  const commands = new CommandTable([]);
+  const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups: [1, 2] });
+  const portals = [{ address: '127.0.0.1', port: 3260, group: 1, advertised: undefined }];
+  const source: SessionSource = { portals, sessions: () => [], closeTarget: () => undefined };
+  const server = (): SessionSource => source;
+  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'));
+  const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
+  let initiators: Initiators;
+  try {
+    initiators = new Initiators(catalog, new SecretBox(key, world.random), world.clock);
+  } catch (error) {
+    await catalog.close();
+    throw error;
+  }
+  await provisioner.openAll();
+  return {
+    folder,
+    logged,
+    catalog,
+    units,
+    provisioner,
+    initiators,
+    tokens: new Tokens(catalog, world),
+    views: new Views(catalog, units, server, '192.0.2.1'),
+    server,
+    version: '1.2.3',
+    started: 1000,
+    now: () => 61_000,
+    close: async () => {
+      await provisioner.close();
+      await catalog.close();
+    },
+  };
+}
+
+/** Runs `body` with a fresh plane; `reopen` closes it and opens its folder again. */
+export async function withPlane(body: (plane: Plane, reopen: () => Promise<Plane>) => Promise<void>): Promise<void> {
+  const folder = temporaryFolder('control');
+  let plane = await openPlane(folder.path);
+  try {
+    await body(plane, async () => {
+      await plane.close();
+      plane = await openPlane(folder.path);
+      return plane;
+    });
+  } finally {
+    await plane.close();
+    folder.remove();
+  }
+}
+
+/** The code of the ServiceError that `work` ends with. */
+export async function codeOf(work: () => unknown): Promise<string> {
+  try {
+    await work();
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+  }
+  return 'no error';
+}
