@@ -54,7 +54,8 @@ export const ATOMIC: readonly CommandSpec[] = [
     opcode: 0x9c,
     cdbUsage: [0x9c, 0x18, ...all(8), ...all(2), ...all(2), 0x1f, 0],
     extent: (cdb) => ({ lba: lbaOf(cdb, 16), blocks: atomicBlocks(cdb) }),
-    dataOut: atomicLength,
+    // Limits are checked when the command runs, after its range: beyond the end is the more telling answer.
+    dataOut: (cdb, lu) => Math.min(atomicBlocks(cdb) * lu.blockSize, MAX_ATOMIC),
     clause: 'SBC-4 5.43',
     run: writeAtomic,
   },

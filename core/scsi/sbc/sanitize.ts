@@ -10,9 +10,15 @@ import { SENSE, ScsiError, badCdb, badParameter } from '../sense.ts';
 import { GOOD } from '../task.ts';
 import type { ScsiTask, TaskResult } from '../task.ts';
 
-/** The work is done in at least this many steps with a pause after each, so that other disks keep their speed. */
-const MIN_STEPS = 80;
-const PAUSE = 100;
+/** How a long operation leaves room for others: at least so many steps, and a pause in milliseconds after each. */
+interface Pace {
+  readonly minSteps: number;
+  readonly pause: number;
+}
+/** Overwriting moves as many bytes as the disk has; other disks must keep their speed meanwhile. */
+const OVERWRITE_PACE: Pace = { minSteps: 80, pause: 100 };
+/** Erasing gives blocks back, which costs little. */
+const ERASE_PACE: Pace = { minSteps: 1, pause: 1 };
 /** Largest step, bytes. */
 const MAX_STEP = 67_108_864;
 /** Pattern is written in pieces of at most this many bytes. */
@@ -22,29 +28,32 @@ const HEADER = 4;
 /** Clears or overwrites `length` bytes at `position`. */
 type Work = (position: number, length: number) => Promise<void>;
 
-async function sanitize(task: ScsiTask, passes: number, work: Work): Promise<TaskResult> {
+async function sanitize(task: ScsiTask, passes: number, pace: Pace, work: Work): Promise<TaskResult> {
   const { lu, cdb } = task;
   if (lu.notReady?.sense === SENSE.sanitizeInProgress) throw lu.notReady;
-  const done = runAll(lu, passes, work);
+  const done = runAll(lu, passes, pace, work);
   // IMMED
   if (((cdb[1] ?? 0) & 0x80) === 0) await done;
   else done.catch(() => undefined);
   return GOOD;
 }
 
-async function runAll(lu: LogicalUnit, passes: number, work: Work): Promise<void> {
+async function runAll(lu: LogicalUnit, passes: number, pace: Pace, work: Work): Promise<void> {
   const size = lu.blocks * lu.blockSize;
   lu.setNotReady(new ScsiError(SENSE.sanitizeInProgress, { progress: 0 }));
   // What has begun before may finish; nothing of it lands on erased blocks.
   const lock = await lu.locks.acquire(0, size, true);
-  const step = Math.min(MAX_STEP, Math.max(lu.blockSize, Math.ceil(size / MIN_STEPS / lu.blockSize) * lu.blockSize));
+  const step = Math.min(
+    MAX_STEP,
+    Math.max(lu.blockSize, Math.ceil(size / pace.minSteps / lu.blockSize) * lu.blockSize),
+  );
   try {
     for (let pass = 0; pass < passes; pass++) {
       for (let position = 0; position < size; position += step) {
         const progress = Math.floor(((pass + position / size) / passes) * 65_536);
         lu.setNotReady(new ScsiError(SENSE.sanitizeInProgress, { progress }));
         await work(position, Math.min(step, size - position));
-        await new Promise<void>((resolve) => lu.clock.after(PAUSE, resolve));
+        await new Promise<void>((resolve) => lu.clock.after(pace.pause, resolve));
       }
     }
     await lu.volume.flush();
@@ -80,7 +89,7 @@ function overwrite(task: ScsiTask): Promise<TaskResult> {
   const plain = Buffer.alloc(PIECE, block);
   const inverted = Buffer.from(plain.map((byte) => byte ^ 0xff));
   let pass = -1;
-  return sanitize(task, passes, async (position, length) => {
+  return sanitize(task, passes, OVERWRITE_PACE, async (position, length) => {
     if (position === 0) pass++;
     const data = invert && pass % 2 === 1 ? inverted : plain;
     for (let done = 0; done < length;) {
@@ -93,7 +102,7 @@ function overwrite(task: ScsiTask): Promise<TaskResult> {
 
 function blockErase(task: ScsiTask): Promise<TaskResult> {
   const { volume } = task.lu;
-  return sanitize(task, 1, (position, length) =>
+  return sanitize(task, 1, ERASE_PACE, (position, length) =>
     volume.info.thin ? volume.unmap(position, length) : volume.zero(position, length),
   );
 }
