@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-// The command line client. In a checkout it builds itself first.
+// The command line client. In a fresh checkout it sets itself up first.
 import { existsSync } from 'node:fs';
 
 const main = new URL('../dist/core/cli/main.js', import.meta.url);
-if (existsSync(new URL('../tsconfig.json', import.meta.url))) {
+if (!existsSync(main)) {
   const { prepare } = await import('../scripts/bootstrap.mjs');
   await prepare();
 }

@@ -28,9 +28,13 @@ export const MAX_LOGINS_PENDING = 256;
 /** Sessions of the daemon, and of one initiator name. */
 export const MAX_SESSIONS = 1024;
 export const MAX_SESSIONS_PER_INITIATOR = 64;
-/** Milliseconds of silence after which a NOP-In asks, and how long the answer may take. */
-export const NOP_INTERVAL = 10_000;
-export const NOP_TIMEOUT = 10_000;
+/**
+ * Milliseconds of silence after which a NOP-In asks, and how long the answer may take. More than a minute in all: there
+ * are initiators that sleep for a minute without looking at their socket, and every lost session costs them a unit
+ * attention. A host that comes back earlier reinstates its session and does not wait for this.
+ */
+export const NOP_INTERVAL = 30_000;
+export const NOP_TIMEOUT = 45_000;
 /** Bytes queued to one socket above which we stop reading from it. */
 export const SEND_QUEUE_HIGH = 16_777_216;
 /** Bytes of assembled write data and of asynchronous read buffers, over all sessions. */
@@ -70,6 +74,20 @@ export const MAX_VOLUMES = 4096;
 /** Smallest and largest volume, bytes. */
 export const MIN_VOLUME = 1_048_576;
 export const MAX_VOLUME = 70_368_744_177_664;
+/** Range locks of one logical unit, held or waited for; more than 256 sessions with 128 commands each can want. */
+export const MAX_RANGE_LOCKS = 65_536;
+/** Bytes of one volume remembered as being in the page cache (and so read without leaving the event loop). */
+export const HOT_BYTES = 2_147_483_648;
+/** Written bytes of a volatile volume after which they are made stable in the background, and above which a write waits:
+ * the kernel would otherwise stop the event loop to write back. */
+export const VOLATILE_SYNC_AFTER = 268_435_456;
+export const VOLATILE_WAIT_ABOVE = 1_073_741_824;
+/** Requests to free space that wait for the helper program of one file; further ones write zeros instead. */
+export const MAX_WAITING_PUNCHES = 4096;
+/** Bytes adjacent requests to free space are merged up to. */
+export const MAX_PUNCH = 1_073_741_824;
+/** Milliseconds a socket has to send what is queued when it is closed. */
+export const SEND_REST_PATIENCE = 10_000;
 
 // ---- control plane
 /** Initiators one volume may be mapped to. */

@@ -1,0 +1,118 @@
+// `npm run bench [-- --reps N --seconds S --case NAME,NAME --markdown FILE]`: Gemel beside tgt, istgt and a C server that makes
+// the same socket calls, in one run on the same machine: servers alternate inside each repetition, and what counts is the
+// median of the ratios of the repetitions.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { projectRoot } from '../support/project.ts';
+import { CASES } from './cases.ts';
+import type { Case } from './cases.ts';
+import { compileTools, filledFile, has, must, startGemel, startIstgt, startReference, startTgt } from './peers.ts';
+import type { Server } from './peers.ts';
+import { markdown, summarize } from './report.ts';
+import type { Sample } from './report.ts';
+
+const { values } = parseArgs({
+  options: {
+    reps: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '1.5' },
+    case: { type: 'string' },
+    size: { type: 'string', default: '1024' },
+    durability: { type: 'string', default: 'volatile' },
+    data: { type: 'string' },
+    markdown: { type: 'string' },
+    json: { type: 'string', default: join(projectRoot, 'bench-results', 'latest.json') },
+  },
+});
+const chosen = values.case?.split(',');
+const cases = CASES.filter((each) => chosen?.includes(each.name) ?? true);
+const megabytes = Number(values.size);
+const base = values.data ?? (existsSync('/dev/shm') ? '/dev/shm' : tmpdir());
+const folder = mkdtempSync(join(base, 'gemel-bench-'));
+const tools = compileTools(folder);
+const servers: Server[] = [];
+
+async function cleanUp(): Promise<void> {
+  for (const each of servers.splice(0)) await each.stop();
+  rmSync(folder, { recursive: true, force: true });
+}
+process.on('SIGINT', () => void cleanUp().finally(() => process.exit(130)));
+
+function generate(url: string, options: readonly string[], pinned: boolean): Sample {
+  const command = [tools.load, '-u', url, ...options];
+  const [program = '', ...args] = pinned ? ['taskset', '-c', '0', ...command] : command;
+  const done = spawnSync(program, args, { encoding: 'utf8', timeout: 120_000 });
+  if (done.status !== 0) throw new Error(`${url} ${options.join(' ')}: ${done.stderr}`);
+  return JSON.parse(done.stdout) as Sample;
+}
+
+/** Stamps, reads back and compares with several sizes, before anything is timed. */
+function verify(server: Server): void {
+  for (const options of [
+    ['-b', '4k'],
+    ['-b', '64k'],
+    ['-b', '1m'],
+    ['-b', '4k', '-H', '-D', '-C'],
+    ['-b', '1m', '-H', '-D', '-C'],
+  ]) {
+    must(tools.load, ['-u', server.url, '-V', '-g', '64', ...options]);
+  }
+}
+
+function pin(pid: number, to: string): void {
+  must('taskset', ['-acp', to, String(pid)]);
+}
+
+const everyCpu = `0-${String(cpus().length - 1)}`;
+
+function measure(each: Case, server: Server): Sample {
+  if (each.pinned === true) pin(server.pid, '0');
+  try {
+    const time = ['-t', values.seconds, '-w', '0.3', '-P', String(server.pid)];
+    return generate(server.url, [...each.load, ...time], each.pinned === true);
+  } finally {
+    if (each.pinned === true) pin(server.pid, everyCpu);
+  }
+}
+
+try {
+  servers.push(await startGemel(join(folder, 'gemel'), megabytes, values.durability));
+  servers.push(await startReference(tools.reference, filledFile(join(folder, 'reference.img'), megabytes)));
+  if (has('tgtd')) servers.push(await startTgt(filledFile(join(folder, 'tgt.img'), megabytes)));
+  else console.error('tgt is missing: apt-get install tgt');
+  if (has('istgt'))
+    servers.push(await startIstgt(filledFile(join(folder, 'istgt.img'), megabytes), join(folder, 'istgt')));
+  else console.error('istgt is missing: apt-get install istgt');
+  for (const server of servers) if (server.name !== 'reference') verify(server);
+  // Gemel's volume starts as a hole, and reading a hole measures nothing.
+  generate(servers[0]?.url ?? '', ['-S', '-m', '0', '-b', '1m', '-q', '8', '-t', '3'], false);
+  const samples: { case: string; rep: number; server: string; sample: Sample }[] = [];
+  for (let rep = 0; rep < Number(values.reps); rep++) {
+    for (const each of cases) {
+      for (const server of servers) {
+        if (server.name === 'reference' && each.load.includes('-D')) continue;
+        samples.push({ case: each.name, rep, server: server.name, sample: measure(each, server) });
+      }
+      console.error(`repetition ${String(rep + 1)}: ${each.title}`);
+    }
+  }
+  const rows = summarize(cases, samples);
+  const facts = {
+    date: new Date().toISOString().slice(0, 10),
+    processor: `${String(cpus().length)} × ${cpus()[0]?.model ?? 'unknown'}`,
+    kernel: release(),
+    node: process.version,
+    repetitions: Number(values.reps),
+    durability: `${values.durability}; the peers acknowledge from the page cache too`,
+    storage: base,
+  };
+  mkdirSync(join(values.json, '..'), { recursive: true });
+  writeFileSync(values.json, JSON.stringify({ facts, rows, samples }, null, 1));
+  const table = markdown(facts, rows);
+  console.log(table);
+  if (values.markdown !== undefined) writeFileSync(values.markdown, table);
+} finally {
+  await cleanUp();
+}
