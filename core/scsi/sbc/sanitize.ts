@@ -1,6 +1,7 @@
 // SANITIZE (SBC-3 5.16, 4.11): makes all data irretrievable through this logical unit. It goes on in the background through
 // resets and logouts; until it is over, only a few commands are carried out.
-// CRYPTOGRAPHIC ERASE is not offered: these volumes are not encrypted, there is no key to forget.
+// CRYPTOGRAPHIC ERASE: there is no key to forget, so the blocks themselves are erased. That takes longer than changing a key
+// would, and leaves as little.
 import { MAX_PARAMETER_LIST } from '../../base/limits.ts';
 import { load16 } from '../../base/bytes-at.ts';
 import { Reserved, all } from '../command-spec.ts';
@@ -100,7 +101,7 @@ function overwrite(task: ScsiTask): Promise<TaskResult> {
   });
 }
 
-function blockErase(task: ScsiTask): Promise<TaskResult> {
+function erase(task: ScsiTask): Promise<TaskResult> {
   const { volume } = task.lu;
   return sanitize(task, 1, ERASE_PACE, (position, length) =>
     volume.info.thin ? volume.unmap(position, length) : volume.zero(position, length),
@@ -137,6 +138,7 @@ function row(name: string, action: number, run: CommandSpec['run'], hasData: boo
 
 export const SANITIZE: readonly CommandSpec[] = [
   row('OVERWRITE', 0x01, overwrite, true),
-  row('BLOCK ERASE', 0x02, blockErase, false),
+  row('BLOCK ERASE', 0x02, erase, false),
+  row('CRYPTOGRAPHIC ERASE', 0x03, erase, false),
   row('EXIT FAILURE MODE', 0x1f, exitFailureMode, false),
 ];
