@@ -91,6 +91,8 @@ export interface DiskFile {
   punch(position: number, length: number): Promise<boolean>;
   /** Bytes of storage in use (blocks of the file system); for a device its size. */
   allocatedBytes(): number;
+  /** A value that every later change of the content changes, whoever makes it; it survives closing and restarts. */
+  changeStamp(): bigint;
   truncate(size: number): Promise<void>;
   close(): Promise<void>;
 }

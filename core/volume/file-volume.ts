@@ -1,4 +1,6 @@
 // A volume in one sparse file, or on a block device. Plain and honest: no snapshots, no checksums; the pool brings those.
+import { ServiceError, messageOf } from '../base/errors.ts';
+import { HOT_BYTES, VOLATILE_SYNC_AFTER, VOLATILE_WAIT_ABOVE } from '../base/limits.ts';
 import type { Disk, DiskFile } from '../base/world.ts';
 import { AllocationMap } from './allocation-map.ts';
 import { GroupCommit } from './group-commit.ts';
@@ -9,16 +11,10 @@ import type { Extent, StableWaiter, Volume, VolumeInfo } from './volume.ts';
 
 /** A write that covers whole pages needs nothing from the disk; others would read the rest of the page first. */
 const PAGE = 4096;
-/** Written bytes that may wait in the page cache of a volatile volume before they are made stable in the background. */
-const SYNC_AFTER = 268_435_456;
-/** And above which writes are no longer taken at once, so that the kernel never stops the event loop to write back. */
-const REFUSE_ABOVE = 1_073_741_824;
 /** Largest piece of zeros written at once where space cannot be freed. */
 const ZERO_PIECE = 1_048_576;
 /** Ranges up to this length are zeroed by writing; freeing them costs more than it gives. */
 const WRITE_ZEROS_UP_TO = 65_536;
-/** Bytes of a file that are remembered as being in the page cache. */
-const HOT_BYTES = 2_147_483_648;
 const ZEROS = Buffer.alloc(ZERO_PIECE);
 
 export interface FileVolumeOptions {
@@ -28,6 +24,8 @@ export interface FileVolumeOptions {
   readonly readOnly: boolean;
   /** False: space is never given back, and UNMAP is not offered. */
   readonly thin: boolean;
+  /** Bytes of the file that are taken for being in the page cache after they were used; default HOT_BYTES. */
+  readonly hotBytes?: number;
 }
 
 export class FileVolume implements Volume {
@@ -35,7 +33,9 @@ export class FileVolume implements Volume {
   readonly #disk: Disk;
   readonly #file: DiskFile;
   readonly #map: AllocationMap;
-  readonly #hot: HotMap | undefined;
+  /** Undefined when the whole file is in memory. */
+  #hot: HotMap | undefined;
+  readonly #hotBytes: number;
   readonly #commit: GroupCommit;
   readonly #durable: boolean;
   /** Bytes written since the last sync began (volatile only). */
@@ -49,7 +49,8 @@ export class FileVolume implements Volume {
     this.#disk = disk;
     this.#file = file;
     this.#map = map;
-    this.#hot = file.inMemory ? undefined : new HotMap(HOT_BYTES);
+    this.#hotBytes = options.hotBytes ?? HOT_BYTES;
+    this.#hot = this.#newHotMap(file.size());
     this.#commit = new GroupCommit(() => file.dataSync());
     this.#durable = options.durability === Durability.durable;
     this.info = {
@@ -71,8 +72,10 @@ export class FileVolume implements Volume {
       await file.dataSync();
     } catch (error) {
       await file.close();
-      await disk.remove(options.path);
-      throw asVolumeError(error, VolumeFault.writeError, 0);
+      await disk.remove(options.path).catch(() => undefined);
+      throw new ServiceError(isFull(error) ? 'no-space' : 'io-error', `${options.path}: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
     const map = new AllocationMap(size, options.blockSize, !options.thin);
     return new FileVolume(disk, file, options, map);
@@ -81,18 +84,29 @@ export class FileVolume implements Volume {
   /** Opens an existing file or device. Rejects with a ServiceError. */
   static async open(disk: Disk, options: FileVolumeOptions): Promise<FileVolume> {
     const file = await disk.open(options.path, { readOnly: options.readOnly });
-    const map = await loadMap(disk, file, options.blockSize);
-    return new FileVolume(disk, file, options, map);
+    try {
+      const map = await loadMap(disk, file, options.blockSize, options.readOnly);
+      return new FileVolume(disk, file, options, map);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  #newHotMap(size: number): HotMap | undefined {
+    return this.#file.inMemory ? undefined : new HotMap(Math.min(this.#hotBytes, size));
   }
 
   // ---- reading
 
   readNow(position: number, length: number, target: Buffer, at: number): boolean {
-    if (this.#hot !== undefined && !this.#hot.isHot(position, length)) {
-      if (!this.#map.noneMapped(position, length)) return false;
+    // The number of a closed descriptor may belong to another file by now.
+    if (this.#closed) throw closedError();
+    if (this.#map.noneMapped(position, length)) {
       target.fill(0, at, at + length);
       return true;
     }
+    if (this.#hot?.isHot(position, length) === false) return false;
     try {
       this.#file.readSync(target, at, length, position);
     } catch (error) {
@@ -108,6 +122,10 @@ export class FileVolume implements Volume {
   async read(position: number, length: number, target: Buffer, at: number): Promise<void> {
     this.#begin();
     try {
+      if (this.#map.noneMapped(position, length)) {
+        target.fill(0, at, at + length);
+        return;
+      }
       await this.#file.read(target, at, length, position);
       this.#hot?.heat(position, length);
     } catch (error) {
@@ -124,7 +142,8 @@ export class FileVolume implements Volume {
     if (this.#hot !== undefined && ((position | length) & (PAGE - 1)) !== 0 && !this.#hot.isHot(position, length)) {
       return WriteNow.refused;
     }
-    if (this.#unsynced > REFUSE_ABOVE) return WriteNow.refused;
+    if (this.#unsynced > VOLATILE_WAIT_ABOVE) return WriteNow.refused;
+    this.#willWrite(position, length);
     try {
       this.#file.writeSync(source, at, length, position);
     } catch (error) {
@@ -142,9 +161,10 @@ export class FileVolume implements Volume {
     this.#begin();
     try {
       this.#mayWrite();
+      this.#willWrite(position, length);
       await this.#file.write(source, at, length, position);
       this.#wrote(position, length);
-      if (this.#durable || fua || this.#unsynced > REFUSE_ABOVE) await this.#commit.stable();
+      if (this.#durable || fua || this.#unsynced > VOLATILE_WAIT_ABOVE) await this.#commit.stable();
     } catch (error) {
       throw asVolumeError(error, VolumeFault.writeError, position);
     } finally {
@@ -155,6 +175,8 @@ export class FileVolume implements Volume {
   async flush(): Promise<void> {
     this.#begin();
     try {
+      // A read-only volume has nothing that could be lost.
+      if (this.info.readOnly) return;
       this.#mayWrite();
       this.#unsynced = 0;
       await this.#commit.stable();
@@ -177,7 +199,9 @@ export class FileVolume implements Volume {
       this.#mayWrite();
       // A range that is a hole already needs no work, whatever its size.
       if (!this.#map.noneMapped(position, length)) {
-        const punch = length > WRITE_ZEROS_UP_TO || (!mapped && length >= PAGE);
+        // A volume that is not thin keeps its space; for a device it is the device that clears.
+        const mayPunch = this.info.thin || this.#file.isDevice;
+        const punch = mayPunch && (length > WRITE_ZEROS_UP_TO || (!mapped && length >= PAGE));
         if (!punch || !(await this.#file.punch(position, length))) await writeZeros(this.#file, position, length);
       }
       this.#map.mark(position, length, mapped);
@@ -203,14 +227,29 @@ export class FileVolume implements Volume {
     if (this.#file.isDevice) throw new VolumeError(VolumeFault.writeError, 'a block device has the size it has');
     this.#begin();
     try {
+      this.#mayWrite();
       await this.#file.truncate(size);
+      if (size > this.info.size && !this.info.thin) await this.#fillUp(size);
       this.#map.resize(size);
+      if (!this.info.thin) this.#map.mark(0, size, true);
       this.info = { ...this.info, size };
-      await this.#file.dataSync();
+      this.#hot = this.#newHotMap(size);
+      await this.#commit.stable();
     } catch (error) {
       throw asVolumeError(error, VolumeFault.writeError, undefined);
     } finally {
       this.#end();
+    }
+  }
+
+  /** Space for what a volume that is not thin has grown by. Without it the file is as before. */
+  async #fillUp(size: number): Promise<void> {
+    const before = this.info.size;
+    try {
+      await writeZeros(this.#file, before, size - before);
+    } catch (error) {
+      await this.#file.truncate(before).catch(() => undefined);
+      throw error;
     }
   }
 
@@ -234,16 +273,21 @@ export class FileVolume implements Volume {
 
   #mayWrite(): void {
     if (this.info.readOnly) throw new VolumeError(VolumeFault.readOnly, 'the volume is read-only');
-    if (this.#closed) throw new VolumeError(VolumeFault.notReady, 'the volume is closed');
+    if (this.#closed) throw closedError();
     if (this.#commit.poison !== undefined) throw this.#commit.poison;
   }
 
-  #wrote(position: number, length: number): void {
+  /** Before the write: if it fails half way, what it left must not pass for a hole. */
+  #willWrite(position: number, length: number): void {
     if (!this.#map.allMapped(position, length)) this.#map.mark(position, length, true);
+  }
+
+  #wrote(position: number, length: number): void {
     this.#hot?.heat(position, length);
     if (this.#durable || this.#hot === undefined) return;
     this.#unsynced += length;
-    if (this.#unsynced >= SYNC_AFTER && this.#unsynced - length < SYNC_AFTER) this.#syncInBackground();
+    if (this.#unsynced >= VOLATILE_SYNC_AFTER && this.#unsynced - length < VOLATILE_SYNC_AFTER)
+      this.#syncInBackground();
   }
 
   #syncInBackground(): void {
@@ -252,13 +296,13 @@ export class FileVolume implements Volume {
       stable: (error) => {
         // A failure is kept by the group commit and fails the next write.
         if (error === undefined) this.#unsynced = Math.max(0, this.#unsynced - before);
-        if (error === undefined && this.#unsynced >= SYNC_AFTER) this.#syncInBackground();
+        if (error === undefined && this.#unsynced >= VOLATILE_SYNC_AFTER) this.#syncInBackground();
       },
     });
   }
 
   #begin(): void {
-    if (this.#closed) throw new VolumeError(VolumeFault.notReady, 'the volume is closed');
+    if (this.#closed) throw closedError();
     this.#running++;
   }
 
@@ -266,6 +310,10 @@ export class FileVolume implements Volume {
     this.#running--;
     if (this.#running === 0) this.#idle?.();
   }
+}
+
+function closedError(): VolumeError {
+  return new VolumeError(VolumeFault.notReady, 'the volume is closed');
 }
 
 async function writeZeros(file: DiskFile, position: number, length: number): Promise<void> {
@@ -279,10 +327,12 @@ async function writeZeros(file: DiskFile, position: number, length: number): Pro
 /** Errors of the operating system as what they mean for a volume. */
 function asVolumeError(error: unknown, fault: VolumeFault, position: number | undefined): Error {
   if (error instanceof VolumeError) return error;
+  const readOnly = (error as NodeJS.ErrnoException).code === 'EROFS';
+  const kind = isFull(error) ? VolumeFault.noSpace : readOnly ? VolumeFault.readOnly : fault;
+  return new VolumeError(kind, `${kind}: ${messageOf(error)}`, position, { cause: error });
+}
+
+function isFull(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException).code;
-  const kind =
-    code === 'ENOSPC' || code === 'EDQUOT' ? VolumeFault.noSpace : code === 'EROFS' ? VolumeFault.readOnly : fault;
-  return new VolumeError(kind, `${kind}: ${error instanceof Error ? error.message : String(error)}`, position, {
-    cause: error,
-  });
+  return code === 'ENOSPC' || code === 'EDQUOT';
 }

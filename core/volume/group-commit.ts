@@ -4,7 +4,10 @@ import type { StableWaiter } from './volume.ts';
 
 export class GroupCommit {
   readonly #sync: () => Promise<void>;
-  #waiting: StableWaiter[] = [];
+  /** Two lists that take turns, so that waiting allocates nothing: who waits, and whom the running sync serves. */
+  #waiting: (StableWaiter | undefined)[] = [];
+  #served: (StableWaiter | undefined)[] = [];
+  #count = 0;
   #running = false;
   #poison: VolumeError | undefined;
 
@@ -23,7 +26,7 @@ export class GroupCommit {
 
   /** Calls waiter.stable after a sync that begins after this call. */
   wait(waiter: StableWaiter): void {
-    this.#waiting.push(waiter);
+    this.#waiting[this.#count++] = waiter;
     if (!this.#running) void this.#run();
   }
 
@@ -43,9 +46,12 @@ export class GroupCommit {
     this.#running = true;
     // The writes of this turn of the event loop all go with the first sync.
     await Promise.resolve();
-    while (this.#waiting.length > 0) {
+    while (this.#count > 0) {
       const batch = this.#waiting;
-      this.#waiting = [];
+      const count = this.#count;
+      this.#waiting = this.#served;
+      this.#served = batch;
+      this.#count = 0;
       try {
         if (this.#poison === undefined) await this.#sync();
       } catch (error) {
@@ -56,7 +62,11 @@ export class GroupCommit {
           { cause: error },
         );
       }
-      for (const waiter of batch) waiter.stable(this.#poison);
+      for (let i = 0; i < count; i++) {
+        const waiter = batch[i];
+        batch[i] = undefined;
+        waiter?.stable(this.#poison);
+      }
     }
     this.#running = false;
   }

@@ -1,6 +1,7 @@
 // Which parts of a file are surely in the page cache, so that reading them synchronously cannot stop the event loop. The
-// operating system does not tell; what was read or written recently is known to be there. A direct-mapped table: a page
-// that is not used for long is pushed out by others that fall on its slot.
+// operating system does not tell; what was read or written recently is known to be there. A direct-mapped table with a
+// second chance: a page that was used since it was last challenged stays, so one long scan does not push out what is
+// used again and again.
 
 /** Bytes of a page. */
 const PAGE = 4096;
@@ -8,10 +9,14 @@ const PAGE = 4096;
 export class HotMap {
   /** Page numbers plus one; 0 is empty. */
   readonly #slots: Float64Array;
+  /** 1 for a slot whose page was asked for since another one wanted the slot. */
+  readonly #used: Uint8Array;
 
   /** Remembers at most `budget` bytes of the file. */
   constructor(budget: number) {
-    this.#slots = new Float64Array(Math.max(1, Math.floor(budget / PAGE)));
+    const slots = Math.max(1, Math.ceil(budget / PAGE));
+    this.#slots = new Float64Array(slots);
+    this.#used = new Uint8Array(slots);
   }
 
   /** True when every page of the range is hot. Bytes. Allocation-free. */
@@ -19,7 +24,9 @@ export class HotMap {
     const slots = this.#slots;
     const last = Math.floor((position + length - 1) / PAGE);
     for (let page = Math.floor(position / PAGE); page <= last; page++) {
-      if (slots[page % slots.length] !== page + 1) return false;
+      const slot = page % slots.length;
+      if (slots[slot] !== page + 1) return false;
+      this.#used[slot] = 1;
     }
     return true;
   }
@@ -28,6 +35,10 @@ export class HotMap {
   heat(position: number, length: number): void {
     const slots = this.#slots;
     const last = Math.floor((position + length - 1) / PAGE);
-    for (let page = Math.floor(position / PAGE); page <= last; page++) slots[page % slots.length] = page + 1;
+    for (let page = Math.floor(position / PAGE); page <= last; page++) {
+      const slot = page % slots.length;
+      if (this.#used[slot] === 1 && slots[slot] !== page + 1) this.#used[slot] = 0;
+      else slots[slot] = page + 1;
+    }
   }
 }

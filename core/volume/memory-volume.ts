@@ -8,7 +8,7 @@ const CHUNK = 67_108_864;
 
 export class MemoryVolume implements Volume {
   info: VolumeInfo;
-  readonly #chunks: (Buffer | undefined)[];
+  #chunks: (Buffer | undefined)[];
   readonly #map: AllocationMap;
 
   /** `size` in bytes, a multiple of `blockSize`. */
@@ -22,7 +22,7 @@ export class MemoryVolume implements Volume {
       unmapGranularity: blockSize,
     };
     this.#chunks = new Array<Buffer | undefined>(Math.ceil(size / CHUNK)).fill(undefined);
-    this.#map = new AllocationMap(size, blockSize);
+    this.#map = new AllocationMap(size, blockSize, !this.info.thin);
   }
 
   readNow(position: number, length: number, target: Buffer, at: number): boolean {
@@ -84,7 +84,13 @@ export class MemoryVolume implements Volume {
 
   async unmap(position: number, length: number): Promise<void> {
     await this.#clear(position, length);
+    if (!this.info.thin) return;
     this.#map.mark(position, length, false);
+    const last = Math.floor((position + length - 1) / CHUNK);
+    for (let index = Math.floor(position / CHUNK); index <= last; index++) {
+      const from = index * CHUNK;
+      if (this.#map.noneMapped(from, Math.min(CHUNK, this.info.size - from))) this.#chunks[index] = undefined;
+    }
   }
 
   extents(position: number, length: number, limit: number): Promise<Extent[]> {
@@ -96,15 +102,15 @@ export class MemoryVolume implements Volume {
   }
 
   resize(size: number): Promise<void> {
+    // The last piece is only as long as the volume; what grows or shrinks in it needs memory of the right length.
+    const tail = Math.floor(Math.min(size, this.info.size) / CHUNK);
+    const chunk = this.#chunks[tail];
     this.#map.resize(size);
-    this.#chunks.length = Math.ceil(size / CHUNK);
-    const last = this.#chunks.length - 1;
-    const chunk = this.#chunks[last];
-    const wanted = Math.min(CHUNK, size - last * CHUNK);
-    if (chunk !== undefined && chunk.length !== wanted) {
-      const next = Buffer.alloc(wanted);
-      chunk.copy(next, 0, 0, Math.min(wanted, chunk.length));
-      this.#chunks[last] = next;
+    this.#chunks = Array.from({ length: Math.ceil(size / CHUNK) }, (_, index) => this.#chunks[index]);
+    if (chunk !== undefined && tail < this.#chunks.length) {
+      const next = Buffer.alloc(Math.min(CHUNK, size - tail * CHUNK));
+      chunk.copy(next, 0, 0, next.length);
+      this.#chunks[tail] = next;
     }
     this.info = { ...this.info, size };
     return Promise.resolve();

@@ -1,10 +1,14 @@
 // Locks over byte ranges of one volume. Plain reads and writes that complete in one turn only ask whether somebody is in
 // the way; everything that takes time holds a lock: shared for plain reads and writes, exclusive for atomic commands.
+import { MAX_RANGE_LOCKS } from '../base/limits.ts';
+import { VolumeError, VolumeFault } from './volume.ts';
 
 interface Held {
   readonly position: number;
   readonly end: number;
   readonly exclusive: boolean;
+  /** Its place in the line; -1 when it has been released. */
+  index: number;
   /** Set while it waits. */
   go: (() => void) | undefined;
 }
@@ -18,7 +22,15 @@ const overlap = (a: Held, b: Held): boolean => a.position < b.end && b.position 
 
 export class RangeLocks {
   /** Granted and waiting ones in order of arrival: nobody overtakes somebody he conflicts with. */
-  #line: Held[] = [];
+  readonly #line: Held[] = [];
+  #exclusive = 0;
+  #waiting = 0;
+  readonly #limit: number;
+
+  /** `limit`: locks held or waited for at once. */
+  constructor(limit = MAX_RANGE_LOCKS) {
+    this.#limit = limit;
+  }
 
   /** True when nobody holds or wants anything. */
   get idle(): boolean {
@@ -30,8 +42,9 @@ export class RangeLocks {
     return this.#line.length;
   }
 
-  /** True when somebody who holds or waits for a conflicting range is in the way. Bytes. */
+  /** True when somebody who holds or waits for a conflicting range is in the way. Bytes. Allocation-free. */
   blocks(position: number, length: number, exclusive: boolean): boolean {
+    if (!exclusive && this.#exclusive === 0) return false;
     const end = position + length;
     for (const each of this.#line) {
       if ((each.exclusive || exclusive) && each.position < end && position < each.end) return true;
@@ -39,17 +52,25 @@ export class RangeLocks {
     return false;
   }
 
-  /** Resolves when the range is ours, in order of arrival among those that conflict. */
+  /** The range, if it is free now and fewer locks than the limit are out. Bytes. */
+  tryAcquire(position: number, length: number, exclusive: boolean): RangeLock | undefined {
+    if (this.#line.length >= this.#limit || this.blocks(position, length, exclusive)) return undefined;
+    return this.#lockOf(this.#enter(position, length, exclusive));
+  }
+
+  /**
+   * Resolves when the range is ours, in order of arrival among those that conflict. Bytes.
+   * Rejects with a VolumeError not-ready when the limit is reached.
+   */
   acquire(position: number, length: number, exclusive: boolean): Promise<RangeLock> {
-    const mine: Held = { position, end: position + length, exclusive, go: undefined };
-    const waits = this.#line.some((each) => overlap(each, mine));
-    this.#line.push(mine);
-    const lock: RangeLock = {
-      release: () => {
-        this.#release(mine);
-      },
-    };
+    if (this.#line.length >= this.#limit) {
+      return Promise.reject(new VolumeError(VolumeFault.notReady, 'too many commands wait for this volume', position));
+    }
+    const waits = this.blocks(position, length, exclusive);
+    const mine = this.#enter(position, length, exclusive);
+    const lock = this.#lockOf(mine);
     if (!waits) return Promise.resolve(lock);
+    this.#waiting++;
     return new Promise((resolve) => {
       mine.go = () => {
         resolve(lock);
@@ -57,15 +78,42 @@ export class RangeLocks {
     });
   }
 
+  #enter(position: number, length: number, exclusive: boolean): Held {
+    const mine: Held = { position, end: position + length, exclusive, index: this.#line.length, go: undefined };
+    this.#line.push(mine);
+    if (exclusive) this.#exclusive++;
+    return mine;
+  }
+
+  #lockOf(mine: Held): RangeLock {
+    return {
+      release: () => {
+        this.#release(mine);
+      },
+    };
+  }
+
   #release(mine: Held): void {
-    const at = this.#line.indexOf(mine);
+    const at = mine.index;
     if (at < 0) return;
+    mine.index = -1;
+    if (mine.exclusive) this.#exclusive--;
+    if (this.#waiting === 0) {
+      // Among locks that are all granted the order means nothing: the last one takes the place.
+      const last = this.#line.pop() as Held;
+      if (last === mine) return;
+      last.index = at;
+      this.#line[at] = last;
+      return;
+    }
     this.#line.splice(at, 1);
-    for (let i = at; i < this.#line.length; i++) {
+    for (let i = at; i < this.#line.length; i++) (this.#line[i] as Held).index = i;
+    for (let i = at; i < this.#line.length && this.#waiting > 0; i++) {
       const each = this.#line[i] as Held;
       if (each.go === undefined || !overlap(each, mine) || this.#waitsBehind(each, i)) continue;
       const go = each.go;
       each.go = undefined;
+      this.#waiting--;
       go();
     }
   }

@@ -3,11 +3,16 @@
 // that would stop it for long. Only numbers travel to the shell.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { MAX_PUNCH, MAX_WAITING_PUNCHES } from '../base/limits.ts';
 
-/** `position length` per line in, one exit status per line out. */
-const SCRIPT = 'while read -r at len; do fallocate -p -o "$at" -l "$len" /proc/self/fd/3 2>/dev/null; echo $?; done';
-/** Requests waiting for the shell; more wait for their turn in memory of their own callers. */
-const MAX_MERGE = 1_073_741_824;
+/**
+ * `position length` per line in, one exit status per line out. Ctrl-C in a terminal reaches the shell too, but the daemon
+ * still needs it while it drains: only the end of its input ends it.
+ */
+const SCRIPT = [
+  "trap '' INT TERM HUP QUIT",
+  'while read -r at len; do fallocate -p -o "$at" -l "$len" /proc/self/fd/3 2>/dev/null; echo $?; done',
+].join('\n');
 
 interface Request {
   position: number;
@@ -19,6 +24,7 @@ export class HolePuncher {
   readonly #fd: number;
   #shell: ChildProcess | undefined;
   #unsupported = process.platform !== 'linux';
+  #succeeded = false;
   readonly #waiting: Request[] = [];
   #running: Request | undefined;
   #output = '';
@@ -27,14 +33,19 @@ export class HolePuncher {
     this.#fd = fd;
   }
 
-  /** Frees the range, in bytes. False: this file system cannot, or the program is missing; nothing has changed. */
+  /**
+   * Frees the range, in bytes. False: this file system cannot, the program is missing, or too many requests wait; nothing
+   * has changed then.
+   */
   punch(position: number, length: number): Promise<boolean> {
     if (this.#unsupported) return Promise.resolve(false);
     return new Promise((resolve) => {
       const last = this.#waiting.at(-1);
-      if (last !== undefined && last.position + last.length === position && last.length + length <= MAX_MERGE) {
+      if (last !== undefined && last.position + last.length === position && last.length + length <= MAX_PUNCH) {
         last.length += length;
         last.done.push(resolve);
+      } else if (this.#waiting.length >= MAX_WAITING_PUNCHES) {
+        resolve(false);
       } else {
         this.#waiting.push({ position, length, done: [resolve] });
       }
@@ -82,7 +93,6 @@ export class HolePuncher {
     shell.on('close', () => {
       this.#giveUp();
     });
-    shell.unref();
     return shell;
   }
 
@@ -96,12 +106,19 @@ export class HolePuncher {
       const request = this.#running;
       this.#running = undefined;
       for (const done of request?.done ?? []) done(freed);
-      this.#next();
+      this.#succeeded ||= freed;
+      // A file system that cannot do it never can: no further attempts.
+      if (this.#succeeded) this.#next();
+      else this.#refuseAll();
     }
   }
 
   #giveUp(): void {
     this.#shell = undefined;
+    this.#refuseAll();
+  }
+
+  #refuseAll(): void {
     this.#unsupported = true;
     const left = this.#running === undefined ? [] : [this.#running];
     this.#running = undefined;

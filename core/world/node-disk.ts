@@ -102,15 +102,18 @@ class NodeFile implements DiskFile {
     this.#puncher = new HolePuncher(this.#fd);
   }
 
+  /** Takes over `handle`: it is closed when this rejects. */
   static async from(handle: fs.promises.FileHandle, name: string): Promise<NodeFile> {
-    const facts = await handle.stat();
-    if (facts.isBlockDevice()) return new NodeFile(handle, name, false, deviceSize(facts));
-    if (!facts.isFile()) {
+    try {
+      const facts = await handle.stat();
+      if (facts.isBlockDevice()) return new NodeFile(handle, name, false, deviceSize(facts));
+      if (!facts.isFile()) throw new ServiceError('bad-request', `${name} is neither a file nor a block device`);
+      const { type } = await fs.promises.statfs(name);
+      return new NodeFile(handle, name, type === TMPFS || type === RAMFS, undefined);
+    } catch (error) {
       await handle.close();
-      throw new ServiceError('bad-request', `${name} is neither a file nor a block device`);
+      throw error;
     }
-    const { type } = await fs.promises.statfs(name);
-    return new NodeFile(handle, name, type === TMPFS || type === RAMFS, undefined);
   }
 
   size(): number {
@@ -175,6 +178,11 @@ class NodeFile implements DiskFile {
 
   allocatedBytes(): number {
     return this.isDevice ? this.#deviceSize : fs.fstatSync(this.#fd).blocks * 512;
+  }
+
+  changeStamp(): bigint {
+    // The time of the last change of the inode: unlike that of the content nobody can set it back.
+    return this.isDevice ? 0n : fs.fstatSync(this.#fd, { bigint: true }).ctimeNs;
   }
 
   async truncate(size: number): Promise<void> {

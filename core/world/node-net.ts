@@ -4,6 +4,7 @@
 import { createServer, connect, Socket as NodeSocket } from 'node:net';
 import type { AddressInfo, Server, SocketConstructorOpts } from 'node:net';
 import { ServiceError, messageOf } from '../base/errors.ts';
+import { SEND_REST_PATIENCE } from '../base/limits.ts';
 import type { Listener, Net, Socket, SocketSink } from '../base/world.ts';
 
 /** The parts of Node's sockets and servers that have no types. */
@@ -23,8 +24,10 @@ abstract class BaseSocket implements Socket {
   readonly localAddress: string;
   readonly localPort: number;
   protected socket: NodeSocket;
-  #full = false;
+  /** True while drained() is sure to come. */
+  #watched = false;
   #reason: string | undefined;
+  #sink: SocketSink | undefined;
 
   constructor(accepted: NodeSocket) {
     this.socket = accepted;
@@ -47,6 +50,12 @@ abstract class BaseSocket implements Socket {
 
   protected adopt(socket: NodeSocket, sink: SocketSink): void {
     this.socket = socket;
+    if (socket.closed) {
+      setImmediate(() => {
+        sink.closed(this.#reason ?? 'closed by the peer');
+      });
+      return;
+    }
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 60_000);
     socket.on('error', (error) => {
@@ -60,21 +69,24 @@ abstract class BaseSocket implements Socket {
       socket.destroy();
     });
     socket.on('drain', () => {
-      this.#full = false;
       sink.drained();
     });
     this.#sink = sink;
   }
-  #sink: SocketSink | undefined;
 
   write(data: Buffer, done?: () => void): void {
     const socket = this.socket;
-    if (socket.destroyed) return;
-    if (done === undefined) socket.write(data);
-    else socket.write(data, done);
-    if (socket.writableLength > 0 && !this.#full && !socket.writableNeedDrain && socket.writableCorked === 0) {
-      this.#watch();
+    if (socket.destroyed || socket.writableEnded) {
+      // Nobody will send it: the memory is free, though not while the caller is still at it.
+      if (done !== undefined) setImmediate(done);
+      return;
     }
+    if (done === undefined) socket.write(data);
+    else
+      socket.write(data, () => {
+        done();
+      });
+    if (socket.writableCorked === 0) this.#watch();
   }
 
   cork(): void {
@@ -83,20 +95,33 @@ abstract class BaseSocket implements Socket {
 
   uncork(): void {
     this.socket.uncork();
-    if (this.socket.writableLength > 0 && !this.#full && !this.socket.writableNeedDrain) this.#watch();
+    if (this.socket.writableCorked === 0) this.#watch();
   }
 
   /** Below the high-water mark Node announces no 'drain': an empty write behind the rest does. */
   #watch(): void {
-    this.#full = true;
-    this.socket.write(EMPTY, () => {
-      this.#full = false;
-      if (!this.socket.destroyed && this.socket.writableLength === 0) this.#sink?.drained();
+    const socket = this.socket;
+    if (this.#watched || socket.writableLength === 0 || socket.writableNeedDrain || socket.writableEnded) return;
+    this.#watched = true;
+    socket.write(EMPTY, () => {
+      this.#watched = false;
+      if (socket.destroyed) return;
+      // What was written behind the empty write has nobody else who tells of it.
+      if (socket.writableLength > 0) this.#watch();
+      else this.#sink?.drained();
     });
   }
 
   end(): void {
     this.#reason ??= 'closed by us';
+    if (this.socket.destroyed || this.socket.writableEnded) return;
+    // A peer that does not read must not keep the connection, and what is queued for it, for ever.
+    const patience = setTimeout(() => {
+      this.socket.destroy();
+    }, SEND_REST_PATIENCE);
+    this.socket.once('close', () => {
+      clearTimeout(patience);
+    });
     this.socket.end(() => {
       this.socket.destroy();
     });
@@ -114,6 +139,10 @@ const EMPTY = Buffer.alloc(0);
 class DirectSocket extends BaseSocket {
   start(sink: SocketSink): void {
     const accepted = this.socket;
+    if (accepted.destroyed) {
+      this.adopt(accepted, sink);
+      return;
+    }
     const from = internals(accepted);
     const options = {
       handle: from._handle,

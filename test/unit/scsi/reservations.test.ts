@@ -43,7 +43,14 @@ async function connect(): Promise<Initiator[]> {
 
 const host = (index: number): Initiator => hosts[index] as Initiator;
 
-function out(from: Initiator, action: number, key: number, actionKey: number, type = 0, flags = 0): Promise<ScsiAnswer> {
+function out(
+  from: Initiator,
+  action: number,
+  key: number,
+  actionKey: number,
+  type = 0,
+  flags = 0,
+): Promise<ScsiAnswer> {
   const list = Buffer.alloc(24);
   list.writeUInt32BE(key, 4);
   list.writeUInt32BE(actionKey, 12);
