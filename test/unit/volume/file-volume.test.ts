@@ -233,13 +233,14 @@ describe('file volume on this disk', () => {
     const wanted = options();
     writeFileSync(wanted.path, '');
     truncateSync(wanted.path, SIZE);
-    let volume = await FileVolume.open(world.disk, wanted);
-    assert.deepEqual(await volume.extents(0, SIZE, 10), [{ position: 0, length: SIZE, mapped: false }]);
-    // Not closed: as after a crash.
-    await volume.write(0, Buffer.alloc(BLOCK, 1), 0, BLOCK, true);
-    volume = await FileVolume.open(world.disk, wanted);
+    const crashed = await FileVolume.open(world.disk, wanted);
+    assert.deepEqual(await crashed.extents(0, SIZE, 10), [{ position: 0, length: SIZE, mapped: false }]);
+    await crashed.write(0, Buffer.alloc(BLOCK, 1), 0, BLOCK, true);
+    // Not closed before the next one opens the file: as after a crash.
+    const volume = await FileVolume.open(world.disk, wanted);
     assert.deepEqual(await volume.extents(0, SIZE, 10), [{ position: 0, length: SIZE, mapped: true }]);
     await volume.close();
+    await crashed.close();
   });
 
   test('a read-only volume reads, flushes, and leaves file and map alone', async () => {
