@@ -230,9 +230,8 @@ export class OtherPdus {
     header[1] = FINAL;
     header[2] = reason <= 1 ? 0 : 2;
     bytes.copy(header, 16, at + 16, at + 20);
-    const { defaultTime2Wait, defaultTime2Retain } = this.#session.parameters;
-    header.writeUInt16BE(defaultTime2Wait, 40);
-    header.writeUInt16BE(defaultTime2Retain, 42);
+    // Time2Retain stays 0: nothing of a session outlives its connection at ErrorRecoveryLevel 0.
+    header.writeUInt16BE(this.#session.parameters.defaultTime2Wait, 40);
     this.#connection.answers.other(header, NOTHING, true);
     if (reason > 1) return;
     this.#connection.log.debug({}, 'logout');
