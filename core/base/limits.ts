@@ -27,7 +27,7 @@ export const LOGIN_TIMEOUT = 15_000;
 export const MAX_LOGINS_PENDING = 256;
 /** Sessions of the daemon, and of one initiator name. */
 export const MAX_SESSIONS = 1024;
-export const MAX_SESSIONS_PER_INITIATOR = 64;
+export const MAX_SESSIONS_PER_INITIATOR = 512;
 /**
  * Milliseconds of silence after which a NOP-In asks, and how long the answer may take. More than a minute in all: there
  * are initiators that sleep for a minute without looking at their socket, and every lost session costs them a unit

@@ -1,6 +1,7 @@
 // `npm run bench [-- --reps N --seconds S --case NAME,NAME --markdown FILE]`: Gemel beside tgt, istgt and a C server that makes
 // the same socket calls, in one run on the same machine: servers alternate inside each repetition, and what counts is the
 // median of the ratios of the repetitions.
+// `npm run bench -- soak [--minutes N]`, `-- sessions`, `-- hotcold --data DIR`: what a table of ratios cannot show.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir } from 'node:os';
@@ -11,11 +12,14 @@ import { CASES } from './cases.ts';
 import type { Case } from './cases.ts';
 import { compileTools, filledFile, has, must, startGemel, startIstgt, startReference, startTgt } from './peers.ts';
 import type { Server } from './peers.ts';
+import { hotAndCold, manySessions, soak } from './modes.ts';
 import { markdown, summarize } from './report.ts';
 import type { Sample } from './report.ts';
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
+    minutes: { type: 'string', default: '10' },
     reps: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '1.5' },
     case: { type: 'string' },
@@ -77,7 +81,25 @@ function measure(each: Case, server: Server): Sample {
   }
 }
 
-try {
+/** One of the long runs, with Gemel alone. */
+async function runMode(mode: string): Promise<string> {
+  const gemel = await startGemel(join(folder, 'gemel'), megabytes, values.durability);
+  servers.push(gemel);
+  generate(gemel.url, ['-S', '-m', '0', '-b', '1m', '-q', '8', '-t', '3'], false);
+  if (mode === 'soak') return soak(tools.load, gemel, Number(values.minutes));
+  if (mode === 'sessions') return manySessions(tools.load, gemel);
+  if (mode !== 'hotcold') throw new Error(`no mode ${mode}: soak, sessions, hotcold`);
+  // A second volume of the same daemon; hot and cold are only apart on a real disk (--data DIR).
+  const url = gemel.create('cold', megabytes);
+  generate(url, ['-S', '-m', '0', '-b', '1m', '-q', '8', '-t', '5'], false);
+  const chill = (): void => {
+    must('sync', []);
+    writeFileSync('/proc/sys/vm/drop_caches', '3');
+  };
+  return hotAndCold(tools.load, gemel, { url, chill });
+}
+
+async function compare(): Promise<void> {
   servers.push(await startGemel(join(folder, 'gemel'), megabytes, values.durability));
   servers.push(await startReference(tools.reference, filledFile(join(folder, 'reference.img'), megabytes)));
   if (has('tgtd')) servers.push(await startTgt(filledFile(join(folder, 'tgt.img'), megabytes)));
@@ -113,6 +135,12 @@ try {
   const table = markdown(facts, rows);
   console.log(table);
   if (values.markdown !== undefined) writeFileSync(values.markdown, table);
+}
+
+try {
+  const [mode] = positionals;
+  if (mode === undefined) await compare();
+  else console.log(await runMode(mode));
 } finally {
   await cleanUp();
 }

@@ -133,8 +133,13 @@ export async function startIstgt(file: string, folder: string): Promise<Server> 
   return { name: 'istgt', url: `127.0.0.1:13262/${IQN}:istgt/0`, pid: child.pid ?? 0, stop: () => stop(child) };
 }
 
+export interface Gemel extends Server {
+  /** Makes another volume of this size and returns its URL. */
+  create(name: string, megabytes: number): string;
+}
+
 /** Gemel as a user starts it, with one volume of this size. */
-export async function startGemel(folder: string, megabytes: number, durability: string): Promise<Server> {
+export async function startGemel(folder: string, megabytes: number, durability: string): Promise<Gemel> {
   const args = ['--json', '--no-demo', '--data', folder, '--portal', '127.0.0.1:0', '--api', '127.0.0.1:0'];
   const child = spawn(process.execPath, [join(projectRoot, 'scripts', 'start.mjs'), ...args], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -142,28 +147,18 @@ export async function startGemel(folder: string, megabytes: number, durability: 
   let line = '';
   for await (line of createInterface({ input: child.stdout })) break;
   const ready = JSON.parse(line) as { pid: number; api: string; token: string };
-  const create = [
-    'volume',
-    'create',
-    'bench',
-    '--size',
-    `${String(megabytes)}M`,
-    '--map',
-    'loopback',
-    '--durability',
-    durability,
-    '--json',
-  ];
   const env = { ...process.env, GEMEL_API: ready.api, GEMEL_TOKEN: ready.token };
-  const made = spawnSync(process.execPath, [join(projectRoot, 'bin', 'gemel.js'), ...create], {
-    encoding: 'utf8',
-    env,
-  });
-  if (made.status !== 0) throw new Error(made.stderr);
-  const disk = JSON.parse(made.stdout) as { url: string };
+  const create = (name: string, size: number): string => {
+    const flags = ['--size', `${String(size)}M`, '--map', 'loopback', '--durability', durability, '--json'];
+    const client = [join(projectRoot, 'bin', 'gemel.js'), 'volume', 'create', name, ...flags];
+    const made = spawnSync(process.execPath, client, { encoding: 'utf8', env });
+    if (made.status !== 0) throw new Error(made.stderr);
+    return (JSON.parse(made.stdout) as { url: string }).url.replace('iscsi://', '');
+  };
   return {
     name: 'gemel',
-    url: disk.url.replace('iscsi://', ''),
+    url: create('bench', megabytes),
+    create,
     pid: ready.pid,
     stop: async () => {
       await stop(child);

@@ -43,7 +43,10 @@ async function runAll(lu: LogicalUnit, passes: number, pace: Pace, work: Work): 
   const size = lu.blocks * lu.blockSize;
   lu.setNotReady(new ScsiError(SENSE.sanitizeInProgress, { progress: 0 }));
   // What has begun before may finish; nothing of it lands on erased blocks.
-  const lock = await lu.locks.acquire(0, size, true);
+  const lock = await lu.locks.acquire(0, size, true).catch((error: unknown) => {
+    lu.setNotReady(undefined);
+    throw error;
+  });
   const step = Math.min(
     MAX_STEP,
     Math.max(lu.blockSize, Math.ceil(size / pace.minSteps / lu.blockSize) * lu.blockSize),

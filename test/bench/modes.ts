@@ -1,0 +1,88 @@
+// What a table of ratios cannot show: memory over time, memory under many sessions, and a cold reader beside a hot one.
+import { spawn, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import type { Server } from './peers.ts';
+import type { Sample } from './report.ts';
+
+/** Resident memory of a process in MiB. */
+function residentOf(pid: number): number {
+  const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${String(pid)}/status`, 'latin1'));
+  return Number(line?.[1] ?? 0) / 1024;
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Runs the load generator while memory is sampled every `interval` milliseconds. */
+async function sampled(tool: string, args: readonly string[], pid: number, interval: number): Promise<number[]> {
+  const child = spawn(tool, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  let running = true;
+  const ended = new Promise<number>((resolve) =>
+    child.once('close', (status) => {
+      running = false;
+      resolve(status ?? 1);
+    }),
+  );
+  const memory: number[] = [];
+  while (running) {
+    memory.push(residentOf(pid));
+    await Promise.race([ended, sleep(interval)]);
+  }
+  if ((await ended) !== 0) throw new Error(`the load generator failed: ${args.join(' ')}`);
+  return memory;
+}
+
+/** MiB per minute by least squares. */
+function slope(values: readonly number[], interval: number): number {
+  const mean = values.reduce((sum, each) => sum + each, 0) / values.length;
+  const middle = (values.length - 1) / 2;
+  const [up, down] = values.reduce<[number, number]>(
+    ([a, b], each, i) => [a + (i - middle) * (each - mean), b + (i - middle) ** 2],
+    [0, 0],
+  );
+  return down === 0 ? 0 : (up / down) * (60_000 / interval);
+}
+
+/** Mixed load for some minutes: does memory grow? The first fifth is start-up. */
+export async function soak(tool: string, server: Server, minutes: number): Promise<string> {
+  const interval = 2000;
+  const args = ['-u', server.url, '-m', '70', '-b', '4k', '-q', '32', '-n', '4', '-t', String(minutes * 60)];
+  const memory = await sampled(tool, args, server.pid, interval);
+  const later = memory.slice(Math.floor(memory.length / 5));
+  const growth = slope(later, interval);
+  const verdict = Math.abs(growth) * minutes < 16 ? 'no growth' : 'MEMORY GROWS';
+  return `soak, ${String(minutes)} min mixed: ${later.at(0)?.toFixed(0) ?? ''} → ${later.at(-1)?.toFixed(0) ?? ''} MiB resident, ${growth.toFixed(2)} MiB/min: ${verdict}`;
+}
+
+/** 256 sessions with 128 commands each. */
+export async function manySessions(tool: string, server: Server): Promise<string> {
+  const before = residentOf(server.pid);
+  const results: string[] = [];
+  for (const block of ['4k', '256k']) {
+    const args = ['-u', server.url, '-m', '50', '-b', block, '-q', '128', '-n', '256', '-t', '10'];
+    const memory = await sampled(tool, args, server.pid, 250);
+    results.push(`${block}: peak ${Math.max(...memory).toFixed(0)} MiB`);
+  }
+  return `256 sessions × QD 128: ${before.toFixed(0)} MiB before, ${results.join(', ')}`;
+}
+
+/** A session that reads from RAM, alone and beside one that reads cold data from a disk. */
+export async function hotAndCold(tool: string, hot: Server, cold: { url: string; chill: () => void }): Promise<string> {
+  const run = (): Sample => {
+    const done = spawnSync(
+      tool,
+      ['-u', hot.url, '-m', '100', '-b', '4k', '-q', '1', '-t', '3', '-w', '0.5', '-g', '64'],
+      { encoding: 'utf8' },
+    );
+    if (done.status !== 0) throw new Error(done.stderr);
+    return JSON.parse(done.stdout) as Sample;
+  };
+  run(); // warms the hot part
+  const alone = run();
+  cold.chill();
+  const other = spawn(tool, ['-u', cold.url, '-m', '100', '-b', '64k', '-q', '16', '-t', '5'], { stdio: 'ignore' });
+  await sleep(500);
+  const beside = run();
+  other.kill();
+  const ratio = beside.p50us / alone.p50us;
+  return `hot 4 KiB read, QD 1: p50 ${alone.p50us.toFixed(1)} µs alone, ${beside.p50us.toFixed(1)} µs beside a cold reader: ${ratio.toFixed(2)}×`;
+}
