@@ -1,6 +1,6 @@
 // `gemeld`: reads its options, takes the data folder, starts everything, and ends in an orderly way.
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { defaultDataFolder } from './base/data-folder.ts';
 import { ERRORS, ServiceError, messageOf } from './base/errors.ts';
@@ -31,6 +31,7 @@ async function main(): Promise<void> {
     env: process.env,
     readFile: (path) => readFileSync(path, 'utf8'),
     defaultData: defaultDataFolder(user, process.env, process.platform),
+    memory: totalmem(),
     version,
   });
   const data = resolve(options.data);

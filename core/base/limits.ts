@@ -89,6 +89,26 @@ export const MAX_PUNCH = 1_073_741_824;
 /** Milliseconds a socket has to send what is queued when it is closed. */
 export const SEND_REST_PATIENCE = 10_000;
 
+// ---- cache
+/** Bytes of the read and write cache by default: this share of the memory of the machine, and at most so many. */
+export const CACHE_SHARE = 4;
+export const MAX_DEFAULT_CACHE = 4_294_967_296;
+/** Largest cache, bytes. */
+export const MAX_CACHE = 1_099_511_627_776;
+/** Of the cache, the share that may hold data the storage below does not have: one in so many. */
+export const DIRTY_SHARE = 2;
+/** Times a read from below is repeated because the blocks were written meanwhile. */
+export const CACHE_READ_RETRIES = 16;
+/** Milliseconds between two rounds of writing back, and after a round that failed. */
+export const DESTAGE_INTERVAL = 250;
+export const DESTAGE_RETRY = 1_000;
+/** Of the dirty frames, the share one round writes back (one in so many), and the least number of them. */
+export const DESTAGE_SHARE = 8;
+export const DESTAGE_FRAMES = 64;
+/** Bytes of one write of the write-back, and such writes at a time. */
+export const DESTAGE_RUN = 1_048_576;
+export const DESTAGE_PARALLEL = 4;
+
 // ---- control plane
 /** Initiators one volume may be mapped to. */
 export const MAX_MAPS = 256;

@@ -5,7 +5,7 @@ import type { Catalog } from './catalog.ts';
 import { checkInitiator } from './names.ts';
 import type { ChapRecord, InitiatorRecord } from './records.ts';
 import type { SecretBox } from './secret-box.ts';
-import { Turn } from './turn.ts';
+import { Turn } from '../base/turn.ts';
 
 export interface ChapRequest {
   readonly user: string;

@@ -2,6 +2,8 @@ import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ServiceError } from '../base/errors.ts';
 import type { World } from '../base/world.ts';
+import { CachedVolume } from '../cache/cached-volume.ts';
+import type { L1Cache } from '../cache/l1-cache.ts';
 import { FileVolume } from '../volume/file-volume.ts';
 import type { FileVolumeOptions } from '../volume/file-volume.ts';
 import { MemoryVolume } from '../volume/memory-volume.ts';
@@ -17,9 +19,11 @@ export class NodeBackend implements VolumeBackend {
   readonly #world: World;
   readonly #catalog: Catalog;
   readonly #folder: string;
+  readonly #cache: L1Cache | undefined;
 
-  /** `folder` must exist. */
-  constructor(world: World, catalog: Catalog, folder: string) {
+  /** `folder` must exist. `cache`: the RAM cache in front of files and devices, if there is one. */
+  constructor(world: World, catalog: Catalog, folder: string, cache: L1Cache | undefined) {
+    this.#cache = cache;
     this.#world = world;
     this.#catalog = catalog;
     this.#folder = folder;
@@ -40,14 +44,20 @@ export class NodeBackend implements VolumeBackend {
   async create(record: VolumeRecord): Promise<Volume> {
     const { disk } = this.#world;
     if (record.kind === VolumeKind.memory) return memoryVolume(record);
-    if (record.kind === VolumeKind.file) return FileVolume.create(disk, optionsOf(record), record.size);
+    if (record.kind === VolumeKind.file) {
+      return this.#cached(await FileVolume.create(disk, optionsOf(record), record.size));
+    }
     return this.#openDevice(record);
   }
 
   async open(record: VolumeRecord): Promise<Volume> {
     if (record.kind === VolumeKind.memory) return memoryVolume(record);
     if (record.kind === VolumeKind.device) return this.#openDevice(record);
-    return FileVolume.open(this.#world.disk, optionsOf(record));
+    return this.#cached(await FileVolume.open(this.#world.disk, optionsOf(record)));
+  }
+
+  #cached(volume: Volume): Volume {
+    return this.#cache === undefined ? volume : new CachedVolume(volume, this.#cache, this.#world.clock);
   }
 
   async remove(record: VolumeRecord): Promise<void> {
@@ -62,7 +72,7 @@ export class NodeBackend implements VolumeBackend {
     const { isDevice } = file;
     await file.close();
     if (!isDevice) throw new ServiceError('bad-request', `${record.path} is not a block device`);
-    return FileVolume.open(this.#world.disk, optionsOf(record));
+    return this.#cached(await FileVolume.open(this.#world.disk, optionsOf(record)));
   }
 }
 

@@ -13,7 +13,7 @@ import type { Edit } from './collection.ts';
 import { checkMapSubject, printable } from './names.ts';
 import type { MapRecord, VolumeRecord } from './records.ts';
 import type { SessionSource } from './sessions.ts';
-import { Turn } from './turn.ts';
+import { Turn } from '../base/turn.ts';
 import type { Units } from './units.ts';
 import { checkSize, planVolume } from './volume-request.ts';
 import type { CreateVolume } from './volume-request.ts';

@@ -2,9 +2,10 @@
 import { Command, CommanderError } from 'commander';
 import { z } from 'zod';
 import { ServiceError } from '../base/errors.ts';
+import { CACHE_SHARE, MAX_CACHE, MAX_DEFAULT_CACHE } from '../base/limits.ts';
 import { parseHostPort } from '../base/host-port.ts';
 import type { HostPort } from '../base/host-port.ts';
-import { parseSize } from '../base/sizes.ts';
+import { formatSize, parseSize } from '../base/sizes.ts';
 import { checkSize } from '../control/volume-request.ts';
 import { checkIqnPrefix } from '../control/names.ts';
 import type { PortalOptions } from '../iscsi/context.ts';
@@ -20,6 +21,8 @@ export interface DaemonOptions {
   /** Bytes; undefined: no demo disk. */
   readonly demoSize: number | undefined;
   readonly iqnPrefix: string;
+  /** Bytes of the RAM cache; 0: none. */
+  readonly cacheSize: number;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly logFormat: (typeof LOG_FORMATS)[number];
 }
@@ -35,6 +38,7 @@ const Settings = z.strictObject({
   demoSize: z.string().optional(),
   demo: z.boolean().optional(),
   iqnPrefix: z.string().optional(),
+  cacheSize: z.string().optional(),
   logLevel: z.enum(LOG_LEVELS).optional(),
   logFormat: z.enum(LOG_FORMATS).optional(),
 });
@@ -60,6 +64,8 @@ export interface OptionSources {
   /** Content of the config file. Throws when it cannot be read. */
   readonly readFile: (path: string) => string;
   readonly defaultData: string;
+  /** Bytes of memory of this machine. */
+  readonly memory: number;
   readonly version: string;
 }
 
@@ -69,7 +75,8 @@ export function readOptions(sources: OptionSources): DaemonOptions {
   const env = fromEnvironment(sources.env);
   const configFile = config ?? sources.env['GEMEL_CONFIG'];
   const file = configFile === undefined ? {} : fromFile(configFile, sources.readFile);
-  const merged = { ...DEFAULTS, data: sources.defaultData, ...defined(file), ...defined(env), ...defined(flags) };
+  const defaults = { ...DEFAULTS, data: sources.defaultData, cacheSize: undefined };
+  const merged = { ...defaults, ...defined(file), ...defined(env), ...defined(flags) };
   return {
     json,
     data: merged.data,
@@ -77,9 +84,18 @@ export function readOptions(sources: OptionSources): DaemonOptions {
     api: parseHostPort(merged.api, 'api'),
     demoSize: merged.demo ? checkSize(parseSize(merged.demoSize), 512) : undefined,
     iqnPrefix: checkIqnPrefix(merged.iqnPrefix),
+    cacheSize: cacheSizeOf(merged.cacheSize, sources.memory),
     logLevel: merged.logLevel,
     logFormat: merged.logFormat,
   };
+}
+
+/** Bytes. Throws ServiceError bad-request. */
+function cacheSizeOf(text: string | undefined, memory: number): number {
+  if (text === undefined) return Math.min(Math.floor(memory / CACHE_SHARE), MAX_DEFAULT_CACHE);
+  const size = text === '0' ? 0 : parseSize(text);
+  if (size <= MAX_CACHE) return size;
+  throw new ServiceError('bad-request', `the cache has at most ${formatSize(MAX_CACHE)}`);
 }
 
 /** `HOST:PORT[,TPGT[,ADVERTISED]]`. Throws ServiceError bad-request. */
@@ -113,6 +129,7 @@ function fromFlags(
     .option('--demo-size <size>', 'size of the disk made at the first start (GEMEL_DEMO_SIZE)')
     .option('--no-demo', 'make no disk at the first start (GEMEL_NO_DEMO=1)')
     .option('--iqn-prefix <iqn>', 'what new target names start with, fixed at the first start (GEMEL_IQN_PREFIX)')
+    .option('--cache-size <size>', 'RAM cache, 0 for none (default: a quarter of RAM, at most 4G) (GEMEL_CACHE_SIZE)')
     .option('--log-level <level>', LOG_LEVELS.join(', '))
     .option('--log-format <format>', LOG_FORMATS.join(', '))
     .option('--config <file>', 'JSON file with the same settings (GEMEL_CONFIG)')
@@ -143,6 +160,7 @@ function fromEnvironment(env: OptionSources['env']): Settings {
     demoSize: text('GEMEL_DEMO_SIZE'),
     demo: text('GEMEL_NO_DEMO') === '1' ? false : undefined,
     iqnPrefix: text('GEMEL_IQN_PREFIX'),
+    cacheSize: text('GEMEL_CACHE_SIZE'),
     logLevel: text('GEMEL_LOG_LEVEL'),
     logFormat: text('GEMEL_LOG_FORMAT'),
   };

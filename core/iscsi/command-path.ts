@@ -231,9 +231,10 @@ export class CommandPath {
     if (!lu.locks.idle && lu.locks.blocks(position, length, false)) return false;
     const answers = this.connection.answers;
     const itt = load32(bytes, at + 16);
-    const view = lu.volume.viewNow(position, length);
-    if (view !== undefined) answers.dataInView(itt, view);
-    else if (!answers.fits(length) || !answers.dataInFrom(itt, lu.volume, position, length)) return false;
+    const volume = lu.volume;
+    if (!answers.sendsViews(length) || !answers.dataInViews(itt, volume, position, length)) {
+      if (!answers.fits(length) || !answers.dataInFrom(itt, volume, position, length)) return false;
+    }
     this.#countRead(lu, length);
     return true;
   }

@@ -1,5 +1,6 @@
 // What one event answers, collected so that it leaves in one system call. Headers and small payloads are written into a
 // slab; large payloads that already lie in memory are queued as slices between two regions of the slab.
+import { viewGuard } from '../base/view-guard.ts';
 import type { Socket } from '../base/world.ts';
 
 /** Bytes of one slab: a READ of 1 MiB with the headers of its PDUs, even small ones, fits. */
@@ -40,6 +41,8 @@ export class SendBuffer {
   readonly #pool: SlabPool;
   /** Bytes handed to the socket since the connection began. */
   sent = 0;
+  /** Our hold of the viewGuard; 0: none. */
+  #hold = 0;
 
   constructor(socket: Socket, pool: SlabPool) {
     this.#socket = socket;
@@ -72,7 +75,18 @@ export class SendBuffer {
     this.#at = end;
   }
 
-  /** Queues memory that is not in the slab. It must stay unchanged until it has been sent. */
+  /** Memory of volumes that is appended from now on stays as it is until it has been sent. */
+  holdViews(): void {
+    if (this.#hold === 0) this.#hold = viewGuard.hold();
+  }
+
+  #releaseViews(): void {
+    if (this.#hold === 0) return;
+    viewGuard.release(this.#hold);
+    this.#hold = 0;
+  }
+
+  /** Queues memory that is not in the slab. It must stay unchanged until it has been sent (see holdViews). */
   append(data: Buffer): void {
     if (this.#at > this.#from) this.#pieces.push(this.slab.subarray(this.#from, this.#at));
     this.#from = this.#at;
@@ -87,7 +101,10 @@ export class SendBuffer {
 
   /** Sends everything collected. */
   flush(): void {
-    if (this.#collected === 0) return;
+    if (this.#collected === 0) {
+      if (this.#hold !== 0 && this.#socket.unsent === 0) this.#releaseViews();
+      return;
+    }
     const socket = this.#socket;
     this.sent += this.#collected;
     this.#collected = 0;
@@ -114,6 +131,7 @@ export class SendBuffer {
 
   /** The connection is gone. */
   release(): void {
+    this.#releaseViews();
     // Slabs that may still be referenced by the operating system are left to the garbage collector.
     if (this.#socket.unsent === 0) {
       for (const slab of this.#busy) this.#pool.giveBack(slab);
@@ -128,6 +146,7 @@ export class SendBuffer {
   }
 
   #rewind(): void {
+    this.#releaseViews();
     for (const slab of this.#busy) this.#pool.giveBack(slab);
     this.#busy.length = 0;
     this.#at = this.#from = 0;

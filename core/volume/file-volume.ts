@@ -101,7 +101,7 @@ export class FileVolume implements Volume {
 
   readNow(position: number, length: number, target: Buffer, at: number): boolean {
     // The number of a closed descriptor may belong to another file by now.
-    if (this.#closed) throw closedError();
+    if (this.#closed) return false;
     if (this.#map.noneMapped(position, length)) {
       target.fill(0, at, at + length);
       return true;
@@ -109,14 +109,15 @@ export class FileVolume implements Volume {
     if (this.#hot?.isHot(position, length) === false) return false;
     try {
       this.#file.readSync(target, at, length, position);
-    } catch (error) {
-      throw asVolumeError(error, VolumeFault.readError, position);
+    } catch {
+      // read() meets the same error and reports it.
+      return false;
     }
     return true;
   }
 
-  viewNow(): undefined {
-    return undefined;
+  viewNow(): boolean {
+    return false;
   }
 
   async read(position: number, length: number, target: Buffer, at: number): Promise<void> {

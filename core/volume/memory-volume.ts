@@ -1,18 +1,22 @@
 // A volume in RAM: for tests, for labs, and as the measure of what the layers above cost.
+import { viewGuard } from '../base/view-guard.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from './volume.ts';
 import type { Extent, StableWaiter, Volume, VolumeInfo } from './volume.ts';
 import { AllocationMap } from './allocation-map.ts';
 
-/** Bytes of one piece of memory. A range that crosses pieces has no view. */
-const CHUNK = 67_108_864;
+/** Bytes of one piece of memory. */
+const CHUNK = 1_048_576;
 
 export class MemoryVolume implements Volume {
   info: VolumeInfo;
   #chunks: (Buffer | undefined)[];
   readonly #map: AllocationMap;
+  /** Epoch of the last view of each chunk. */
+  #viewed: Float64Array;
 
   /** `size` in bytes, a multiple of `blockSize`. */
   constructor(size: number, blockSize = 512, options: { readOnly?: boolean; thin?: boolean } = {}) {
+    this.#viewed = new Float64Array(Math.ceil(size / CHUNK));
     this.info = {
       size,
       blockSize,
@@ -37,10 +41,18 @@ export class MemoryVolume implements Volume {
     return true;
   }
 
-  viewNow(position: number, length: number): Buffer | undefined {
-    const from = position % CHUNK;
-    if (from + length > CHUNK) return undefined;
-    return this.#chunks[Math.floor(position / CHUNK)]?.subarray(from, from + length);
+  viewNow(position: number, length: number, pieces: Buffer[]): boolean {
+    const end = position + length;
+    const first = Math.floor(position / CHUNK);
+    const last = Math.floor((end - 1) / CHUNK);
+    for (let index = first; index <= last; index++) if (this.#chunks[index] === undefined) return false;
+    for (let index = first; index <= last; index++) {
+      const base = index * CHUNK;
+      const chunk = this.#chunks[index] as Buffer;
+      this.#viewed[index] = viewGuard.epoch;
+      pieces.push(chunk.subarray(Math.max(position - base, 0), Math.min(end - base, CHUNK)));
+    }
+    return true;
   }
 
   read(position: number, length: number, target: Buffer, at: number): Promise<void> {
@@ -55,7 +67,7 @@ export class MemoryVolume implements Volume {
       const index = Math.floor((position + done) / CHUNK);
       const to = (position + done) % CHUNK;
       const size = Math.min(length - done, CHUNK - to);
-      const chunk = (this.#chunks[index] ??= Buffer.alloc(Math.min(CHUNK, this.info.size - index * CHUNK)));
+      const chunk = this.#writable(index);
       source.copy(chunk, to, at + done, at + done + size);
       done += size;
     }
@@ -101,6 +113,17 @@ export class MemoryVolume implements Volume {
     return this.#map.mappedBytes;
   }
 
+  /** The chunk, made if there is none; a copy of it if somebody still sends what is in it. */
+  #writable(index: number): Buffer {
+    const present = this.#chunks[index];
+    if (present === undefined) {
+      return (this.#chunks[index] = Buffer.alloc(Math.min(CHUNK, this.info.size - index * CHUNK)));
+    }
+    if (!viewGuard.protects(this.#viewed[index] as number)) return present;
+    this.#viewed[index] = 0;
+    return (this.#chunks[index] = Buffer.from(present));
+  }
+
   resize(size: number): Promise<void> {
     // The last piece is only as long as the volume; what grows or shrinks in it needs memory of the right length.
     const tail = Math.floor(Math.min(size, this.info.size) / CHUNK);
@@ -112,6 +135,9 @@ export class MemoryVolume implements Volume {
       chunk.copy(next, 0, 0, next.length);
       this.#chunks[tail] = next;
     }
+    const viewed = new Float64Array(this.#chunks.length);
+    viewed.set(this.#viewed.subarray(0, viewed.length));
+    this.#viewed = viewed;
     this.info = { ...this.info, size };
     return Promise.resolve();
   }
@@ -129,7 +155,7 @@ export class MemoryVolume implements Volume {
       const to = (position + done) % CHUNK;
       const size = Math.min(length - done, CHUNK - to);
       if (size === CHUNK) this.#chunks[index] = undefined;
-      else this.#chunks[index]?.fill(0, to, to + size);
+      else if (this.#chunks[index] !== undefined) this.#writable(index).fill(0, to, to + size);
       done += size;
     }
   }

@@ -53,10 +53,16 @@ export interface Extent {
 export interface Volume {
   readonly info: VolumeInfo;
 
-  /** Reads into `target` at `at` in this turn if no device has to be waited for. False: nothing was read, use read(). */
+  /**
+   * Reads into `target` at `at` in this turn if no device has to be waited for. False: nothing was read, use read(), which
+   * also tells of errors. Never throws.
+   */
   readNow(position: number, length: number, target: Buffer, at: number): boolean;
-  /** The memory that holds the range, if it is one piece; it may change under later writes. undefined: use readNow. */
-  viewNow(position: number, length: number): Buffer | undefined;
+  /**
+   * Appends the pieces of memory that hold the range, in order, to `pieces`. False: nothing was appended, use readNow.
+   * The caller has a hold of the viewGuard: until it releases it the pieces neither change nor go. Never throws.
+   */
+  viewNow(position: number, length: number, pieces: Buffer[]): boolean;
   /** Reads into `target` at `at`. Rejects with a VolumeError. */
   read(position: number, length: number, target: Buffer, at: number): Promise<void>;
 

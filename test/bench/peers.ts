@@ -149,7 +149,8 @@ export async function startGemel(folder: string, megabytes: number, durability: 
   const ready = JSON.parse(line) as { pid: number; api: string; token: string };
   const env = { ...process.env, GEMEL_API: ready.api, GEMEL_TOKEN: ready.token };
   const create = (name: string, size: number): string => {
-    const flags = ['--size', `${String(size)}M`, '--map', 'loopback', '--durability', durability, '--json'];
+    const kind = durability === 'memory' ? ['--memory'] : ['--durability', durability];
+    const flags = ['--size', `${String(size)}M`, '--map', 'loopback', ...kind, '--json'];
     const client = [join(projectRoot, 'bin', 'gemel.js'), 'volume', 'create', name, ...flags];
     const made = spawnSync(process.execPath, client, { encoding: 'utf8', env });
     if (made.status !== 0) throw new Error(made.stderr);

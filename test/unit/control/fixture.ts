@@ -1,6 +1,7 @@
 // A control plane on a temporary data folder, with a recording log and no network.
 import { join } from 'node:path';
 import type { Log, LogFields } from '../../../core/base/log.ts';
+import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
@@ -46,7 +47,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const portals = [{ address: '127.0.0.1', port: 3260, group: 1, advertised: undefined }];
   const source: SessionSource = { portals, sessions: () => [], closeTarget: () => undefined };
   const server = (): SessionSource => source;
-  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'));
+  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), new L1Cache(4_194_304, 2_097_152));
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   let initiators: Initiators;
   try {

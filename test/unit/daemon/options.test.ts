@@ -12,6 +12,7 @@ function read(argv: string[], env: Record<string, string> = {}, file?: string): 
       return file;
     },
     defaultData: '/default',
+    memory: 8 * 1024 ** 3,
     version: '1.2.3',
   });
 }
@@ -24,6 +25,13 @@ describe('daemon options', () => {
     assert.deepEqual(options.api, { host: '127.0.0.1', port: 7480 });
     assert.equal(options.demoSize, 10 * 1024 ** 3);
     assert.equal(options.json, false);
+    assert.equal(options.cacheSize, 2 * 1024 ** 3, 'a quarter of the memory');
+  });
+
+  it('say how large the cache is', () => {
+    assert.equal(read([], { GEMEL_CACHE_SIZE: '256M' }).cacheSize, 256 * 1024 ** 2);
+    assert.equal(read(['--cache-size', '0']).cacheSize, 0);
+    assert.throws(() => read(['--cache-size', '2000T']), /at most 1 TiB/);
   });
 
   it('come from flag before environment before file', () => {

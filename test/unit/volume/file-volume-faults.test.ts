@@ -182,7 +182,7 @@ describe('file volume: when the disk fails', () => {
     file.before = () => undefined;
     await volume.write(0, DATA, 0, 4096, false);
     failing(file, 'EIO', 'readSync');
-    assert.throws(() => volume.readNow(0, 4096, Buffer.alloc(4096), 0), { fault: 'read-error', position: 0 });
+    assert.equal(volume.readNow(0, 4096, Buffer.alloc(4096), 0), false, 'read() tells of the error');
     assert.equal(file.count('dataSync'), 1, 'only the write that worked was made stable');
   });
 
@@ -258,7 +258,7 @@ describe('file volume: when the disk fails', () => {
     const closing = volume.close();
     await turn();
     assert.equal(file.closed, false);
-    assert.throws(() => volume.readNow(0, 512, Buffer.alloc(512), 0), { fault: 'not-ready' });
+    assert.equal(volume.readNow(0, 512, Buffer.alloc(512), 0), false);
     assert.throws(() => volume.writeNow(0, DATA, 0, 4096), { fault: 'not-ready' });
     await assert.rejects(volume.read(0, 512, Buffer.alloc(512), 0), { fault: 'not-ready' });
     await assert.rejects(volume.flush(), { fault: 'not-ready' });

@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { viewGuard } from '../../../core/base/view-guard.ts';
 import { MemoryVolume } from '../../../core/volume/memory-volume.ts';
 
 const MIB = 1_048_576;
-const CHUNK = 64 * MIB;
+const CHUNK = MIB;
+
+function view(volume: MemoryVolume, position: number, length: number): Buffer | undefined {
+  const pieces: Buffer[] = [];
+  return volume.viewNow(position, length, pieces) ? Buffer.concat(pieces) : undefined;
+}
 
 function pattern(length: number, seed: number): Buffer {
   return Buffer.from(Array.from({ length }, (_, i) => (i * 31 + seed) & 0xff));
@@ -22,10 +28,24 @@ describe('memory volume', () => {
     volume.writeNow(CHUNK - 4096, data, 0, 8192);
     assert.deepEqual(read(volume, CHUNK - 4096, 8192), data);
     assert.ok(read(volume, CHUNK + 4096, 4096).equals(Buffer.alloc(4096)));
-    assert.equal(volume.viewNow(CHUNK - 4096, 8192), undefined);
-    assert.deepEqual(volume.viewNow(CHUNK, 4096), data.subarray(4096));
+    assert.deepEqual(view(volume, CHUNK - 4096, 8192), data);
     volume.writeNow(CHUNK, pattern(512, 9), 0, 512);
-    assert.deepEqual(volume.viewNow(CHUNK, 512), pattern(512, 9), 'a view shows what is there now');
+    assert.deepEqual(view(volume, CHUNK, 512), pattern(512, 9), 'a view shows what is there now');
+  });
+
+  test('what somebody still sends does not change under him', async () => {
+    const volume = new MemoryVolume(2 * CHUNK);
+    const before = pattern(4096, 1);
+    volume.writeNow(0, before, 0, 4096);
+    const hold = viewGuard.hold();
+    const pieces: Buffer[] = [];
+    assert.equal(volume.viewNow(0, 4096, pieces), true);
+    volume.writeNow(0, pattern(4096, 2), 0, 4096);
+    assert.deepEqual(pieces[0], before);
+    assert.deepEqual(read(volume, 0, 4096), pattern(4096, 2));
+    await volume.unmap(0, 512);
+    assert.deepEqual(pieces[0], before);
+    viewGuard.release(hold);
   });
 
   test('unmap reads as zeros, is reported, and gives memory back', async () => {
@@ -39,9 +59,9 @@ describe('memory volume', () => {
       { position: 8192, length: 4096, mapped: false },
     ]);
     assert.equal(volume.allocatedBytes(), 4096);
-    assert.notEqual(volume.viewNow(0, 512), undefined);
+    assert.notEqual(view(volume, 0, 512), undefined);
     await volume.unmap(4096, 4096);
-    assert.equal(volume.viewNow(0, 512), undefined, 'the piece of memory is gone');
+    assert.equal(view(volume, 0, 512), undefined, 'the piece of memory is gone');
     await volume.zero(0, CHUNK);
     assert.equal(volume.allocatedBytes(), CHUNK, 'zeroed blocks stay mapped');
   });

@@ -1,0 +1,206 @@
+// Writes dirty blocks back to the storage below, in order of their position, so that scattered writes become orderly ones.
+import {
+  DESTAGE_FRAMES,
+  DESTAGE_INTERVAL,
+  DESTAGE_PARALLEL,
+  DESTAGE_RETRY,
+  DESTAGE_RUN,
+  DESTAGE_SHARE,
+} from '../base/limits.ts';
+import { Turn } from '../base/turn.ts';
+import type { Clock, Timer } from '../base/world.ts';
+import type { CachedBlocks } from './cached-blocks.ts';
+import { BLOCK, FRAME } from './l1-cache.ts';
+
+const EVERYTHING = Number.MAX_SAFE_INTEGER;
+/** Of the dirty frames of the cache, the share every volume may have (one in so many). */
+const OWN_SHARE = 64;
+
+/** Adjacent dirty blocks on their way to the storage below, as a copy: the frames may change meanwhile. */
+interface Run {
+  position: number;
+  length: number;
+  readonly data: Buffer;
+  readonly parts: { readonly grain: number; readonly frame: number; readonly bits: number }[];
+}
+
+export class Destager {
+  readonly #blocks: CachedBlocks;
+  readonly #clock: Clock;
+  readonly #turn = new Turn();
+  readonly #spare: Buffer[] = [];
+  /** Where the next round of writing back begins. */
+  #cursor = 0;
+  #timer: Timer | undefined;
+  #running = false;
+  /** Somebody waits for room: the next round begins at once. */
+  #urgent = false;
+  #stopped = false;
+  #failure: Error | undefined;
+  #waiting: (() => void)[] = [];
+  /** Bytes written back since the volume was opened. */
+  destagedBytes = 0;
+
+  constructor(blocks: CachedBlocks, clock: Clock) {
+    this.#blocks = blocks;
+    this.#clock = clock;
+  }
+
+  /** Why the last round failed; undefined when it did not. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  /**
+   * True when this volume may have no more dirty frames. A few it always may: a volume whose storage fails keeps its dirty
+   * frames, and others must go on.
+   */
+  get full(): boolean {
+    const { cache, dirtyFrames } = this.#blocks;
+    return cache.dirtyFrames >= cache.dirtyLimit && dirtyFrames * OWN_SHARE >= cache.dirtyLimit;
+  }
+
+  /** Runs `work` while nothing is being written back. */
+  exclusive<T>(work: () => Promise<T>): Promise<T> {
+    return this.#turn.run(work);
+  }
+
+  /** Writes back what is dirty now in the range (bytes). Rejects with the first error of the storage below. */
+  sweep(position = 0, length = EVERYTHING): Promise<void> {
+    const first = Math.floor(position / FRAME);
+    const end = length === EVERYTHING ? EVERYTHING : Math.ceil((position + length) / FRAME);
+    return this.#turn.run(() => this.sweepNow(first, end));
+  }
+
+  /** There is something dirty. */
+  notice(): void {
+    if (this.#timer === undefined) this.#plan(DESTAGE_INTERVAL);
+  }
+
+  /** Resolves when there may be room for more dirty frames, or when writing back fails. */
+  room(): Promise<void> {
+    if (!this.full || this.#stopped) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#urgent = true;
+      this.#plan(0);
+    });
+  }
+
+  /** No more rounds in the background. */
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    this.#wake();
+  }
+
+  #plan(after: number): void {
+    if (this.#running || this.#stopped) return;
+    this.#timer?.cancel();
+    this.#timer = this.#clock.after(after, () => {
+      void this.#round();
+    });
+  }
+
+  async #round(): Promise<void> {
+    const blocks = this.#blocks;
+    const all = this.#urgent || blocks.cache.dirtyFrames * 4 >= blocks.cache.dirtyLimit * 3;
+    const quota = all ? EVERYTHING : Math.max(DESTAGE_FRAMES, Math.ceil(blocks.dirtyFrames / DESTAGE_SHARE));
+    this.#running = true;
+    this.#urgent = false;
+    try {
+      await this.#turn.run(() => this.sweepNow(this.#cursor, EVERYTHING, quota));
+      this.#failure = undefined;
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new Error(String(error));
+    }
+    this.#running = false;
+    this.#timer = undefined;
+    this.#wake();
+    if (blocks.dirtyFrames > 0) this.#plan(this.#pause());
+  }
+
+  /** Milliseconds until the next round. */
+  #pause(): number {
+    if (this.#urgent) return 0;
+    return this.#failure === undefined ? DESTAGE_INTERVAL : DESTAGE_RETRY;
+  }
+
+  #wake(): void {
+    for (const go of this.#waiting.splice(0)) go();
+  }
+
+  /** Inside `exclusive` only: at most `quota` dirty frames from grain `first` up to and without `end`. */
+  async sweepNow(first: number, end: number, quota = EVERYTHING): Promise<void> {
+    const { index, cache } = this.#blocks;
+    const flight = new Set<Promise<void>>();
+    const failures: unknown[] = [];
+    let run: Run | undefined;
+    const issue = async (): Promise<void> => {
+      if (run === undefined) return;
+      const writing: Promise<void> = this.#write(run)
+        .catch((error: unknown) => {
+          failures.push(error);
+        })
+        .finally(() => flight.delete(writing));
+      flight.add(writing);
+      run = undefined;
+      if (flight.size >= DESTAGE_PARALLEL) await Promise.race(flight);
+    };
+    let left = quota;
+    let grain = index.next(first, end);
+    while (grain >= 0 && left > 0 && failures.length === 0) {
+      const frame = index.get(grain);
+      let rest = cache.dirty[frame] as number;
+      if (rest !== 0) left--;
+      while (rest !== 0) {
+        const from = 31 - Math.clz32(rest & -rest);
+        let to = from + 1;
+        while (((rest >> to) & 1) === 1) to++;
+        const position = grain * FRAME + from * BLOCK;
+        const bytes = Math.min((to - from) * BLOCK, this.#blocks.backing.info.size - position);
+        if (run !== undefined && (run.position + run.length !== position || run.length + bytes > DESTAGE_RUN)) {
+          await issue();
+          // Another frame may have taken the place of this one while we waited: the grain is looked at anew.
+          if (index.get(grain) !== frame) break;
+        }
+        rest &= -1 << to;
+        run ??= { position, length: 0, data: this.#spare.pop() ?? Buffer.allocUnsafeSlow(DESTAGE_RUN), parts: [] };
+        this.#gather(run, grain, frame, from, to, bytes);
+      }
+      // Never the same blocks twice in one sweep: two writes of them at once would end in any order.
+      if (rest === 0) grain = index.next(grain + 1, end);
+    }
+    this.#cursor = grain < 0 ? 0 : grain;
+    await issue();
+    await Promise.all(flight);
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /** Copies blocks [from, to) of a frame to the end of the run; they count as clean until the write fails. */
+  #gather(run: Run, grain: number, frame: number, from: number, to: number, bytes: number): void {
+    const { cache } = this.#blocks;
+    const offset = cache.offset(frame) + from * BLOCK;
+    cache.slab(frame).copy(run.data, run.length, offset, offset + bytes);
+    run.length += bytes;
+    const bits = ((1 << to) - 1) & ~((1 << from) - 1) & (cache.dirty[frame] as number);
+    this.#blocks.setDirty(frame, (cache.dirty[frame] as number) & ~bits);
+    // Until the storage below has the data, nobody may take the frame.
+    cache.pins[frame] = (cache.pins[frame] as number) + 1;
+    run.parts.push({ grain, frame, bits });
+  }
+
+  async #write(run: Run): Promise<void> {
+    const { backing, cache } = this.#blocks;
+    try {
+      await backing.write(run.position, run.data, 0, run.length, false);
+      this.destagedBytes += run.length;
+    } catch (error) {
+      for (const { frame, bits } of run.parts) this.#blocks.setDirty(frame, (cache.dirty[frame] as number) | bits);
+      throw error;
+    } finally {
+      for (const { frame } of run.parts) cache.pins[frame] = (cache.pins[frame] as number) - 1;
+      if (this.#spare.length < DESTAGE_PARALLEL) this.#spare.push(run.data);
+    }
+  }
+}
