@@ -109,6 +109,18 @@ export const DESTAGE_FRAMES = 64;
 export const DESTAGE_RUN = 1_048_576;
 export const DESTAGE_PARALLEL = 4;
 
+// ---- pool
+/** Bytes of data, and of records, in one batch of the journal. */
+export const JOURNAL_BATCH = 1_048_576;
+export const JOURNAL_HEADER = 32_768;
+/** Batches that may be filled or on their way to the disk at once, and appends running at a time. */
+export const JOURNAL_BATCHES = 4;
+export const JOURNAL_PARALLEL = 2;
+/** Smallest journal, bytes: two full batches for every one under way. */
+export const MIN_JOURNAL = 16_777_216;
+/** Pages of checksums kept in memory, 4 KiB each (one covers 4 MiB of data). */
+export const POOL_SUM_PAGES = 8192;
+
 // ---- control plane
 /** Initiators one volume may be mapped to. */
 export const MAX_MAPS = 256;

@@ -97,9 +97,19 @@ export interface DiskFile {
   close(): Promise<void>;
 }
 
+export interface OpenOptions {
+  readonly create?: boolean;
+  readonly exclusive?: boolean;
+  readonly readOnly?: boolean;
+  readonly syncWrites?: boolean;
+}
+
 export interface Disk {
-  /** Opens an existing file or device, or creates the file. Rejects with a ServiceError. */
-  open(path: string, options?: { create?: boolean; exclusive?: boolean; readOnly?: boolean }): Promise<DiskFile>;
+  /**
+   * Opens an existing file or device, or creates the file. `syncWrites`: a write is on stable media when its call is over
+   * (O_DSYNC). Rejects with a ServiceError.
+   */
+  open(path: string, options?: OpenOptions): Promise<DiskFile>;
   exists(path: string): Promise<boolean>;
   /** Removes a file if it exists; durable when it resolves. */
   remove(path: string): Promise<void>;

@@ -1,0 +1,163 @@
+// Which grains of the pool are free, how many maps name each of the others, and which have become free but must not be
+// used again yet: as long as the metadata on disk still names a grain, a crash would bring the old user back.
+import { VolumeError, VolumeFault } from '../volume/volume.ts';
+import type { PlaceCounts } from './volume-map.ts';
+
+/** References counted in the table; what is beyond is counted in a map of its own. */
+const TABLE_LIMIT = 0xffff;
+
+export class Allocator implements PlaceCounts {
+  #refs: Uint16Array;
+  /** Counts at and above TABLE_LIMIT. */
+  readonly #many = new Map<number, number>();
+  /** Where the search for a free grain goes on. */
+  #cursor = 0;
+  #total: number;
+  #free: number;
+  #reserved = 0;
+  /** Grains nobody names any more, in quarantine. Their count in the table is 0, but `#held` says they are not free. */
+  #quarantine: number[] = [];
+  #held: Uint8Array;
+
+  constructor(grains: number) {
+    this.#total = grains;
+    this.#free = grains;
+    this.#refs = new Uint16Array(grains);
+    this.#held = new Uint8Array(Math.ceil(grains / 8));
+  }
+
+  get total(): number {
+    return this.#total;
+  }
+
+  /** Grains that can be promised to somebody. */
+  get available(): number {
+    return this.#free - this.#reserved;
+  }
+
+  get reserved(): number {
+    return this.#reserved;
+  }
+
+  get quarantined(): number {
+    return this.#quarantine.length;
+  }
+
+  /** Grains that are neither free nor about to be. */
+  get used(): number {
+    return this.#total - this.#free - this.#quarantine.length;
+  }
+
+  /** Room has been added behind the last grain. */
+  grow(grains: number): void {
+    const refs = new Uint16Array(grains);
+    refs.set(this.#refs);
+    const held = new Uint8Array(Math.ceil(grains / 8));
+    held.set(this.#held);
+    this.#refs = refs;
+    this.#held = held;
+    this.#free += grains - this.#total;
+    this.#total = grains;
+  }
+
+  /** Promises `count` grains. Throws VolumeError no-space. */
+  reserve(count: number): void {
+    if (this.available < count) throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
+    this.#reserved += count;
+  }
+
+  unreserve(count: number): void {
+    this.#reserved -= count;
+  }
+
+  /** A free grain with one reference; `promised`: it was reserved before. Throws VolumeError no-space. */
+  allocate(promised: boolean): number {
+    if (promised) this.#reserved--;
+    else if (this.available < 1) throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
+    return this.#take(this.#next(this.#cursor));
+  }
+
+  /** At most `count` free grains one behind the other, each with one reference: the first, and how many. */
+  allocateRun(count: number): { readonly first: number; readonly count: number } {
+    if (this.available < 1) throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
+    const wanted = Math.min(count, this.available);
+    const first = this.#next(this.#cursor);
+    let length = 0;
+    while (length < wanted && first + length < this.#total && this.#isFree(first + length)) this.#take(first + length++);
+    return { first, count: length };
+  }
+
+  refs(grain: number): number {
+    const count = this.#refs[grain] as number;
+    return count === TABLE_LIMIT ? (this.#many.get(grain) ?? TABLE_LIMIT) : count;
+  }
+
+  retain(grain: number): void {
+    this.#setRefs(grain, this.refs(grain) + 1);
+  }
+
+  release(grain: number): void {
+    const count = this.refs(grain);
+    if (count === 0) throw new RangeError(`grain ${String(grain)} is released more often than it was used`);
+    this.#setRefs(grain, count - 1);
+    if (count > 1) return;
+    this.#hold(grain, true);
+    this.#quarantine.push(grain);
+  }
+
+  /** Takes note that a map on disk names the grain (when a pool is opened). Throws RangeError for a grain that is not there. */
+  load(grain: number): void {
+    if (grain >= this.#total) throw new RangeError(`grain ${String(grain)} lies outside the pool`);
+    const count = this.refs(grain);
+    if (count === 0) this.#free--;
+    this.#setRefs(grain, count + 1);
+  }
+
+  /** Grains that became free up to now. They may be used again after the metadata that no longer names them is durable. */
+  takeQuarantine(): number[] {
+    const taken = this.#quarantine;
+    this.#quarantine = [];
+    return taken;
+  }
+
+  /** Puts grains back that takeQuarantine gave out: the metadata could not be made durable. */
+  returnQuarantine(grains: readonly number[]): void {
+    for (const grain of grains) this.#quarantine.push(grain);
+  }
+
+  endQuarantine(grains: readonly number[]): void {
+    for (const grain of grains) {
+      this.#hold(grain, false);
+      this.#free++;
+    }
+  }
+
+  #take(grain: number): number {
+    this.#refs[grain] = 1;
+    this.#free--;
+    this.#cursor = grain + 1;
+    return grain;
+  }
+
+  #isFree(grain: number): boolean {
+    return this.#refs[grain] === 0 && (((this.#held[grain >> 3] as number) >> (grain & 7)) & 1) === 0;
+  }
+
+  #next(from: number): number {
+    for (let grain = from; grain < this.#total; grain++) if (this.#isFree(grain)) return grain;
+    for (let grain = 0; grain < from; grain++) if (this.#isFree(grain)) return grain;
+    throw new RangeError('no grain is free although some should be');
+  }
+
+  #hold(grain: number, held: boolean): void {
+    const mask = 1 << (grain & 7);
+    const byte = this.#held[grain >> 3] as number;
+    this.#held[grain >> 3] = held ? byte | mask : byte & ~mask;
+  }
+
+  #setRefs(grain: number, count: number): void {
+    this.#refs[grain] = Math.min(count, TABLE_LIMIT);
+    if (count >= TABLE_LIMIT) this.#many.set(grain, count);
+    else if (this.#many.size > 0) this.#many.delete(grain);
+  }
+}

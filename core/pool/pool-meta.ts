@@ -1,0 +1,132 @@
+// The metadata of a pool: what the maps of its volumes are, and up to where the journal is contained in them. Kept in a
+// store that changes all of it at once or nothing; LMDB in the product.
+import { open } from 'lmdb';
+import type { RootDatabase } from 'lmdb';
+import type { JournalMark } from './journal.ts';
+
+/** Facts about the pool as a whole. */
+export interface PoolState {
+  /** Generation of the journal that `mark` belongs to. */
+  readonly generation: number;
+  /** Batches before it are contained in the metadata and the slabs. */
+  readonly mark: JournalMark;
+  readonly nextLeaf: number;
+  readonly nextVolume: number;
+  /** Slabs in the order of their grains: name in the pool's folder, and grains. */
+  readonly slabs: readonly { readonly name: string; readonly grains: number }[];
+}
+
+/** What is known of one volume of the pool besides its map. */
+export interface PoolVolumeRecord {
+  /** Never used twice in a pool. */
+  readonly id: number;
+  /** Bytes, a multiple of 4096. */
+  readonly size: number;
+  /** Space for all of it is set aside. */
+  readonly thick: boolean;
+  /** Nobody writes to it: a snapshot. */
+  readonly snapshotOf: number | undefined;
+  /** Batches of the journal before this number say nothing new about it. */
+  readonly fence: number;
+  /** Its map is being given back. */
+  readonly deleting: boolean;
+  /** Milliseconds since 1970. */
+  readonly created: number;
+}
+
+export interface MetaChange {
+  readonly state: PoolState;
+  /** undefined: the volume is gone. */
+  readonly volumes: readonly { readonly id: number; readonly record: PoolVolumeRecord | undefined; readonly leaves: readonly number[] | undefined }[];
+  readonly leaves: readonly (readonly [number, Buffer | undefined])[];
+}
+
+export interface MetaContent {
+  readonly state: PoolState;
+  readonly volumes: readonly { readonly record: PoolVolumeRecord; readonly leaves: readonly number[] }[];
+  /** Content of a leaf; undefined when it is missing. */
+  leaf(id: number): Uint8Array | undefined;
+}
+
+export interface PoolMeta {
+  /** undefined: nothing was ever committed. */
+  load(): MetaContent | undefined;
+  /** Everything is on stable media when it resolves, or nothing has changed. */
+  commit(change: MetaChange): Promise<void>;
+  close(): Promise<void>;
+}
+
+const STATE = 0;
+const VOLUME = 1;
+const LEAVES = 2;
+const LEAF = 3;
+type Key = readonly [number, number];
+
+/** The metadata in LMDB. */
+export class LmdbMeta implements PoolMeta {
+  readonly #db: RootDatabase<Buffer, [number, number]>;
+
+  /** Opens or creates the store in folder `path`. */
+  constructor(path: string) {
+    // overlappingSync would let a transaction be seen before it is on stable media.
+    this.#db = open<Buffer, [number, number]>({ path, encoding: 'binary', overlappingSync: false, maxReaders: 16 });
+  }
+
+  load(): MetaContent | undefined {
+    const state = this.#json<PoolState>([STATE, 0]);
+    if (state === undefined) return undefined;
+    const volumes: { record: PoolVolumeRecord; leaves: number[] }[] = [];
+    for (const { key, value } of this.#db.getRange({ start: [VOLUME, 0], end: [LEAVES, 0] })) {
+      const record = JSON.parse(value.toString()) as PoolVolumeRecord;
+      volumes.push({ record: { ...record, snapshotOf: record.snapshotOf }, leaves: this.#leavesOf(key[1]) });
+    }
+    return { state, volumes, leaf: (id) => this.#db.getBinary([LEAF, id]) };
+  }
+
+  async commit(change: MetaChange): Promise<void> {
+    await this.#db.transaction(() => {
+      this.#put([STATE, 0], change.state);
+      for (const { id, record, leaves } of change.volumes) {
+        if (record === undefined) {
+          this.#db.removeSync([VOLUME, id]);
+          this.#db.removeSync([LEAVES, id]);
+          continue;
+        }
+        this.#put([VOLUME, id], record);
+        if (leaves !== undefined) this.#db.putSync([LEAVES, id], encodeNumbers(leaves));
+      }
+      for (const [id, bytes] of change.leaves) {
+        if (bytes === undefined) this.#db.removeSync([LEAF, id]);
+        else this.#db.putSync([LEAF, id], bytes);
+      }
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#db.close();
+  }
+
+  #leavesOf(id: number): number[] {
+    const bytes = this.#db.get([LEAVES, id]);
+    return bytes === undefined ? [] : decodeNumbers(bytes);
+  }
+
+  #put(key: Key, value: object): void {
+    this.#db.putSync([key[0], key[1]], Buffer.from(JSON.stringify(value)));
+  }
+
+  #json<T>(key: Key): T | undefined {
+    const bytes = this.#db.get([key[0], key[1]]);
+    return bytes === undefined ? undefined : (JSON.parse(bytes.toString()) as T);
+  }
+}
+
+function encodeNumbers(numbers: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(numbers.length * 6);
+  numbers.forEach((number, i) => bytes.writeUIntBE(number, i * 6, 6));
+  return bytes;
+}
+
+function decodeNumbers(bytes: Buffer): number[] {
+  return Array.from({ length: bytes.length / 6 }, (_, i) => bytes.readUIntBE(i * 6, 6));
+}

@@ -1,0 +1,172 @@
+// The grains of a pool on its disks: slab files (or parts of a block device), each with the checksums of its grains in
+// front. Reads are checked against the checksums; nothing that does not match is handed out.
+import { POOL_SUM_PAGES } from '../base/limits.ts';
+import type { DiskFile } from '../base/world.ts';
+import { BLOCK, BLOCKS, GRAIN } from '../volume/grain.ts';
+import { GRAINS_OF_SUMS, SUMS_OF_GRAIN, sumsBytes } from './format.ts';
+
+/** A slab: `grains` grains in `file`, whose checksum table begins at `position`. */
+export interface Slab {
+  readonly file: DiskFile;
+  /** Bytes. */
+  readonly position: number;
+  readonly grains: number;
+}
+
+/** Checksums of 64 grains, as they lie in one block of a table. */
+interface Page {
+  readonly sums: Uint32Array;
+  dirty: boolean;
+}
+
+interface Spot {
+  readonly slab: Slab;
+  /** Grain within the slab. */
+  readonly index: number;
+}
+
+export class Slabs {
+  readonly #slabs: Slab[] = [];
+  readonly #firsts: number[] = [];
+  #grains = 0;
+  /** By page number over all slabs, least recently loaded first. */
+  readonly #pages = new Map<number, Page>();
+  readonly #loading = new Map<number, Promise<void>>();
+  readonly #unsynced = new Set<DiskFile>();
+
+  /** Grains of all slabs. */
+  get grains(): number {
+    return this.#grains;
+  }
+
+  /** Adds room behind the last grain. A slab has a multiple of 64 grains, so that no two share a page of checksums. */
+  add(slab: Slab): void {
+    if (slab.grains % GRAINS_OF_SUMS !== 0) throw new RangeError('a slab has a multiple of 64 grains');
+    this.#firsts.push(this.#grains);
+    this.#slabs.push(slab);
+    this.#grains += slab.grains;
+  }
+
+  #spot(grain: number): Spot {
+    let low = 0;
+    for (let high = this.#slabs.length - 1; low < high;) {
+      const middle = (low + high + 1) >> 1;
+      if ((this.#firsts[middle] as number) <= grain) low = middle;
+      else high = middle - 1;
+    }
+    const slab = this.#slabs[low];
+    const index = grain - (this.#firsts[low] ?? 0);
+    if (slab === undefined || index >= slab.grains) throw new RangeError(`grain ${String(grain)} lies outside the pool`);
+    return { slab, index };
+  }
+
+  /** Bytes [from, from+length) of a grain, unchecked. Grains one behind the other in a slab are one piece. */
+  async readRaw(grain: number, from: number, length: number, target: Buffer, at: number): Promise<void> {
+    const { slab, index } = this.#spot(grain);
+    await slab.file.read(target, at, length, slab.position + sumsBytes(slab.grains) + index * GRAIN + from);
+  }
+
+  /** Writes blocks of a grain and takes note of their checksums. `from` and `length` are multiples of BLOCK. */
+  async write(grain: number, from: number, length: number, source: Buffer, at: number, sums: readonly number[]): Promise<void> {
+    const { slab, index } = this.#spot(grain);
+    await slab.file.write(source, at, length, slab.position + sumsBytes(slab.grains) + index * GRAIN + from);
+    this.#unsynced.add(slab.file);
+    const page = await this.#page(grain);
+    const first = (grain % GRAINS_OF_SUMS) * BLOCKS + from / BLOCK;
+    for (let i = 0; i < sums.length; i++) page.sums[first + i] = sums[i] as number;
+    page.dirty = true;
+  }
+
+  /** True when grain `next` lies directly behind `grain` on the same disk. */
+  adjacent(grain: number, next: number): boolean {
+    return next === grain + 1 && !this.#firsts.includes(next);
+  }
+
+  /** Checksums of the 16 blocks of a grain. */
+  async sums(grain: number): Promise<Uint32Array> {
+    const page = await this.#page(grain);
+    const at = (grain % GRAINS_OF_SUMS) * BLOCKS;
+    return page.sums.slice(at, at + BLOCKS);
+  }
+
+  /** Sets all checksums of a grain (its data was written by somebody who summed it). */
+  async setSums(grain: number, sums: Uint32Array): Promise<void> {
+    const page = await this.#page(grain);
+    page.sums.set(sums, (grain % GRAINS_OF_SUMS) * BLOCKS);
+    page.dirty = true;
+  }
+
+  /** The page with the checksums of the grain. Valid until the caller awaits something. */
+  async #page(grain: number): Promise<Page> {
+    const number = Math.floor(grain / GRAINS_OF_SUMS);
+    for (;;) {
+      const present = this.#pages.get(number);
+      if (present !== undefined) return present;
+      let loading = this.#loading.get(number);
+      if (loading === undefined) {
+        loading = this.#load(number).finally(() => this.#loading.delete(number));
+        this.#loading.set(number, loading);
+      }
+      await loading;
+    }
+  }
+
+  async #load(number: number): Promise<void> {
+    const { slab, index } = this.#spot(number * GRAINS_OF_SUMS);
+    const bytes = Buffer.alloc(BLOCK);
+    await slab.file.read(bytes, 0, BLOCK, slab.position + index * SUMS_OF_GRAIN);
+    bytes.swap32();
+    const page: Page = { sums: new Uint32Array(bytes.buffer, bytes.byteOffset, BLOCK / 4), dirty: false };
+    this.#pages.set(number, page);
+    this.#evict();
+  }
+
+  /** Keeps the number of pages in bounds; dirty ones stay until they are written. */
+  #evict(): void {
+    for (const [number, page] of this.#pages) {
+      if (this.#pages.size <= POOL_SUM_PAGES) return;
+      if (!page.dirty) this.#pages.delete(number);
+    }
+  }
+
+  /** Writes the checksums that changed up to now, then makes everything written up to now stable. */
+  async sync(): Promise<void> {
+    const files = new Set(this.#unsynced);
+    this.#unsynced.clear();
+    try {
+      const writes: Promise<void>[] = [];
+      for (const [number, page] of this.#pages) {
+        if (!page.dirty) continue;
+        page.dirty = false;
+        writes.push(this.#writePage(number, page, files));
+      }
+      await Promise.all(writes);
+      await Promise.all([...files].map((file) => file.dataSync()));
+    } catch (error) {
+      for (const file of files) this.#unsynced.add(file);
+      throw error;
+    }
+  }
+
+  async #writePage(number: number, page: Page, files: Set<DiskFile>): Promise<void> {
+    const { slab, index } = this.#spot(number * GRAINS_OF_SUMS);
+    const bytes = Buffer.from(page.sums.buffer.slice(page.sums.byteOffset, page.sums.byteOffset + BLOCK));
+    bytes.swap32();
+    files.add(slab.file);
+    try {
+      await slab.file.write(bytes, 0, BLOCK, slab.position + index * SUMS_OF_GRAIN);
+    } catch (error) {
+      page.dirty = true;
+      throw error;
+    }
+  }
+
+  /** Bytes that were written and are not known to be stable. */
+  get needsSync(): boolean {
+    return this.#unsynced.size > 0;
+  }
+
+  async close(): Promise<void> {
+    for (const file of new Set(this.#slabs.map((slab) => slab.file))) await file.close();
+  }
+}

@@ -1,0 +1,206 @@
+// Where the grains of a volume lie in the pool. A map is a list of leaves; leaves are shared between a volume and its
+// snapshots and clones until one of them changes something in them, so that copying a map costs one number per 64 MiB.
+import { LEAF_GRAINS } from './format.ts';
+
+/** What owns places in the pool counts references to them. */
+export interface PlaceCounts {
+  retain(place: number): void;
+  release(place: number): void;
+}
+
+/** Bytes of a leaf as it is kept: 1024 places of 4 bytes, then 1024 masks of 2. */
+export const LEAF_BYTES = LEAF_GRAINS * 6;
+
+export class Leaf {
+  readonly id: number;
+  /** Maps that contain this leaf. */
+  refs = 1;
+  /** Differs from what the metadata store has. */
+  dirty = false;
+  /** Grain of the pool plus one; 0: no block of this grain holds data. */
+  readonly places: Uint32Array;
+  /** Which blocks of the grain hold data; the others read as zeros. */
+  readonly valid: Uint16Array;
+
+  constructor(id: number, bytes = new ArrayBuffer(LEAF_BYTES)) {
+    this.id = id;
+    this.places = new Uint32Array(bytes, 0, LEAF_GRAINS);
+    this.valid = new Uint16Array(bytes, LEAF_GRAINS * 4, LEAF_GRAINS);
+  }
+
+  /** As it is kept; the numbers are big-endian. */
+  encode(): Buffer {
+    const bytes = Buffer.allocUnsafe(LEAF_BYTES);
+    for (let i = 0; i < LEAF_GRAINS; i++) {
+      bytes.writeUInt32BE(this.places[i] as number, i * 4);
+      bytes.writeUInt16BE(this.valid[i] as number, LEAF_GRAINS * 4 + i * 2);
+    }
+    return bytes;
+  }
+
+  /** Throws RangeError when the bytes are not a leaf. */
+  static decode(id: number, bytes: Uint8Array): Leaf {
+    if (bytes.length !== LEAF_BYTES) throw new RangeError(`leaf ${String(id)} has ${String(bytes.length)} bytes`);
+    const memory = new ArrayBuffer(LEAF_BYTES);
+    const copy = Buffer.from(memory);
+    copy.set(bytes);
+    copy.subarray(0, LEAF_GRAINS * 4).swap32();
+    copy.subarray(LEAF_GRAINS * 4).swap16();
+    return new Leaf(id, memory);
+  }
+
+  get empty(): boolean {
+    return this.places.every((place) => place === 0);
+  }
+}
+
+/** All leaves of a pool: their numbers, and which of them the metadata store has to learn of. */
+export class Leaves {
+  readonly #counts: PlaceCounts;
+  readonly #changed = new Set<Leaf>();
+  /** Numbers of leaves that are gone. */
+  #gone: number[] = [];
+  #nextId: number;
+
+  constructor(counts: PlaceCounts, nextId: number) {
+    this.#counts = counts;
+    this.#nextId = nextId;
+  }
+
+  get nextId(): number {
+    return this.#nextId;
+  }
+
+  create(): Leaf {
+    const leaf = new Leaf(this.#nextId++);
+    this.touch(leaf);
+    return leaf;
+  }
+
+  touch(leaf: Leaf): void {
+    if (leaf.dirty) return;
+    leaf.dirty = true;
+    this.#changed.add(leaf);
+  }
+
+  /** A leaf like this one that nobody else has; everything it names has one more user. */
+  copy(leaf: Leaf): Leaf {
+    const copy = this.create();
+    copy.places.set(leaf.places);
+    copy.valid.set(leaf.valid);
+    for (const place of copy.places) if (place !== 0) this.#counts.retain(place - 1);
+    leaf.refs--;
+    return copy;
+  }
+
+  /** One map less contains the leaf. The last one takes what it names with it. */
+  drop(leaf: Leaf): void {
+    if (--leaf.refs > 0) return;
+    for (const place of leaf.places) if (place !== 0) this.#counts.release(place - 1);
+    this.#changed.delete(leaf);
+    this.#gone.push(leaf.id);
+  }
+
+  /** What has changed since the last call, for the metadata store: the content of leaves, undefined for those gone. */
+  takeChanges(): [number, Buffer | undefined][] {
+    const changes: [number, Buffer | undefined][] = this.#gone.map((id) => [id, undefined]);
+    for (const leaf of this.#changed) {
+      changes.push([leaf.id, leaf.encode()]);
+      leaf.dirty = false;
+    }
+    this.#changed.clear();
+    this.#gone = [];
+    return changes;
+  }
+}
+
+/** The map of one volume. Grains are counted from the start of the volume. */
+export class VolumeMap {
+  readonly leaves: (Leaf | undefined)[];
+  readonly #all: Leaves;
+  readonly #counts: PlaceCounts;
+  /** The list of leaves differs from what the metadata store has. */
+  changed = false;
+
+  constructor(all: Leaves, counts: PlaceCounts, leaves: (Leaf | undefined)[] = []) {
+    this.#all = all;
+    this.#counts = counts;
+    this.leaves = leaves;
+  }
+
+  /** Grain of the pool plus one, or 0. */
+  place(grain: number): number {
+    return this.leaves[Math.floor(grain / LEAF_GRAINS)]?.places[grain % LEAF_GRAINS] ?? 0;
+  }
+
+  valid(grain: number): number {
+    return this.leaves[Math.floor(grain / LEAF_GRAINS)]?.valid[grain % LEAF_GRAINS] ?? 0;
+  }
+
+  /** True when no other map names this leaf. */
+  ownsLeaf(grain: number): boolean {
+    return (this.leaves[Math.floor(grain / LEAF_GRAINS)]?.refs ?? 1) === 1;
+  }
+
+  /**
+   * The grain lies at `place` (pool grain plus one) from now on, or nowhere (0). The caller hands over one reference to
+   * the new place; the reference to the old one is given back.
+   */
+  set(grain: number, place: number, valid: number): void {
+    const index = Math.floor(grain / LEAF_GRAINS);
+    const at = grain % LEAF_GRAINS;
+    let leaf = this.leaves[index];
+    if (leaf === undefined) {
+      if (place === 0) return;
+      leaf = this.#put(index, this.#all.create());
+    } else if (leaf.refs > 1) {
+      leaf = this.#put(index, this.#all.copy(leaf));
+    }
+    const before = leaf.places[at] as number;
+    if (before !== place) {
+      leaf.places[at] = place;
+      if (before !== 0) this.#counts.release(before - 1);
+    }
+    leaf.valid[at] = place === 0 ? 0 : valid;
+    this.#all.touch(leaf);
+  }
+
+  #put(index: number, leaf: Leaf): Leaf {
+    while (this.leaves.length < index) this.leaves.push(undefined);
+    this.leaves[index] = leaf;
+    this.changed = true;
+    return leaf;
+  }
+
+  /** Another map with the same content. */
+  share(): VolumeMap {
+    for (const leaf of this.leaves) if (leaf !== undefined) leaf.refs++;
+    const map = new VolumeMap(this.#all, this.#counts, [...this.leaves]);
+    map.changed = true;
+    return map;
+  }
+
+  /** Forgets everything from grain `first` on. Whole leaves go at once. */
+  cut(first: number): void {
+    const whole = Math.ceil(first / LEAF_GRAINS);
+    for (let grain = first; grain < whole * LEAF_GRAINS; grain++) if (this.place(grain) !== 0) this.set(grain, 0, 0);
+    this.dropLeaves(whole, this.leaves.length);
+  }
+
+  /** Forgets the leaves from `from` up to and without `to`. */
+  dropLeaves(from: number, to: number): void {
+    for (let index = from; index < Math.min(to, this.leaves.length); index++) {
+      const leaf = this.leaves[index];
+      if (leaf === undefined) continue;
+      this.leaves[index] = undefined;
+      this.changed = true;
+      this.#all.drop(leaf);
+    }
+    while (this.leaves.length > 0 && this.leaves.at(-1) === undefined) this.leaves.pop();
+  }
+
+  /** Numbers of the leaves, 0 where there is none. */
+  leafIds(): number[] {
+    return this.leaves.map((leaf) => leaf?.id ?? 0);
+  }
+}
