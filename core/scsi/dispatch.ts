@@ -1,5 +1,5 @@
 // From a CDB to a status: the checks every command passes, in one fixed order, then the command itself.
-// Order: unit attention, CDB bits, reservation, readiness, write protection, capacity. (SAM-5 5.3.3 leaves the choice
+// Order: unit attention, access state of the port, CDB bits, reservation, readiness, write protection, capacity. (SAM-5 5.3.3 leaves the choice
 // between several applicable conditions to the device server, except that unit attentions come before execution.)
 import { Reserved } from './command-spec.ts';
 import type { CommandSpec } from './command-spec.ts';
@@ -45,6 +45,10 @@ export function precheck(nexus: LunNexus, spec: CommandSpec, cdb: Buffer): TaskR
     lu.refresh(nexus);
     if (row === SENSE.reportedLunsChanged) nexus.owner.inventoryReported();
     if (row !== undefined) throw new ScsiError(row);
+  }
+  const barred = lu.inaccessible(nexus);
+  if (barred !== undefined && !(barred === SENSE.standby ? spec.okWhen.standby : spec.okWhen.unavailable)) {
+    throw new ScsiError(barred);
   }
   // SBC-3 4.11.2: during a sanitize operation everything but the inquiring commands ends like this, right or wrong.
   if (lu.notReady?.sense === SENSE.sanitizeInProgress && spec.access !== 'none') throw lu.notReady;

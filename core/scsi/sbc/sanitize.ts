@@ -4,7 +4,7 @@
 // would, and leaves as little.
 import { MAX_PARAMETER_LIST } from '../../base/limits.ts';
 import { load16 } from '../../base/bytes-at.ts';
-import { Reserved, all } from '../command-spec.ts';
+import { OK_ORDINARY, Reserved, all } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import type { LogicalUnit } from '../logical-unit.ts';
 import { SENSE, ScsiError, badCdb, badParameter } from '../sense.ts';
@@ -118,7 +118,7 @@ function exitFailureMode({ lu }: ScsiTask): TaskResult {
 }
 
 /** Byte 1 of the CDB has, beside the service action, IMMED and AUSE; ZNR is for zoned devices. */
-const FLAGS = 0xa0 | 0x1f;
+const FLAGS = 0xa0;
 
 function row(name: string, action: number, run: CommandSpec['run'], hasData: boolean): CommandSpec {
   const length = hasData ? all(2) : [0, 0];
@@ -126,10 +126,10 @@ function row(name: string, action: number, run: CommandSpec['run'], hasData: boo
     name: `SANITIZE, ${name}`,
     opcode: 0x48,
     serviceAction: action,
-    cdbUsage: [0x48, FLAGS, 0, 0, 0, 0, 0, ...length, 0],
+    cdbUsage: [0x48, FLAGS | action, 0, 0, 0, 0, 0, ...length, 0],
     access: 'write',
     reserved: Reserved.conflict,
-    okWhen: { unitAttention: false, standby: false, notReady: true },
+    okWhen: { ...OK_ORDINARY, notReady: true },
     // Not a barrier: while it runs the others are answered NOT READY, they do not wait.
     order: 'free',
     clause: 'SBC-3 5.16',

@@ -1,6 +1,6 @@
 // REPORT SUPPORTED OPERATION CODES (SPC-4 6.35), from the same table that carries the commands out, and REPORT SUPPORTED
 // TASK MANAGEMENT FUNCTIONS (SPC-4 6.36).
-import { Reserved } from '../command-spec.ts';
+import { OK_WITHOUT_MEDIUM, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import type { CommandTable } from '../command-table.ts';
 import { badCdb } from '../sense.ts';
@@ -72,8 +72,8 @@ function reportFunctions({ cdb }: ScsiTask): TaskResult {
 const base = {
   opcode: 0xa3,
   access: 'none',
-  reserved: Reserved.conflict,
-  okWhen: { unitAttention: false, standby: true, notReady: true },
+  reserved: Reserved.unlessExclusive,
+  okWhen: OK_WITHOUT_MEDIUM,
   order: 'free',
 } as const;
 

@@ -193,8 +193,8 @@ describe('REPORT TARGET PORT GROUPS', () => {
         { name: TARGET, portalGroup: 3, relativeId: 0x103, group: 0x202 },
       ],
     });
-  const first = '008b0001' + '00000002' + '00000001' + '00000002';
-  const second = '008b0202' + '00000001' + '00000103';
+  const first = '008f0001' + '00000002' + '00000001' + '00000002';
+  const second = '008f0202' + '00000001' + '00000103';
 
   test('both header formats, through every port the same', async () => {
     const disk = fixture();
@@ -213,11 +213,12 @@ describe('REPORT TARGET PORT GROUPS', () => {
   test('states are told as they are', async () => {
     const { lu, ...disk } = fixture();
     const a = disk.login();
-    assert.equal(lu.alua.set(0x202, AluaState.activeNonOptimized), true);
-    assert.equal(lu.alua.set(1, AluaState.activeOptimized, true), true);
+    lu.setAccessState(0x202, AluaState.activeNonOptimized);
+    lu.setAccessState(1, AluaState.activeOptimized, true);
+    a.clearAttentions();
     assert.equal(
       (await a.data(report(0))).toString('hex'),
-      '0000001c' + '808b0001' + '00020002' + '00000001' + '00000002' + '018b0202' + '00020001' + '00000103',
+      '0000001c' + '808f0001' + '00020002' + '00000001' + '00000002' + '018f0202' + '00020001' + '00000103',
     );
   });
 
@@ -236,12 +237,14 @@ describe('the command reference', () => {
     assert.equal(rows.length, SPC_COMMANDS.length);
     assert.deepEqual(rows, [...rows].sort());
     assert.ok(
-      rows.includes('| 12h | – | INQUIRY | 6 | none | carried out | unit attention, not ready, standby | SPC-4 6.6 |'),
+      rows.includes(
+        '| 12h | – | INQUIRY | 6 | none | carried out | unit attention, not ready, standby, unavailable | SPC-4 6.6 |',
+      ),
     );
-    assert.ok(rows.includes('| 15h | – | MODE SELECT (6) | 6 | manage | conflict | – | SPC-4 6.11 |'));
+    assert.ok(rows.includes('| 15h | – | MODE SELECT (6) | 6 | manage | conflict | standby | SPC-4 6.11 |'));
     assert.ok(
       rows.includes(
-        '| A3h | 0Ah | REPORT TARGET PORT GROUPS | 12 | none | carried out | not ready, standby | SPC-4 6.37 |',
+        '| A3h | 0Ah | REPORT TARGET PORT GROUPS | 12 | none | carried out | not ready, standby, unavailable | SPC-4 6.37 |',
       ),
     );
     assert.equal(lines.at(-1), '');
