@@ -54,6 +54,8 @@ export interface CommandSpec {
   readonly extent?: (cdb: Buffer, lu: LogicalUnit) => BlockRange | undefined;
   /** Data-out bytes the CDB asks for. Absent: none. The transport collects at most this much. */
   readonly dataOut?: (cdb: Buffer, lu: LogicalUnit) => number;
+  /** False: this logical unit does not have the command, 05/20/00. Absent: every one has it. */
+  readonly offered?: (lu: LogicalUnit) => boolean;
   /** Where it is specified. */
   readonly clause: string;
   /** Carries the command out. Throws ScsiError (or VolumeError) for CHECK CONDITION. */

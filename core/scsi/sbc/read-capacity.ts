@@ -25,7 +25,8 @@ function capacity16({ lu, cdb }: ScsiTask): TaskResult {
 const base = {
   access: 'none',
   reserved: Reserved.allowed,
-  okWhen: OK_ORDINARY,
+  // SBC-3 4.11.2 wants it during a sanitize operation, and a stopped disk has a size too.
+  okWhen: { ...OK_ORDINARY, notReady: true },
   order: 'free',
 } as const;
 

@@ -2,10 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { AluaCause, AluaState, AluaStates, groupIdOf } from '../../../core/scsi/alua.ts';
 import type { TargetPort } from '../../../core/scsi/lun-nexus.ts';
-import { RESERVATION_COMMANDS } from '../../../core/scsi/reservations/index.ts';
-import { SBC_COMMANDS } from '../../../core/scsi/sbc/index.ts';
-import { SPC_COMMANDS } from '../../../core/scsi/spc/index.ts';
-import { HOST_B, TARGET, describeSense, scsiFixture } from '../../support/scsi-fixture.ts';
+import { ALL_COMMANDS, HOST_B, TARGET, describeSense, scsiFixture } from '../../support/scsi-fixture.ts';
 import type { Fixture, Initiator } from '../../support/scsi-fixture.ts';
 
 const port = (relativeId: number, group?: number): TargetPort => {
@@ -66,7 +63,7 @@ describe('commands through a port in each access state', () => {
   };
   const ports = [1, 2].map((id) => ({ name: TARGET, portalGroup: id, relativeId: id, group: id }));
   const setUp = (): { disk: Fixture; here: Initiator; there: Initiator } => {
-    const disk = scsiFixture({ ports, commands: [...SPC_COMMANDS, ...SBC_COMMANDS, ...RESERVATION_COMMANDS] });
+    const disk = scsiFixture({ ports, commands: ALL_COMMANDS });
     return { disk, here: disk.login(undefined, 0), there: disk.login(HOST_B, 1) };
   };
   const settle = (...hosts: Initiator[]): void => {

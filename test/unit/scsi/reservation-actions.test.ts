@@ -2,25 +2,20 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ReservationStore, SavedReservations } from '../../../core/scsi/reservations/store.ts';
-import { RESERVATION_COMMANDS } from '../../../core/scsi/reservations/index.ts';
-import { SBC_COMMANDS } from '../../../core/scsi/sbc/index.ts';
-import { SPC_COMMANDS } from '../../../core/scsi/spc/index.ts';
 import { Status, TaskAttribute } from '../../../core/scsi/task.ts';
 import { MemoryVolume } from '../../../core/volume/memory-volume.ts';
 import { MAX_REGISTRATIONS } from '../../../core/base/limits.ts';
-import { VAAI_COMMANDS } from '../../../vaai/index.ts';
-import { HOST_A, HOST_B, TARGET, scsiFixture } from '../../support/scsi-fixture.ts';
+import { ALL_COMMANDS, HOST_A, HOST_B, TARGET, scsiFixture } from '../../support/scsi-fixture.ts';
 import type { Fixture, FixtureOptions, Initiator } from '../../support/scsi-fixture.ts';
 
 const HOST_C = 'iqn.2025-01.example:host-c';
-const ALL = [...SPC_COMMANDS, ...SBC_COMMANDS, ...RESERVATION_COMMANDS, ...VAAI_COMMANDS];
 const Action = { register: 0, reserve: 1, release: 2, clear: 3, preempt: 4, preemptAbort: 5, ignore: 6, move: 7 };
 const Type = { we: 1, ea: 3, weRo: 5, eaRo: 6, weAr: 7, eaAr: 8 };
 const CONFLICT = 'status 18';
 const TUR = [0, 0, 0, 0, 0, 0];
 const ports = [1, 2].map((id) => ({ name: TARGET, portalGroup: id, relativeId: id }));
 
-const fixture = (options: FixtureOptions = {}): Fixture => scsiFixture({ ports, commands: ALL, ...options });
+const fixture = (options: FixtureOptions = {}): Fixture => scsiFixture({ ports, commands: ALL_COMMANDS, ...options });
 
 function parameters(key: number, actionKey: number, flags = 0): Buffer {
   const list = Buffer.alloc(24);
@@ -452,7 +447,7 @@ describe('what a reservation allows to others', () => {
   ];
 
   test('by command', () => {
-    for (const spec of ALL) {
+    for (const spec of ALL_COMMANDS) {
       const name = spec.name.replace(/( \(\d+\)|, .*)$/, '');
       const expected = [...allowed, ...themselves].includes(name)
         ? 'allowed'
