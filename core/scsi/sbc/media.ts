@@ -23,7 +23,8 @@ export async function scan(
     look(buffer.subarray(0, size), done);
     done += size;
     // Data in memory is read without waiting for anybody: a whole disk of it would keep the event loop for seconds.
-    if (done < length) await new Promise<void>((go) => {
+    if (done < length)
+      await new Promise<void>((go) => {
         lu.clock.soon(go);
       });
   }
