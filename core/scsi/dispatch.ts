@@ -1,6 +1,7 @@
 // From a CDB to a status: the checks every command passes, in one fixed order, then the command itself.
-// Order: unit attention, access state of the port, CDB bits, reservation, readiness, write protection, capacity. (SAM-5 5.3.3 leaves the choice
-// between several applicable conditions to the device server, except that unit attentions come before execution.)
+// Order: unit attention, access state of the port, CDB bits, reservation, readiness, write protection, capacity. (SAM-5
+// 5.3.3 leaves the choice between several applicable conditions to the device server, except that unit attentions come
+// before execution.)
 import { Reserved } from './command-spec.ts';
 import type { CommandSpec } from './command-spec.ts';
 import type { LunNexus } from './lun-nexus.ts';
