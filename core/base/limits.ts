@@ -66,6 +66,11 @@ export const MAX_UNMAP_BLOCKS = 1_048_576;
 export const MAX_WRITE_SAME = 16_777_216;
 /** WRITE ATOMIC: bytes of one command. */
 export const MAX_ATOMIC = 1_048_576;
+/** PRE-FETCH: bytes one command brings in; more is more than we promise to keep. */
+export const MAX_PREFETCH = 67_108_864;
+/** GET LBA STATUS: descriptors of an answer, and bytes of the volume one command looks at; the next answer goes on. */
+export const MAX_LBA_STATUS_DESCRIPTORS = 1024;
+export const MAX_LBA_STATUS_LOOK = 68_719_476_736;
 /** COMPARE AND WRITE: blocks of one command. */
 export const MAX_COMPARE_AND_WRITE_BLOCKS = 128;
 

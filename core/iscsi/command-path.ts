@@ -64,6 +64,9 @@ export class CommandPath {
     this.connection = connection;
     this.session = session;
     this.nexus = nexus;
+    nexus.abortUnstarted = (each, tell) => {
+      this.abort((pending) => pending.nexus === each, tell);
+    };
     this.#luns = nexus.luns;
     this.#placed = new PlacedWrites(this);
     this.#firstBurst = session.parameters.firstBurst;

@@ -90,6 +90,7 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
   }
 
   abort(tell: boolean): void {
+    if (this.#abort !== 'no') return;
     this.#abort = tell ? 'tell' : 'silent';
     this.nexus.lu.counters.aborted++;
     // No more data is delivered after an abort: what runs may finish.
