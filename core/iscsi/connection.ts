@@ -107,6 +107,7 @@ export class Connection implements SocketSink {
   drained(): void {
     if (this.#gone) return;
     this.send.drained();
+    this.#commands?.reads.advance();
     if (!this.#blocked || this.send.waiting > SEND_QUEUE_HIGH / 2) return;
     this.#blocked = false;
     this.#goOn();
@@ -271,6 +272,7 @@ export class Connection implements SocketSink {
   #flush(): void {
     this.send.flush();
     if (this.send.waiting > SEND_QUEUE_HIGH) this.#blocked = true;
+    else this.#commands?.reads.advance();
   }
 
   /** The peer broke the protocol, or we have a defect: either way only this connection ends. */

@@ -32,6 +32,11 @@ export class OtherPdus {
     this.#connection = connection;
     this.#session = session;
     this.#commands = commands;
+    if (commands !== undefined) {
+      commands.deferred = (pdu, dataAt, dataLength) => {
+        this.#handle(pdu, 0, dataAt, dataLength);
+      };
+    }
   }
 
   /** Handles the PDU at `at`. Throws ProtocolError when the connection has to end. */
@@ -42,10 +47,16 @@ export class OtherPdus {
       !immediate &&
       opcode !== Opcode.snack &&
       opcode !== Opcode.dataOut &&
-      !this.#takeNumber(load32(bytes, at + 24))
+      !this.#takeNumber(bytes, at, dataAt, dataLength)
     ) {
       return;
     }
+    this.#handle(bytes, at, dataAt, dataLength);
+    this.#commands?.catchUp();
+  }
+
+  #handle(bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
+    const opcode = (bytes[at] as number) & 0x3f;
     const data = bytes.subarray(dataAt, dataAt + dataLength);
     switch (opcode) {
       case Opcode.nopOut:
@@ -66,7 +77,6 @@ export class OtherPdus {
         // SNACK needs ErrorRecoveryLevel 1; commands and data have no place in a discovery session.
         this.reject(bytes, at, opcode === Opcode.snack ? RejectReason.snackReject : RejectReason.commandNotSupported);
     }
-    this.#commands?.catchUp();
   }
 
   /** RFC 7143 §11.17: tells the initiator that we did not accept this PDU, with a copy of its header. */
@@ -115,8 +125,9 @@ export class OtherPdus {
     this.#connection.planFlush();
   }
 
-  #takeNumber(cmdSN: number): boolean {
-    if (this.#commands !== undefined) return this.#commands.takeNumber(cmdSN);
+  #takeNumber(bytes: Buffer, at: number, dataAt: number, dataLength: number): boolean {
+    if (this.#commands !== undefined) return this.#commands.takeNumber(bytes, at, dataAt, dataLength);
+    const cmdSN = load32(bytes, at + 24);
     if (cmdSN === this.#session.expCmdSN) this.#session.expCmdSN = (cmdSN + 1) >>> 0;
     return true;
   }

@@ -60,6 +60,11 @@ export class Session {
     return this.#maxCmdSN;
   }
 
+  /** True when the initiator has used up the window it was told of: the next number is not to be accepted. */
+  get full(): boolean {
+    return serialAfter(this.expCmdSN, this.#maxCmdSN);
+  }
+
   /** True when a command with this number may be accepted now or soon; others are silently ignored. */
   inWindow(cmdSN: number): boolean {
     return !serialAfter(this.expCmdSN, cmdSN) && !serialAfter(cmdSN, this.#maxCmdSN);
