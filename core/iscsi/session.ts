@@ -19,6 +19,8 @@ export interface SessionFacts {
   readonly initiatorName: string;
   readonly initiatorAlias: string | undefined;
   readonly isid: string;
+  /** Connection identifier of its one connection. */
+  readonly cid: number;
   readonly tsih: number;
   readonly targetName: string | undefined;
   readonly parameters: NegotiatedParameters;
@@ -31,7 +33,7 @@ export interface SessionFacts {
 /** An iSCSI session with its one connection (MaxConnections=1): parameters, command window, counters. */
 export class Session {
   readonly facts: SessionFacts;
-  readonly parameters: NegotiatedParameters;
+  parameters: NegotiatedParameters;
   readonly nexus: Nexus | undefined;
   readonly counters = new SessionCounters();
   expCmdSN: number;
