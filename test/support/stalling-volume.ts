@@ -32,8 +32,8 @@ export class StallingVolume extends MemoryVolume {
     return this.#gate === undefined && super.readNow(position, length, target, at);
   }
 
-  override viewNow(position: number, length: number): Buffer | undefined {
-    return this.#gate === undefined ? super.viewNow(position, length) : undefined;
+  override viewNow(position: number, length: number, pieces: Buffer[]): boolean {
+    return this.#gate === undefined && super.viewNow(position, length, pieces);
   }
 
   override async read(position: number, length: number, target: Buffer, at: number): Promise<void> {

@@ -137,6 +137,8 @@ describe('login negotiation', () => {
     const initiator = await Initiator.login(HOST, target.port, { target: IQN, keys });
     await initiator.scsi(TUR);
     const data = pattern(8192, 5);
+    // Nothing has been written: the zeros are made in the send buffer. What has been written is sent from its memory.
+    assert.ok((await initiator.scsi(read16(0, 16), { read: 8192 })).data.equals(Buffer.alloc(8192)));
     assert.equal((await initiator.scsi(write16(0, 16), { write: data })).status, 0);
     assert.ok((await initiator.scsi(read16(0, 16), { read: 8192 })).data.equals(data));
     assert.equal((await initiator.scsi(TUR)).status, 0);
