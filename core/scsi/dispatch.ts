@@ -9,9 +9,17 @@ import { SENSE, ScsiError, badCdb, encodeSense, senseOf } from './sense.ts';
 import { Status, TaskAttribute } from './task.ts';
 import type { ScsiTask, TaskResult } from './task.ts';
 import type { SetTask } from './task-set.ts';
+import type { RangeLock } from '../volume/range-locks.ts';
+
+/** A range lock as its task may use it while it runs. */
+export type HeldRange = Pick<RangeLock, 'makeExclusive'>;
 
 /** A task as dispatch needs it: the command and its place in the task set are one object. */
-export type DispatchTask = ScsiTask & SetTask;
+export type DispatchTask = ScsiTask &
+  SetTask & {
+    /** The range lock the command holds while it runs. */
+    held?: HeldRange | undefined;
+  };
 
 const CONFLICT: TaskResult = { status: Status.reservationConflict };
 
@@ -90,8 +98,10 @@ async function runLocked(task: DispatchTask): Promise<TaskResult> {
   const lock = await lu.locks.acquire(range.lba * lu.blockSize, range.blocks * lu.blockSize, spec.order === 'extent');
   try {
     if (task.aborted) return { status: Status.taskAborted };
+    task.held = lock;
     return await spec.run(task);
   } finally {
+    task.held = undefined;
     lock.release();
   }
 }
