@@ -34,7 +34,6 @@ function parse(list: Buffer, lu: LogicalUnit): BlockRange[] {
 
 async function unmap(task: ScsiTask): Promise<TaskResult> {
   const { lu, cdb, data } = task;
-  if (!lu.volume.info.thin) throw new ScsiError(SENSE.invalidOpcode, { field: 0 });
   if (load16(cdb, 7) === 0) return GOOD;
   if (data.length < load16(cdb, 7)) throw new ScsiError(SENSE.parameterListLength);
   for (const { lba, blocks } of parse(data, lu)) {
@@ -60,6 +59,7 @@ export const UNMAP: readonly CommandSpec[] = [
     okWhen: OK_ORDINARY,
     order: 'free',
     dataOut: (cdb) => Math.min(load16(cdb, 7), MAX_PARAMETER_LIST),
+    offered: (lu) => lu.volume.info.thin,
     clause: 'SBC-3 5.25',
     run: unmap,
   },

@@ -31,8 +31,9 @@ async function writeSame({ lu, cdb, data, expectedDataOut }: ScsiTask, shape: Sh
   // Exactly one block, or none with NDOB: anything else is a mistake that would be multiplied.
   if (expectedDataOut !== (noData ? 0 : lu.blockSize)) throw badCdb(1, 0);
   const position = lbaOf(cdb, shape) * lu.blockSize;
-  // With UNMAP set the blocks are given back and read as zeros whatever the block holds: that is what the other targets do
-  // and what the conformance suite expects. Initiators send zeros with it.
+  // With UNMAP set the blocks are given back and read as zeros whatever the block holds. SBC-3 4.7.3.4.4 would have a block
+  // that is not zero written (LBPRZ=1), but iscsi-test-cu (UnmapUntilEnd) sends FFh and expects zeros, and the other targets
+  // do as it says. Initiators send zeros with UNMAP, where both are the same.
   if (unmap) await lu.volume.unmap(position, length);
   else if (noData || isZero(data)) await lu.volume.zero(position, length);
   else await fill(lu, position, length, data);

@@ -14,6 +14,8 @@ export const COMMAND_WINDOW = 256;
 export const COMMAND_WINDOW_LOW = 4;
 /** Immediate commands (NOP, task management) a connection may have pending besides the window. */
 export const MAX_IMMEDIATE_TASKS = 32;
+/** Bytes of PDUs one session may send ahead of a command number that has not come yet. */
+export const MAX_EARLY_BYTES = 8_388_608;
 /** Bytes of additional header segments accepted (RFC 7143 §11.2.1.5: TotalAHSLength is one byte of 4-byte words). */
 export const MAX_AHS = 1020;
 /** Receive memory of one connection; larger than any legal PDU (see notes in iscsi/receive.ts). */
@@ -25,6 +27,7 @@ export const MAX_LOGIN_ROUNDS = 24;
 export const LOGIN_TIMEOUT = 15_000;
 /** Connections that may be in login at once, over all portals; and from one address. */
 export const MAX_LOGINS_PENDING = 256;
+export const MAX_LOGINS_PENDING_PER_ADDRESS = 128;
 /** Sessions of the daemon, and of one initiator name. */
 export const MAX_SESSIONS = 1024;
 export const MAX_SESSIONS_PER_INITIATOR = 512;
@@ -39,6 +42,9 @@ export const NOP_TIMEOUT = 45_000;
 export const SEND_QUEUE_HIGH = 16_777_216;
 /** Bytes of assembled write data and of asynchronous read buffers, over all sessions. */
 export const DATA_MEMORY = 536_870_912;
+/** Of these, what one session may hold for write data it has not sent yet, and for asynchronous reads. */
+export const SESSION_WRITE_MEMORY = 134_217_728;
+export const SESSION_READ_MEMORY = 67_108_864;
 /** Milliseconds a task management function waits for running I/O before it is answered anyway. */
 export const TASK_MANAGEMENT_PATIENCE = 500;
 /** Milliseconds a closing daemon waits for initiators to log out. */
@@ -66,6 +72,11 @@ export const MAX_UNMAP_BLOCKS = 1_048_576;
 export const MAX_WRITE_SAME = 16_777_216;
 /** WRITE ATOMIC: bytes of one command. */
 export const MAX_ATOMIC = 1_048_576;
+/** PRE-FETCH: bytes one command brings in; more is more than we promise to keep. */
+export const MAX_PREFETCH = 67_108_864;
+/** GET LBA STATUS: descriptors of an answer, and bytes of the volume one command looks at; the next answer goes on. */
+export const MAX_LBA_STATUS_DESCRIPTORS = 1024;
+export const MAX_LBA_STATUS_LOOK = 68_719_476_736;
 /** COMPARE AND WRITE: blocks of one command. */
 export const MAX_COMPARE_AND_WRITE_BLOCKS = 128;
 

@@ -39,8 +39,14 @@ export class Answers {
     this.statSN = statSN;
     this.#headerDigest = parameters.headerDigest ? 4 : 0;
     this.#dataDigest = parameters.dataDigest ? 4 : 0;
+    this.parametersChanged(session);
+  }
+
+  /** The initiator has declared how much it takes in one PDU. */
+  parametersChanged({ parameters }: Session): void {
     this.#maxDataIn = Math.min(parameters.maxRecvInitiator, MAX_DATA_IN) & ~3;
-    this.#maxBurst = parameters.maxBurst;
+    // Not more than allowed, and whole words: only the last PDU of a read may need padding.
+    this.#maxBurst = parameters.maxBurst & ~3;
   }
 
   /** Bytes of slab an answer with `length` bytes of data in one PDU takes. */

@@ -13,13 +13,16 @@ import { Status } from '../scsi/task.ts';
 import type { Connection } from './connection.ts';
 import { IscsiTask } from './iscsi-task.ts';
 import { PlacedWrites } from './placed-writes.ts';
-import { serialNext } from './serial.ts';
+import { serialAfter, serialNext } from './serial.ts';
 import type { Session } from './session.ts';
 import { TaskFunction } from './task-management.ts';
 import { StreamWrite } from './stream-write.ts';
+import { EarlyPdus, tagOf } from './early-pdus.ts';
+import { ReadGate } from './read-gate.ts';
 import { Transfer } from './transfer.ts';
 import type { TransferSink } from './transfer.ts';
 import { lunOf } from './lun.ts';
+import { BHS_LENGTH, Opcode, RESERVED_TAG } from './wire/constants.ts';
 import { answerAbsentLun } from './absent-lun.ts';
 
 /** Flags of a SCSI Command PDU (RFC 7143 §11.3.1). */
@@ -27,13 +30,13 @@ const FINAL = 0x80;
 const READS = 0x40;
 const WRITES = 0x20;
 const IMMEDIATE = 0x40;
-/** Stands in #early for a number that was used by a PDU which is not a command. */
-const ONLY_A_NUMBER = Buffer.alloc(0);
-
 /** Something accepted that has not been answered: it can be found by its tag and aborted. */
 export interface Pending {
   readonly itt: number;
   readonly nexus: LunNexus;
+  /** It was aborted and its abort has been answered: I/O of it still runs, but its tag belongs to the initiator again. */
+  abandoned: boolean;
+  readonly aborted: boolean;
   /** Task management ended it. `tell`: answer TASK ABORTED, else nothing. */
   abort(tell: boolean): void;
   /** Resolves when nothing of it runs any more. */
@@ -49,8 +52,12 @@ export class CommandPath {
   readonly #luns: readonly (LunNexus | undefined)[];
   readonly nexus: Nexus;
   readonly #placed: PlacedWrites;
-  /** Commands that arrived before their turn, by CmdSN. */
-  readonly #early = new Map<number, Buffer>();
+  readonly reads: ReadGate;
+  /** Bytes held for write data that has not come yet. */
+  awaited = 0;
+  /** Carries out a PDU other than a command that came before its turn. */
+  deferred: (pdu: Buffer, dataAt: number, dataLength: number) => void = () => undefined;
+  readonly #early: EarlyPdus;
   readonly #firstBurst: number;
   readonly #immediateData: boolean;
   /** Reads and writes answered in this batch on #batchLu, for the latency histograms. */
@@ -64,8 +71,13 @@ export class CommandPath {
     this.connection = connection;
     this.session = session;
     this.nexus = nexus;
+    nexus.abortUnstarted = (each, tell) => {
+      this.abort((pending) => pending.nexus === each, tell);
+    };
     this.#luns = nexus.luns;
     this.#placed = new PlacedWrites(this);
+    this.#early = new EarlyPdus(connection.context.memory);
+    this.reads = new ReadGate(connection.send);
     this.#firstBurst = session.parameters.firstBurst;
     this.#immediateData = session.parameters.immediateData;
   }
@@ -79,7 +91,7 @@ export class CommandPath {
     const session = this.session;
     if (((bytes[at] as number) & IMMEDIATE) === 0) {
       const cmdSN = load32(bytes, at + 24);
-      if (cmdSN !== session.expCmdSN) {
+      if (cmdSN !== session.expCmdSN || session.full) {
         this.#outOfOrder(cmdSN, bytes, at, dataAt, dataLength);
         return;
       }
@@ -122,13 +134,16 @@ export class CommandPath {
   }
 
   /**
-   * A non-immediate PDU other than a command takes its number too (RFC 7143 §4.2.2.1). It is handled at once, and the
-   * number is skipped when its turn comes. False: the number is outside the window, the PDU is ignored.
+   * A non-immediate PDU other than a command takes its number too (RFC 7143 §4.2.2.1). False: it is not its turn; it is
+   * kept, or outside the window and ignored.
    */
-  takeNumber(cmdSN: number): boolean {
-    if (!this.session.inWindow(cmdSN) || this.#early.has(cmdSN)) return false;
-    if (cmdSN === this.session.expCmdSN) this.session.expCmdSN = serialNext(cmdSN);
-    else this.#early.set(cmdSN, ONLY_A_NUMBER);
+  takeNumber(bytes: Buffer, at: number, dataAt: number, dataLength: number): boolean {
+    const cmdSN = load32(bytes, at + 24);
+    if (cmdSN !== this.session.expCmdSN || this.session.full) {
+      this.#outOfOrder(cmdSN, bytes, at, dataAt, dataLength);
+      return false;
+    }
+    this.session.expCmdSN = serialNext(cmdSN);
     return true;
   }
 
@@ -147,14 +162,43 @@ export class CommandPath {
     this.#batchLu = undefined;
   }
 
-  /** Aborts what `which` picks; resolves when the picked ones have settled. The number says how many there were. */
-  abort(which: (each: Pending) => boolean, tell: boolean): { count: number; settled: Promise<void> } {
+  /** Aborts what `which` picks; resolves when the picked ones have settled. */
+  abort(which: (each: Pending) => boolean, tell: boolean): { chosen: Pending[]; settled: Promise<void> } {
     const chosen = [...this.pending.values()].filter(which);
+    const settled = Promise.all(chosen.map((each) => each.settled)).then(() => undefined);
     for (const each of chosen) {
       this.transfers.delete(each.itt);
       each.abort(tell);
     }
-    return { count: chosen.length, settled: Promise.all(chosen.map((each) => each.settled)).then(() => undefined) };
+    return { chosen, settled };
+  }
+
+  /**
+   * The abort of these is about to be answered, and the initiator may use their tags anew (RFC 7143 §11.5.1); what still
+   * runs of them ends later and answers nothing.
+   */
+  abandon(chosen: readonly Pending[]): void {
+    for (const each of chosen) {
+      if (!each.aborted || this.pending.get(each.itt) !== each) continue;
+      this.#remove(each.itt);
+      each.abandoned = true;
+    }
+  }
+
+  /** Aborts commands to this LUN, or the one with this tag, that wait for their turn before `cmdSN`; says how many. */
+  abortEarly(nexus: LunNexus, cmdSN: number, tag?: number): number {
+    return this.#early.drop(cmdSN, (pdu) => {
+      if (((pdu[0] as number) & 0x3f) !== Opcode.scsiCommand || (tag !== undefined && tagOf(pdu) !== tag)) return false;
+      const lun = lunOf(pdu, 8);
+      return lun !== undefined && this.#luns[lun] === nexus;
+    });
+  }
+
+  /** RFC 7143 §11.5.1: a command that was aborted before it came counts as received. False: its number is none such. */
+  abortUnseen(refCmdSN: number, cmdSN: number): boolean {
+    if (!this.session.inWindow(refCmdSN) || !serialAfter(cmdSN, refCmdSN)) return false;
+    if (!this.#early.has(refCmdSN)) this.#early.skip(refCmdSN);
+    return true;
   }
 
   /** RFC 7143 §11.5.1: after a TARGET COLD RESET all connections to the target are closed. */
@@ -172,13 +216,38 @@ export class CommandPath {
     for (const each of [...this.pending.values()]) each.abort(false);
     this.transfers.clear();
     this.#early.clear();
+    this.reads.close();
   }
 
   /** A pending entry is over. */
-  forget(itt: number): void {
+  forget(entry: Pending): void {
+    this.session.active--;
+    if (!entry.abandoned) this.#remove(entry.itt);
+  }
+
+  #remove(itt: number): void {
     this.pending.delete(itt);
     this.transfers.delete(itt);
-    this.session.active--;
+  }
+
+  /**
+   * Something ended without an answer. If that opens a closed window, nothing but a NOP-In can tell (RFC 7143 §11.19: no
+   * tags, so that none is sent back).
+   */
+  endedSilently(): void {
+    if (this.#closed || !this.session.full) return;
+    const header = Buffer.alloc(BHS_LENGTH);
+    header[0] = Opcode.nopIn;
+    header[1] = FINAL;
+    header.writeUInt32BE(RESERVED_TAG, 16);
+    header.writeUInt32BE(RESERVED_TAG, 20);
+    this.connection.answers.other(header, Buffer.alloc(0), false);
+    this.connection.planFlush();
+  }
+
+  /** RFC 7143 §11.2.1.8: a tag in use is not to be used again; two tasks of one name could not be told apart. */
+  checkTag(itt: number): void {
+    if (this.pending.has(itt)) throw new ProtocolError(`task tag ${itt.toString(16)} is still in use`);
   }
 
   // ---- the fast path
@@ -299,7 +368,9 @@ export class CommandPath {
     dataAt: number,
     dataLength: number,
   ): boolean {
-    const write = new StreamWrite(this, nexus, load32(bytes, at + 16), position, length, this.#batchStart);
+    const itt = load32(bytes, at + 16);
+    this.checkTag(itt);
+    const write = new StreamWrite(this, nexus, itt, position, length, this.#batchStart);
     if (!write.begin()) return false;
     this.#admit(write);
     this.#collect(bytes, at, dataAt, dataLength, length, write);
@@ -308,7 +379,7 @@ export class CommandPath {
 
   #slow(bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
     const itt = load32(bytes, at + 16);
-    if (this.pending.has(itt)) throw new ProtocolError(`task tag ${itt.toString(16)} is still in use`, 0x0a);
+    this.checkTag(itt);
     const lun = lunOf(bytes, at + 8);
     const nexus = lun === undefined ? undefined : this.#luns[lun];
     if (nexus === undefined) {
@@ -347,24 +418,20 @@ export class CommandPath {
   /** RFC 7143 §4.2.2.1: outside the window ignored; inside, kept until the numbers before it have come. */
   #outOfOrder(cmdSN: number, bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
     if (!this.session.inWindow(cmdSN) || this.#early.has(cmdSN)) return;
-    const ahsAndHeader = 48 + (bytes[at + 4] as number) * 4;
-    const copy = Buffer.alloc(ahsAndHeader + dataLength);
-    bytes.copy(copy, 0, at, at + ahsAndHeader);
-    bytes.copy(copy, ahsAndHeader, dataAt, dataAt + dataLength);
-    this.#early.set(cmdSN, copy);
+    this.#early.keep(cmdSN, bytes, at, dataAt, dataLength);
   }
 
-  /** Carries out kept commands whose turn has come. */
+  /** Carries out what was kept and whose turn has come. */
   catchUp(): void {
-    for (;;) {
+    while (!this.connection.ended) {
       const cmdSN = this.session.expCmdSN;
-      const copy = this.#early.get(cmdSN);
+      const copy = this.#early.take(cmdSN);
       if (copy === undefined) return;
-      this.#early.delete(cmdSN);
       this.session.expCmdSN = serialNext(cmdSN);
-      if (copy === ONLY_A_NUMBER) continue;
+      if (copy.length === 0) continue;
       const headers = 48 + (copy[4] as number) * 4;
-      this.#execute(copy, 0, headers, load24(copy, 5));
+      if (((copy[0] as number) & 0x3f) === Opcode.scsiCommand) this.#execute(copy, 0, headers, load24(copy, 5));
+      else this.deferred(copy, headers, load24(copy, 5));
     }
   }
 }

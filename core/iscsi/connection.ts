@@ -107,6 +107,7 @@ export class Connection implements SocketSink {
   drained(): void {
     if (this.#gone) return;
     this.send.drained();
+    this.#commands?.reads.advance();
     if (!this.#blocked || this.send.waiting > SEND_QUEUE_HIGH / 2) return;
     this.#blocked = false;
     this.#goOn();
@@ -221,7 +222,11 @@ export class Connection implements SocketSink {
       const dataAt = at + BHS_LENGTH + ahs + this.#headerDigest;
       const padded = (dataLength + 3) & ~3;
       const next = dataAt + padded + (dataLength > 0 ? this.#dataDigest : 0);
-      if (next > receive.end) break;
+      if (next > receive.end) {
+        // A damaged length must not make us wait for data that never comes.
+        if (this.#headerDigest !== 0 && dataAt <= receive.end) this.#checkHeader(bytes, at, ahs);
+        break;
+      }
       receive.start = next;
       if (this.#headerDigest !== 0 && !this.#checkHeader(bytes, at, ahs)) return;
       if (this.#dataDigest !== 0 && dataLength > 0 && !this.#checkData(bytes, at, dataAt, padded)) continue;
@@ -271,6 +276,7 @@ export class Connection implements SocketSink {
   #flush(): void {
     this.send.flush();
     if (this.send.waiting > SEND_QUEUE_HIGH) this.#blocked = true;
+    else this.#commands?.reads.advance();
   }
 
   /** The peer broke the protocol, or we have a defect: either way only this connection ends. */

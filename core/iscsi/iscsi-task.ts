@@ -1,8 +1,8 @@
 // A SCSI command that is not served on the fast path: it gathers its data, runs through dispatch, and answers.
-import { MAX_TRANSFER } from '../base/limits.ts';
+import { MAX_TRANSFER, SESSION_WRITE_MEMORY } from '../base/limits.ts';
 import { load32 } from '../base/bytes-at.ts';
 import { checkCondition, execute } from '../scsi/dispatch.ts';
-import type { DispatchTask } from '../scsi/dispatch.ts';
+import type { DispatchTask, HeldRange } from '../scsi/dispatch.ts';
 import type { CommandSpec } from '../scsi/command-spec.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { LunNexus } from '../scsi/lun-nexus.ts';
@@ -37,7 +37,10 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
   readonly settled: Promise<void>;
   data: Buffer = NO_DATA;
   aborted = false;
+  abandoned = false;
+  held: HeldRange | undefined;
   #tell = false;
+  #over = false;
   #settle: () => void = () => undefined;
   readonly #path: CommandPath;
   readonly #expectation: Expectation;
@@ -90,6 +93,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     const answers = path.connection.answers;
     const itt = load32(bytes, at + 16);
     const lu = nexus.lu;
+    const memory = path.connection.context.memory;
     lu.counters.others++;
     const cdb = bytes.subarray(at + 32, at + 48);
     let task: IscsiTask;
@@ -102,11 +106,14 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
       answers.scsiResponse(itt, status, underflow(bytes, at), sense, 0);
       return undefined;
     }
-    if (task.collects > MAX_TRANSFER || !path.connection.context.memory.tryTake(task.collects)) {
-      answers.scsiResponse(itt, Status.taskSetFull, 0, undefined, 0);
+    const { collects } = task;
+    // An initiator that announces data and never sends it must not keep the memory of all others.
+    if (collects > MAX_TRANSFER || path.awaited + collects > SESSION_WRITE_MEMORY || !memory.tryTake(collects)) {
+      answers.scsiResponse(itt, Status.taskSetFull, underflow(bytes, at), undefined, 0);
       return undefined;
     }
-    task.#memory = task.collects;
+    task.#memory = collects;
+    path.awaited += collects;
     // Every byte is stored before the command sees it: Transfer delivers all of `collects`, in order.
     if (task.collects > 0) task.data = Buffer.allocUnsafe(task.collects);
     return task;
@@ -131,6 +138,8 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     this.aborted = true;
     this.#tell = tell;
     this.lu.counters.aborted++;
+    // What runs may take effect as late as it ends: whoever wants these blocks has to wait until then.
+    this.held?.makeExclusive();
     // A task that still waits for its data will never run: it is over now.
     if (!this.#running) this.#finish({ status: Status.taskAborted });
   }
@@ -142,20 +151,26 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     const memory = this.#path.connection.context.memory;
     const dataIn = Math.min(this.#expectation.dataIn, MAX_TRANSFER);
     if (dataIn > 0) {
+      const gate = this.#path.reads.enter(dataIn);
+      if (gate !== undefined) await gate;
       const turn = memory.take(dataIn);
       if (turn !== undefined) await turn;
       this.#memory += dataIn;
     }
     const result = await execute(this);
     this.#finish(result);
+    if (dataIn > 0) this.#path.reads.leave(dataIn);
   }
 
   #finish(result: TaskResult): void {
     const path = this.#path;
-    if (path.pending.get(this.itt) !== this) return;
-    path.forget(this.itt);
+    if (this.#over) return;
+    this.#over = true;
+    path.forget(this);
+    path.awaited -= this.collects;
     path.connection.context.memory.giveBack(this.#memory);
-    if (!path.closed && (!this.aborted || this.#tell)) {
+    if (this.aborted && !this.#tell) path.endedSilently();
+    else if (!path.closed) {
       this.#answer(this.aborted ? { status: Status.taskAborted } : result);
       path.connection.planFlush();
     }

@@ -84,6 +84,7 @@ export class LoginPhase {
         initiatorName: facts.initiatorName,
         initiatorAlias: facts.initiatorAlias,
         isid: facts.isid,
+        cid: facts.cid,
         tsih: context.nextTsih(),
         targetName: facts.targetName,
         parameters: facts.parameters,

@@ -1,11 +1,12 @@
 // The PDUs of the full feature phase besides commands and their data: NOP, text, task management, logout, and what we
 // reject. None of them is frequent, so each builds its header as a small buffer.
 import { LOGOUT_PATIENCE, MAX_LOGIN_TEXT, MAX_RECV_DATA_SEGMENT } from '../base/limits.ts';
-import { load32, store32 } from '../base/bytes-at.ts';
+import { load16, load32, store32 } from '../base/bytes-at.ts';
 import { ProtocolError } from '../base/errors.ts';
 import type { CommandPath } from './command-path.ts';
 import type { Connection } from './connection.ts';
 import { sendTargets } from './discovery.ts';
+import { isKnownKey, negotiate } from './login/keys.ts';
 import type { Session } from './session.ts';
 import { SENSE, ScsiError } from '../scsi/sense.ts';
 import { manageTasks } from './task-management.ts';
@@ -19,6 +20,9 @@ const NOTHING = Buffer.alloc(0);
 /** Target transfer tags of our own requests; told apart from R2Ts by the opcode of the answer. */
 const PING_TAG = 0x504e_0001;
 const TEXT_TAG = 0x5458_0001;
+/** Reasons of a logout (RFC 7143 §11.14.1) and what we answer (§11.15.1). */
+const Logout = { session: 0, connection: 1, recovery: 2 } as const;
+const LogoutResponse = { closed: 0, cidNotFound: 1, recoveryNotSupported: 2 } as const;
 
 export class OtherPdus {
   readonly #connection: Connection;
@@ -32,6 +36,11 @@ export class OtherPdus {
     this.#connection = connection;
     this.#session = session;
     this.#commands = commands;
+    if (commands !== undefined) {
+      commands.deferred = (pdu, dataAt, dataLength) => {
+        this.#handle(pdu, 0, dataAt, dataLength);
+      };
+    }
   }
 
   /** Handles the PDU at `at`. Throws ProtocolError when the connection has to end. */
@@ -42,10 +51,16 @@ export class OtherPdus {
       !immediate &&
       opcode !== Opcode.snack &&
       opcode !== Opcode.dataOut &&
-      !this.#takeNumber(load32(bytes, at + 24))
+      !this.#takeNumber(bytes, at, dataAt, dataLength)
     ) {
       return;
     }
+    this.#handle(bytes, at, dataAt, dataLength);
+    this.#commands?.catchUp();
+  }
+
+  #handle(bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
+    const opcode = (bytes[at] as number) & 0x3f;
     const data = bytes.subarray(dataAt, dataAt + dataLength);
     switch (opcode) {
       case Opcode.nopOut:
@@ -66,7 +81,6 @@ export class OtherPdus {
         // SNACK needs ErrorRecoveryLevel 1; commands and data have no place in a discovery session.
         this.reject(bytes, at, opcode === Opcode.snack ? RejectReason.snackReject : RejectReason.commandNotSupported);
     }
-    this.#commands?.catchUp();
   }
 
   /** RFC 7143 §11.17: tells the initiator that we did not accept this PDU, with a copy of its header. */
@@ -115,8 +129,9 @@ export class OtherPdus {
     this.#connection.planFlush();
   }
 
-  #takeNumber(cmdSN: number): boolean {
-    if (this.#commands !== undefined) return this.#commands.takeNumber(cmdSN);
+  #takeNumber(bytes: Buffer, at: number, dataAt: number, dataLength: number): boolean {
+    if (this.#commands !== undefined) return this.#commands.takeNumber(bytes, at, dataAt, dataLength);
+    const cmdSN = load32(bytes, at + 24);
     if (cmdSN === this.#session.expCmdSN) this.#session.expCmdSN = (cmdSN + 1) >>> 0;
     return true;
   }
@@ -164,13 +179,26 @@ export class OtherPdus {
     this.#sendText(bytes, at);
   }
 
+  /** One key that is not SendTargets. undefined: it only declares something. */
+  #answerKey(key: string, value: string): string | undefined {
+    const session = this.#session;
+    if (key === 'InitiatorAlias') return undefined;
+    // RFC 7143 §13: of the operational keys only this one may be used outside the login phase.
+    if (key !== 'MaxRecvDataSegmentLength') return isKnownKey(key) ? 'Reject' : 'NotUnderstood';
+    const outcome = negotiate(key, value, session.parameters, session.nexus === undefined);
+    session.parameters = outcome.parameters;
+    this.#connection.answers.parametersChanged(session);
+    return outcome.answer;
+  }
+
   #answerKeys(asked: ReadonlyMap<string, string>): [string, string][] {
     const { nexus, facts } = this.#session;
     const connection = this.#connection;
     const pairs: [string, string][] = [];
     for (const [key, value] of asked) {
       if (key !== 'SendTargets') {
-        pairs.push([key, 'NotUnderstood']);
+        const answer = this.#answerKey(key, value);
+        if (answer !== undefined) pairs.push([key, answer]);
         continue;
       }
       // RFC 7143 appendix C: All only in discovery sessions; an empty value means the target of this session.
@@ -189,7 +217,10 @@ export class OtherPdus {
     const most = Math.min(this.#session.parameters.maxRecvInitiator, MAX_RECV_DATA_SEGMENT);
     const piece = this.#textOut.subarray(0, most);
     this.#textOut = this.#textOut.subarray(piece.length);
+    // RFC 7143 §11.11.1: the last response carries F only when the request did.
+    const final = ((bytes[at + 1] as number) & FINAL) !== 0;
     if (this.#textOut.length > 0) this.#textResponse(bytes, at, piece, CONTINUES, TEXT_TAG);
+    else if (!final) this.#textResponse(bytes, at, piece, 0, TEXT_TAG);
     else this.#textResponse(bytes, at, piece, FINAL, RESERVED_TAG);
   }
 
@@ -222,19 +253,31 @@ export class OtherPdus {
     });
   }
 
-  /** RFC 7143 §11.14, §11.15. Reason 2, connection recovery, needs ErrorRecoveryLevel 2. */
+  /** RFC 7143 §11.14, §11.15. */
   #logout(bytes: Buffer, at: number): void {
     const reason = (bytes[at + 1] as number) & 0x7f;
+    if (reason > Logout.recovery) {
+      this.reject(bytes, at, RejectReason.invalidPduField);
+      return;
+    }
+    const response = this.#logoutResponse(reason, load16(bytes, at + 20));
     const header = Buffer.alloc(BHS_LENGTH);
     header[0] = Opcode.logoutResponse;
     header[1] = FINAL;
-    header[2] = reason <= 1 ? 0 : 2;
+    header[2] = response;
     bytes.copy(header, 16, at + 16, at + 20);
     // Time2Retain stays 0: nothing of a session outlives its connection at ErrorRecoveryLevel 0.
     header.writeUInt16BE(this.#session.parameters.defaultTime2Wait, 40);
     this.#connection.answers.other(header, NOTHING, true);
-    if (reason > 1) return;
+    if (response !== LogoutResponse.closed) return;
     this.#connection.log.debug({}, 'logout');
     this.#connection.end();
+  }
+
+  #logoutResponse(reason: number, cid: number): number {
+    // Recovery of a connection needs ErrorRecoveryLevel 2.
+    if (reason === Logout.recovery) return LogoutResponse.recoveryNotSupported;
+    if (reason === Logout.connection && cid !== this.#session.facts.cid) return LogoutResponse.cidNotFound;
+    return LogoutResponse.closed;
   }
 }

@@ -23,7 +23,9 @@ export class PlacedWrites {
     write.nexus_ = nexus;
     write.startedAt = startedAt;
     write.answer = 'status';
+    write.abandoned = false;
     const path = this.#path;
+    path.checkTag(itt);
     path.pending.set(itt, write);
     path.session.active++;
     nexus.lu.volume.whenStable(write);
@@ -32,9 +34,10 @@ export class PlacedWrites {
   finished(write: PlacedWrite, error: Error | undefined): void {
     const path = this.#path;
     const { itt, answer, nexus } = write;
-    path.forget(itt);
+    path.forget(write);
     const lu = nexus.lu;
-    if (answer !== 'nothing' && !path.closed) {
+    if (answer === 'nothing') path.endedSilently();
+    else if (!path.closed) {
       const answers = path.connection.answers;
       if (answer === 'aborted') {
         answers.scsiResponse(itt, Status.taskAborted, 0, undefined, 0);
@@ -59,7 +62,8 @@ class PlacedWrite implements StableWaiter, Pending {
   nexus_: LunNexus | undefined;
   startedAt = 0;
   answer: 'status' | 'aborted' | 'nothing' = 'status';
-  #settle: (() => void) | undefined;
+  abandoned = false;
+  #settle: (() => void)[] = [];
 
   constructor(owner: PlacedWrites) {
     this.#owner = owner;
@@ -72,8 +76,12 @@ class PlacedWrite implements StableWaiter, Pending {
 
   get settled(): Promise<void> {
     return new Promise((resolve) => {
-      this.#settle = resolve;
+      this.#settle.push(resolve);
     });
+  }
+
+  get aborted(): boolean {
+    return this.answer !== 'status';
   }
 
   stable(error: Error | undefined): void {
@@ -86,8 +94,8 @@ class PlacedWrite implements StableWaiter, Pending {
   }
 
   release(): void {
-    this.#settle?.();
-    this.#settle = undefined;
+    for (const each of this.#settle) each();
+    if (this.#settle.length > 0) this.#settle = [];
     this.nexus_ = undefined;
   }
 }

@@ -4,6 +4,7 @@ import {
   LOGIN_TIMEOUT,
   LOGOUT_PATIENCE,
   MAX_LOGINS_PENDING,
+  MAX_LOGINS_PENDING_PER_ADDRESS,
   MAX_SESSIONS,
   MAX_SESSIONS_PER_INITIATOR,
   NOP_INTERVAL,
@@ -159,8 +160,10 @@ export class IscsiServer implements IscsiContext {
   // ---- internals
 
   #accept(socket: Socket, group: number): void {
-    const pending = [...this.connections].filter((each) => each.session === undefined).length;
-    if (this.#stopping || pending >= MAX_LOGINS_PENDING) {
+    const logins = [...this.connections].filter((each) => each.session === undefined);
+    const pending = logins.length;
+    const own = logins.filter((each) => each.socket.remoteAddress === socket.remoteAddress).length;
+    if (this.#stopping || pending >= MAX_LOGINS_PENDING || own >= MAX_LOGINS_PENDING_PER_ADDRESS) {
       this.log.warn({ peer: socket.remoteAddress, pending }, 'too many logins at once: connection refused');
       socket.destroy('too many logins');
       return;

@@ -19,6 +19,8 @@ export interface SessionFacts {
   readonly initiatorName: string;
   readonly initiatorAlias: string | undefined;
   readonly isid: string;
+  /** Connection identifier of its one connection. */
+  readonly cid: number;
   readonly tsih: number;
   readonly targetName: string | undefined;
   readonly parameters: NegotiatedParameters;
@@ -31,7 +33,7 @@ export interface SessionFacts {
 /** An iSCSI session with its one connection (MaxConnections=1): parameters, command window, counters. */
 export class Session {
   readonly facts: SessionFacts;
-  readonly parameters: NegotiatedParameters;
+  parameters: NegotiatedParameters;
   readonly nexus: Nexus | undefined;
   readonly counters = new SessionCounters();
   expCmdSN: number;
@@ -58,6 +60,11 @@ export class Session {
     const wanted = (this.expCmdSN + window - 1) >>> 0;
     if (serialAfter(wanted, this.#maxCmdSN)) this.#maxCmdSN = wanted;
     return this.#maxCmdSN;
+  }
+
+  /** True when the initiator has used up the window it was told of: the next number is not to be accepted. */
+  get full(): boolean {
+    return serialAfter(this.expCmdSN, this.#maxCmdSN);
   }
 
   /** True when a command with this number may be accepted now or soon; others are silently ignored. */

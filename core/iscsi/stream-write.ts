@@ -4,6 +4,7 @@ import { ServiceError } from '../base/errors.ts';
 import { WriteNow } from '../scsi/volume-face.ts';
 import type { StableWaiter } from '../scsi/volume-face.ts';
 import { checkCondition } from '../scsi/dispatch.ts';
+import type { HeldRange } from '../scsi/dispatch.ts';
 import type { LunNexus } from '../scsi/lun-nexus.ts';
 import { Status, TaskAttribute } from '../scsi/task.ts';
 import type { SetTask } from '../scsi/task-set.ts';
@@ -15,6 +16,10 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
   readonly nexus: LunNexus;
   readonly attribute = TaskAttribute.simple;
   readonly settled: Promise<void>;
+  abandoned = false;
+  #over = false;
+  /** Ranges of the writes that run. */
+  readonly #held = new Set<HeldRange>();
   #settle: () => void = () => undefined;
   readonly #path: CommandPath;
   readonly #position: number;
@@ -89,8 +94,15 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
     this.#next();
   }
 
+  get aborted(): boolean {
+    return this.#abort !== 'no';
+  }
+
   abort(tell: boolean): void {
+    if (this.#abort !== 'no') return;
     this.#abort = tell ? 'tell' : 'silent';
+    // What runs may take effect as late as it ends: whoever wants these blocks has to wait until then.
+    for (const each of this.#held) each.makeExclusive();
     this.nexus.lu.counters.aborted++;
     // No more data is delivered after an abort: what runs may finish.
     this.#arrived = true;
@@ -122,9 +134,11 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
   async #writeLocked(position: number, data: Buffer): Promise<void> {
     const lu = this.nexus.lu;
     const lock = await lu.locks.acquire(position, data.length, false);
+    this.#held.add(lock);
     try {
-      await lu.volume.write(position, data, 0, data.length, false);
+      if (!this.aborted) await lu.volume.write(position, data, 0, data.length, false);
     } finally {
+      this.#held.delete(lock);
       lock.release();
     }
   }
@@ -142,10 +156,12 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
   #finish(): void {
     const { lu } = this.nexus;
     const path = this.#path;
-    if (path.pending.get(this.itt) !== this) return;
-    path.forget(this.itt);
+    if (this.#over) return;
+    this.#over = true;
+    path.forget(this);
     lu.tasks.leave(this);
-    if (this.#abort !== 'silent' && !path.closed) this.#answer();
+    if (this.#abort === 'silent') path.endedSilently();
+    else if (!path.closed) this.#answer();
     this.#settle();
   }
 

@@ -52,21 +52,44 @@ export async function manageTasks(path: CommandPath, bytes: Buffer, at: number):
   const lun = lunOf(bytes, at + 8);
   const nexus = lun === undefined ? undefined : path.nexus.luns[lun];
   if (nexus === undefined) return TaskResponse.noSuchLun;
-  if (code === TaskFunction.abortTask) return abortTask(context, path, nexus, load32(bytes, at + 20));
+  const cmdSN = load32(bytes, at + 24);
+  if (code === TaskFunction.abortTask) {
+    return abortTask(context, path, nexus, { tag: load32(bytes, at + 20), refCmdSN: load32(bytes, at + 32), cmdSN });
+  }
+  // Commands that came ahead of a missing one belong to the task set as well (RFC 7143 §4.2.3.3: CmdSN below ours).
+  path.abortEarly(nexus, cmdSN);
   if (code === TaskFunction.abortTaskSet) return abortTaskSet(context, path, nexus);
   if (code === TaskFunction.clearTaskSet) return clearTaskSet(context, path, nexus);
-  return resetUnit(context, nexus.lu);
+  return resetUnit(context, path, nexus.lu);
 }
 
-async function abortTask(context: IscsiContext, path: CommandPath, nexus: LunNexus, tag: number): Promise<number> {
-  const { count, settled } = path.abort((each) => each.itt === tag && each.nexus === nexus, false);
-  if (count === 0) return TaskResponse.noSuchTask;
+/** The task an ABORT TASK means (RFC 7143 §11.5.4, §11.5.5), and the number of the request itself. */
+interface TaskReference {
+  readonly tag: number;
+  readonly refCmdSN: number;
+  readonly cmdSN: number;
+}
+
+async function abortTask(
+  context: IscsiContext,
+  path: CommandPath,
+  nexus: LunNexus,
+  { tag, refCmdSN, cmdSN }: TaskReference,
+): Promise<number> {
+  const { chosen, settled } = path.abort((each) => each.itt === tag && each.nexus === nexus, false);
+  if (chosen.length === 0) {
+    const known = path.abortEarly(nexus, cmdSN, tag) > 0 || path.abortUnseen(refCmdSN, cmdSN);
+    return known ? TaskResponse.complete : TaskResponse.noSuchTask;
+  }
   await patience(context, settled);
+  path.abandon(chosen);
   return TaskResponse.complete;
 }
 
 async function abortTaskSet(context: IscsiContext, path: CommandPath, nexus: LunNexus): Promise<number> {
-  await patience(context, path.abort((each) => each.nexus === nexus, false).settled);
+  const { chosen, settled } = path.abort((each) => each.nexus === nexus, false);
+  await patience(context, settled);
+  path.abandon(chosen);
   return TaskResponse.complete;
 }
 
@@ -74,12 +97,15 @@ async function abortTaskSet(context: IscsiContext, path: CommandPath, nexus: Lun
 async function clearTaskSet(context: IscsiContext, path: CommandPath, nexus: LunNexus): Promise<number> {
   const lu = nexus.lu;
   const tell = lu.modes.taskAbortedStatus;
+  let own: Pending[] = [];
   const waits = pathsOf(context).map((each) => {
-    const { count, settled } = each.abort((pending) => pending.nexus.lu === lu, tell && each !== path);
-    if (count > 0 && each !== path && !tell) attention(each, lu);
+    const { chosen, settled } = each.abort((pending) => pending.nexus.lu === lu, tell && each !== path);
+    if (each === path) own = chosen;
+    else if (chosen.length > 0 && !tell) attention(each, lu);
     return settled;
   });
   await patience(context, Promise.all(waits));
+  path.abandon(own);
   return TaskResponse.complete;
 }
 
@@ -87,24 +113,37 @@ function attention(path: CommandPath, lu: LogicalUnit): void {
   for (const each of path.nexus.visible()) if (each.lu === lu) each.attention(SENSE.commandsClearedByOther);
 }
 
-async function resetUnit(context: IscsiContext, lu: LogicalUnit): Promise<number> {
-  const waits = abortEverywhere(context, (each) => each.nexus.lu === lu);
+async function resetUnit(context: IscsiContext, path: CommandPath, lu: LogicalUnit): Promise<number> {
+  const { own, settled } = abortEverywhere(context, path, (each) => each.nexus.lu === lu);
   lu.reset(SENSE.busDeviceReset);
-  await patience(context, Promise.all(waits));
+  await patience(context, settled);
+  path.abandon(own);
   return TaskResponse.complete;
 }
 
 /** RFC 7143 §11.5.1: warm and cold reset act on all logical units; sessions stay, as §4.2.3.4 allows for warm. */
 async function resetTarget(context: IscsiContext, path: CommandPath): Promise<number> {
   const units = new Set(path.nexus.device.entries.map((entry) => entry.lu));
-  const waits = abortEverywhere(context, (each) => units.has(each.nexus.lu));
+  const { own, settled } = abortEverywhere(context, path, (each) => units.has(each.nexus.lu));
   for (const lu of units) lu.reset(SENSE.busDeviceReset);
-  await patience(context, Promise.all(waits));
+  await patience(context, settled);
+  path.abandon(own);
   return TaskResponse.complete;
 }
 
-function abortEverywhere(context: IscsiContext, which: (each: Pending) => boolean): Promise<void>[] {
-  return pathsOf(context).map((each) => each.abort(which, false).settled);
+/** Aborts on all sessions; `own` are those of the session that asked, whose tags are free once it has the answer. */
+function abortEverywhere(
+  context: IscsiContext,
+  path: CommandPath,
+  which: (each: Pending) => boolean,
+): { own: readonly Pending[]; settled: Promise<unknown> } {
+  let own: readonly Pending[] = [];
+  const waits = pathsOf(context).map((each) => {
+    const { chosen, settled } = each.abort(which, false);
+    if (each === path) own = chosen;
+    return settled;
+  });
+  return { own, settled: Promise.all(waits) };
 }
 
 function pathsOf(context: IscsiContext): CommandPath[] {

@@ -1,6 +1,8 @@
 // Asymmetric logical unit access (SPC-4 5.15): which target ports reach a logical unit how well. States are data of the
 // logical unit; only the target changes them (implicit ALUA), initiators read them with REPORT TARGET PORT GROUPS.
 import type { TargetPort } from './lun-nexus.ts';
+import { SENSE } from './sense.ts';
+import type { SenseRow } from './sense.ts';
 
 /** Asymmetric access states (SPC-4 5.15.2.4). */
 export const AluaState = {
@@ -41,6 +43,12 @@ interface GroupState {
 
 const INITIAL: GroupState = { state: AluaState.activeOptimized, preferred: false, cause: AluaCause.none };
 
+const REFUSALS: ReadonlyMap<AluaState, SenseRow> = new Map<AluaState, SenseRow>([
+  [AluaState.standby, SENSE.standby],
+  [AluaState.unavailable, SENSE.unavailable],
+  [AluaState.transitioning, SENSE.asymmetricAccessTransition],
+]);
+
 /** Access states of one logical unit, by target port group. A group nobody has spoken of is Active/Optimized. */
 export class AluaStates {
   readonly #states = new Map<number, GroupState>();
@@ -49,12 +57,20 @@ export class AluaStates {
     return this.#stateOf(group).state;
   }
 
-  /** Puts a group into a state. True when that is a change initiators must hear of (06/2A/06). */
+  /** Why commands for the medium end through ports of this group (SPC-4 5.15.2.4); undefined in the active states. */
+  refusal(group: number): SenseRow | undefined {
+    return REFUSALS.get(this.stateOf(group));
+  }
+
+  /**
+   * Puts a group into a state. True when that is a change initiators must hear of (06/2A/06): the beginning of a
+   * transition is not, they hear of it when it is over (SPC-4 5.15.2.5).
+   */
   set(group: number, state: AluaState, preferred = false): boolean {
     const before = this.#stateOf(group);
     if (before.state === state && before.preferred === preferred) return false;
     this.#states.set(group, { state, preferred, cause: AluaCause.implicit });
-    return true;
+    return state !== AluaState.transitioning;
   }
 
   /** The groups these ports form, in order of their numbers. */

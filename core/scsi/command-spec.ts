@@ -41,8 +41,10 @@ export interface CommandSpec {
   readonly okWhen: {
     /** A unit attention is pending: not reported and not cleared by this command (SAM-5 5.14). */
     readonly unitAttention: boolean;
-    /** ALUA standby or unavailable (SPC-4 5.15.2.4). */
+    /** The target port is in the ALUA state standby (SPC-4 5.15.2.4.4). */
     readonly standby: boolean;
+    /** The target port is in the ALUA state unavailable, or in transition (SPC-4 5.15.2.4.5, 5.15.2.5). */
+    readonly unavailable: boolean;
     /** The logical unit is stopped, ejected or being sanitized. */
     readonly notReady: boolean;
   };
@@ -52,6 +54,8 @@ export interface CommandSpec {
   readonly extent?: (cdb: Buffer, lu: LogicalUnit) => BlockRange | undefined;
   /** Data-out bytes the CDB asks for. Absent: none. The transport collects at most this much. */
   readonly dataOut?: (cdb: Buffer, lu: LogicalUnit) => number;
+  /** False: this logical unit does not have the command, 05/20/00. Absent: every one has it. */
+  readonly offered?: (lu: LogicalUnit) => boolean;
   /** Where it is specified. */
   readonly clause: string;
   /** Carries the command out. Throws ScsiError (or VolumeError) for CHECK CONDITION. */
@@ -61,9 +65,11 @@ export interface CommandSpec {
 }
 
 /** `okWhen` of ordinary commands. */
-export const OK_ORDINARY = { unitAttention: false, standby: false, notReady: false } as const;
+export const OK_ORDINARY = { unitAttention: false, standby: false, unavailable: false, notReady: false } as const;
+/** `okWhen` of commands about the device server rather than the medium (the list of SPC-4 5.15.2.4.4). */
+export const OK_WITHOUT_MEDIUM = { ...OK_ORDINARY, standby: true, notReady: true } as const;
 /** `okWhen` of INQUIRY, REPORT LUNS, REQUEST SENSE. */
-export const OK_ALWAYS = { unitAttention: true, standby: true, notReady: true } as const;
+export const OK_ALWAYS = { unitAttention: true, standby: true, unavailable: true, notReady: true } as const;
 
 /** A bit mask row helper: big-endian field of `bytes` bytes, all bits looked at. */
 export const all = (bytes: number): number[] => Array.from({ length: bytes }, () => 0xff);

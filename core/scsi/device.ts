@@ -28,6 +28,12 @@ export class Nexus {
   /** By LUN; a hole is a LUN this nexus does not see. */
   readonly luns: (LunNexus | undefined)[] = new Array<LunNexus | undefined>(MAX_LUNS).fill(undefined);
 
+  /**
+   * Aborts the tasks of one LUN of this nexus that only the transport knows of, because they still wait for their data.
+   * Set by the transport.
+   */
+  abortUnstarted: (nexus: LunNexus, tell: boolean) => void = () => undefined;
+
   constructor(device: ScsiDevice, visitor: Visitor, target: TargetPort) {
     this.device = device;
     this.visitor = visitor;

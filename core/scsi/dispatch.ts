@@ -1,16 +1,25 @@
 // From a CDB to a status: the checks every command passes, in one fixed order, then the command itself.
-// Order: unit attention, CDB bits, reservation, readiness, write protection, capacity. (SAM-5 5.3.3 leaves the choice
-// between several applicable conditions to the device server, except that unit attentions come before execution.)
+// Order: unit attention, access state of the port, CDB bits, reservation, readiness, write protection, capacity. (SAM-5
+// 5.3.3 leaves the choice between several applicable conditions to the device server, except that unit attentions come
+// before execution.)
 import { Reserved } from './command-spec.ts';
 import type { CommandSpec } from './command-spec.ts';
 import type { LunNexus } from './lun-nexus.ts';
 import { SENSE, ScsiError, badCdb, encodeSense, senseOf } from './sense.ts';
-import { Status } from './task.ts';
+import { Status, TaskAttribute } from './task.ts';
 import type { ScsiTask, TaskResult } from './task.ts';
 import type { SetTask } from './task-set.ts';
+import type { RangeLock } from '../volume/range-locks.ts';
+
+/** A range lock as its task may use it while it runs. */
+export type HeldRange = Pick<RangeLock, 'makeExclusive'>;
 
 /** A task as dispatch needs it: the command and its place in the task set are one object. */
-export type DispatchTask = ScsiTask & SetTask;
+export type DispatchTask = ScsiTask &
+  SetTask & {
+    /** The range lock the command holds while it runs. */
+    held?: HeldRange | undefined;
+  };
 
 const CONFLICT: TaskResult = { status: Status.reservationConflict };
 
@@ -24,6 +33,8 @@ export async function execute(task: DispatchTask): Promise<TaskResult> {
   try {
     if (turn !== undefined) await turn;
     if (task.aborted) return { status: Status.taskAborted };
+    // SAM-5 8.7: no ACA condition is ever established (NORMACA=0), so nothing can be sent under one.
+    if (task.attribute > TaskAttribute.headOfQueue) throw new ScsiError(SENSE.invalidMessage);
     const refusal = precheck(nexus, spec, task.cdb);
     if (refusal !== undefined) return refusal;
     return await runLocked(task);
@@ -45,6 +56,11 @@ export function precheck(nexus: LunNexus, spec: CommandSpec, cdb: Buffer): TaskR
     lu.refresh(nexus);
     if (row === SENSE.reportedLunsChanged) nexus.owner.inventoryReported();
     if (row !== undefined) throw new ScsiError(row);
+  }
+  if (spec.offered?.(lu) === false) throw new ScsiError(SENSE.invalidOpcode, { field: 0 });
+  const barred = lu.inaccessible(nexus);
+  if (barred !== undefined && !(barred === SENSE.standby ? spec.okWhen.standby : spec.okWhen.unavailable)) {
+    throw new ScsiError(barred);
   }
   // SBC-3 4.11.2: during a sanitize operation everything but the inquiring commands ends like this, right or wrong.
   if (lu.notReady?.sense === SENSE.sanitizeInProgress && spec.access !== 'none') throw lu.notReady;
@@ -82,8 +98,10 @@ async function runLocked(task: DispatchTask): Promise<TaskResult> {
   const lock = await lu.locks.acquire(range.lba * lu.blockSize, range.blocks * lu.blockSize, spec.order === 'extent');
   try {
     if (task.aborted) return { status: Status.taskAborted };
+    task.held = lock;
     return await spec.run(task);
   } finally {
+    task.held = undefined;
     lock.release();
   }
 }
@@ -109,10 +127,21 @@ function failed(task: DispatchTask, error: unknown): TaskResult {
   return { status: Status.checkCondition, sense: encodeSense(scsi, lu.modes.descriptorSense) };
 }
 
-/** SPC-4 7.5.8 QERR: 01b aborts everybody's tasks on CHECK CONDITION, 11b those of the same nexus. */
+/**
+ * SPC-4 7.5.8 QERR: 01b aborts everybody's tasks on CHECK CONDITION, 11b those of the same nexus. Other nexuses that lose
+ * tasks learn it by TASK ABORTED (TAS=1) or by unit attention (SAM-5 5.6).
+ */
 function applyQueueError(task: DispatchTask): void {
   const { lu } = task;
   const qerr = lu.modes.queueErrorManagement;
   if (qerr !== 1 && qerr !== 3) return;
-  lu.tasks.abort((other) => other !== task && (qerr === 1 || other.nexus === task.nexus), lu.modes.taskAbortedStatus);
+  const tell = lu.modes.taskAbortedStatus;
+  const losers = new Set<LunNexus>();
+  lu.tasks.abort((other) => {
+    if (other === task || (qerr === 3 && other.nexus !== task.nexus)) return false;
+    losers.add(other.nexus);
+    return true;
+  }, tell);
+  losers.delete(task.nexus);
+  if (!tell) for (const nexus of losers) nexus.attention(SENSE.commandsClearedByOther);
 }

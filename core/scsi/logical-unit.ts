@@ -2,7 +2,8 @@ import type { Clock } from '../base/world.ts';
 import type { Log } from '../base/log.ts';
 import type { Volume } from '../volume/volume.ts';
 import { RangeLocks } from '../volume/range-locks.ts';
-import { AluaStates } from './alua.ts';
+import { AluaStates, groupIdOf } from './alua.ts';
+import type { AluaState } from './alua.ts';
 import type { CommandTable } from './command-table.ts';
 import type { LuIdentity } from './identity.ts';
 import type { LunNexus } from './lun-nexus.ts';
@@ -75,6 +76,18 @@ export class LogicalUnit {
     return this.modes.softwareWriteProtect ? SENSE.softwareWriteProtected : undefined;
   }
 
+  /** Why the target port of this nexus does not lead to the medium (ALUA); undefined: it does. */
+  inaccessible(nexus: LunNexus): SenseRow | undefined {
+    return this.alua.refusal(groupIdOf(nexus.target));
+  }
+
+  /** Puts the ports of a target port group into an access state, and tells every nexus when that is a change. */
+  setAccessState(group: number, state: AluaState, preferred = false): void {
+    const tell = this.alua.set(group, state, preferred);
+    this.refreshAll();
+    if (tell) this.attentionAll(SENSE.asymmetricAccessChanged);
+  }
+
   get notReady(): ScsiError | undefined {
     return this.#notReady;
   }
@@ -87,7 +100,11 @@ export class LogicalUnit {
 
   /** Recomputes what the fast path may do for this nexus. To be called after anything it depends on has changed. */
   refresh(nexus: LunNexus): void {
-    const clear = !nexus.attentions.any && this.#notReady === undefined && this.tasks.open;
+    const clear =
+      !nexus.attentions.any &&
+      this.#notReady === undefined &&
+      this.inaccessible(nexus) === undefined &&
+      this.tasks.open;
     nexus.readOk = clear && !this.reservations.conflicts(nexus, 'unless-exclusive');
     nexus.writeOk =
       clear && !this.reservations.conflicts(nexus, 'conflict') && this.writeProtection(nexus) === undefined;

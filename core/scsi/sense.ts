@@ -37,6 +37,7 @@ export const SENSE = {
   parameterNotSupported: row(0x5, 0x26, 0x01),
   parameterValueInvalid: row(0x5, 0x26, 0x02),
   invalidReleaseOfReservation: row(0x5, 0x26, 0x04),
+  invalidMessage: row(0x5, 0x49, 0x00),
   insufficientRegistrationResources: row(0x5, 0x55, 0x04),
   insufficientResources: row(0x5, 0x55, 0x03),
   mediumRemovalPrevented: row(0x5, 0x53, 0x02),
@@ -132,15 +133,12 @@ export function senseOf(error: unknown, blockSize: number): ScsiError {
   }
 }
 
-/** Sense bytes: fixed format (70h), or descriptor format (72h) when D_SENSE is set or the information needs 64 bits. */
+/** Sense bytes: fixed format (70h), or descriptor format (72h) where D_SENSE or DESC asks for it. */
 export function encodeSense(error: ScsiError, descriptorFormat: boolean): Buffer {
-  const information = error.detail.information;
-  return descriptorFormat || (information !== undefined && information > 0xffff_ffff)
-    ? descriptor(error)
-    : fixed(error);
+  return descriptorFormat ? descriptor(error) : fixed(error);
 }
 
-/** SPC-4 4.5.3. 18 bytes. */
+/** SPC-4 4.5.3. 18 bytes. INFORMATION that needs more than 32 bits is left out (VALID=0): half of it would be wrong. */
 function fixed({ sense, detail }: ScsiError): Buffer {
   const out = Buffer.alloc(18);
   out[0] = 0x70;
@@ -148,7 +146,7 @@ function fixed({ sense, detail }: ScsiError): Buffer {
   out[7] = 10;
   out[12] = sense.asc;
   out[13] = sense.ascq;
-  if (detail.information !== undefined) {
+  if (detail.information !== undefined && detail.information <= 0xffff_ffff) {
     out[0] = 0xf0;
     out.writeUInt32BE(detail.information, 3);
   }

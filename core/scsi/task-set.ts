@@ -22,6 +22,8 @@ interface Waiting {
  */
 export class TaskSet {
   readonly #running = new Set<SetTask>();
+  /** Who waits for running tasks to leave. */
+  #watchers: { readonly left: Set<SetTask>; readonly done: () => void }[] = [];
   #waiting: Waiting[] = [];
   #barrier: SetTask | undefined;
   readonly #changed: () => void;
@@ -63,6 +65,7 @@ export class TaskSet {
       this.#waiting = this.#waiting.filter((each) => each.task !== task);
     }
     if (this.#barrier === task) this.#barrier = undefined;
+    if (this.#watchers.length > 0) this.#watchers = this.#watchers.filter((each) => !hasLeft(each, task));
     this.#advance();
   }
 
@@ -71,6 +74,24 @@ export class TaskSet {
     const chosen = [...this.#running, ...this.#waiting.map((each) => each.task)].filter(which);
     for (const task of chosen) task.abort(tell);
     return chosen.length;
+  }
+
+  /**
+   * Aborts the tasks `which` picks and resolves when none of them is in the set any more, so that nothing of them can
+   * reach the medium later. Those that still wait for their turn leave at once.
+   */
+  end(which: (task: SetTask) => boolean, tell: boolean): Promise<void> {
+    const chosen = new Set([...this.#running, ...this.#waiting.map((each) => each.task)].filter(which));
+    for (const task of chosen) task.abort(tell);
+    const dismissed = this.#waiting.filter((each) => chosen.has(each.task));
+    this.#waiting = this.#waiting.filter((each) => !chosen.has(each.task));
+    for (const each of dismissed) each.go();
+    this.#advance();
+    const left = new Set([...chosen].filter((task) => this.#running.has(task)));
+    if (left.size === 0) return Promise.resolve();
+    return new Promise((done) => {
+      this.#watchers.push({ left, done });
+    });
   }
 
   #start(task: SetTask, alone: boolean): void {
@@ -94,4 +115,11 @@ export class TaskSet {
     this.#wasOpen = this.open;
     this.#changed();
   }
+}
+
+/** Strikes a task off what a watcher waits for. True when that was the last one: the watcher has been told. */
+function hasLeft({ left, done }: { readonly left: Set<SetTask>; readonly done: () => void }, task: SetTask): boolean {
+  if (!left.delete(task) || left.size > 0) return false;
+  done();
+  return true;
 }

@@ -6,7 +6,7 @@ import { VolumeError, VolumeFault } from './volume.ts';
 interface Held {
   readonly position: number;
   readonly end: number;
-  readonly exclusive: boolean;
+  exclusive: boolean;
   /** Its place in the line; -1 when it has been released. */
   index: number;
   /** Set while it waits. */
@@ -16,6 +16,8 @@ interface Held {
 export interface RangeLock {
   /** Gives the range free. Harmless when repeated. */
   release(): void;
+  /** From now on others wait for it even where they would have shared the range. Who shares it already is not touched. */
+  makeExclusive(): void;
 }
 
 const overlap = (a: Held, b: Held): boolean => a.position < b.end && b.position < a.end && (a.exclusive || b.exclusive);
@@ -89,6 +91,11 @@ export class RangeLocks {
     return {
       release: () => {
         this.#release(mine);
+      },
+      makeExclusive: () => {
+        if (mine.index < 0 || mine.exclusive) return;
+        mine.exclusive = true;
+        this.#exclusive++;
       },
     };
   }

@@ -16,6 +16,7 @@ function stillWorks({ okWhen }: CommandSpec): string {
     okWhen.unitAttention ? 'unit attention' : '',
     okWhen.notReady ? 'not ready' : '',
     okWhen.standby ? 'standby' : '',
+    okWhen.unavailable ? 'unavailable' : '',
   ].filter((text) => text !== '');
   return states.length === 0 ? '–' : states.join(', ');
 }

@@ -89,6 +89,17 @@ export class Initiator {
     });
   }
 
+  /** Over a connection that the caller makes. */
+  static over(socket: Socket): Promise<Initiator> {
+    return new Promise((resolve, reject) => {
+      socket.once('error', reject);
+      socket.once('connect', () => {
+        socket.off('error', reject);
+        resolve(new Initiator(socket));
+      });
+    });
+  }
+
   /** Connects and logs in. Rejects with LoginFailed. */
   static async login(host: string, port: number, options: LoginOptions): Promise<Initiator> {
     const initiator = await Initiator.connect(host, port);

@@ -12,6 +12,9 @@ import { identityOf } from '../../core/scsi/identity.ts';
 import { LogicalUnit } from '../../core/scsi/logical-unit.ts';
 import type { LunNexus, TargetPort } from '../../core/scsi/lun-nexus.ts';
 import { SPC_COMMANDS } from '../../core/scsi/spc/index.ts';
+import { SBC_COMMANDS } from '../../core/scsi/sbc/index.ts';
+import { RESERVATION_COMMANDS } from '../../core/scsi/reservations/index.ts';
+import { VAAI_COMMANDS } from '../../vaai/index.ts';
 import { noReservationStore } from '../../core/scsi/reservations/store.ts';
 import type { ReservationStore } from '../../core/scsi/reservations/store.ts';
 import { Status, TaskAttribute } from '../../core/scsi/task.ts';
@@ -35,6 +38,30 @@ export const stoppedClock: Clock = {
   },
 };
 
+/** A clock on which all that is to happen later happens in the next turn of the event loop. */
+export const hastyClock: Clock = {
+  ...stoppedClock,
+  after: (_ms, fn) => {
+    const next = setImmediate(fn);
+    return {
+      cancel: () => {
+        clearImmediate(next);
+      },
+    };
+  },
+  soon: (fn) => {
+    setImmediate(fn);
+  },
+};
+
+/** All commands of the product. */
+export const ALL_COMMANDS: readonly CommandSpec[] = [
+  ...SPC_COMMANDS,
+  ...SBC_COMMANDS,
+  ...RESERVATION_COMMANDS,
+  ...VAAI_COMMANDS,
+];
+
 export interface FixtureOptions {
   /** Bytes; 512 by default. */
   readonly blockSize?: number;
@@ -49,6 +76,8 @@ export interface FixtureOptions {
   /** SPC_COMMANDS by default. */
   readonly commands?: readonly CommandSpec[];
   readonly reservationStore?: ReservationStore;
+  /** stoppedClock by default. */
+  readonly clock?: Clock;
   /** One port, portal group 1, by default. */
   readonly ports?: readonly TargetPort[];
   /** 0 by default. */
@@ -145,7 +174,7 @@ export function scsiFixture(options: FixtureOptions = {}): Fixture {
     identity: identityOf(VOLUME_ID),
     physicalBlockSize: options.physicalBlockSize ?? blockSize,
     commands: new CommandTable(options.commands ?? SPC_COMMANDS),
-    clock: stoppedClock,
+    clock: options.clock ?? stoppedClock,
     log: silentLog,
     reservationStore: options.reservationStore ?? noReservationStore,
   });

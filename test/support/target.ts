@@ -1,7 +1,7 @@
 // A target in this process: the real server over real sockets, one target with LUNs of the caller's choice.
 import type { Log } from '../../core/base/log.ts';
 import { silentLog } from '../../core/base/log.ts';
-import type { World } from '../../core/base/world.ts';
+import type { Clock, World } from '../../core/base/world.ts';
 import type { AccessPolicy, Credentials } from '../../core/iscsi/context.ts';
 import { IscsiServer } from '../../core/iscsi/server.ts';
 import { CommandTable } from '../../core/scsi/command-table.ts';
@@ -32,6 +32,10 @@ export interface TestTargetOptions {
   readonly portals?: readonly { host: string; group: number; advertised?: string }[];
   readonly reservationStore?: ReservationStore;
   readonly log?: Log;
+  /** Time of the server; the default is real. */
+  readonly clock?: Clock;
+  /** Does an address belong to this machine? The default is yes. */
+  readonly isLocal?: (address: string) => boolean;
 }
 
 export interface TestTarget {
@@ -45,7 +49,8 @@ export interface TestTarget {
 
 /** Starts the server on free loopback ports; LUN n is the n-th volume (default: one memory volume of 16 MiB). */
 export async function startTarget(options: TestTargetOptions = {}): Promise<TestTarget> {
-  const world = await nodeWorld(options.receive);
+  const real = await nodeWorld(options.receive);
+  const world = options.clock === undefined ? real : { ...real, clock: options.clock };
   const log = options.log ?? silentLog;
   const volumes = options.volumes ?? [new MemoryVolume(16 * 1_048_576)];
   const units = volumes.map(
@@ -74,7 +79,7 @@ export async function startTarget(options: TestTargetOptions = {}): Promise<Test
     world,
     log,
     portals,
-    isLocal: () => true,
+    isLocal: options.isLocal ?? (() => true),
     policy: {
       device: (name) => (name === IQN ? device : undefined),
       devices: () => [device],

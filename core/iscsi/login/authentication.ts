@@ -44,9 +44,11 @@ export class Authentication {
   #chooseMethod(pairs: ReadonlyMap<string, string>): SecurityOutcome {
     const offered = pairs.get('AuthMethod')?.split(',');
     if (this.#credentials.method === 'none') {
-      if (offered !== undefined && !offered.includes('None')) return FAILED;
+      // It may still offer methods, as long as it stays in this stage.
+      if (offered === undefined) return { kind: 'complete', answers: [] };
+      if (!offered.includes('None')) return FAILED;
       this.#state = 'done';
-      return { kind: 'complete', answers: offered === undefined ? [] : [['AuthMethod', 'None']] };
+      return { kind: 'complete', answers: [['AuthMethod', 'None']] };
     }
     // Without an offer the initiator may still be about to make one.
     if (offered === undefined) return { kind: 'more', answers: [] };

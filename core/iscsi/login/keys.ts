@@ -83,8 +83,14 @@ export const KEYS: Readonly<Record<string, KeyRow>> = {
   iSCSIProtocolLevel: { rule: { kind: 'minimum', ours: 1, from: 0, to: 31 } },
 };
 
-/** Keys that only exist for markers, which RFC 7143 §13.25 removed. */
+/** RFC 7143 §13.25: keys of the markers that are no more; rejected, but not as if nobody knew them. */
 const MARKER_LENGTHS: ReadonlySet<string> = new Set(['IFMarkInt', 'OFMarkInt']);
+/** Keys of the login phase that are not negotiated here. */
+const LOGIN_ONLY: ReadonlySet<string> = new Set(['InitiatorName', 'TargetName', 'SessionType', 'AuthMethod']);
+
+/** True for a key that means something in some phase; the others are NotUnderstood. */
+export const isKnownKey = (key: string): boolean =>
+  Object.hasOwn(KEYS, key) || MARKER_LENGTHS.has(key) || LOGIN_ONLY.has(key);
 
 /** What to answer to one key, and the parameters after it. No answer: the key only declares something. */
 export interface KeyOutcome {
@@ -100,15 +106,22 @@ export function negotiate(
   discovery: boolean,
 ): KeyOutcome {
   const row = Object.hasOwn(KEYS, key) ? KEYS[key] : undefined;
-  if (row === undefined) return { answer: MARKER_LENGTHS.has(key) ? 'Irrelevant' : 'NotUnderstood', parameters };
+  if (row === undefined) return { answer: MARKER_LENGTHS.has(key) ? 'Reject' : 'NotUnderstood', parameters };
   if (discovery && row.normalOnly === true) return { answer: 'Irrelevant', parameters };
-  const outcome = apply(row.rule, value);
+  const outcome = apply(ruleNow(row, parameters), value);
   if (outcome === undefined) return { answer: 'Reject', parameters };
   const answer = row.rule.kind === 'declare' ? undefined : outcome.answer;
   if (row.parameter === undefined) return { answer, parameters };
-  const next = { ...parameters, [row.parameter]: outcome.value };
-  // RFC 7143 §13.14: FirstBurstLength must not exceed MaxBurstLength.
-  return { answer, parameters: { ...next, firstBurst: Math.min(next.firstBurst, next.maxBurst) } };
+  return { answer, parameters: { ...parameters, [row.parameter]: outcome.value } };
+}
+
+/**
+ * RFC 7143 §13.14: FirstBurstLength must not exceed MaxBurstLength, so we offer no more than that. What both sides know
+ * counts: an initiator that settles a shorter MaxBurstLength afterwards may still send what it was granted.
+ */
+function ruleNow({ rule, parameter }: KeyRow, { maxBurst }: NegotiatedParameters): Rule {
+  if (parameter !== 'firstBurst' || rule.kind !== 'minimum') return rule;
+  return { ...rule, ours: Math.min(rule.ours, maxBurst) };
 }
 
 /** The value the rule gives, as text and as stored. undefined: the offer is not admissible. */

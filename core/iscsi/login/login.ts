@@ -39,6 +39,8 @@ export interface LoginFacts {
   readonly initiatorName: string;
   readonly initiatorAlias: string | undefined;
   readonly isid: string;
+  /** Connection identifier. */
+  readonly cid: number;
   /** Undefined in a discovery session. */
   readonly targetName: string | undefined;
   readonly discovery: boolean;
@@ -50,6 +52,10 @@ const CONTINUES = 0x40;
 /** iSCSI names (RFC 7143 §4.2.7): at most 223 bytes, of one of three kinds. */
 const NAME = /^(iqn\.\d{4}-\d{2}\.[a-z0-9][a-z0-9.-]*(:.*)?|eui\.[0-9a-f]{16}|naa\.([0-9a-f]{16}|[0-9a-f]{32}))$/;
 const MAX_NAME = 223;
+/** Bytes of a text value that is not a name (RFC 7143 §6.1). */
+const MAX_ALIAS = 255;
+/** MaxRecvDataSegmentLength of the initiator until the login is over (RFC 7143 §13.12). */
+const MAX_RESPONSE = 8192;
 
 /** The login ends with this status. */
 class Refused extends Error {
@@ -70,6 +76,7 @@ export class LoginMachine {
   /** Text of a request that goes on in the next PDU. */
   #text: Buffer = Buffer.alloc(0);
   #isid = '';
+  #cid = 0;
   #identified = false;
   #initiatorName = '';
   #initiatorAlias: string | undefined;
@@ -96,6 +103,7 @@ export class LoginMachine {
       initiatorName: this.#initiatorName,
       initiatorAlias: this.#initiatorAlias,
       isid: this.#isid,
+      cid: this.#cid,
       targetName: this.#targetName,
       discovery: this.#discovery,
       parameters: this.#parameters,
@@ -139,7 +147,10 @@ export class LoginMachine {
     }
     const answerFlags = (moves ? TRANSIT | next : 0) | (current << 2);
     const done = moves && next === Stage.fullFeature;
-    return { status: LoginStatus.success, flags: answerFlags, data: encodeText(answers), done };
+    const text = encodeText(answers);
+    // Only keys that nobody has heard of make an answer that long.
+    if (text.length > MAX_RESPONSE) throw new Refused(LoginStatus.initiatorError);
+    return { status: LoginStatus.success, flags: answerFlags, data: text, done };
   }
 
   #checkRequest(bytes: Buffer, at: number, current: number, length: number): void {
@@ -150,6 +161,7 @@ export class LoginMachine {
       // RFC 7143 §11.12.4: the only version is 0.
       if ((bytes[at + 3] as number) > 0) throw new Refused(LoginStatus.unsupportedVersion);
       this.#isid = bytes.toString('hex', at + 8, at + 14);
+      this.#cid = load16(bytes, at + 20);
       const tsih = load16(bytes, at + 14);
       if (tsih !== 0) {
         const exists = this.#environment.sessionExists(tsih);
@@ -158,7 +170,8 @@ export class LoginMachine {
       if (current !== Stage.security && current !== Stage.operational) throw new Refused(LoginStatus.initiatorError);
       this.#stage = current;
     }
-    if (current !== this.#stage || bytes.toString('hex', at + 8, at + 14) !== this.#isid) {
+    const same = bytes.toString('hex', at + 8, at + 14) === this.#isid && load16(bytes, at + 20) === this.#cid;
+    if (current !== this.#stage || !same) {
       throw new Refused(LoginStatus.initiatorError);
     }
   }
@@ -173,7 +186,7 @@ export class LoginMachine {
   #identify(pairs: Map<string, string>, answers: [string, string][]): void {
     const initiator = pairs.get('InitiatorName')?.toLowerCase();
     if (initiator === undefined) throw new Refused(LoginStatus.missingParameter);
-    if (initiator.length > MAX_NAME || !NAME.test(initiator)) throw new Refused(LoginStatus.initiatorError);
+    if (Buffer.byteLength(initiator) > MAX_NAME || !NAME.test(initiator)) throw new Refused(LoginStatus.initiatorError);
     this.#initiatorName = initiator;
     const type = pairs.get('SessionType') ?? 'Normal';
     if (type !== 'Normal' && type !== 'Discovery') throw new Refused(LoginStatus.sessionTypeNotSupported);
@@ -214,7 +227,13 @@ export class LoginMachine {
     this.#declarations(pairs);
     this.#negotiateAll(pairs, answers, false);
     if (!this.#declared) {
-      for (const [key, value] of OUR_DECLARATIONS) answers.push([key, value]);
+      // A key that has just been rejected must not appear twice: our value is the default then.
+      const answered = new Set(answers.map(([key]) => key));
+      answers.push(
+        ...OUR_DECLARATIONS.filter(([key]) => !answered.has(key)).map(
+          ([key, value]) => [key, value] as [string, string],
+        ),
+      );
       this.#declared = true;
     }
     return true;
@@ -222,6 +241,7 @@ export class LoginMachine {
 
   #declarations(pairs: Map<string, string>): void {
     this.#initiatorAlias = pairs.get('InitiatorAlias') ?? this.#initiatorAlias;
+    if (Buffer.byteLength(this.#initiatorAlias ?? '') > MAX_ALIAS) throw new Refused(LoginStatus.initiatorError);
   }
 
   #negotiateAll(pairs: Map<string, string>, answers: [string, string][], security: boolean): void {

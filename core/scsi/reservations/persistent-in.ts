@@ -1,5 +1,5 @@
 // PERSISTENT RESERVE IN (SPC-4 6.15).
-import { OK_ORDINARY, Reserved, all } from '../command-spec.ts';
+import { OK_WITHOUT_MEDIUM, Reserved, all } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import { Status, goodData } from '../task.ts';
 import type { ScsiTask, TaskResult } from '../task.ts';
@@ -38,7 +38,7 @@ function readReservation(reservations: Reservations): Buffer {
 function reportCapabilities(reservations: Reservations): Buffer {
   const out = Buffer.alloc(8);
   out.writeUInt16BE(8, 0);
-  out[2] = 0x08 | 0x01; // SIP_C, PTPL_C
+  out[2] = 0x08 | 0x04 | 0x01; // SIP_C, ATP_C, PTPL_C
   out[3] = 0x80 | (reservations.persistent ? 0x01 : 0); // TMV, PTPL_A
   out[4] = 0x80 | 0x40 | 0x20 | 0x08 | 0x02; // WR_EX_AR, EX_AC_RO, WR_EX_RO, EX_AC, WR_EX
   out[5] = 0x01; // EX_AC_AR
@@ -67,15 +67,16 @@ function row(name: string, action: number, clause: string, data: (reservations: 
     name: `PERSISTENT RESERVE IN, ${name}`,
     opcode: 0x5e,
     serviceAction: action,
-    cdbUsage: [0x5e, 0x1f, 0, 0, 0, 0, 0, ...all(2), 0],
+    cdbUsage: [0x5e, action, 0, 0, 0, 0, 0, ...all(2), 0],
     access: 'none',
     reserved: Reserved.allowed,
-    okWhen: OK_ORDINARY,
+    okWhen: OK_WITHOUT_MEDIUM,
     order: 'free',
     clause,
-    run: ({ lu, nexus, cdb }: ScsiTask): TaskResult =>
-      // Persistent reservations never keep anybody from reading their state, SPC-2 ones do (SPC-2 table 9).
-      lu.reservations.legacyConflicts(nexus)
+    run: ({ lu, cdb }: ScsiTask): TaskResult =>
+      // Persistent reservations never keep anybody from reading their state. SPC-2 ones do, their holder included:
+      // the two kinds are not to be mixed (SPC-2 5.5.1).
+      lu.reservations.legacyReserved
         ? { status: Status.reservationConflict }
         : goodData(data(lu.reservations), cdb.readUInt16BE(7)),
   };

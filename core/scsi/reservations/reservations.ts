@@ -3,7 +3,6 @@
 import type { Reserved } from '../command-spec.ts';
 import type { LogicalUnit } from '../logical-unit.ts';
 import type { LunNexus } from '../lun-nexus.ts';
-import { initiatorPortName } from '../lun-nexus.ts';
 import type { SenseRow } from '../sense.ts';
 import type { Registration, ReservationStore, SavedReservations } from './store.ts';
 
@@ -41,6 +40,8 @@ export class Reservations {
   #generation = 0;
   /** Persist through power loss is active. */
   #persistent = false;
+  /** Unit attentions of the change that is being made; raised when it is durable. */
+  #tellings: (() => void)[] = [];
   /** Changes run one after the other: each is durable before the next begins. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -50,7 +51,8 @@ export class Reservations {
     const saved = store.load();
     if (saved === undefined) return;
     this.#persistent = true;
-    this.#restore(saved);
+    // SPC-4 6.15.2: whatever APTPL says, the generation is 0 after a power on.
+    this.#restore({ ...saved, generation: 0 });
   }
 
   get generation(): number {
@@ -82,6 +84,11 @@ export class Reservations {
   /** Another nexus holds an SPC-2 reservation. */
   legacyConflicts(nexus: LunNexus): boolean {
     return this.#legacy !== undefined && this.#legacy !== nexus;
+  }
+
+  /** Some nexus holds an SPC-2 reservation. */
+  get legacyReserved(): boolean {
+    return this.#legacy !== undefined;
   }
 
   /** True when this I_T nexus is a reservation holder (SPC-4 5.13.10). */
@@ -135,11 +142,13 @@ export class Reservations {
 
   async #changeNow<T>(act: () => T): Promise<T> {
     const before = this.#snapshot();
+    this.#tellings = [];
     const wasPersistent = this.#persistent;
     try {
       const result = act();
       if (this.#persistent) await this.#store.save(this.#snapshot());
       else if (wasPersistent) await this.#store.save(undefined);
+      for (const tell of this.#tellings) tell();
       return result;
     } catch (error) {
       this.#restore(before);
@@ -175,13 +184,19 @@ export class Reservations {
   /** Raises a unit attention for every registered nexus that is logged in, except `except`. */
   tellRegistered(row: SenseRow, except: string): void {
     for (const nexus of this.#lu.nexuses) {
-      if (nexus.key !== except && this.#registrations.has(nexus.key)) nexus.attention(row);
+      if (nexus.key !== except && this.#registrations.has(nexus.key)) this.#tellLater(nexus, row);
     }
   }
 
   /** Raises a unit attention for one nexus, if it is logged in. */
   tell(nexusKey: string, row: SenseRow): void {
-    for (const nexus of this.#lu.nexuses) if (nexus.key === nexusKey) nexus.attention(row);
+    for (const nexus of this.#lu.nexuses) if (nexus.key === nexusKey) this.#tellLater(nexus, row);
+  }
+
+  #tellLater(nexus: LunNexus, row: SenseRow): void {
+    this.#tellings.push(() => {
+      nexus.attention(row);
+    });
   }
 
   #snapshot(): SavedReservations {
@@ -194,14 +209,4 @@ export class Reservations {
     this.#registrations = new Map(saved.registrations.map((each) => [each.nexus, each]));
     this.#reservation = saved.reservation;
   }
-}
-
-/** The registration of this nexus under this key. */
-export function registrationOf(nexus: LunNexus, key: string): Registration {
-  return {
-    nexus: nexus.key,
-    initiatorPort: initiatorPortName(nexus.initiator),
-    relativeTargetPort: nexus.target.relativeId,
-    key,
-  };
 }

@@ -1,4 +1,5 @@
 // PRE-FETCH (10) and (16) (SBC-3 5.6): brings blocks into memory so that reads of them are fast.
+import { MAX_PREFETCH } from '../../base/limits.ts';
 import { OK_ORDINARY, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import { Status } from '../task.ts';
@@ -6,14 +7,12 @@ import type { ScsiTask, TaskResult } from '../task.ts';
 import { blocksOf, lbaOf, rangeOf, usageOf } from './cdb.ts';
 import { scan } from './media.ts';
 
-/** Bytes one command brings in; more is more than we promise to keep. */
-const MAX_PREFETCH = 67_108_864;
-
-async function prefetch({ lu, cdb }: ScsiTask, shape: 10 | 16): Promise<TaskResult> {
+async function prefetch(task: ScsiTask, shape: 10 | 16): Promise<TaskResult> {
+  const { lu, cdb } = task;
   const lba = lbaOf(cdb, shape);
   // SBC-3 5.6: a length of zero means up to the last block.
   const asked = (blocksOf(cdb, shape) || lu.blocks - lba) * lu.blockSize;
-  const reading = scan(lu, lba * lu.blockSize, Math.min(asked, MAX_PREFETCH), () => undefined);
+  const reading = scan(task, lba * lu.blockSize, Math.min(asked, MAX_PREFETCH), () => undefined);
   // IMMED: an unreadable block will be met by the READ that wants it.
   if (((cdb[1] ?? 0) & 0x02) !== 0) reading.catch(() => undefined);
   else await reading;

@@ -25,7 +25,8 @@ function capacity16({ lu, cdb }: ScsiTask): TaskResult {
 const base = {
   access: 'none',
   reserved: Reserved.allowed,
-  okWhen: OK_ORDINARY,
+  // SBC-3 4.11.2 wants it during a sanitize operation, and a stopped disk has a size too.
+  okWhen: { ...OK_ORDINARY, notReady: true },
   order: 'free',
 } as const;
 
@@ -44,7 +45,7 @@ export const READ_CAPACITY: readonly CommandSpec[] = [
     name: 'READ CAPACITY (16)',
     opcode: 0x9e,
     serviceAction: 0x10,
-    cdbUsage: [0x9e, 0x1f, ...all(8), ...all(4), 0x01, 0],
+    cdbUsage: [0x9e, 0x10, ...all(8), ...all(4), 0x01, 0],
     clause: 'SBC-3 5.13',
     run: capacity16,
   },

@@ -4,7 +4,7 @@
 // would, and leaves as little.
 import { MAX_PARAMETER_LIST } from '../../base/limits.ts';
 import { load16 } from '../../base/bytes-at.ts';
-import { Reserved, all } from '../command-spec.ts';
+import { OK_ORDINARY, Reserved, all } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import type { LogicalUnit } from '../logical-unit.ts';
 import { SENSE, ScsiError, badCdb, badParameter } from '../sense.ts';
@@ -26,15 +26,28 @@ const MAX_STEP = 67_108_864;
 const PIECE = 1_048_576;
 const HEADER = 4;
 
+/** Byte 1 of the CDB beside the service action: IMMED and AUSE; ZNR is for zoned devices. */
+const IMMED = 0x80;
+const AUSE = 0x20;
+
+/** Logical units whose last sanitize operation was asked for without AUSE. */
+const RESTRICTED = new WeakSet<LogicalUnit>();
+/** The last operation failed and only a successful one ends that (restricted completion mode, SBC-3 4.11.4). */
+const failedRestricted = (lu: LogicalUnit): boolean =>
+  lu.notReady?.sense === SENSE.sanitizeFailed && RESTRICTED.has(lu);
+
 /** Clears or overwrites `length` bytes at `position`. */
 type Work = (position: number, length: number) => Promise<void>;
 
 async function sanitize(task: ScsiTask, passes: number, pace: Pace, work: Work): Promise<TaskResult> {
   const { lu, cdb } = task;
   if (lu.notReady?.sense === SENSE.sanitizeInProgress) throw lu.notReady;
+  const unrestricted = ((cdb[1] ?? 0) & AUSE) !== 0;
+  if (unrestricted && failedRestricted(lu)) throw badCdb(1, 5);
+  if (unrestricted) RESTRICTED.delete(lu);
+  else RESTRICTED.add(lu);
   const done = runAll(lu, passes, pace, work);
-  // IMMED
-  if (((cdb[1] ?? 0) & 0x80) === 0) await done;
+  if (((cdb[1] ?? 0) & IMMED) === 0) await done;
   else done.catch(() => undefined);
   return GOOD;
 }
@@ -67,8 +80,9 @@ async function runAll(lu: LogicalUnit, passes: number, pace: Pace, work: Work): 
       { error: String(error) },
       'sanitize failed: the data may still be there; repeat it or replace the disk',
     );
-    lu.setNotReady(new ScsiError(SENSE.sanitizeFailed));
-    throw error;
+    const failed = new ScsiError(SENSE.sanitizeFailed);
+    lu.setNotReady(failed);
+    throw failed;
   } finally {
     lock.release();
   }
@@ -81,6 +95,7 @@ function parseOverwrite({ cdb, data, lu }: ScsiTask): { passes: number; invert: 
   const passes = (data[0] ?? 0) & 0x1f;
   const patternLength = load16(data, 2);
   if (passes === 0) throw badParameter(0, 4);
+  if (((data[0] ?? 0) & 0x60) !== 0) throw badParameter(0, 6); // TEST: vendor specific
   if (data[1] !== 0) throw badParameter(1);
   if (patternLength === 0 || patternLength !== data.length - HEADER) throw badParameter(2);
   const block = Buffer.alloc(lu.blockSize, data.subarray(HEADER));
@@ -95,7 +110,8 @@ function overwrite(task: ScsiTask): Promise<TaskResult> {
   let pass = -1;
   return sanitize(task, passes, OVERWRITE_PACE, async (position, length) => {
     if (position === 0) pass++;
-    const data = invert && pass % 2 === 1 ? inverted : plain;
+    // With INVERT every second pass is inverted, counted so that the last one is the pattern itself (SBC-3 5.30.2.2).
+    const data = invert && (passes - 1 - pass) % 2 === 1 ? inverted : plain;
     for (let done = 0; done < length;) {
       const size = Math.min(PIECE, length - done);
       await lu.volume.write(position + done, data, 0, size, false);
@@ -113,12 +129,10 @@ function erase(task: ScsiTask): Promise<TaskResult> {
 
 function exitFailureMode({ lu }: ScsiTask): TaskResult {
   if (lu.notReady?.sense === SENSE.sanitizeInProgress) throw lu.notReady;
+  if (failedRestricted(lu)) throw badCdb(1, 4);
   if (lu.notReady?.sense === SENSE.sanitizeFailed) lu.setNotReady(undefined);
   return GOOD;
 }
-
-/** Byte 1 of the CDB has, beside the service action, IMMED and AUSE; ZNR is for zoned devices. */
-const FLAGS = 0xa0 | 0x1f;
 
 function row(name: string, action: number, run: CommandSpec['run'], hasData: boolean): CommandSpec {
   const length = hasData ? all(2) : [0, 0];
@@ -126,10 +140,10 @@ function row(name: string, action: number, run: CommandSpec['run'], hasData: boo
     name: `SANITIZE, ${name}`,
     opcode: 0x48,
     serviceAction: action,
-    cdbUsage: [0x48, FLAGS, 0, 0, 0, 0, 0, ...length, 0],
+    cdbUsage: [0x48, IMMED | AUSE | action, 0, 0, 0, 0, 0, ...length, 0],
     access: 'write',
     reserved: Reserved.conflict,
-    okWhen: { unitAttention: false, standby: false, notReady: true },
+    okWhen: { ...OK_ORDINARY, notReady: true },
     // Not a barrier: while it runs the others are answered NOT READY, they do not wait.
     order: 'free',
     clause: 'SBC-3 5.16',

@@ -31,10 +31,11 @@ function verifyDataOut(cdb: Buffer, shape: Shape, lu: LogicalUnit): number {
 async function verify(task: ScsiTask, shape: Shape): Promise<TaskResult> {
   const { lu, cdb, data } = task;
   const check = byteCheckOf(cdb);
-  // Without a comparison any length may be verified; with one, only what was sent can be compared.
+  // Without a comparison any length may be verified, also above MAXIMUM TRANSFER LENGTH: nothing is transferred, and hosts
+  // that check a disk for bad blocks take the largest length the CDB can hold. With one, only what was sent can be compared.
   const length = check === ByteCheck.data ? data.length : blocksOf(cdb, shape) * lu.blockSize;
   if (check === ByteCheck.oneBlock && data.length < lu.blockSize) return GOOD;
-  await scan(lu, lbaOf(cdb, shape) * lu.blockSize, length - (length % lu.blockSize), (piece, offset) => {
+  await scan(task, lbaOf(cdb, shape) * lu.blockSize, length - (length % lu.blockSize), (piece, offset) => {
     if (check === ByteCheck.data) compare(piece, data.subarray(offset, offset + piece.length), offset);
     if (check === ByteCheck.oneBlock) {
       for (let at = 0; at < piece.length; at += lu.blockSize) {
@@ -53,7 +54,7 @@ async function writeAndVerify(task: ScsiTask, shape: Shape): Promise<TaskResult>
   const position = lbaOf(cdb, shape) * lu.blockSize;
   if (length === 0) return GOOD;
   await lu.volume.write(position, data, 0, length, true);
-  await scan(lu, position, length, (piece, offset) => {
+  await scan(task, position, length, (piece, offset) => {
     if (byteCheckOf(cdb) === ByteCheck.data) compare(piece, data.subarray(offset, offset + piece.length), offset);
   });
   return GOOD;

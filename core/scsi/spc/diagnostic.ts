@@ -34,7 +34,7 @@ export const DIAGNOSTIC: readonly CommandSpec[] = [
     cdbUsage: [0x1d, 0xf7, 0, 0xff, 0xff, 0],
     access: 'none',
     reserved: Reserved.conflict,
-    okWhen: OK_ORDINARY,
+    okWhen: { ...OK_ORDINARY, standby: true },
     order: 'free',
     clause: 'SPC-4 6.42',
     run: sendDiagnostic,

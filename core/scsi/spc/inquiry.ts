@@ -1,4 +1,5 @@
 // INQUIRY (SPC-4 6.6): standard data here, vital product data in vpd.ts.
+import { AluaState, groupIdOf } from '../alua.ts';
 import { OK_ALWAYS, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import { PRODUCT, REVISION, VENDOR } from '../identity.ts';
@@ -21,6 +22,14 @@ const VERSION_DESCRIPTORS = [0x00a0, 0x0960, 0x0460, 0x04c0];
 /** PERIPHERAL QUALIFIER 011b and PERIPHERAL DEVICE TYPE 1Fh: no logical unit can be here (SPC-4 6.6.2). */
 export const ABSENT_PERIPHERAL = 0x7f;
 
+/**
+ * PERIPHERAL QUALIFIER and PERIPHERAL DEVICE TYPE of a logical unit: a direct access block device, connected (000b), or,
+ * through a port in the unavailable state, not connected (001b, SPC-4 5.15.2.4.5).
+ */
+export function peripheralOf({ lu, target }: LunNexus): number {
+  return lu.alua.stateOf(groupIdOf(target)) === AluaState.unavailable ? 0x20 : 0x00;
+}
+
 /** What both kinds of standard data have in common (SPC-4 6.6.2). */
 function standardFrame(peripheral: number): Buffer {
   const data = Buffer.alloc(STANDARD_LENGTH);
@@ -36,7 +45,7 @@ function standardFrame(peripheral: number): Buffer {
 
 /** Standard INQUIRY data of a logical unit. */
 export function standardInquiry(nexus: LunNexus): Buffer {
-  const data = standardFrame(0x00); // connected, direct access block device
+  const data = standardFrame(peripheralOf(nexus));
   const thirdPartyCopy = supports(nexus.lu, 0x83) ? 0x08 : 0;
   data[5] = 0x10 | thirdPartyCopy; // TPGS=01b: implicit ALUA only
   data[6] = nexus.owner.device.ports.length > 1 ? 0x10 : 0; // MULTIP
@@ -56,7 +65,10 @@ export function parseInquiry(cdb: Buffer): { page: number | undefined; allocatio
 
 function inquiry({ nexus, cdb }: ScsiTask): TaskResult {
   const { page, allocation } = parseInquiry(cdb);
-  return goodData(page === undefined ? standardInquiry(nexus) : vitalProductData(nexus, page), allocation);
+  return goodData(
+    page === undefined ? standardInquiry(nexus) : vitalProductData(nexus, page, peripheralOf(nexus)),
+    allocation,
+  );
 }
 
 export const INQUIRY: readonly CommandSpec[] = [

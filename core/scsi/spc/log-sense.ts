@@ -1,5 +1,5 @@
 // LOG SENSE (SPC-4 6.8) with the log pages we have true numbers for.
-import { Reserved } from '../command-spec.ts';
+import { OK_WITHOUT_MEDIUM, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import type { LogicalUnit } from '../logical-unit.ts';
 import { badCdb } from '../sense.ts';
@@ -92,7 +92,7 @@ export const LOG_SENSE: readonly CommandSpec[] = [
     cdbUsage: [0x4d, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0],
     access: 'none',
     reserved: Reserved.allowed,
-    okWhen: { unitAttention: false, standby: true, notReady: true },
+    okWhen: OK_WITHOUT_MEDIUM,
     order: 'free',
     clause: 'SPC-4 6.8',
     run: logSense,

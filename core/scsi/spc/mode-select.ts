@@ -93,7 +93,9 @@ function modeSelect({ lu, nexus, cdb, data }: ScsiTask, form: HeaderForm, listLe
 const list6 = (cdb: Buffer): number => cdb.readUInt8(4);
 const list10 = (cdb: Buffer): number => cdb.readUInt16BE(7);
 
-const base = { access: 'manage', reserved: Reserved.conflict, okWhen: OK_ORDINARY, order: 'free' } as const;
+/** Allowed in standby: SPC-4 5.15.2.4.4. */
+const OK = { ...OK_ORDINARY, standby: true } as const;
+const base = { access: 'manage', reserved: Reserved.conflict, okWhen: OK, order: 'free' } as const;
 
 export const MODE_SELECT: readonly CommandSpec[] = [
   {

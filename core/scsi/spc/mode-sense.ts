@@ -1,5 +1,5 @@
 // MODE SENSE (6) and (10) (SPC-4 6.13, 6.14; block descriptors: SBC-3 6.4.2).
-import { Reserved } from '../command-spec.ts';
+import { OK_WITHOUT_MEDIUM, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import type { LogicalUnit } from '../logical-unit.ts';
 import { SENSE, ScsiError, badCdb } from '../sense.ts';
@@ -64,8 +64,8 @@ function modeSense10(task: ScsiTask): TaskResult {
 
 const base = {
   access: 'none',
-  reserved: Reserved.conflict,
-  okWhen: { unitAttention: false, standby: true, notReady: true },
+  reserved: Reserved.unlessExclusive,
+  okWhen: OK_WITHOUT_MEDIUM,
   order: 'free',
 } as const;
 

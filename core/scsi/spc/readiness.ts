@@ -65,7 +65,7 @@ export const READINESS: readonly CommandSpec[] = [
     cdbUsage: [0x1b, 0x01, 0, 0, 0x07, 0],
     access: 'manage',
     reserved: Reserved.allowed,
-    okWhen: { unitAttention: false, standby: false, notReady: true },
+    okWhen: { ...OK_ORDINARY, notReady: true },
     order: 'free',
     clause: 'SBC-3 5.25',
     run: startStopUnit,

@@ -1,11 +1,12 @@
 // REPORT SUPPORTED OPERATION CODES (SPC-4 6.35), from the same table that carries the commands out, and REPORT SUPPORTED
 // TASK MANAGEMENT FUNCTIONS (SPC-4 6.36).
-import { Reserved } from '../command-spec.ts';
+import { OK_WITHOUT_MEDIUM, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
-import type { CommandTable } from '../command-table.ts';
+import type { LogicalUnit } from '../logical-unit.ts';
 import { badCdb } from '../sense.ts';
 import { goodData } from '../task.ts';
 import type { ScsiTask, TaskResult } from '../task.ts';
+import { rowsOf } from './usage.ts';
 
 /** REPORTING OPTIONS (SPC-4 6.35.1). */
 const Option = { all: 0, opcode: 1, serviceAction: 2, either: 3 } as const;
@@ -16,8 +17,9 @@ const Support = { not: 0x01, standard: 0x03 } as const;
 const TIMEOUTS = Buffer.from([0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
 
 /** all_commands parameter data (SPC-4 6.35.2). */
-function allCommands(table: CommandTable, timeouts: boolean): Buffer {
-  const parts = table.specs.map((spec) => {
+function allCommands(lu: LogicalUnit, timeouts: boolean): Buffer {
+  const offered = lu.commands.specs.filter((spec) => spec.offered?.(lu) !== false);
+  const parts = offered.map((spec) => {
     const out = Buffer.alloc(8);
     out[0] = spec.opcode;
     out.writeUInt16BE(spec.serviceAction ?? 0, 2);
@@ -38,8 +40,8 @@ function oneCommand(spec: CommandSpec | undefined, timeouts: boolean): Buffer {
 }
 
 /** The row asked for. Throws 05/24/00 when the option does not suit the opcode (SPC-4 6.35.1). */
-function findRow(table: CommandTable, option: number, opcode: number, action: number): CommandSpec | undefined {
-  const rows = table.ofOpcode(opcode);
+function findRow(lu: LogicalUnit, option: number, opcode: number, action: number): CommandSpec | undefined {
+  const rows = rowsOf(lu, opcode);
   const shared = rows.some((row) => row.serviceAction !== undefined);
   if (option === Option.opcode && shared) throw badCdb(2, 2);
   if (option === Option.serviceAction && !shared && rows.length > 0) throw badCdb(2, 2);
@@ -53,8 +55,8 @@ function reportOpcodes({ lu, cdb }: ScsiTask): TaskResult {
   const option = cdb.readUInt8(2) & 0x07;
   const allocation = cdb.readUInt32BE(6);
   if (option > Option.either) throw badCdb(2, 2);
-  if (option === Option.all) return goodData(allCommands(lu.commands, timeouts), allocation);
-  const spec = findRow(lu.commands, option, cdb.readUInt8(3), cdb.readUInt16BE(4));
+  if (option === Option.all) return goodData(allCommands(lu, timeouts), allocation);
+  const spec = findRow(lu, option, cdb.readUInt8(3), cdb.readUInt16BE(4));
   return goodData(oneCommand(spec, timeouts), allocation);
 }
 
@@ -72,8 +74,8 @@ function reportFunctions({ cdb }: ScsiTask): TaskResult {
 const base = {
   opcode: 0xa3,
   access: 'none',
-  reserved: Reserved.conflict,
-  okWhen: { unitAttention: false, standby: true, notReady: true },
+  reserved: Reserved.unlessExclusive,
+  okWhen: OK_WITHOUT_MEDIUM,
   order: 'free',
 } as const;
 

@@ -1,7 +1,7 @@
 // REPORT TARGET PORT GROUPS (SPC-4 6.37). SET TARGET PORT GROUPS is not in the command table: access states are ours to
 // change, and an initiator that tries is told so (05/20/00) instead of being half obeyed.
 import type { AluaGroup } from '../alua.ts';
-import { OK_ORDINARY, Reserved } from '../command-spec.ts';
+import { OK_WITHOUT_MEDIUM, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import { badCdb } from '../sense.ts';
 import { goodData } from '../task.ts';
@@ -10,8 +10,8 @@ import type { ScsiTask, TaskResult } from '../task.ts';
 /** PARAMETER DATA FORMAT. */
 const Format = { lengthOnly: 0, extended: 1 } as const;
 
-/** T_SUP, U_SUP, AN_SUP, AO_SUP: the states a group of ours can ever be in. */
-const SUPPORTED_STATES = 0x80 | 0x08 | 0x02 | 0x01;
+/** T_SUP, U_SUP, S_SUP, AN_SUP, AO_SUP: the states a group of ours can ever be in. */
+const SUPPORTED_STATES = 0x80 | 0x08 | 0x04 | 0x02 | 0x01;
 
 /** Target port group descriptor. */
 function groupDescriptor(group: AluaGroup): Buffer {
@@ -44,7 +44,7 @@ export const REPORT_TARGET_PORT_GROUPS: readonly CommandSpec[] = [
     cdbUsage: [0xa3, 0xea, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
     access: 'none',
     reserved: Reserved.allowed,
-    okWhen: { ...OK_ORDINARY, standby: true, notReady: true },
+    okWhen: { ...OK_WITHOUT_MEDIUM, unavailable: true },
     order: 'free',
     clause: 'SPC-4 6.37',
     run: reportTargetPortGroups,

@@ -12,10 +12,13 @@ export function senseAsData(condition: ScsiError, cdb: Buffer): TaskResult {
   return goodData(encodeSense(condition, descriptorFormat), cdb.readUInt8(4));
 }
 
-/** The pending unit attention, which this ends; else why the logical unit is not ready; else nothing. */
+/** The pending unit attention, which this ends; else why the port or the logical unit is not ready; else nothing. */
 function takeCondition(nexus: LunNexus): ScsiError {
   const attention = nexus.attentions.take();
-  if (attention === undefined) return nexus.lu.notReady ?? new ScsiError(SENSE.noSense);
+  if (attention === undefined) {
+    const barred = nexus.lu.inaccessible(nexus);
+    return barred === undefined ? (nexus.lu.notReady ?? new ScsiError(SENSE.noSense)) : new ScsiError(barred);
+  }
   nexus.lu.refresh(nexus);
   if (attention === SENSE.reportedLunsChanged) nexus.owner.inventoryReported();
   return new ScsiError(attention);

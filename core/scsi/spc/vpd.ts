@@ -23,11 +23,11 @@ const PAGES: readonly VpdPage[] = [
   { code: 0xb2, body: blockProvisioning },
 ];
 
-/** A VPD page with its header (SPC-4 7.8.1). Throws 05/24/00 for a page we do not have. */
-export function vitalProductData(nexus: LunNexus, code: number): Buffer {
+/** A VPD page with its header (SPC-4 7.8.1), whose first byte is `peripheral`. Throws 05/24/00 for a page we do not have. */
+export function vitalProductData(nexus: LunNexus, code: number, peripheral: number): Buffer {
   const page = PAGES.find((each) => each.code === code);
   if (page === undefined) throw badCdb(2);
-  return withHeader(0x00, code, page.body(nexus));
+  return withHeader(peripheral, code, page.body(nexus));
 }
 
 /** Page 00h of a LUN that is not there: the only page it has. */

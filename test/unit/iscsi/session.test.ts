@@ -237,7 +237,7 @@ describe('login', () => {
     assert.deepEqual(await stranger.text({ SendTargets: 'All' }), []);
     stranger.destroy();
   });
-  test('keys: values out of range are rejected, unknown ones not understood, obsolete ones irrelevant', async () => {
+  test('keys: values out of range are rejected, unknown ones not understood, obsolete ones rejected', async () => {
     const keys = {
       MaxBurstLength: '100',
       InitialR2T: 'Maybe',
@@ -250,7 +250,7 @@ describe('login', () => {
     assert.equal(answer('MaxBurstLength'), 'Reject');
     assert.equal(answer('InitialR2T'), 'Reject');
     assert.equal(answer('X-org.example.x'), 'NotUnderstood');
-    assert.equal(answer('IFMarkInt'), 'Irrelevant');
+    assert.equal(answer('IFMarkInt'), 'Reject');
     assert.equal(answer('HeaderDigest'), 'Reject');
     initiator.destroy();
   });

@@ -145,6 +145,26 @@ describe('persistent reservations', () => {
     assert.equal((await out(host(1), Action.preempt, 0xb, 0, Type.ea)).senseCode, '05/26/00');
   });
 
+  // With and without FUA: written as it arrives, or gathered first.
+  for (const fua of [0x00, 0x08]) {
+    test(`PREEMPT AND ABORT ends a write that waits for its data (flags ${String(fua)})`, async () => {
+      await out(host(0), Action.register, 0, 0xa);
+      await out(host(1), Action.register, 0, 0xb);
+      const data = Buffer.alloc(65_536, 0x5a);
+      const write = Buffer.from([0x2a, fua, 0, 0, 0, 0, 0, 0, 128, 0]);
+      const command = host(1).command(write, { flags: 0xa1, length: data.length });
+      host(1).send(command);
+      const r2t = await host(1).receiveKind(0x31);
+      assert.equal((await out(host(0), Action.preemptAbort, 0xa, 0xb)).status, 0);
+      const ttt = r2t.header.readUInt32BE(20);
+      host(1).send(host(1).dataOut(command, ttt, 0, 0, true), data);
+      // No answer to the write comes before, or in place of, the unit attention.
+      assert.equal((await host(1).scsi(TUR)).senseCode, '06/2a/05');
+      const found = await host(0).scsi(READ, { read: 512 });
+      assert.ok(found.data.equals(Buffer.alloc(512)));
+    });
+  }
+
   test('clear removes everything', async () => {
     await out(host(0), Action.register, 0, 0xa);
     await out(host(1), Action.register, 0, 0xb);

@@ -81,6 +81,28 @@ describe('task set', () => {
     assert.ok(a.aborted && ordered.aborted);
   });
 
+  test('end resolves when the running ones have left; the waiting ones leave at once', async () => {
+    const tasks = set();
+    const [a, b, ordered, other] = [new Named(), new Named(), new Named(TaskAttribute.ordered), new Named()];
+    void tasks.enter(a, false);
+    void tasks.enter(b, false);
+    const waiting = tasks.enter(ordered, false);
+    const later = tasks.enter(other, false);
+    let ended = false;
+    const end = tasks.end((task) => task !== other, false).then(() => (ended = true));
+    await waiting;
+    await later; // nothing ordered is in its way any more
+    assert.deepEqual([a.aborted, b.aborted, ordered.aborted, other.aborted], [true, true, true, false]);
+    tasks.leave(ordered);
+    tasks.leave(a);
+    await Promise.resolve();
+    assert.equal(ended, false);
+    tasks.leave(b);
+    await end;
+    assert.equal(tasks.running, 1);
+    await tasks.end((task) => task === a, false);
+  });
+
   test('says when it opens and closes', () => {
     const seen: boolean[] = [];
     const tasks: TaskSet = new TaskSet(() => seen.push(tasks.open));

@@ -1,6 +1,7 @@
 // Expected bytes are written out from SPC-4 6.6 and 7.8 and SBC-3 6.6, not taken from the implementation.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { OK_ORDINARY } from '../../../../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../../../../core/scsi/command-spec.ts';
 import { SPC_COMMANDS } from '../../../../core/scsi/spc/index.ts';
 import { GOOD } from '../../../../core/scsi/task.ts';
@@ -25,7 +26,7 @@ function row(opcode: number, serviceAction?: number): CommandSpec {
     cdbUsage: [opcode, 0, 0, 0, 0, 0],
     access: 'none',
     reserved: 'allowed',
-    okWhen: { unitAttention: false, standby: false, notReady: false },
+    okWhen: OK_ORDINARY,
     order: 'free',
     clause: '',
     run: () => GOOD,

@@ -5,7 +5,7 @@ import { AluaState } from '../../../../core/scsi/alua.ts';
 import { CommandTable } from '../../../../core/scsi/command-table.ts';
 import { renderCommandReference } from '../../../docs/command-reference.ts';
 import { SPC_COMMANDS } from '../../../../core/scsi/spc/index.ts';
-import { TARGET, scsiFixture } from '../../../support/scsi-fixture.ts';
+import { ALL_COMMANDS, TARGET, scsiFixture } from '../../../support/scsi-fixture.ts';
 import type { Initiator } from '../../../support/scsi-fixture.ts';
 
 const host = (): Initiator => scsiFixture().login();
@@ -146,14 +146,24 @@ describe('REPORT SUPPORTED OPERATION CODES', () => {
   });
 
   test('every row can be asked for, and its usage data begins with its opcode', async () => {
-    const a = host();
-    for (const spec of SPC_COMMANDS) {
+    const a = scsiFixture({ commands: ALL_COMMANDS }).login();
+    for (const spec of ALL_COMMANDS) {
       const data = await a.data(report(spec.serviceAction === undefined ? 1 : 2, spec.opcode, spec.serviceAction));
       assert.equal(data[1], 0x03, spec.name);
       assert.equal(data.readUInt16BE(2), data.length - 4);
       assert.equal(data[4], spec.opcode);
       assert.equal(data.length - 4, [6, 10, 10, 0, 16, 12][spec.opcode >> 5], spec.name); // SAM-5 5.2: group code
-      if (spec.serviceAction !== undefined) assert.equal((data[5] ?? 0) & 0x1f, spec.serviceAction);
+      if (spec.serviceAction !== undefined) assert.equal((data[5] ?? 0) & 0x1f, spec.serviceAction, spec.name);
+    }
+  });
+
+  test('a disk that is not thin has no UNMAP', async () => {
+    for (const thin of [true, false]) {
+      const a = scsiFixture({ commands: ALL_COMMANDS, info: { thin } }).login();
+      assert.equal((await a.data(report(1, 0x42)))[1], thin ? 0x03 : 0x01);
+      const all: string[] = (await a.data(report(0))).subarray(4).toString('hex').match(/.{16}/g) ?? [];
+      assert.equal(all.includes('420000000000000a'), thin);
+      assert.equal(await a.status([0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0]), thin ? 'GOOD' : '05/20/00 cdb 0');
     }
   });
 });
@@ -193,8 +203,8 @@ describe('REPORT TARGET PORT GROUPS', () => {
         { name: TARGET, portalGroup: 3, relativeId: 0x103, group: 0x202 },
       ],
     });
-  const first = '008b0001' + '00000002' + '00000001' + '00000002';
-  const second = '008b0202' + '00000001' + '00000103';
+  const first = '008f0001' + '00000002' + '00000001' + '00000002';
+  const second = '008f0202' + '00000001' + '00000103';
 
   test('both header formats, through every port the same', async () => {
     const disk = fixture();
@@ -213,11 +223,12 @@ describe('REPORT TARGET PORT GROUPS', () => {
   test('states are told as they are', async () => {
     const { lu, ...disk } = fixture();
     const a = disk.login();
-    assert.equal(lu.alua.set(0x202, AluaState.activeNonOptimized), true);
-    assert.equal(lu.alua.set(1, AluaState.activeOptimized, true), true);
+    lu.setAccessState(0x202, AluaState.activeNonOptimized);
+    lu.setAccessState(1, AluaState.activeOptimized, true);
+    a.clearAttentions();
     assert.equal(
       (await a.data(report(0))).toString('hex'),
-      '0000001c' + '808b0001' + '00020002' + '00000001' + '00000002' + '018b0202' + '00020001' + '00000103',
+      '0000001c' + '808f0001' + '00020002' + '00000001' + '00000002' + '018f0202' + '00020001' + '00000103',
     );
   });
 
@@ -236,12 +247,14 @@ describe('the command reference', () => {
     assert.equal(rows.length, SPC_COMMANDS.length);
     assert.deepEqual(rows, [...rows].sort());
     assert.ok(
-      rows.includes('| 12h | – | INQUIRY | 6 | none | carried out | unit attention, not ready, standby | SPC-4 6.6 |'),
+      rows.includes(
+        '| 12h | – | INQUIRY | 6 | none | carried out | unit attention, not ready, standby, unavailable | SPC-4 6.6 |',
+      ),
     );
-    assert.ok(rows.includes('| 15h | – | MODE SELECT (6) | 6 | manage | conflict | – | SPC-4 6.11 |'));
+    assert.ok(rows.includes('| 15h | – | MODE SELECT (6) | 6 | manage | conflict | standby | SPC-4 6.11 |'));
     assert.ok(
       rows.includes(
-        '| A3h | 0Ah | REPORT TARGET PORT GROUPS | 12 | none | carried out | not ready, standby | SPC-4 6.37 |',
+        '| A3h | 0Ah | REPORT TARGET PORT GROUPS | 12 | none | carried out | not ready, standby, unavailable | SPC-4 6.37 |',
       ),
     );
     assert.equal(lines.at(-1), '');
