@@ -129,6 +129,12 @@ export const JOURNAL_BATCHES = 4;
 export const JOURNAL_PARALLEL = 2;
 /** Smallest journal, bytes: two full batches for every one under way. */
 export const MIN_JOURNAL = 16_777_216;
+/** Milliseconds between two checkpoints while there is something to put into its place. */
+export const CHECKPOINT_INTERVAL = 10_000;
+/** Volumes and snapshots of one pool. */
+export const MAX_POOL_VOLUMES = 65_536;
+/** Leaves (64 MiB each) of a deleted volume that are given back in one turn of the event loop. */
+export const DELETE_STEP = 64;
 /** Pages of checksums kept in memory, 4 KiB each (one covers 4 MiB of data). */
 export const POOL_SUM_PAGES = 8192;
 

@@ -66,6 +66,11 @@ export class Allocator implements PlaceCounts {
     this.#reserved += count;
   }
 
+  /** Promises grains to somebody who had them: they may be in quarantine still. */
+  reserveAgain(count: number): void {
+    this.#reserved += count;
+  }
+
   unreserve(count: number): void {
     this.#reserved -= count;
   }

@@ -87,6 +87,11 @@ export class Journal {
     return this.#durable;
   }
 
+  /** True when the records of one command, with up to a batch of data, can be added now. */
+  get ready(): boolean {
+    return this.#free.length > 0 && this.#used + MARGIN <= this.#options.size;
+  }
+
   get usedBytes(): number {
     return this.#used;
   }
@@ -149,11 +154,12 @@ export class Journal {
   room(): Promise<void> {
     return new Promise((resolve) => {
       this.#room.push(resolve);
-      if (this.#queue.length === 0 && this.#used + MARGIN <= this.#options.size) this.#wake();
+      if (this.#queue.length === 0 && this.#used + MARGIN <= this.#options.size) this.wake();
     });
   }
 
-  #wake(): void {
+  /** Whoever waits for room looks again. */
+  wake(): void {
     for (const go of this.#room.splice(0)) go();
   }
 
@@ -174,7 +180,7 @@ export class Journal {
     while (this.#ring.length > 0 && (this.#ring[0] as Written).seq < mark.seq) {
       this.#used -= (this.#ring.shift() as Written).bytes;
     }
-    this.#wake();
+    this.wake();
   }
 
   #plan(): void {
@@ -255,7 +261,7 @@ export class Journal {
     if (this.#poison !== undefined) this.#failRest();
     this.#start();
     this.#flush();
-    this.#wake();
+    this.wake();
   }
 
   /** After a failure nothing that is collected will be written. */

@@ -1,5 +1,6 @@
 // Where the grains of a volume lie in the pool. A map is a list of leaves; leaves are shared between a volume and its
 // snapshots and clones until one of them changes something in them, so that copying a map costs one number per 64 MiB.
+import { countBlocks } from '../volume/grain.ts';
 import { LEAF_GRAINS } from './format.ts';
 
 /** What owns places in the pool counts references to them. */
@@ -49,8 +50,11 @@ export class Leaf {
     return new Leaf(id, memory);
   }
 
-  get empty(): boolean {
-    return this.places.every((place) => place === 0);
+  /** Blocks that hold data. */
+  get blocks(): number {
+    let blocks = 0;
+    for (const mask of this.valid) if (mask !== 0) blocks += countBlocks(mask);
+    return blocks;
   }
 }
 
@@ -85,10 +89,16 @@ export class Leaves {
 
   /** A leaf like this one that nobody else has; everything it names has one more user. */
   copy(leaf: Leaf): Leaf {
+    const copy = this.copyUncounted(leaf);
+    for (const place of copy.places) if (place !== 0) this.#counts.retain(place - 1);
+    return copy;
+  }
+
+  /** The same while references are not counted yet. */
+  copyUncounted(leaf: Leaf): Leaf {
     const copy = this.create();
     copy.places.set(leaf.places);
     copy.valid.set(leaf.valid);
-    for (const place of copy.places) if (place !== 0) this.#counts.retain(place - 1);
     leaf.refs--;
     return copy;
   }
@@ -121,11 +131,14 @@ export class VolumeMap {
   readonly #counts: PlaceCounts;
   /** The list of leaves differs from what the metadata store has. */
   changed = false;
+  /** Blocks that hold data, shared or not. */
+  blocks = 0;
 
   constructor(all: Leaves, counts: PlaceCounts, leaves: (Leaf | undefined)[] = []) {
     this.#all = all;
     this.#counts = counts;
     this.leaves = leaves;
+    for (const leaf of leaves) this.blocks += leaf?.blocks ?? 0;
   }
 
   /** Grain of the pool plus one, or 0. */
@@ -135,6 +148,16 @@ export class VolumeMap {
 
   valid(grain: number): number {
     return this.leaves[Math.floor(grain / LEAF_GRAINS)]?.valid[grain % LEAF_GRAINS] ?? 0;
+  }
+
+  /** True when no grain of the leaf that this grain belongs to is anywhere. */
+  leafMissing(grain: number): boolean {
+    return this.leaves[Math.floor(grain / LEAF_GRAINS)] === undefined;
+  }
+
+  /** The last grain of the leaf that this grain belongs to. */
+  lastOfLeaf(grain: number): number {
+    return (Math.floor(grain / LEAF_GRAINS) + 1) * LEAF_GRAINS - 1;
   }
 
   /** True when no other map names this leaf. */
@@ -161,7 +184,22 @@ export class VolumeMap {
       leaf.places[at] = place;
       if (before !== 0) this.#counts.release(before - 1);
     }
-    leaf.valid[at] = place === 0 ? 0 : valid;
+    const mask = place === 0 ? 0 : valid;
+    this.blocks += countBlocks(mask) - countBlocks(leaf.valid[at] as number);
+    leaf.valid[at] = mask;
+    this.#all.touch(leaf);
+  }
+
+  /** The same before references are counted (while a pool is being opened). */
+  load(grain: number, place: number, valid: number): void {
+    const index = Math.floor(grain / LEAF_GRAINS);
+    let leaf = this.leaves[index];
+    if (leaf === undefined) leaf = this.#put(index, this.#all.create());
+    else if (leaf.refs > 1) leaf = this.#put(index, this.#all.copyUncounted(leaf));
+    const at = grain % LEAF_GRAINS;
+    this.blocks += countBlocks(valid) - countBlocks(leaf.valid[at] as number);
+    leaf.places[at] = place;
+    leaf.valid[at] = valid;
     this.#all.touch(leaf);
   }
 
@@ -175,16 +213,33 @@ export class VolumeMap {
   /** Another map with the same content. */
   share(): VolumeMap {
     for (const leaf of this.leaves) if (leaf !== undefined) leaf.refs++;
-    const map = new VolumeMap(this.#all, this.#counts, [...this.leaves]);
+    const map = new VolumeMap(this.#all, this.#counts);
+    map.leaves.push(...this.leaves);
+    map.blocks = this.blocks;
     map.changed = true;
     return map;
   }
 
-  /** Forgets everything from grain `first` on. Whole leaves go at once. */
-  cut(first: number): void {
-    const whole = Math.ceil(first / LEAF_GRAINS);
-    for (let grain = first; grain < whole * LEAF_GRAINS; grain++) if (this.place(grain) !== 0) this.set(grain, 0, 0);
-    this.dropLeaves(whole, this.leaves.length);
+  /** Becomes what `other` is, which is used up. This map must be empty. */
+  take(other: VolumeMap): void {
+    this.leaves.push(...other.leaves);
+    this.blocks = other.blocks;
+    this.changed = true;
+  }
+
+  /** Grains that lie somewhere. */
+  grains(): number {
+    let count = 0;
+    for (const leaf of this.leaves) if (leaf !== undefined) for (const place of leaf.places) if (place !== 0) count++;
+    return count;
+  }
+
+  /** The grains from `first` up to and without `end` that lie somewhere. */
+  *mapped(first: number, end: number): Generator<number> {
+    for (let grain = first; grain < Math.min(end, this.leaves.length * LEAF_GRAINS); grain++) {
+      if (this.leafMissing(grain)) grain = this.lastOfLeaf(grain);
+      else if (this.place(grain) !== 0) yield grain;
+    }
   }
 
   /** Forgets the leaves from `from` up to and without `to`. */
@@ -194,6 +249,7 @@ export class VolumeMap {
       if (leaf === undefined) continue;
       this.leaves[index] = undefined;
       this.changed = true;
+      this.blocks -= leaf.blocks;
       this.#all.drop(leaf);
     }
     while (this.leaves.length > 0 && this.leaves.at(-1) === undefined) this.leaves.pop();

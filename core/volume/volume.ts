@@ -50,8 +50,40 @@ export interface Extent {
   readonly mapped: boolean;
 }
 
+/**
+ * The log of a volume that makes data stable by writing it down in order, and puts it into its place later. Whoever keeps
+ * data above such a volume logs it first, and places it when it likes.
+ */
+export interface WriteLog {
+  /** Sets aside what placing this write will need. False: the log has no room now, see room(). Throws a VolumeError. */
+  admit(position: number, length: number): boolean;
+  /** Logs whole blocks (BLOCK) that were admitted in this very turn. */
+  append(position: number, source: Buffer, at: number, length: number): void;
+  /** Resolves when what was appended so far is stable. Rejects with a VolumeError. */
+  stable(): Promise<void>;
+  /** Resolves when admit or clear may say something else. */
+  room(): Promise<void>;
+  /** Puts stable data into its place. Whole blocks; never two calls for the same block at a time. */
+  place(position: number, source: Buffer, at: number, length: number): Promise<void>;
+  /** Logs that whole blocks read as zeros from now on, and makes it so. False: the log has no room now. */
+  clear(position: number, length: number): boolean;
+  attach(upper: LogUpper): void;
+}
+
+/** Who keeps data of a volume with a log, as the volume below sees it. */
+export interface LogUpper {
+  /** Places what is kept in the range, then runs `work` while nothing is being placed. Bytes. */
+  settled<T>(position: number, length: number, work: () => T | Promise<T>): Promise<T>;
+  /** The volume below has other content in this range (whole blocks) now. Only inside the work of settled(). */
+  replaced(position: number, length: number): Promise<void>;
+  /** No write is taken until the returned function is called. */
+  pause(): () => void;
+}
+
 export interface Volume {
   readonly info: VolumeInfo;
+  /** Present when the volume has a log; absent: what is written is in its place. */
+  readonly log?: WriteLog | undefined;
 
   /**
    * Reads into `target` at `at` in this turn if no device has to be waited for. False: nothing was read, use read(), which

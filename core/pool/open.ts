@@ -1,0 +1,275 @@
+// Making a pool in an empty folder, and opening one: superblock, metadata, maps, then what the journal knows better.
+import { MIN_JOURNAL } from '../base/limits.ts';
+import { ServiceError, messageOf } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { DiskFile, World } from '../base/world.ts';
+import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock, runEnd } from '../volume/grain.ts';
+import { Durability } from '../volume/volume.ts';
+import { Allocator } from './allocator.ts';
+import { FORMAT_VERSION, GRAINS_OF_SUMS, chooseSuperblock, encodeSuperblock, slabBytes } from './format.ts';
+import type { Superblock } from './format.ts';
+import { Journal } from './journal.ts';
+import type { MetaContent, PoolMeta, PoolState } from './pool-meta.ts';
+import { Pool } from './pool.ts';
+import type { PoolEntry } from './pool.ts';
+import { readData, readJournal } from './replay.ts';
+import type { GrainState, Replay } from './replay.ts';
+import { Slabs } from './slabs.ts';
+import { Leaf, Leaves, VolumeMap } from './volume-map.ts';
+
+export interface PoolPlace {
+  readonly world: World;
+  /** Folder of superblock, journal and slabs. */
+  readonly folder: string;
+  /** Opens the metadata store of the pool. */
+  readonly meta: () => PoolMeta;
+  readonly log: Log;
+}
+
+export interface NewPool {
+  /** Bytes for volumes; rounded up to whole slabs. */
+  readonly size: number;
+  readonly journalBytes: number;
+  /** Bytes of volume data in one slab. */
+  readonly slabSize: number;
+}
+
+const slabName = (index: number): string => `slab-${String(index).padStart(5, '0')}`;
+
+/** Makes a pool in a folder that has none. Rejects with a ServiceError; what was made is left for the caller to remove. */
+export async function createPool(place: PoolPlace, wanted: NewPool): Promise<void> {
+  const { world, folder } = place;
+  if (wanted.journalBytes < MIN_JOURNAL || wanted.journalBytes % BLOCK !== 0) {
+    throw new ServiceError('bad-request', `the journal has at least ${String(MIN_JOURNAL)} bytes, in whole blocks`);
+  }
+  const slabGrains = Math.ceil(wanted.slabSize / GRAIN / GRAINS_OF_SUMS) * GRAINS_OF_SUMS;
+  const count = Math.max(1, Math.ceil(wanted.size / (slabGrains * GRAIN)));
+  await world.disk.makeFolder(folder);
+  if (await world.disk.exists(`${folder}/superblock`)) throw new ServiceError('exists', `${folder} holds a pool already`);
+  const slabs: { name: string; grains: number }[] = [];
+  for (let i = 0; i < count; i++) slabs.push(await makeSlab(world, folder, i, slabGrains));
+  await makeJournal(world, folder, wanted.journalBytes);
+  const meta = place.meta();
+  try {
+    const state: PoolState = { generation: 1, mark: { position: 0, seq: 1 }, nextLeaf: 1, nextVolume: 1, slabs };
+    await meta.commit({ state, volumes: [], leaves: [] });
+  } finally {
+    await meta.close();
+  }
+  // Last: a pool without a superblock was never finished.
+  const poolId = world.random.bytes(16);
+  const { journalBytes } = wanted;
+  const superblock = { poolId, version: FORMAT_VERSION, generation: 1, serial: 1, clean: true, journalBytes, slabGrains };
+  const file = await world.disk.open(`${folder}/superblock`, { create: true, exclusive: true });
+  await file.truncate(2 * BLOCK);
+  await writeSuperblock(file, superblock);
+  await writeSuperblock(file, { ...superblock, serial: 2 });
+  await file.close();
+}
+
+/** A file for a slab; the file system gives it space as it is written. */
+export async function makeSlab(
+  world: World,
+  folder: string,
+  index: number,
+  grains: number,
+): Promise<{ name: string; grains: number }> {
+  const name = slabName(index);
+  const file = await world.disk.open(`${folder}/${name}`, { create: true });
+  await file.truncate(slabBytes(grains));
+  await file.dataSync();
+  await file.close();
+  return { name, grains };
+}
+
+/** The journal is written once, so that appending to it changes no metadata of the file system. */
+async function makeJournal(world: World, folder: string, bytes: number): Promise<void> {
+  const file = await world.disk.open(`${folder}/journal`, { create: true });
+  const zeros = Buffer.alloc(Math.min(bytes, 1_048_576));
+  for (let done = 0; done < bytes; done += zeros.length) {
+    await file.write(zeros, 0, Math.min(zeros.length, bytes - done), done);
+  }
+  await file.dataSync();
+  await file.close();
+}
+
+/** Even serial numbers go to the first copy, odd ones to the second: the other one stays whole. */
+async function writeSuperblock(file: DiskFile, superblock: Superblock): Promise<void> {
+  await file.write(encodeSuperblock(superblock), 0, BLOCK, (superblock.serial % 2) * BLOCK);
+  await file.dataSync();
+}
+
+async function readSuperblock(file: DiskFile): Promise<Superblock> {
+  const copies: Buffer[] = [];
+  for (const position of [0, BLOCK]) {
+    const bytes = Buffer.alloc(BLOCK);
+    await file.read(bytes, 0, BLOCK, position).catch(() => undefined);
+    copies.push(bytes);
+  }
+  return chooseSuperblock(copies);
+}
+
+/** What was found when the pool was opened. */
+export interface Recovery {
+  /** The pool was not closed in an orderly way. */
+  readonly unclean: boolean;
+  /** Batches of the journal that were replayed, and bytes of data in them. */
+  readonly batches: number;
+  readonly dataBytes: number;
+}
+
+/** Opens the pool in the folder. Rejects with a ServiceError that says what is damaged. */
+export async function openPool(place: PoolPlace): Promise<{ pool: Pool; recovery: Recovery }> {
+  const { world, folder } = place;
+  const opened: { close(): Promise<void> }[] = [];
+  const file = async (name: string, syncWrites = false): Promise<DiskFile> => {
+    const made = await world.disk.open(`${folder}/${name}`, { syncWrites });
+    opened.push(made);
+    return made;
+  };
+  try {
+    const superblockFile = await file('superblock');
+    const superblock = await readSuperblock(superblockFile);
+    const meta = place.meta();
+    opened.push(meta);
+    const content = meta.load();
+    if (content === undefined) throw new ServiceError('io-error', 'the metadata of the pool is missing');
+    const slabs = new Slabs();
+    for (const slab of content.state.slabs) slabs.add({ file: await file(slab.name), position: 0, grains: slab.grains });
+    const journalFile = await file('journal', true);
+    return await assemble(place, { superblockFile, superblock, meta, content, slabs, journalFile });
+  } catch (error) {
+    for (const each of opened) await each.close().catch(() => undefined);
+    if (error instanceof ServiceError) throw error;
+    throw new ServiceError('io-error', `the pool in ${folder} cannot be opened: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+interface Found {
+  readonly superblockFile: DiskFile;
+  readonly superblock: Superblock;
+  readonly meta: PoolMeta;
+  readonly content: MetaContent;
+  readonly slabs: Slabs;
+  readonly journalFile: DiskFile;
+}
+
+async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; recovery: Recovery }> {
+  const { superblockFile, superblock, meta, content, slabs, journalFile } = found;
+  const allocator = new Allocator(slabs.grains);
+  const leaves = new Leaves(allocator, content.state.nextLeaf);
+  const entries = loadEntries(content, allocator, leaves);
+  const replay = await readJournal(journalFile, {
+    poolId: superblock.poolId,
+    generation: content.state.generation,
+    size: superblock.journalBytes,
+    from: content.state.mark,
+    fence: (volume) => entries.get(volume)?.record.fence,
+    mapped: (volume, first, end) => entries.get(volume)?.map.mapped(first, end) ?? [],
+  });
+  for (const [volume, grains] of replay.volumes) remap(entries.get(volume) as PoolEntry, grains);
+  // References are counted when the maps say what they say for good; nothing was given back until then.
+  countReferences(entries, allocator);
+  const generation = Math.max(superblock.generation, content.state.generation) + 1;
+  const start = { position: 0, seq: replay.next.seq };
+  let pool: Pool | undefined;
+  const { clock } = place.world;
+  const journal = new Journal(journalFile, {
+    poolId: superblock.poolId,
+    generation,
+    size: superblock.journalBytes,
+    start,
+    clock,
+    pressure: () => pool?.want(),
+  });
+  let serial = superblock.serial;
+  const mark = (clean: boolean): Promise<void> =>
+    writeSuperblock(superblockFile, { ...superblock, version: FORMAT_VERSION, generation, serial: ++serial, clean });
+  const finish = async (): Promise<void> => {
+    await mark(true);
+  };
+  const close = async (): Promise<void> => {
+    await superblockFile.close();
+    await journalFile.close();
+  };
+  const state = { ...content.state, generation, mark: start };
+  pool = new Pool({ slabs, allocator, journal, leaves, meta, entries, state, clock, log: place.log, finish, close });
+  await placeReplayed(pool, replay, journalFile);
+  await pool.commitReplay();
+  await mark(false);
+  return {
+    pool,
+    recovery: { unclean: !superblock.clean, batches: replay.batches, dataBytes: replay.dataBytes },
+  };
+}
+
+function loadEntries(content: MetaContent, allocator: Allocator, leaves: Leaves): Map<number, PoolEntry> {
+  const known = new Map<number, Leaf>();
+  const entries = new Map<number, PoolEntry>();
+  for (const { record, leaves: ids } of content.volumes) {
+    const list = ids.map((id): Leaf | undefined => {
+      if (id === 0) return undefined;
+      const present = known.get(id);
+      if (present !== undefined) {
+        present.refs++;
+        return present;
+      }
+      const bytes = content.leaf(id);
+      if (bytes === undefined) throw new RangeError(`leaf ${String(id)} of volume ${String(record.id)} is missing`);
+      const leaf = Leaf.decode(id, bytes);
+      known.set(id, leaf);
+      return leaf;
+    });
+    const map = new VolumeMap(leaves, allocator, list);
+    entries.set(record.id, { record, map, changed: false, open: undefined });
+  }
+  return entries;
+}
+
+/** Brings the map to where the journal says the grains are, without the data that is still in the journal. */
+function remap({ map }: PoolEntry, grains: ReadonlyMap<number, GrainState>): void {
+  for (const [grain, state] of grains) {
+    const place = state.place?.place ?? map.place(grain);
+    const valid = (state.place?.valid ?? map.valid(grain)) & ~state.cleared;
+    if (state.place === undefined && state.cleared === 0) continue;
+    map.load(grain, valid === 0 ? 0 : place, valid);
+  }
+}
+
+function countReferences(entries: ReadonlyMap<number, PoolEntry>, allocator: Allocator): void {
+  const seen = new Set<Leaf>();
+  for (const { map } of entries.values()) {
+    for (const leaf of map.leaves) {
+      if (leaf === undefined || seen.has(leaf)) continue;
+      seen.add(leaf);
+      for (const place of leaf.places) if (place !== 0) allocator.load(place - 1);
+    }
+  }
+  for (const { record, map } of entries.values()) {
+    if (record.thick) allocator.reserveAgain(Math.ceil(record.size / GRAIN) - map.grains());
+  }
+}
+
+/** Checksums of grains that were written past the journal, then the data that is only in the journal. */
+async function placeReplayed(pool: Pool, replay: Replay, journal: DiskFile): Promise<void> {
+  for (const [id, grains] of replay.volumes) {
+    for (const { place } of grains.values()) {
+      if (place?.sums !== undefined && place.place !== 0) await pool.slabs.setSums(place.place - 1, place.sums);
+    }
+    const volume = pool.open(id, { blockSize: 512, durability: Durability.durable, readOnly: false });
+    const size = volume.info.size;
+    const buffer = Buffer.alloc(GRAIN);
+    for (const [grain, state] of grains) {
+      if (grain * GRAIN >= size) continue;
+      const within = blockMask(0, Math.min(BLOCKS, Math.ceil((size - grain * GRAIN) / BLOCK)));
+      const mask = (await readData(journal, state, buffer)) & within;
+      for (let rest = mask; rest !== 0;) {
+        const first = lowestBlock(rest);
+        const end = runEnd(rest, first);
+        await volume.placeGrain(grain, first, end, buffer, first * BLOCK);
+        rest &= ~blockMask(first, end);
+      }
+    }
+    await volume.close();
+  }
+}

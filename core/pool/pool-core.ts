@@ -1,0 +1,20 @@
+// What the volumes of a pool need of it.
+import type { Allocator } from './allocator.ts';
+import type { Journal } from './journal.ts';
+import type { PoolVolume } from './pool-volume.ts';
+import type { Slabs } from './slabs.ts';
+
+export interface PoolCore {
+  readonly slabs: Slabs;
+  readonly allocator: Allocator;
+  readonly journal: Journal;
+  /** Throws a VolumeError when the pool takes no more writes. */
+  mayWrite(): void;
+  /** Promises one grain. False: none is free yet, some soon will be. Throws VolumeError no-space. */
+  reserve(): boolean;
+  /** Data of the volume at this position (bytes) does not match its checksum. */
+  damaged(volume: number, position: number): void;
+  resize(volume: PoolVolume, size: number): Promise<void>;
+  /** The volume is not used any more (it is not deleted). */
+  closed(volume: PoolVolume): Promise<void>;
+}

@@ -1,0 +1,410 @@
+// A volume of a pool. It puts blocks into grains of the pool: into the grain it has, if nobody shares it, else into a fresh
+// one. Whatever changes is in the journal before.
+import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock, runEnd } from '../volume/grain.ts';
+import { crc32c } from '../base/crc32c.ts';
+import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
+import type { Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
+import type { PoolCore } from './pool-core.ts';
+import type { VolumeMap } from './volume-map.ts';
+
+const ZEROS = Buffer.alloc(BLOCK);
+/** Grains that are read or written at a time for one call. */
+const PARALLEL = 16;
+/** Times a read is repeated because the grain moved meanwhile. */
+const MAX_MOVES = 8;
+
+export interface PoolVolumeOptions {
+  readonly id: number;
+  readonly size: number;
+  readonly blockSize: number;
+  readonly durability: Durability;
+  readonly readOnly: boolean;
+  readonly thick: boolean;
+}
+
+export class PoolVolume implements Volume, WriteLog {
+  info: VolumeInfo;
+  readonly id: number;
+  readonly log: WriteLog;
+  readonly map: VolumeMap;
+  readonly #core: PoolCore;
+  readonly #thick: boolean;
+  /** Grains that will need a fresh grain of the pool when what was admitted is placed. */
+  readonly #pending = new Set<number>();
+  /** Logged by write() and on the way to its place. */
+  readonly #placing = new Set<Promise<void>>();
+  upper: LogUpper | undefined;
+  #closed = false;
+
+  constructor(core: PoolCore, map: VolumeMap, options: PoolVolumeOptions) {
+    this.#core = core;
+    this.map = map;
+    this.id = options.id;
+    this.#thick = options.thick;
+    this.log = this;
+    this.info = {
+      size: options.size,
+      blockSize: options.blockSize,
+      durability: options.durability,
+      readOnly: options.readOnly,
+      thin: !options.thick,
+      unmapGranularity: BLOCK,
+    };
+  }
+
+  // ---- reading
+
+  readNow(position: number, length: number, target: Buffer, at: number): boolean {
+    if (this.#closed) return false;
+    const last = Math.floor((position + length - 1) / GRAIN);
+    for (let grain = Math.floor(position / GRAIN); grain <= last; grain++) {
+      if (this.map.place(grain) !== 0) return false;
+    }
+    target.fill(0, at, at + length);
+    return true;
+  }
+
+  viewNow(): boolean {
+    return false;
+  }
+
+  async read(position: number, length: number, target: Buffer, at: number): Promise<void> {
+    if (this.#closed) throw closedError();
+    const from = position - (position % BLOCK);
+    const to = Math.ceil((position + length) / BLOCK) * BLOCK;
+    // Checksums are of whole blocks.
+    const ragged = from !== position || to !== position + length;
+    const whole = ragged ? Buffer.allocUnsafe(to - from) : target;
+    const base = ragged ? 0 : at;
+    await eachGrain(from, to - from, (grain, first, end, done) =>
+      this.#readGrain(grain, first, end, whole, base + done),
+    );
+    if (ragged) whole.copy(target, at, position - from, position - from + length);
+  }
+
+  /** Blocks [first, end) of a grain, checked. */
+  async #readGrain(grain: number, first: number, end: number, target: Buffer, at: number): Promise<void> {
+    for (let tries = 0; ; tries++) {
+      const place = this.map.place(grain);
+      const valid = this.map.valid(grain) & blockMask(first, end);
+      target.fill(0, at, at + (end - first) * BLOCK);
+      const bad = valid === 0 ? -1 : await this.#readBlocks(place - 1, valid, target, at - first * BLOCK);
+      // A grain that was given back meanwhile may hold something else by now.
+      if (this.map.place(grain) !== place && tries < MAX_MOVES) continue;
+      if (bad < 0) return;
+      // The data and its checksum are changed one after the other.
+      if (tries === 0) continue;
+      const position = grain * GRAIN + bad * BLOCK;
+      this.#core.damaged(this.id, position);
+      throw new VolumeError(VolumeFault.readError, 'the data does not match its checksum', position);
+    }
+  }
+
+  /** Reads the blocks of the mask to their places behind `at`; the first that does not match its checksum, or -1. */
+  async #readBlocks(grain: number, mask: number, target: Buffer, at: number): Promise<number> {
+    const { slabs } = this.#core;
+    for (let rest = mask; rest !== 0;) {
+      const first = lowestBlock(rest);
+      const end = runEnd(rest, first);
+      try {
+        await slabs.readRaw(grain, first * BLOCK, (end - first) * BLOCK, target, at + first * BLOCK);
+      } catch (error) {
+        throw new VolumeError(VolumeFault.readError, 'the disk cannot read', undefined, { cause: error });
+      }
+      rest &= ~blockMask(first, end);
+    }
+    const sums = await slabs.sums(grain);
+    for (let rest = mask; rest !== 0; rest &= rest - 1) {
+      const block = lowestBlock(rest);
+      const from = at + block * BLOCK;
+      if (crc32c(target, from, from + BLOCK) !== sums[block]) return block;
+    }
+    return -1;
+  }
+
+  // ---- writing: the log
+
+  admit(position: number, length: number): boolean {
+    this.#mayWrite();
+    if (!this.#core.journal.ready) return false;
+    const last = Math.floor((position + length - 1) / GRAIN);
+    for (let grain = Math.floor(position / GRAIN); grain <= last; grain++) {
+      if (this.#pending.has(grain) || this.#inPlace(grain)) continue;
+      // A thick volume has room for itself; what it shares with a snapshot needs more.
+      if ((!this.#thick || this.map.place(grain) !== 0) && !this.#core.reserve()) return false;
+      this.#pending.add(grain);
+    }
+    return true;
+  }
+
+  append(position: number, source: Buffer, at: number, length: number): void {
+    if (!this.#core.journal.data(this.id, position / BLOCK, source, at, length / BLOCK)) {
+      throw new RangeError('the journal has no room for what it admitted');
+    }
+  }
+
+  stable(): Promise<void> {
+    return this.#core.journal.stable();
+  }
+
+  room(): Promise<void> {
+    return this.#core.journal.room();
+  }
+
+  clear(position: number, length: number): boolean {
+    this.#mayWrite();
+    if (!this.#core.journal.clear(this.id, position / BLOCK, length / BLOCK)) return false;
+    this.clearMap(position, length);
+    return true;
+  }
+
+  attach(upper: LogUpper): void {
+    this.upper = upper;
+  }
+
+  async place(position: number, source: Buffer, at: number, length: number): Promise<void> {
+    await eachGrain(position, length, (grain, first, end, done) =>
+      this.placeGrain(grain, first, end, source, at + done),
+    );
+  }
+
+  /** True when writing the grain needs no other grain: it is there and nobody shares it. */
+  #inPlace(grain: number): boolean {
+    const place = this.map.place(grain);
+    return place !== 0 && this.map.ownsLeaf(grain) && this.#core.allocator.refs(place - 1) === 1;
+  }
+
+  /** Blocks [first, end) of a grain from `source`. Blocks of zeros take no space in a thin volume. */
+  async placeGrain(grain: number, first: number, end: number, source: Buffer, at: number): Promise<void> {
+    const core = this.#core;
+    const base = at - first * BLOCK;
+    const written = blockMask(first, end);
+    const zeros = this.#thick ? 0 : zeroBlocks(written, source, base);
+    const data = written & ~zeros;
+    const place = this.map.place(grain);
+    const valid = this.map.valid(grain);
+    const promised = this.#pending.delete(grain) && (!this.#thick || place !== 0);
+    const next = (valid & ~zeros) | data;
+    if (next === 0 || this.#inPlace(grain)) {
+      if (promised) core.allocator.unreserve(1);
+      if (data !== 0) await this.#writeBlocks(place - 1, data, source, base);
+      if (next !== valid) this.#set(grain, next === 0 ? 0 : place, next);
+      return;
+    }
+    const fresh = this.#allocate(promised, place === 0);
+    try {
+      const kept = valid & ~written;
+      if (kept !== 0) await this.#copyBlocks(grain, place - 1, fresh, kept);
+      await this.#writeBlocks(fresh, data, source, base);
+    } catch (error) {
+      // It will be tried again, and must not find the pool full then.
+      core.allocator.release(fresh);
+      core.allocator.reserveAgain(1);
+      if (!this.#thick || place !== 0) this.#pending.add(grain);
+      throw error;
+    }
+    this.#set(grain, fresh + 1, next);
+  }
+
+  /** A free grain. A thick volume takes what was set aside for it, unless it only moves. */
+  #allocate(promised: boolean, isNew: boolean): number {
+    return this.#core.allocator.allocate(promised || (this.#thick && isNew));
+  }
+
+  /** Changes the map; a thick volume sets room aside again for what it gives back. */
+  #set(grain: number, place: number, valid: number): void {
+    const before = this.map.place(grain);
+    this.map.set(grain, place, valid);
+    if (this.#thick && before !== 0 && place === 0) this.#core.allocator.reserveAgain(1);
+  }
+
+  async #copyBlocks(grain: number, from: number, to: number, mask: number): Promise<void> {
+    const buffer = Buffer.allocUnsafe(GRAIN);
+    const bad = await this.#readBlocks(from, mask, buffer, 0);
+    if (bad >= 0) {
+      const position = grain * GRAIN + bad * BLOCK;
+      this.#core.damaged(this.id, position);
+      throw new VolumeError(VolumeFault.readError, 'the data does not match its checksum', position);
+    }
+    await this.#writeBlocks(to, mask, buffer, 0);
+  }
+
+  async #writeBlocks(grain: number, mask: number, source: Buffer, at: number): Promise<void> {
+    for (let rest = mask; rest !== 0;) {
+      const first = lowestBlock(rest);
+      const end = runEnd(rest, first);
+      const sums: number[] = [];
+      for (let block = first; block < end; block++) {
+        sums.push(crc32c(source, at + block * BLOCK, at + (block + 1) * BLOCK));
+      }
+      try {
+        await this.#core.slabs.write(grain, first * BLOCK, (end - first) * BLOCK, source, at + first * BLOCK, sums);
+      } catch (error) {
+        const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
+        const fault = full ? VolumeFault.noSpace : VolumeFault.writeError;
+        throw new VolumeError(fault, 'the disk of the pool cannot write', undefined, { cause: error });
+      }
+      rest &= ~blockMask(first, end);
+    }
+  }
+
+  // ---- writing without anybody above
+
+  writeNow(): WriteNow {
+    return WriteNow.refused;
+  }
+
+  whenStable(waiter: StableWaiter): void {
+    this.#core.journal.wait(waiter);
+  }
+
+  /** Whole blocks; stable and in its place when it resolves. */
+  async write(position: number, source: Buffer, at: number, length: number): Promise<void> {
+    await eachGrain(position, length, async (grain, first, end, done) => {
+      const start = grain * GRAIN + first * BLOCK;
+      const bytes = (end - first) * BLOCK;
+      while (!this.admit(start, bytes)) await this.room();
+      this.append(start, source, at + done, bytes);
+      const placing = this.stable().then(() => this.placeGrain(grain, first, end, source, at + done));
+      this.#placing.add(placing);
+      await placing.finally(() => this.#placing.delete(placing));
+    });
+  }
+
+  /** Resolves when what write() has logged so far is in its place, or has failed. */
+  async placed(): Promise<void> {
+    await Promise.allSettled(this.#placing);
+  }
+
+  flush(): Promise<void> {
+    return this.stable();
+  }
+
+  zero(position: number, length: number): Promise<void> {
+    return this.unmap(position, length);
+  }
+
+  /** Whole blocks. */
+  async unmap(position: number, length: number): Promise<void> {
+    while (!this.clear(position, length)) await this.room();
+    await this.stable();
+  }
+
+  /** Takes the blocks out of the map. The journal knows of it, or the metadata will. */
+  clearMap(position: number, length: number): void {
+    const end = position + length;
+    for (let grain = Math.floor(position / GRAIN); grain * GRAIN < end; grain++) {
+      if (this.map.leafMissing(grain)) {
+        grain = this.map.lastOfLeaf(grain);
+        continue;
+      }
+      const from = Math.max(position - grain * GRAIN, 0) / BLOCK;
+      const to = Math.min(end - grain * GRAIN, GRAIN) / BLOCK;
+      const place = this.map.place(grain);
+      if (to - from === BLOCKS && this.#pending.delete(grain) && (!this.#thick || place !== 0)) {
+        this.#core.allocator.unreserve(1);
+      }
+      if (place === 0) continue;
+      const valid = this.map.valid(grain);
+      const next = valid & ~blockMask(from, to);
+      if (next !== valid) this.#set(grain, next === 0 ? 0 : place, next);
+    }
+  }
+
+  // ---- the rest
+
+  extents(position: number, length: number, limit: number): Promise<Extent[]> {
+    const found: { position: number; length: number; mapped: boolean }[] = [];
+    const end = Math.min(position + length, this.info.size);
+    for (let at = position; at < end;) {
+      const grain = Math.floor(at / GRAIN);
+      let upTo = at - (at % BLOCK) + BLOCK;
+      let mapped = false;
+      if (this.map.leafMissing(grain)) upTo = (this.map.lastOfLeaf(grain) + 1) * GRAIN;
+      else if (this.map.place(grain) === 0) upTo = (grain + 1) * GRAIN;
+      else mapped = ((this.map.valid(grain) >> Math.floor((at % GRAIN) / BLOCK)) & 1) === 1;
+      mapped ||= this.#thick;
+      upTo = Math.min(upTo, end);
+      const last = found.at(-1);
+      if (last?.mapped === mapped) last.length += upTo - at;
+      else if (found.length === limit) break;
+      else found.push({ position: at, length: upTo - at, mapped });
+      at = upTo;
+    }
+    return Promise.resolve(found);
+  }
+
+  /** Bytes of blocks that hold data, shared or not. */
+  allocatedBytes(): number {
+    return this.map.blocks * BLOCK;
+  }
+
+  resize(size: number): Promise<void> {
+    return this.#core.resize(this, size);
+  }
+
+  /** The size has changed (by the pool). */
+  resized(size: number): void {
+    this.info = { ...this.info, size };
+  }
+
+  /** Promises that will not be used any more go back. */
+  forgetPending(): void {
+    for (const grain of this.#pending) {
+      if (!this.#thick || this.map.place(grain) !== 0) this.#core.allocator.unreserve(1);
+    }
+    this.#pending.clear();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#core.closed(this);
+  }
+
+  #mayWrite(): void {
+    if (this.info.readOnly) throw new VolumeError(VolumeFault.readOnly, 'the volume is read-only');
+    if (this.#closed) throw closedError();
+    this.#core.mayWrite();
+  }
+}
+
+function closedError(): VolumeError {
+  return new VolumeError(VolumeFault.notReady, 'the volume is closed');
+}
+
+/** Calls `work` for the part of the range in each grain: blocks [first, end), `done` bytes into the range. */
+export async function eachGrain(
+  position: number,
+  length: number,
+  work: (grain: number, first: number, end: number, done: number) => Promise<void>,
+): Promise<void> {
+  const last = Math.floor((position + length - 1) / GRAIN);
+  let running: Promise<void>[] = [];
+  for (let grain = Math.floor(position / GRAIN); grain <= last; grain++) {
+    const base = grain * GRAIN;
+    const from = Math.max(position, base);
+    const to = Math.min(position + length, base + GRAIN);
+    running.push(work(grain, (from - base) / BLOCK, (to - base) / BLOCK, from - position));
+    if (running.length < PARALLEL) continue;
+    await allOf(running);
+    running = [];
+  }
+  await allOf(running);
+}
+
+/** Waits for all, also when one fails: what runs uses memory of the caller. */
+async function allOf(running: readonly Promise<void>[]): Promise<void> {
+  const results = await Promise.allSettled(running);
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
+function zeroBlocks(mask: number, source: Buffer, at: number): number {
+  let zeros = 0;
+  for (let rest = mask; rest !== 0; rest &= rest - 1) {
+    const block = lowestBlock(rest);
+    const from = at + block * BLOCK;
+    if (source[from] === 0 && ZEROS.compare(source, from, from + BLOCK) === 0) zeros |= 1 << block;
+  }
+  return zeros;
+}

@@ -1,0 +1,413 @@
+// A pool: volumes, snapshots and clones that share grains of the same disks. The journal has what was acknowledged; a
+// checkpoint puts it into its places, makes the places and the maps stable, and lets the journal go on in its room.
+import { CHECKPOINT_INTERVAL, DELETE_STEP, MAX_POOL_VOLUMES } from '../base/limits.ts';
+import { ServiceError, messageOf } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { Turn } from '../base/turn.ts';
+import type { Clock, Timer } from '../base/world.ts';
+import { BLOCK, GRAIN } from '../volume/grain.ts';
+import { Durability, VolumeError, VolumeFault } from '../volume/volume.ts';
+import type { Allocator } from './allocator.ts';
+import type { Journal, JournalMark } from './journal.ts';
+import type { PoolCore } from './pool-core.ts';
+import type { PoolMeta, PoolState, PoolVolumeRecord } from './pool-meta.ts';
+import { PoolVolume } from './pool-volume.ts';
+import type { Slabs } from './slabs.ts';
+import { VolumeMap } from './volume-map.ts';
+import type { Leaves } from './volume-map.ts';
+
+/** A volume as the pool knows it, open or not. */
+export interface PoolEntry {
+  record: PoolVolumeRecord;
+  readonly map: VolumeMap;
+  /** Differs from what the metadata has. */
+  changed: boolean;
+  open: PoolVolume | undefined;
+}
+
+/** Everything a pool is made of, as poolOpen() found or made it. */
+export interface PoolParts {
+  readonly slabs: Slabs;
+  readonly allocator: Allocator;
+  readonly journal: Journal;
+  readonly leaves: Leaves;
+  readonly meta: PoolMeta;
+  readonly entries: Map<number, PoolEntry>;
+  readonly state: PoolState;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Says on the disk that the pool was closed in an orderly way. */
+  readonly finish: () => Promise<void>;
+  /** Lets go of the files besides the slabs. */
+  readonly close: () => Promise<void>;
+}
+
+export interface OpenVolumeOptions {
+  readonly blockSize: number;
+  readonly durability: Durability;
+  readonly readOnly: boolean;
+}
+
+export interface NewVolume {
+  /** Bytes, a multiple of 4096. */
+  readonly size: number;
+  readonly thick: boolean;
+  /** Milliseconds since 1970. */
+  readonly created: number;
+}
+
+export class Pool implements PoolCore {
+  readonly slabs: Slabs;
+  readonly allocator: Allocator;
+  readonly journal: Journal;
+  readonly #parts: PoolParts;
+  readonly #entries: Map<number, PoolEntry>;
+  /** Checkpoints and everything that changes what volumes there are. */
+  readonly #turn = new Turn();
+  readonly #syncs = new Turn();
+  /** Volumes that are gone since the last commit. */
+  #gone: number[] = [];
+  #trimmed: JournalMark;
+  #nextVolume: number;
+  #timer: Timer | undefined;
+  #waiting: Promise<void> | undefined;
+  #poison: VolumeError | undefined;
+  /** Why the last checkpoint failed; it is tried again. */
+  #stuck: Error | undefined;
+  #closed = false;
+  #seen = -1;
+  checkpoints = 0;
+  /** Blocks found that do not match their checksums, since the pool was opened. */
+  damagedBlocks = 0;
+
+  constructor(parts: PoolParts) {
+    this.#parts = parts;
+    this.slabs = parts.slabs;
+    this.allocator = parts.allocator;
+    this.journal = parts.journal;
+    this.#entries = parts.entries;
+    this.#trimmed = parts.state.mark;
+    this.#nextVolume = parts.state.nextVolume;
+    this.#plan();
+  }
+
+  // ---- volumes
+
+  get entries(): ReadonlyMap<number, PoolEntry> {
+    return this.#entries;
+  }
+
+  /** Throws ServiceError not-found. */
+  entry(id: number): PoolEntry {
+    const entry = this.#entries.get(id);
+    if (entry === undefined || entry.record.deleting) {
+      throw new ServiceError('not-found', `the pool has no volume ${String(id)}`);
+    }
+    return entry;
+  }
+
+  /** A new volume that reads as zeros. Rejects with ServiceError no-space or limit-reached. */
+  create(wanted: NewVolume): Promise<number> {
+    return this.#turn.run(async () => {
+      if (wanted.thick) this.#setAside(wanted.size / GRAIN);
+      const id = this.#add({ ...wanted, snapshotOf: undefined }, new VolumeMap(this.#parts.leaves, this.allocator));
+      await this.#commit(this.#trimmed);
+      return id;
+    });
+  }
+
+  #setAside(grains: number): void {
+    try {
+      this.allocator.reserve(Math.ceil(grains));
+    } catch (error) {
+      throw new ServiceError('no-space', 'the pool has no room for a volume of this size', { cause: error });
+    }
+  }
+
+  #add(facts: Omit<PoolVolumeRecord, 'id' | 'fence' | 'deleting'>, map: VolumeMap): number {
+    if (this.#entries.size >= MAX_POOL_VOLUMES) {
+      throw new ServiceError('limit-reached', `a pool has at most ${String(MAX_POOL_VOLUMES)} volumes and snapshots`);
+    }
+    const id = this.#nextVolume++;
+    // What is in the journal now is about others.
+    const record = { ...facts, id, fence: this.journal.seq, deleting: false };
+    map.changed = true;
+    this.#entries.set(id, { record, map, changed: true, open: undefined });
+    return id;
+  }
+
+  /** The volume, to be read and written; once at a time. Throws ServiceError. */
+  open(id: number, options: OpenVolumeOptions): PoolVolume {
+    const entry = this.entry(id);
+    if (entry.open !== undefined) throw new ServiceError('in-use', `volume ${String(id)} of the pool is open already`);
+    const { size, thick, snapshotOf } = entry.record;
+    const readOnly = options.readOnly || snapshotOf !== undefined;
+    const volume = new PoolVolume(this, entry.map, { ...options, id, size, thick, readOnly });
+    entry.open = volume;
+    return volume;
+  }
+
+  closed(volume: PoolVolume): Promise<void> {
+    const entry = this.#entries.get(volume.id);
+    volume.forgetPending();
+    if (entry?.open === volume) entry.open = undefined;
+    return Promise.resolve();
+  }
+
+  /**
+   * Copies of the volumes as they all are at one instant; `writable`: clones, else snapshots. Their ids, in the same order.
+   * Takes the time of one small commit, however large they are.
+   */
+  async copy(ids: readonly number[], writable: boolean, created: number): Promise<number[]> {
+    const entries = ids.map((id) => this.entry(id));
+    return this.#whilePaused(entries, () => {
+      const copies = entries.map(({ record, map }) => {
+        const snapshotOf = writable ? undefined : record.id;
+        return this.#add({ size: record.size, thick: false, snapshotOf, created }, map.share());
+      });
+      return Promise.resolve(copies);
+    });
+  }
+
+  /** The volume is what the snapshot is. Nobody may be using the volume. */
+  async rollback(id: number, snapshot: number): Promise<void> {
+    const entry = this.entry(id);
+    const from = this.entry(snapshot);
+    if (from.record.size !== entry.record.size) {
+      throw new ServiceError('bad-request', 'the volume was resized since the snapshot: make a clone of the snapshot');
+    }
+    await this.#whilePaused([entry], async () => {
+      const shared = from.map.share();
+      entry.map.dropLeaves(0, entry.map.leaves.length);
+      entry.map.take(shared);
+      await entry.open?.upper?.settled(0, 0, () => entry.open?.upper?.replaced(0, entry.record.size));
+    });
+  }
+
+  /** Deletes a volume or snapshot that is not open. Its space comes back bit by bit; resolves when all of it has. */
+  async delete(id: number, progress?: (done: number) => void): Promise<void> {
+    const entry = this.entry(id);
+    if (entry.open !== undefined) throw new ServiceError('in-use', `volume ${String(id)} of the pool is open`);
+    await this.#turn.run(async () => {
+      entry.record = { ...entry.record, deleting: true };
+      entry.changed = true;
+      await this.#commit(this.#trimmed);
+    });
+    await this.finishDelete(entry, progress);
+  }
+
+  /** Goes on with a deletion that has begun. */
+  async finishDelete(entry: PoolEntry, progress?: (done: number) => void): Promise<void> {
+    const { map, record } = entry;
+    const total = Math.max(map.leaves.length, 1);
+    const thick = record.thick ? Math.ceil(record.size / GRAIN) - map.grains() : 0;
+    for (let left = map.leaves.length; left > 0; left = map.leaves.length) {
+      map.dropLeaves(Math.max(0, left - DELETE_STEP), left);
+      progress?.((total - map.leaves.length) / total);
+      await new Promise<void>((resolve) => {
+        this.#parts.clock.soon(resolve);
+      });
+    }
+    await this.#turn.run(async () => {
+      this.allocator.unreserve(thick);
+      this.#entries.delete(record.id);
+      this.#gone.push(record.id);
+      await this.#commit(this.#trimmed);
+    });
+  }
+
+  /** Bytes, a multiple of 4096. What is cut off is gone. */
+  async resize(volume: PoolVolume, size: number): Promise<void> {
+    const entry = this.entry(volume.id);
+    const before = entry.record.size;
+    if (size % BLOCK !== 0) throw new ServiceError('bad-request', 'a volume of a pool has a multiple of 4096 bytes');
+    await volume.placed();
+    await this.#turn.run(async () => {
+      const mark = await this.journal.mark();
+      if (entry.record.thick) {
+        const grains = Math.ceil(size / GRAIN) - Math.ceil(before / GRAIN);
+        if (grains > 0) this.#setAside(grains);
+      }
+      if (size < before) {
+        volume.clearMap(size, before - size);
+        if (entry.record.thick) this.allocator.unreserve(Math.ceil(before / GRAIN) - Math.ceil(size / GRAIN));
+      }
+      entry.record = { ...entry.record, size, fence: mark.seq };
+      entry.changed = true;
+      await this.#commit(this.#trimmed);
+      volume.resized(size);
+    });
+  }
+
+  /** Runs `work` while the volumes stand still and everything written to them is in its place; then commits. */
+  async #whilePaused<T>(entries: readonly PoolEntry[], work: () => Promise<T>): Promise<T> {
+    this.mayWrite();
+    const uppers = entries.map((entry) => entry.open?.upper).filter((upper) => upper !== undefined);
+    const resume = uppers.map((upper) => upper.pause());
+    try {
+      // Before the turn: placing may need a checkpoint, and that needs the turn.
+      for (const upper of uppers) await upper.settled(0, Number.MAX_SAFE_INTEGER, () => undefined);
+      for (const entry of entries) await entry.open?.placed();
+      return await this.#turn.run(async () => {
+        const mark = await this.journal.mark();
+        const result = await work();
+        for (const entry of entries) {
+          entry.record = { ...entry.record, fence: mark.seq };
+          entry.changed = true;
+        }
+        await this.#commit(this.#trimmed);
+        return result;
+      });
+    } finally {
+      for (const go of resume) go();
+    }
+  }
+
+  // ---- checkpoints
+
+  /** What has been acknowledged so far is in its place and stable there when it resolves; the journal has room again. */
+  checkpoint(): Promise<void> {
+    // One that has not begun serves everybody who asks.
+    this.#waiting ??= this.#turn.run(() => {
+      this.#waiting = undefined;
+      return this.#checkpointNow();
+    });
+    return this.#waiting;
+  }
+
+  async #checkpointNow(): Promise<void> {
+    try {
+      const mark = await this.journal.mark();
+      const open = [...this.#entries.values()].flatMap(({ open }) => (open === undefined ? [] : [open]));
+      await Promise.all(open.map((volume) => this.#placeAll(volume)));
+      await this.#commit(mark);
+      this.#trimmed = mark;
+      this.journal.trim(mark);
+      this.#stuck = undefined;
+      this.checkpoints++;
+    } catch (error) {
+      if (this.#stuck === undefined) this.#parts.log.error({ error: messageOf(error) }, 'a checkpoint of the pool failed; it is tried again');
+      this.#stuck = error instanceof Error ? error : new Error(String(error));
+      this.journal.wake();
+      throw error;
+    }
+  }
+
+  async #placeAll(volume: PoolVolume): Promise<void> {
+    // A volatile volume has nothing in the journal but what write() is about to place.
+    if (volume.info.durability !== Durability.volatile) {
+      await volume.upper?.settled(0, Number.MAX_SAFE_INTEGER, () => undefined);
+    }
+    await volume.placed();
+  }
+
+  /** Makes data, checksums and metadata stable as they are now. A failure ends all writing. */
+  async #commit(mark: JournalMark): Promise<void> {
+    if (this.#poison !== undefined) throw this.#poison;
+    const freed = this.allocator.takeQuarantine();
+    const volumes = [...this.#entries.values()]
+      .filter((entry) => entry.changed || entry.map.changed)
+      .map((entry) => {
+        const leaves = entry.map.changed ? entry.map.leafIds() : undefined;
+        entry.changed = entry.map.changed = false;
+        return { id: entry.record.id, record: entry.record, leaves };
+      });
+    const gone = this.#gone.splice(0).map((id) => ({ id, record: undefined, leaves: undefined }));
+    const { leaves, state } = this.#parts;
+    const changes = leaves.takeChanges();
+    try {
+      await this.sync();
+      await this.#parts.meta.commit({
+        state: { ...state, mark, nextLeaf: leaves.nextId, nextVolume: this.#nextVolume },
+        volumes: [...volumes, ...gone],
+        leaves: changes,
+      });
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.allocator.endQuarantine(freed);
+  }
+
+  /** What the journal knew better is in its place: from now on the journal of this generation counts. */
+  async commitReplay(): Promise<void> {
+    await this.#turn.run(() => this.#commit(this.#trimmed));
+    for (const entry of this.#entries.values()) {
+      if (entry.record.deleting) void this.finishDelete(entry).catch(() => undefined);
+    }
+  }
+
+  /** What was written to the slabs so far is stable when it resolves. */
+  sync(): Promise<void> {
+    return this.#syncs.run(() => this.slabs.sync());
+  }
+
+  #fail(error: unknown): never {
+    this.#poison = new VolumeError(
+      VolumeFault.writeError,
+      'the disk of the pool could not make data stable; the pool takes no more writes until it is opened again',
+      undefined,
+      { cause: error },
+    );
+    throw this.#poison;
+  }
+
+  #plan(): void {
+    this.#timer = this.#parts.clock.after(CHECKPOINT_INTERVAL, () => {
+      void this.#tick();
+    });
+  }
+
+  async #tick(): Promise<void> {
+    const idle = this.#seen === this.journal.appends && this.allocator.quarantined === 0;
+    this.#seen = this.journal.appends;
+    if (!idle && this.#poison === undefined) await this.checkpoint().catch(() => undefined);
+    if (!this.#closed) this.#plan();
+  }
+
+  /** The journal is half full, or grains are wanted that wait for a commit. */
+  want(): void {
+    if (this.#poison === undefined && !this.#closed) void this.checkpoint().catch(() => undefined);
+  }
+
+  // ---- PoolCore
+
+  mayWrite(): void {
+    if (this.#poison !== undefined) throw this.#poison;
+    if (this.journal.poison !== undefined) throw this.journal.poison;
+    if (this.#stuck !== undefined && !this.journal.ready) throw this.#stuck;
+  }
+
+  reserve(): boolean {
+    if (this.allocator.available < 1 && this.allocator.quarantined > 0) {
+      this.want();
+      return false;
+    }
+    this.allocator.reserve(1);
+    return true;
+  }
+
+  damaged(volume: number, position: number): void {
+    this.damagedBlocks++;
+    this.#parts.log.error(
+      { volume, lba: Math.floor(position / 512) },
+      'a block does not match its checksum: it is not served; restore it from a snapshot or a backup',
+    );
+  }
+
+  /** All volumes must be closed. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#timer?.cancel();
+    try {
+      if (this.#poison === undefined && this.journal.poison === undefined) {
+        await this.checkpoint();
+        await this.#parts.finish();
+      }
+    } finally {
+      await this.#parts.meta.close();
+      await this.slabs.close();
+      await this.#parts.close();
+    }
+  }
+}
