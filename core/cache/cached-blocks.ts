@@ -2,7 +2,7 @@
 // storage below. Everything here happens within one turn of the event loop except read().
 import { viewGuard } from '../base/view-guard.ts';
 import { CACHE_READ_RETRIES } from '../base/limits.ts';
-import type { Volume } from '../volume/volume.ts';
+import type { Volume, WriteLog } from '../volume/volume.ts';
 import { GrainIndex } from './grain-index.ts';
 import { BLOCK, FRAME, coveredBlocks, touchedBlocks } from './l1-cache.ts';
 import type { FrameOwner, L1Cache } from './l1-cache.ts';
@@ -207,8 +207,8 @@ export class CachedBlocks implements FrameOwner {
 
   // ---- writing
 
-  /** Takes the data as dirty blocks. False: there is no room, or part of a block would have to be read first. */
-  placeNow(position: number, source: Buffer, at: number, length: number): boolean {
+  /** Makes ready what put() needs. False: there is no room, or part of a block would have to be read first. */
+  readyNow(position: number, length: number): boolean {
     const cache = this.cache;
     const first = Math.floor(position / FRAME);
     const last = Math.floor((position + length - 1) / FRAME);
@@ -222,9 +222,29 @@ export class CachedBlocks implements FrameOwner {
     for (let grain = first; grain < ready; grain++) {
       const frame = this.index.get(grain);
       cache.pins[frame] = (cache.pins[frame] as number) - 1;
-      if (ready > last) this.#put(frame, grain, position, source, at, length);
     }
     return ready > last;
+  }
+
+  /** Takes the data as dirty blocks, in the very turn in which readyNow said yes. */
+  put(position: number, source: Buffer, at: number, length: number): void {
+    const last = Math.floor((position + length - 1) / FRAME);
+    for (let grain = Math.floor(position / FRAME); grain <= last; grain++) {
+      this.#putGrain(this.index.get(grain), grain, position, source, at, length);
+    }
+  }
+
+  /** Hands the whole blocks that a range touches, which must be valid, to the log. */
+  logBlocks(log: WriteLog, position: number, length: number): void {
+    const cache = this.cache;
+    const end = position + length;
+    for (let p = position - (position % BLOCK); p < end;) {
+      const grain = Math.floor(p / FRAME);
+      const upTo = Math.min(Math.ceil(end / BLOCK) * BLOCK, (grain + 1) * FRAME);
+      const frame = this.index.get(grain);
+      log.append(p, cache.slab(frame), cache.offset(frame) + p - grain * FRAME, upTo - p);
+      p = upTo;
+    }
   }
 
   #prepareNow(grain: number, position: number, length: number): number {
@@ -240,7 +260,7 @@ export class CachedBlocks implements FrameOwner {
     return ragged === 0 || this.#fillNow(frame, grain, ragged) ? frame : -1;
   }
 
-  #put(frame: number, grain: number, position: number, source: Buffer, at: number, length: number): void {
+  #putGrain(frame: number, grain: number, position: number, source: Buffer, at: number, length: number): void {
     const cache = this.cache;
     const base = grain * FRAME;
     const from = Math.max(position - base, 0);

@@ -1,15 +1,17 @@
-// A volume with the RAM cache in front of it. A volatile volume is written back later; any other is written through, so
-// that what is acknowledged is where its durability policy wants it.
+// A volume with the RAM cache in front of it. What is written stays in the cache until it is written back, where the
+// durability policy allows it: a volatile volume promises nothing, and a volume with a log has it there. Any other volume
+// is written through.
 import type { Clock } from '../base/world.ts';
+import { BLOCK, GRAIN } from '../volume/grain.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
-import type { Extent, StableWaiter, Volume, VolumeInfo } from '../volume/volume.ts';
+import type { Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
 import { CachedBlocks } from './cached-blocks.ts';
 import { Destager } from './destager.ts';
-import { BLOCK } from './l1-cache.ts';
 import type { L1Cache } from './l1-cache.ts';
 
 /** Milliseconds between two tries to change memory that is being sent. */
 const SENT_SOON = 1;
+const ZEROS = Buffer.alloc(BLOCK);
 
 export interface CacheCounters {
   readonly hits: number;
@@ -18,20 +20,27 @@ export interface CacheCounters {
   readonly destagedBytes: number;
 }
 
-export class CachedVolume implements Volume {
+export class CachedVolume implements Volume, LogUpper {
   readonly #backing: Volume;
   readonly #blocks: CachedBlocks;
   readonly #destager: Destager;
   readonly #clock: Clock;
   readonly #writeBack: boolean;
+  /** What is written is given to it before it counts as placed. */
+  readonly #log: WriteLog | undefined;
+  /** Who waits for writing to be allowed again; undefined: it is. */
+  #paused: { count: number; over: Promise<void>; end: () => void } | undefined;
   #closed = false;
 
   constructor(backing: Volume, cache: L1Cache, clock: Clock) {
+    const volatile = backing.info.durability === Durability.volatile;
     this.#backing = backing;
     this.#clock = clock;
+    this.#log = volatile ? undefined : backing.log;
     this.#blocks = new CachedBlocks(cache, backing);
-    this.#destager = new Destager(this.#blocks, clock);
-    this.#writeBack = backing.info.durability === Durability.volatile;
+    this.#destager = new Destager(this.#blocks, clock, this.#log);
+    this.#writeBack = volatile || backing.log !== undefined;
+    backing.log?.attach(this);
   }
 
   get info(): VolumeInfo {
@@ -39,8 +48,8 @@ export class CachedVolume implements Volume {
   }
 
   counters(): CacheCounters {
-    const { hits, misses, dirtyFrames, cache } = this.#blocks;
-    return { hits, misses, dirtyBytes: dirtyFrames * cache.frameBytes, destagedBytes: this.#destager.destagedBytes };
+    const { hits, misses, dirtyFrames } = this.#blocks;
+    return { hits, misses, dirtyBytes: dirtyFrames * GRAIN, destagedBytes: this.#destager.destagedBytes };
   }
 
   // ---- reading
@@ -67,9 +76,19 @@ export class CachedVolume implements Volume {
       return outcome;
     }
     this.#mayWrite();
-    if (this.#destager.full || !this.#blocks.placeNow(position, source, at, length)) return WriteNow.refused;
+    if (this.#paused !== undefined || !this.#placeNow(position, source, at, length)) return WriteNow.refused;
+    return this.#log === undefined ? WriteNow.done : WriteNow.placed;
+  }
+
+  /** Into the cache, and into the log. False: something has to be waited for. Throws a VolumeError. */
+  #placeNow(position: number, source: Buffer, at: number, length: number): boolean {
+    const log = this.#log;
+    if (this.#destager.full || !this.#blocks.readyNow(position, length)) return false;
+    if (log?.admit(position, length) === false) return false;
+    this.#blocks.put(position, source, at, length);
+    if (log !== undefined) this.#blocks.logBlocks(log, position, length);
     this.#destager.notice();
-    return WriteNow.done;
+    return true;
   }
 
   whenStable(waiter: StableWaiter): void {
@@ -81,33 +100,30 @@ export class CachedVolume implements Volume {
       await this.#around(position, length, () => this.#backing.write(position, source, at, length, fua));
       return;
     }
+    // In pieces up to the end of a grain: a small cache need not hold a large write at once.
     for (let done = 0; done < length;) {
-      const size = Math.min(length - done, this.#pieceOf(position + done));
+      const size = Math.min(length - done, GRAIN - ((position + done) % GRAIN));
       await this.#place(position + done, source, at + done, size);
       done += size;
     }
-    if (!fua) return;
-    await this.#destager.sweep(position, length);
-    await this.#backing.flush();
-  }
-
-  /** Up to the end of the grain: a small cache need not hold a large write at once. */
-  #pieceOf(position: number): number {
-    const grain = this.#blocks.cache.frameBytes;
-    return grain - (position % grain);
+    if (this.#log !== undefined) {
+      await this.#log.stable();
+    } else if (fua) {
+      await this.#destager.sweep(position, length);
+      await this.#backing.flush();
+    }
   }
 
   async #place(position: number, source: Buffer, at: number, length: number): Promise<void> {
     for (;;) {
+      await this.#paused?.over;
       this.#mayWrite();
-      if (this.#destager.full) {
-        await this.#destager.room();
-        continue;
-      }
-      if (this.#blocks.placeNow(position, source, at, length)) break;
-      await this.#warmEdges(position, length);
+      if (this.#paused !== undefined) continue;
+      if (this.#placeNow(position, source, at, length)) return;
+      if (this.#destager.full) await this.#destager.room();
+      else if (this.#blocks.readyNow(position, length)) await this.#log?.room();
+      else await this.#warmEdges(position, length);
     }
-    this.#destager.notice();
   }
 
   /** Reads the blocks that the range covers only in part, so that the rest of them is there. */
@@ -124,6 +140,10 @@ export class CachedVolume implements Volume {
 
   async flush(): Promise<void> {
     if (this.#closed) throw closedError();
+    if (this.#log !== undefined) {
+      await this.#log.stable();
+      return;
+    }
     if (this.#writeBack) await this.#destager.sweep();
     await this.#backing.flush();
   }
@@ -140,15 +160,16 @@ export class CachedVolume implements Volume {
   #clear(position: number, length: number, change: () => Promise<void>): Promise<void> {
     if (!this.#writeBack) return this.#around(position, length, change);
     this.#mayWrite();
+    const end = position + length;
+    const from = Math.min(end, Math.ceil(position / BLOCK) * BLOCK);
+    const to = Math.max(from, end - (end % BLOCK));
+    // Blocks that belong to the range only in part are not dropped: what is beside the range is written back.
+    const edges = [
+      { position, length: from - position },
+      { position: to, length: end - to },
+    ].filter((edge) => edge.length > 0);
+    if (this.#backing.log !== undefined) return this.#clearLogged(this.#backing.log, from, to, edges);
     return this.#destager.exclusive(async () => {
-      const end = position + length;
-      const from = Math.min(end, Math.ceil(position / BLOCK) * BLOCK);
-      const to = Math.max(from, end - (end % BLOCK));
-      // Blocks that belong to the range only in part are not dropped: what is beside the range is written back.
-      const edges = [
-        { position, length: from - position },
-        { position: to, length: end - to },
-      ].filter((edge) => edge.length > 0);
       for (const edge of edges) await this.#sweepInside(edge.position);
       if (to > from) await this.#forget(from, to - from);
       await change();
@@ -157,8 +178,29 @@ export class CachedVolume implements Volume {
     });
   }
 
+  /** Blocks [from, to) become holes; zeros are written to the edges, which are less than a block. */
+  async #clearLogged(
+    log: WriteLog,
+    from: number,
+    to: number,
+    edges: readonly { readonly position: number; readonly length: number }[],
+  ): Promise<void> {
+    for (const edge of edges) await this.write(edge.position, ZEROS, 0, edge.length, false);
+    while (to > from) {
+      await this.#paused?.over;
+      const done = await this.#destager.exclusive(async () => {
+        if (this.#paused !== undefined || !log.clear(from, to - from)) return false;
+        await this.#forget(from, to - from);
+        return true;
+      });
+      if (done) break;
+      if (this.#paused === undefined) await log.room();
+    }
+    await log.stable();
+  }
+
   #sweepInside(position: number): Promise<void> {
-    const grain = Math.floor(position / this.#blocks.cache.frameBytes);
+    const grain = Math.floor(position / GRAIN);
     return this.#destager.sweepNow(grain, grain + 1);
   }
 
@@ -176,6 +218,38 @@ export class CachedVolume implements Volume {
     }
   }
 
+  // ---- for the volume below
+
+  settled<T>(position: number, length: number, work: () => T | Promise<T>): Promise<T> {
+    const end = length === Number.MAX_SAFE_INTEGER ? length : Math.ceil((position + length) / GRAIN);
+    return this.#destager.exclusive(async () => {
+      await this.#destager.sweepNow(Math.floor(position / GRAIN), end);
+      return work();
+    });
+  }
+
+  replaced(position: number, length: number): Promise<void> {
+    return this.#forget(position, length);
+  }
+
+  pause(): () => void {
+    if (this.#paused === undefined) {
+      let end: () => void = () => undefined;
+      const over = new Promise<void>((resolve) => (end = resolve));
+      this.#paused = { count: 0, over, end };
+    }
+    const paused = this.#paused;
+    paused.count++;
+    let resumed = false;
+    return () => {
+      if (resumed) return;
+      resumed = true;
+      if (--paused.count > 0) return;
+      this.#paused = undefined;
+      paused.end();
+    };
+  }
+
   // ---- the rest
 
   async extents(position: number, length: number, limit: number): Promise<Extent[]> {
@@ -189,13 +263,18 @@ export class CachedVolume implements Volume {
 
   async resize(size: number): Promise<void> {
     const before = this.info.size;
-    await this.#destager.exclusive(async () => {
-      await this.#destager.sweepNow(0, Number.MAX_SAFE_INTEGER);
+    const resume = this.pause();
+    try {
+      await this.#destager.sweep();
       await this.#backing.resize(size);
       // The last block was filled only as far as the volume went.
       const from = Math.min(before, size);
-      await this.#forget(from - (from % BLOCK), Math.max(before, size) - from + BLOCK);
-    });
+      await this.#destager.exclusive(() =>
+        this.#forget(from - (from % BLOCK), Math.max(before, size) - from + BLOCK),
+      );
+    } finally {
+      resume();
+    }
   }
 
   async close(): Promise<void> {

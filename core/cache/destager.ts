@@ -9,6 +9,7 @@ import {
 } from '../base/limits.ts';
 import { Turn } from '../base/turn.ts';
 import type { Clock, Timer } from '../base/world.ts';
+import type { WriteLog } from '../volume/volume.ts';
 import type { CachedBlocks } from './cached-blocks.ts';
 import { BLOCK, FRAME } from './l1-cache.ts';
 
@@ -27,6 +28,7 @@ interface Run {
 export class Destager {
   readonly #blocks: CachedBlocks;
   readonly #clock: Clock;
+  readonly #log: WriteLog | undefined;
   readonly #turn = new Turn();
   readonly #spare: Buffer[] = [];
   /** Where the next round of writing back begins. */
@@ -41,8 +43,10 @@ export class Destager {
   /** Bytes written back since the volume was opened. */
   destagedBytes = 0;
 
-  constructor(blocks: CachedBlocks, clock: Clock) {
+  /** `log`: what is dirty has been given to it. */
+  constructor(blocks: CachedBlocks, clock: Clock, log: WriteLog | undefined) {
     this.#blocks = blocks;
+    this.#log = log;
     this.#clock = clock;
   }
 
@@ -193,7 +197,13 @@ export class Destager {
   async #write(run: Run): Promise<void> {
     const { backing, cache } = this.#blocks;
     try {
-      await backing.write(run.position, run.data, 0, run.length, false);
+      if (this.#log === undefined) {
+        await backing.write(run.position, run.data, 0, run.length, false);
+      } else {
+        // Nothing goes to its place before the log has it: a write that a crash cuts in two is mended from there.
+        await this.#log.stable();
+        await this.#log.place(run.position, run.data, 0, run.length);
+      }
       this.destagedBytes += run.length;
     } catch (error) {
       for (const { frame, bits } of run.parts) this.#blocks.setDirty(frame, (cache.dirty[frame] as number) | bits);
