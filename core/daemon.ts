@@ -36,7 +36,7 @@ async function main(): Promise<void> {
   const data = resolve(options.data);
   const world = await nodeWorld();
   await prepareFolder(world, data);
-  const lock = lockFolder(data, world.random.bytes(8).toString('hex'));
+  const lock = lockFolder(data);
   const logging = daemonLog(options.logLevel, options.logFormat);
   watchForDefects(logging);
   let running: RunningDaemon;
