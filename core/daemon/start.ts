@@ -94,7 +94,7 @@ async function start(
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
 
-  const views = new Views(catalog, units, server, outsideAddress());
+  const views = new Views(catalog, units, backend, server, outsideAddress());
   const tokens = new Tokens(catalog, world);
   const now = (): number => world.clock.wall();
   const control: ControlPlane = {
