@@ -52,6 +52,12 @@ export const ERRORS = {
     retriable: false,
     remedy: 'Stop the other gemeld, or choose another folder with --data.',
   },
+  'catalog-damaged': {
+    http: 500,
+    exit: 7,
+    retriable: false,
+    remedy: 'Restore the folder catalog from a backup; the data of the disks is in the folder volumes and untouched.',
+  },
   'daemon-unreachable': { http: 503, exit: 8, retriable: true, remedy: 'Start the daemon, or check --api.' },
   'untrusted-server': {
     http: 502,

@@ -1,4 +1,4 @@
-import { open } from 'lmdb';
+import { ABORT, open } from 'lmdb';
 import type { RootDatabase } from 'lmdb';
 import type {
   Change,
@@ -69,6 +69,15 @@ export class EmbeddedStore implements ConfigStore {
     return () => {
       this.#watchers.delete(watcher);
     };
+  }
+
+  /** Reads everything and prepares a change that is not made. Throws when the file is damaged, or kills the process. */
+  async check(): Promise<void> {
+    await this.list('');
+    this.#db.transactionSync(() => {
+      this.#db.putSync(REVISION_KEY, this.#revision());
+      return ABORT;
+    });
   }
 
   async close(): Promise<void> {

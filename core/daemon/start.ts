@@ -25,6 +25,7 @@ import { RESERVATION_COMMANDS } from '../scsi/reservations/index.ts';
 import { SBC_COMMANDS } from '../scsi/sbc/index.ts';
 import { SPC_COMMANDS } from '../scsi/spc/index.ts';
 import { VAAI_COMMANDS } from '../../vaai/index.ts';
+import { checkCatalog } from './catalog-check.ts';
 import { certificateHosts, localAddresses, outsideAddress } from './addresses.ts';
 import { ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
 import type { DaemonOptions } from './options.ts';
@@ -114,6 +115,7 @@ async function start(
 
 async function openCatalog(options: DaemonOptions, world: World): Promise<Catalog> {
   const path = join(options.data, 'catalog');
+  checkCatalog(options.data);
   let store: EmbeddedStore;
   try {
     await world.disk.makeFolder(path);
