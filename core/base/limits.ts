@@ -66,6 +66,8 @@ export const MAX_UNMAP_BLOCKS = 1_048_576;
 export const MAX_WRITE_SAME = 16_777_216;
 /** WRITE ATOMIC: bytes of one command. */
 export const MAX_ATOMIC = 1_048_576;
+/** Milliseconds between two lines of the log about the same trouble with the storage of one logical unit. */
+export const STORAGE_TROUBLE_INTERVAL = 30_000;
 /** COMPARE AND WRITE: blocks of one command. */
 export const MAX_COMPARE_AND_WRITE_BLOCKS = 128;
 

@@ -98,6 +98,8 @@ export class Provisioner {
         await this.#catalog.apply(this.#catalog.volumes.edit(record.name, record));
       } catch (error) {
         await volume.close();
+        // On a full disk this fails as well: the next start takes it back then.
+        await this.#erase(creating).catch(() => undefined);
         throw error;
       }
       this.#units.expose(record, target.iqn, volume);

@@ -73,7 +73,7 @@ async function start(
   version: string,
   undo: Undo[],
 ): Promise<ReadyFacts> {
-  const catalog = await openCatalog(options, world);
+  const catalog = await openCatalog(options, world, log);
   undo.push(() => catalog.close());
   const commands = new CommandTable([...SPC_COMMANDS, ...SBC_COMMANDS, ...RESERVATION_COMMANDS, ...VAAI_COMMANDS]);
   const portalGroups = [...new Set(options.portals.map((portal) => portal.group))];
@@ -107,13 +107,13 @@ async function start(
   undo.push(() => api.close(API_PATIENCE));
   const token = await ownerToken(world, options.data, tokens, tls.fingerprint);
   const facts = { api: addressOf(api, options.api.host), portals: views.portals() };
-  await writeRunFile(world, options.data, facts);
+  await writeRunFile(world, options.data, log, facts);
   undo.push(() => removeRunFile(world, options.data));
   log.info({ api: facts.api, portals: facts.portals.join(' '), volumes: catalog.volumes.size }, 'ready');
   return { ...facts, token, disks: views.disks() };
 }
 
-async function openCatalog(options: DaemonOptions, world: World): Promise<Catalog> {
+async function openCatalog(options: DaemonOptions, world: World, log: Log): Promise<Catalog> {
   const path = join(options.data, 'catalog');
   checkCatalog(options.data);
   let store: EmbeddedStore;
@@ -125,6 +125,10 @@ async function openCatalog(options: DaemonOptions, world: World): Promise<Catalo
       cause: error,
     });
   }
+  // On a disk that is full already it has to go without.
+  await store.reserve().catch((error: unknown) => {
+    log.warn({ error: messageOf(error) }, 'no space is reserved for changes of the catalog');
+  });
   return Catalog.open(store, world.random, options.iqnPrefix, world.clock.wall());
 }
 
