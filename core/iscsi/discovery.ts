@@ -24,7 +24,8 @@ export function sendTargets(
 export function addressOf(portal: OpenPortal, localAddress: string): string {
   if (portal.advertised !== undefined) return `${portal.advertised},${String(portal.group)}`;
   const any = portal.address === '0.0.0.0' || portal.address === '::';
-  const address = (any ? localAddress : portal.address).replace(/^::ffff:(?=\d+\.)/, '');
+  // A zone (%eth0) is a name of this machine and no part of an address (RFC 7143 §13.8, RFC 3986 §3.2.2).
+  const address = (any ? localAddress : portal.address).replace(/^::ffff:(?=\d+\.)/, '').replace(/%.*/, '');
   const host = address.includes(':') ? `[${address}]` : address;
   return `${host}:${String(portal.port)},${String(portal.group)}`;
 }
