@@ -39,7 +39,18 @@ export const ERRORS = {
     remedy: 'Remove something that is no longer needed, or raise the limit.',
   },
   'no-space': { http: 507, exit: 6, retriable: true, remedy: 'Free space on the file system or grow it.' },
-  'port-taken': { http: 500, exit: 7, retriable: false, remedy: 'Stop the other program or choose another port.' },
+  'port-taken': {
+    http: 500,
+    exit: 7,
+    retriable: false,
+    remedy: 'Stop the other program, or choose another port with --portal or --api.',
+  },
+  'address-unusable': {
+    http: 500,
+    exit: 7,
+    retriable: false,
+    remedy: 'Choose an address of this machine and a port you may use with --portal or --api.',
+  },
   'folder-unusable': {
     http: 500,
     exit: 7,

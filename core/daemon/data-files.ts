@@ -12,11 +12,12 @@ import { Tokens } from '../control/tokens.ts';
 /** Makes the data folder, for its owner only. Throws ServiceError folder-unusable. */
 export async function prepareFolder(world: World, folder: string): Promise<void> {
   try {
-    if (await world.disk.exists(folder)) return;
+    const isNew = !(await world.disk.exists(folder));
+    // Refuses what is there and is not a folder.
     await world.disk.makeFolder(folder);
-    await chmod(folder, 0o700);
+    if (isNew) await chmod(folder, 0o700);
   } catch (error) {
-    throw new ServiceError('folder-unusable', `the data folder cannot be made: ${messageOf(error)}`, { cause: error });
+    throw new ServiceError('folder-unusable', `the data folder cannot be used: ${messageOf(error)}`, { cause: error });
   }
 }
 

@@ -22,7 +22,7 @@ export const nodeDisk: Disk = {
     await syncFolder(path.dirname(name));
   },
   async makeFolder(name) {
-    await fs.promises.mkdir(name, { recursive: true }).catch((error: unknown) => {
+    await makeFolder(path.resolve(name)).catch((error: unknown) => {
       throw explain(error, name);
     });
   },
@@ -36,6 +36,18 @@ export const nodeDisk: Disk = {
   },
   replaceFile,
 };
+
+/** With the folders above it. Node's own way of doing that never ends where nothing can be made (/proc). */
+async function makeFolder(name: string): Promise<void> {
+  const found = await stat(name);
+  if (found?.isDirectory() === true) return;
+  if (found !== undefined) throw new ServiceError('folder-unusable', `${name} is not a folder`);
+  if (path.dirname(name) !== name) await makeFolder(path.dirname(name));
+  await fs.promises.mkdir(name).catch(async (error: unknown) => {
+    // Somebody else may have been faster.
+    if ((await stat(name))?.isDirectory() !== true) throw error;
+  });
+}
 
 async function stat(name: string): Promise<fs.Stats | undefined> {
   return fs.promises.stat(name).catch(() => undefined);
@@ -231,6 +243,8 @@ function explain(error: unknown, name: string): Error {
       return new ServiceError('not-found', `${name} does not exist`, { cause: error });
     case 'EEXIST':
       return new ServiceError('exists', `${name} exists already`, { cause: error });
+    case 'ENOTDIR':
+      return new ServiceError('folder-unusable', `${name}: a part of the path is not a folder`, { cause: error });
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
