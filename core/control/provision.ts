@@ -207,11 +207,11 @@ export class Provisioner {
       current = { ...rest, size };
       await this.#catalog.apply(this.#catalog.volumes.edit(record.name, current));
       this.#log.warn({ volume: record.name, bytes: resizing }, 'finished a resize that was interrupted');
-    } else if (volume.info.size > size && record.kind === VolumeKind.device) {
-      // Somebody has grown the device.
+    } else if (volume.info.size > size) {
+      // Somebody has grown the device or the file while we were not looking; initiators will see what is there.
       current = { ...record, size: volume.info.size };
       await this.#catalog.apply(this.#catalog.volumes.edit(record.name, current));
-      this.#log.warn({ volume: record.name, from: size, to: current.size }, 'the device has grown');
+      this.#log.warn({ volume: record.name, from: size, to: current.size }, 'the storage of a volume has grown');
     } else if (volume.info.size < size) {
       // Why it cannot be closed is not why it is not served.
       await volume.close().catch(() => undefined);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { temporaryFolder } from '../../support/cleanup.ts';
@@ -181,6 +181,17 @@ describe('provisioning', () => {
       assert.equal(first?.state, 'failed');
       assert.match(first.problem ?? '', /missing/);
       assert.equal(second?.state, 'online');
+    });
+  });
+
+  it('shows the size initiators see when a file has grown meanwhile', async () => {
+    await withPlane(async (plane, reopen) => {
+      const record = await plane.provisioner.create({ name: 'v', size: 8 * MIB });
+      await plane.close();
+      truncateSync(plane.views.disk(record).path ?? '', 12 * MIB);
+      const again = await reopen().catch(() => undefined);
+      assert.ok(again);
+      assert.deepEqual([again.views.disks()[0]?.size, again.units.unit('v')?.volume.info.size], [12 * MIB, 12 * MIB]);
     });
   });
 
