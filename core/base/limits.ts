@@ -77,6 +77,8 @@ export const MAX_PREFETCH = 67_108_864;
 /** GET LBA STATUS: descriptors of an answer, and bytes of the volume one command looks at; the next answer goes on. */
 export const MAX_LBA_STATUS_DESCRIPTORS = 1024;
 export const MAX_LBA_STATUS_LOOK = 68_719_476_736;
+/** Milliseconds between two lines of the log about the same trouble with the storage of one logical unit. */
+export const STORAGE_TROUBLE_INTERVAL = 30_000;
 /** COMPARE AND WRITE: blocks of one command. */
 export const MAX_COMPARE_AND_WRITE_BLOCKS = 128;
 

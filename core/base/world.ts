@@ -98,7 +98,10 @@ export interface DiskFile {
 }
 
 export interface Disk {
-  /** Opens an existing file or device, or creates the file. Rejects with a ServiceError. */
+  /**
+   * Opens an existing file or device, or creates the file. A device is ours alone then: one that is mounted or otherwise
+   * in use is refused with device-in-use. Rejects with a ServiceError.
+   */
   open(path: string, options?: { create?: boolean; exclusive?: boolean; readOnly?: boolean }): Promise<DiskFile>;
   exists(path: string): Promise<boolean>;
   /** Removes a file if it exists; durable when it resolves. */
