@@ -20,7 +20,7 @@ describe('the address of a portal', () => {
       [portal('::'), 'fe80::1%eth0', '[fe80::1]:3260,2'],
       [portal('::', 'storage.example:3261'), 'fd00::2', 'storage.example:3261,2'],
     ];
-    for (const [each, local, told] of known) assert.equal(addressOf(each, local), told);
+    for (const [each, local, told] of known) assert.equal(addressOf(each, local, false), told);
   });
 
   const addresses = Object.entries(networkInterfaces()).flatMap(([name, all]) =>
