@@ -1,7 +1,7 @@
 // A session without a network: bytes in, bytes out, on a fake World. Shows exactly what the target puts on the wire.
 import { randomBytes } from 'node:crypto';
 import { silentLog } from '../../core/base/log.ts';
-import type { Disk, Socket, SocketSink, World } from '../../core/base/world.ts';
+import type { Clock, Disk, Socket, SocketSink, Timer, World } from '../../core/base/world.ts';
 import { IscsiServer } from '../../core/iscsi/server.ts';
 import { ScsiDevice } from '../../core/scsi/device.ts';
 import { identityOf } from '../../core/scsi/identity.ts';
@@ -18,8 +18,14 @@ export class WireSocket implements Socket {
   readonly localPort = 3260;
   readonly unsent = 0;
   closed = false;
+  /** The target it is connected to. */
+  readonly target: WireTarget;
   #sink: SocketSink | undefined;
   #out: Buffer[] = [];
+
+  constructor(target: WireTarget) {
+    this.target = target;
+  }
 
   start(sink: SocketSink): void {
     this.#sink = sink;
@@ -40,7 +46,9 @@ export class WireSocket implements Socket {
     this.destroy();
   }
   destroy(): void {
+    if (this.closed) return;
     this.closed = true;
+    setImmediate(() => this.#sink?.closed('closed'));
   }
 
   /** What arrived in one read of the network; larger pieces than the target offers room for come in several reads. */
@@ -62,16 +70,60 @@ export class WireSocket implements Socket {
   }
 }
 
+/** Time passes only when a test says so. */
+export class HandClock implements Clock {
+  #now = 0;
+  readonly #timers = new Map<Timer, { readonly at: number; readonly fn: () => void }>();
+
+  now(): number {
+    return this.#now;
+  }
+  wall(): number {
+    return this.#now;
+  }
+  after(milliseconds: number, fn: () => void): Timer {
+    const timer = { cancel: () => void this.#timers.delete(timer) };
+    this.#timers.set(timer, { at: this.#now + milliseconds, fn });
+    return timer;
+  }
+  soon(fn: () => void): void {
+    setImmediate(fn);
+  }
+
+  /** Lets `milliseconds` pass; what is due by then happens in order. */
+  pass(milliseconds: number): void {
+    const end = this.#now + milliseconds;
+    for (;;) {
+      const [next] = [...this.#timers].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at);
+      if (next === undefined) break;
+      this.#timers.delete(next[0]);
+      this.#now = next[1].at;
+      next[1].fn();
+    }
+    this.#now = end;
+  }
+}
+
+/** A target on a fake World. */
+export interface WireTarget {
+  readonly server: IscsiServer;
+  readonly clock: HandClock;
+  readonly volume: MemoryVolume;
+  connect(): WireSocket;
+}
+
 /** A fresh target with one LUN of 1 MiB, and a connection to it. */
 export async function wireSession(): Promise<WireSocket> {
+  return (await wireTarget()).connect();
+}
+
+/** A fresh target with one LUN of 1 MiB. */
+export async function wireTarget(): Promise<WireTarget> {
   let accept: (socket: Socket) => void = () => undefined;
+  const clock = new HandClock();
+  const volume = new MemoryVolume(1_048_576);
   const world: World = {
-    clock: {
-      now: () => 0,
-      wall: () => 0,
-      after: () => ({ cancel: () => undefined }),
-      soon: (fn) => setImmediate(fn),
-    },
+    clock,
     random: { bytes: (length) => randomBytes(length) },
     net: {
       listen: (address, port, accepted) => {
@@ -83,7 +135,7 @@ export async function wireSession(): Promise<WireSocket> {
   };
   const lu = new LogicalUnit({
     name: 'disk',
-    volume: new MemoryVolume(1_048_576),
+    volume,
     identity: identityOf('0123456789abcdef0123456789abcdef'),
     physicalBlockSize: 4096,
     commands: COMMANDS,
@@ -106,7 +158,15 @@ export async function wireSession(): Promise<WireSocket> {
     },
   });
   await server.listen();
-  const socket = new WireSocket();
-  accept(socket);
-  return socket;
+  const target: WireTarget = {
+    server,
+    clock,
+    volume,
+    connect: () => {
+      const socket = new WireSocket(target);
+      accept(socket);
+      return socket;
+    },
+  };
+  return target;
 }
