@@ -67,7 +67,7 @@ function row(name: string, action: number, clause: string, data: (reservations: 
     name: `PERSISTENT RESERVE IN, ${name}`,
     opcode: 0x5e,
     serviceAction: action,
-    cdbUsage: [0x5e, 0x1f, 0, 0, 0, 0, 0, ...all(2), 0],
+    cdbUsage: [0x5e, action, 0, 0, 0, 0, 0, ...all(2), 0],
     access: 'none',
     reserved: Reserved.allowed,
     okWhen: OK_ORDINARY,

@@ -224,7 +224,7 @@ function row(
     name: `PERSISTENT RESERVE OUT, ${name}`,
     opcode: 0x5f,
     serviceAction: action,
-    cdbUsage: [0x5f, 0x1f, 0xff, 0, 0, ...all(4), 0],
+    cdbUsage: [0x5f, action, 0xff, 0, 0, ...all(4), 0],
     access: 'manage',
     reserved: Reserved.allowed,
     okWhen: OK_ORDINARY,

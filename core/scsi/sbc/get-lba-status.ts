@@ -38,7 +38,7 @@ export const GET_LBA_STATUS: readonly CommandSpec[] = [
     name: 'GET LBA STATUS',
     opcode: 0x9e,
     serviceAction: 0x12,
-    cdbUsage: [0x9e, 0x1f, ...all(8), ...all(4), 0, 0],
+    cdbUsage: [0x9e, 0x12, ...all(8), ...all(4), 0, 0],
     access: 'read',
     reserved: Reserved.unlessExclusive,
     okWhen: OK_ORDINARY,

@@ -44,7 +44,7 @@ export const READ_CAPACITY: readonly CommandSpec[] = [
     name: 'READ CAPACITY (16)',
     opcode: 0x9e,
     serviceAction: 0x10,
-    cdbUsage: [0x9e, 0x1f, ...all(8), ...all(4), 0x01, 0],
+    cdbUsage: [0x9e, 0x10, ...all(8), ...all(4), 0x01, 0],
     clause: 'SBC-3 5.13',
     run: capacity16,
   },

@@ -118,7 +118,7 @@ function exitFailureMode({ lu }: ScsiTask): TaskResult {
 }
 
 /** Byte 1 of the CDB has, beside the service action, IMMED and AUSE; ZNR is for zoned devices. */
-const FLAGS = 0xa0 | 0x1f;
+const FLAGS = 0xa0;
 
 function row(name: string, action: number, run: CommandSpec['run'], hasData: boolean): CommandSpec {
   const length = hasData ? all(2) : [0, 0];
@@ -126,7 +126,7 @@ function row(name: string, action: number, run: CommandSpec['run'], hasData: boo
     name: `SANITIZE, ${name}`,
     opcode: 0x48,
     serviceAction: action,
-    cdbUsage: [0x48, FLAGS, 0, 0, 0, 0, 0, ...length, 0],
+    cdbUsage: [0x48, FLAGS | action, 0, 0, 0, 0, 0, ...length, 0],
     access: 'write',
     reserved: Reserved.conflict,
     okWhen: { unitAttention: false, standby: false, notReady: true },
