@@ -171,6 +171,7 @@ export class CommandPath {
     this.#closed = true;
     for (const each of [...this.pending.values()]) each.abort(false);
     this.transfers.clear();
+    for (const copy of this.#early.values()) this.connection.context.memory.giveBack(keptData(copy));
     this.#early.clear();
   }
 
@@ -347,9 +348,13 @@ export class CommandPath {
   #outOfOrder(cmdSN: number, bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
     if (!this.session.inWindow(cmdSN) || this.#early.has(cmdSN)) return;
     const ahsAndHeader = 48 + (bytes[at + 4] as number) * 4;
-    const copy = Buffer.alloc(ahsAndHeader + dataLength);
+    // What is kept counts as data memory, and may fill half of it: those whose turn it is need the rest. A command whose
+    // data finds no room is kept without it, and refused when its turn comes.
+    const { memory } = this.connection.context;
+    const kept = !memory.tight && memory.tryTake(dataLength) ? dataLength : 0;
+    const copy = Buffer.alloc(ahsAndHeader + kept);
     bytes.copy(copy, 0, at, at + ahsAndHeader);
-    bytes.copy(copy, ahsAndHeader, dataAt, dataAt + dataLength);
+    bytes.copy(copy, ahsAndHeader, dataAt, dataAt + kept);
     this.#early.set(cmdSN, copy);
   }
 
@@ -362,8 +367,16 @@ export class CommandPath {
       this.#early.delete(cmdSN);
       this.session.expCmdSN = serialNext(cmdSN);
       if (copy === ONLY_A_NUMBER) continue;
-      const headers = 48 + (copy[4] as number) * 4;
-      this.#execute(copy, 0, headers, load24(copy, 5));
+      const dataLength = load24(copy, 5);
+      const kept = keptData(copy);
+      this.connection.context.memory.giveBack(kept);
+      if (kept === dataLength) this.#execute(copy, 0, copy.length - kept, dataLength);
+      else this.connection.answers.scsiResponse(load32(copy, 16), Status.taskSetFull, 0, undefined, 0);
     }
   }
+}
+
+/** Bytes of immediate data in a kept command. */
+function keptData(copy: Buffer): number {
+  return copy === ONLY_A_NUMBER ? 0 : copy.length - 48 - (copy[4] as number) * 4;
 }

@@ -1,4 +1,5 @@
 // A plain WRITE whose data arrives in several PDUs and is written as it arrives, so that it needs no memory of its own.
+// What cannot be placed at once is kept within DataMemory; when that is used up the command ends with TASK SET FULL.
 // A command that fails or is aborted half way leaves what had arrived, which SBC-3 4.10 allows for non-atomic writes.
 import { ServiceError } from '../base/errors.ts';
 import { WriteNow } from '../scsi/volume-face.ts';
@@ -29,6 +30,9 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
   /** From the first PDU that does not end on a block boundary on, data is gathered here. */
   #tail: Buffer | undefined;
   #tailAt = 0;
+  /** Bytes of DataMemory this write holds, and whether there were too few: then nothing more is taken. */
+  #memory = 0;
+  #noRoom = false;
 
   constructor(path: CommandPath, nexus: LunNexus, itt: number, position: number, length: number, startedAt: number) {
     this.#path = path;
@@ -52,9 +56,9 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
   }
 
   deliver(offset: number, bytes: Buffer, at: number, length: number): void {
-    if (this.#abort !== 'no' || this.#error !== undefined) return;
+    if (this.#abort !== 'no' || this.#error !== undefined || this.#noRoom) return;
     const lu = this.nexus.lu;
-    if (this.#tail === undefined && length % lu.blockSize !== 0) this.#startTail(offset);
+    if (this.#tail === undefined && length % lu.blockSize !== 0 && !this.#startTail(offset)) return;
     if (this.#tail !== undefined) {
       bytes.copy(this.#tail, offset - this.#tailAt, at, at + length);
       return;
@@ -70,7 +74,7 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
       this.#error = asError(error);
       return;
     }
-    this.#writeLater(position, Buffer.from(bytes.subarray(at, at + length)));
+    if (this.#take(length)) this.#writeLater(position, Buffer.from(bytes.subarray(at, at + length)));
   }
 
   complete(): void {
@@ -102,11 +106,29 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
     this.#finish();
   }
 
-  #startTail(offset: number): void {
+  /** False: no memory for it. */
+  #startTail(offset: number): boolean {
+    if (!this.#take(this.#length - offset)) return false;
     this.#tailAt = offset;
     this.#tail = Buffer.allocUnsafe(this.#length - offset);
+    return true;
   }
 
+  #take(bytes: number): boolean {
+    if (!this.#path.connection.context.memory.tryTake(bytes)) {
+      this.#noRoom = true;
+      return false;
+    }
+    this.#memory += bytes;
+    return true;
+  }
+
+  #giveBack(bytes: number): void {
+    this.#memory -= bytes;
+    this.#path.connection.context.memory.giveBack(bytes);
+  }
+
+  /** Writes data whose memory has been taken. */
   #writeLater(position: number, data: Buffer): void {
     this.#running++;
     void this.#writeLocked(position, data)
@@ -115,6 +137,7 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
       })
       .finally(() => {
         this.#running--;
+        this.#giveBack(data.length);
         this.#next();
       });
   }
@@ -144,6 +167,7 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
     const path = this.#path;
     if (path.pending.get(this.itt) !== this) return;
     path.forget(this.itt);
+    this.#giveBack(this.#memory);
     lu.tasks.leave(this);
     if (this.#abort !== 'silent' && !path.closed) this.#answer();
     this.#settle();
@@ -154,6 +178,8 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
     const answers = this.#path.connection.answers;
     if (this.#abort === 'tell') {
       answers.scsiResponse(this.itt, Status.taskAborted, 0, undefined, 0);
+    } else if (this.#noRoom && this.#error === undefined) {
+      answers.scsiResponse(this.itt, Status.taskSetFull, 0, undefined, 0);
     } else if (this.#error === undefined) {
       lu.counters.writes++;
       lu.counters.writtenBytes += this.#length;

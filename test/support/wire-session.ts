@@ -10,6 +10,9 @@ import { noReservationStore } from '../../core/scsi/reservations/store.ts';
 import { MemoryVolume } from '../../core/volume/memory-volume.ts';
 import { COMMANDS, IQN } from './target.ts';
 
+/** Only this initiator sees LUN 1. */
+export const WITNESS = 'iqn.2026-11.org.example:witness';
+
 /** Delivers what a test says and keeps what the target writes. */
 export class WireSocket implements Socket {
   readonly remoteAddress = '192.0.2.1';
@@ -109,6 +112,8 @@ export interface WireTarget {
   readonly server: IscsiServer;
   readonly clock: HandClock;
   readonly volume: MemoryVolume;
+  /** Behind LUN 1. */
+  readonly witnessVolume: MemoryVolume;
   connect(): WireSocket;
 }
 
@@ -117,7 +122,7 @@ export async function wireSession(): Promise<WireSocket> {
   return (await wireTarget()).connect();
 }
 
-/** A fresh target with one LUN of 1 MiB. */
+/** A fresh target with one LUN of 1 MiB, and a second one that only the witness sees. */
 export async function wireTarget(): Promise<WireTarget> {
   let accept: (socket: Socket) => void = () => undefined;
   const clock = new HandClock();
@@ -133,18 +138,27 @@ export async function wireTarget(): Promise<WireTarget> {
     },
     disk: {} as Disk,
   };
-  const lu = new LogicalUnit({
-    name: 'disk',
-    volume,
-    identity: identityOf('0123456789abcdef0123456789abcdef'),
-    physicalBlockSize: 4096,
-    commands: COMMANDS,
-    clock: world.clock,
-    log: silentLog,
-    reservationStore: noReservationStore,
-  });
+  const unit = (name: string, each: MemoryVolume, id: string): LogicalUnit =>
+    new LogicalUnit({
+      name,
+      volume: each,
+      identity: identityOf(id),
+      physicalBlockSize: 4096,
+      commands: COMMANDS,
+      clock: world.clock,
+      log: silentLog,
+      reservationStore: noReservationStore,
+    });
+  const lu = unit('disk', volume, '0123456789abcdef0123456789abcdef');
+  const witnessVolume = new MemoryVolume(1_048_576);
+  const other = unit('witness', witnessVolume, 'fedcba9876543210fedcba9876543210');
   const device = new ScsiDevice(IQN, [{ name: IQN, portalGroup: 1, relativeId: 1 }]);
   device.setLun(0, { lun: 0, lu, visibility: () => 'read-write' });
+  device.setLun(1, {
+    lun: 1,
+    lu: other,
+    visibility: ({ initiator }) => (initiator.name === WITNESS ? 'read-write' : 'hidden'),
+  });
   const server = new IscsiServer({
     world,
     log: silentLog,
@@ -162,6 +176,7 @@ export async function wireTarget(): Promise<WireTarget> {
     server,
     clock,
     volume,
+    witnessVolume,
     connect: () => {
       const socket = new WireSocket(target);
       accept(socket);
