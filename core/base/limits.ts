@@ -39,6 +39,8 @@ export const NOP_TIMEOUT = 45_000;
 export const SEND_QUEUE_HIGH = 16_777_216;
 /** Bytes of assembled write data and of asynchronous read buffers, over all sessions. */
 export const DATA_MEMORY = 536_870_912;
+/** Bytes a command may gather even when half of DATA_MEMORY is in use. */
+export const SMALL_GATHER = 65_536;
 /** Milliseconds a task management function waits for running I/O before it is answered anyway. */
 export const TASK_MANAGEMENT_PATIENCE = 500;
 /** Milliseconds a closing daemon waits for initiators to log out. */

@@ -348,10 +348,8 @@ export class CommandPath {
   #outOfOrder(cmdSN: number, bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
     if (!this.session.inWindow(cmdSN) || this.#early.has(cmdSN)) return;
     const ahsAndHeader = 48 + (bytes[at + 4] as number) * 4;
-    // What is kept counts as data memory, and may fill half of it: those whose turn it is need the rest. A command whose
-    // data finds no room is kept without it, and refused when its turn comes.
-    const { memory } = this.connection.context;
-    const kept = !memory.tight && memory.tryTake(dataLength) ? dataLength : 0;
+    // A command whose data finds no room is kept without it, and refused when its turn comes.
+    const kept = this.connection.context.memory.tryGather(dataLength) ? dataLength : 0;
     const copy = Buffer.alloc(ahsAndHeader + kept);
     bytes.copy(copy, 0, at, at + ahsAndHeader);
     bytes.copy(copy, ahsAndHeader, dataAt, dataAt + kept);

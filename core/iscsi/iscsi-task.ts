@@ -102,7 +102,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
       answers.scsiResponse(itt, status, underflow(bytes, at), sense, 0);
       return undefined;
     }
-    if (task.collects > MAX_TRANSFER || !path.connection.context.memory.tryTake(task.collects)) {
+    if (task.collects > MAX_TRANSFER || !path.connection.context.memory.tryGather(task.collects)) {
       answers.scsiResponse(itt, Status.taskSetFull, 0, undefined, 0);
       return undefined;
     }

@@ -115,7 +115,7 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
   }
 
   #take(bytes: number): boolean {
-    if (!this.#path.connection.context.memory.tryTake(bytes)) {
+    if (!this.#path.connection.context.memory.tryGather(bytes)) {
       this.#noRoom = true;
       return false;
     }

@@ -129,6 +129,27 @@ describe('hoarders', () => {
     assert.equal(memory.used, 0, 'memory of closed connections is not given back');
   });
 
+  test('a session that announces data and never sends it does not stop the others', async () => {
+    const target = await wireTarget();
+    const bad = await session(target, 1);
+    const good = await session(target, 2);
+    const fua = (opcode: string, blocks: number): string => h(opcode, '08 00000000', word(blocks), '00 00 00000000');
+    // 16 MiB each, FUA so that they have to be gathered.
+    for (let i = 0; i < COMMAND_WINDOW; i++) {
+      const length = word(32_768 * 512);
+      bad.deliver(
+        bytes(h('01 a1 0000 00 000000', NO_LUN, word(100 + i), length, word(6 + i), word(4), fua('aa', 32_768))),
+      );
+    }
+    await bad.taken();
+    assert.ok(target.server.memory.used > DATA_MEMORY / 4, 'nothing is hoarded');
+    good.deliver(bytes(h('01 c1 0000 00 000000', NO_LUN, word(3), word(512), word(6), word(4), fua('a8', 1))));
+    assert.equal((await good.taken()).toString('hex', 0, 4), '25810000', 'a read');
+    const header = h('01 a1 0000 00 000200', NO_LUN, word(4), word(512), word(7), word(4), fua('aa', 1));
+    good.deliver(Buffer.concat([bytes(header), Buffer.alloc(512)]));
+    assert.equal((await good.taken()).toString('hex', 0, 4), '21800000', 'a small write');
+  });
+
   test('writes in odd pieces hold no more than the data memory', async () => {
     const target = await wireTarget();
     const { memory } = target.server;
