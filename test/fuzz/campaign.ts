@@ -2,6 +2,7 @@
 // on working, its data stays as it was, and memory stays bounded.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import type { ReservationStore } from '../../core/scsi/reservations/store.ts';
 import { SENSE } from '../../core/scsi/sense.ts';
 import { MemoryVolume } from '../../core/volume/memory-volume.ts';
 import { Initiator } from '../support/initiator.ts';
@@ -18,6 +19,9 @@ const HOST = '127.0.0.1';
 const TUR = Buffer.alloc(6);
 const GUARD_BLOCKS = 64;
 const RUNS = 1_000_000;
+
+/** APTPL is possible, and forgotten. */
+const reservationStore: ReservationStore = { load: () => undefined, save: () => Promise.resolve() };
 
 export interface Campaign {
   readonly seed: number;
@@ -37,7 +41,8 @@ export class Arena {
   }
 
   static async open(): Promise<Arena> {
-    const target = await startTarget({ volumes: [new MemoryVolume(8 * 1_048_576), new MemoryVolume(1_048_576)] });
+    const volumes = [new MemoryVolume(8 * 1_048_576), new MemoryVolume(1_048_576)];
+    const target = await startTarget({ volumes, reservationStore });
     const witness = await Initiator.login(HOST, target.port, {
       target: IQN,
       initiator: 'iqn.2026-11.org.example:witness',
@@ -64,6 +69,19 @@ export class Arena {
       return;
     }
     assert.fail('the witness gets nothing but unit attentions');
+  }
+
+  /** Undoes what random commands leave behind on LUN 0: a stopped unit, write protection, reservations. */
+  async restore(): Promise<void> {
+    const lu = this.target.units[0];
+    assert.ok(lu !== undefined);
+    lu.setNotReady(undefined);
+    lu.reset(SENSE.busDeviceReset);
+    await lu.reservations.change(() => {
+      lu.reservations.setPersistent(false);
+      lu.reservations.setReservation(undefined);
+      for (const { nexus } of lu.reservations.registrations) lu.reservations.unregister(nexus);
+    });
   }
 
   login(options: Partial<LoginOptions> = {}): Promise<Initiator> {
@@ -151,9 +169,11 @@ export async function fuzzCommands(arena: Arena, campaign: Campaign): Promise<vo
     const answer = await initiator.scsi(cdb, options);
     assert.ok(STATUSES.includes(answer.status), `status ${String(answer.status)}`);
     assert.notEqual(answer.senseCode, '04/44/00', `an internal failure: ${cdb.toString('hex')}`);
-    if (++count % 500 === 0) await arena.check();
+    if (++count % 50 === 0) await arena.restore();
+    if (count % 500 === 0) await arena.check();
   });
   initiator.destroy();
+  await arena.restore();
   await arena.check();
 }
 
@@ -175,6 +195,8 @@ export async function fuzzPdus(arena: Arena, campaign: Campaign): Promise<void> 
       header[0] = opcode;
       for (const [at, value] of flips) header[at] = value;
       const pdu = initiator.pdu(header, data);
+      // TARGET COLD RESET ends all sessions of the target, as it should (RFC 7143 §11.5.1): see wire-campaign.ts.
+      if (((pdu[0] ?? 0) & 0x3f) === 0x02 && ((pdu[1] ?? 0) & 0x7f) === 0x07) return;
       if (lie !== undefined) pdu.writeUIntBE(lie, 5, 3);
       initiator.raw(cut === undefined ? pdu : pdu.subarray(0, cut));
       initiator.socket.end();
@@ -231,7 +253,7 @@ const MANY = 10_000;
 /** 10,000 random CDBs without a network between: each has a status, correct sense or data within what was asked for. */
 export async function fuzzDispatch(seed: number): Promise<void> {
   const shape = fc.record({ command: fc.oneof(noise, nearly), attribute: fc.integer({ min: 0, max: 4 }) });
-  const fixture = scsiFixture({ commands: COMMANDS.specs, physicalBlockSize: 4096 });
+  const fixture = scsiFixture({ commands: COMMANDS.specs, physicalBlockSize: 4096, reservationStore });
   let host: Host = fixture.login();
   let count = 0;
   const check = async (each: { command: { cdb: Buffer; data: Buffer | undefined }; attribute: number }) => {
@@ -259,6 +281,7 @@ export async function fuzzDispatch(seed: number): Promise<void> {
 
 /** Data-out of every length up to complete, for every vector that must have all of it: never GOOD. */
 export async function cutParameterLists(arena: Arena): Promise<void> {
+  await arena.restore();
   const initiator = await arena.login();
   await initiator.scsi(TUR);
   const vectors = VECTORS.filter(({ whole }) => whole === true);

@@ -44,6 +44,7 @@ describe(`fuzz, seed ${String(seed)}`, () => {
     // With digests every answer is a copy: what piles up is ours.
     const keys = { HeaderDigest: 'CRC32C', DataDigest: 'CRC32C' };
     const slow: Initiator[] = [];
+    await arena.restore();
     const before = process.memoryUsage().rss;
     const read = Buffer.from([0x28, 0, 0, 0, 0, 0, 0, 0x07, 0xff, 0]);
     for (let i = 0; i < SLOW_READERS; i++) {
