@@ -45,6 +45,8 @@ export const DATA_MEMORY = 536_870_912;
 /** Of these, what one session may hold for write data it has not sent yet, and for asynchronous reads. */
 export const SESSION_WRITE_MEMORY = 134_217_728;
 export const SESSION_READ_MEMORY = 67_108_864;
+/** Bytes a command may gather even when half of DATA_MEMORY is in use. */
+export const SMALL_GATHER = 65_536;
 /** Milliseconds a task management function waits for running I/O before it is answered anyway. */
 export const TASK_MANAGEMENT_PATIENCE = 500;
 /** Milliseconds a closing daemon waits for initiators to log out. */
