@@ -26,18 +26,22 @@ async function main(): Promise<void> {
   process.umask(0o077);
   const version = packageVersion();
   const user = { isRoot: process.getuid?.() === 0, home: homedir() };
+  const defaultData = defaultDataFolder(user, process.env, process.platform);
   const options = readOptions({
     argv: process.argv.slice(2),
     env: process.env,
     readFile: (path) => readFileSync(path, 'utf8'),
-    defaultData: defaultDataFolder(user, process.env, process.platform),
+    defaultData,
     memory: totalmem(),
     version,
   });
   const data = resolve(options.data);
+  // In a checkout there is no gemel on the PATH; and the client looks in the default folder by itself.
+  const client = process.env['npm_lifecycle_event'] === 'start' ? 'npx gemel' : 'gemel';
+  const gemel = data === resolve(defaultData) ? client : `${client} --data ${data}`;
   const world = await nodeWorld();
   await prepareFolder(world, data);
-  const lock = lockFolder(data, world.random.bytes(8).toString('hex'));
+  const lock = lockFolder(data);
   const logging = daemonLog(options.logLevel, options.logFormat);
   watchForDefects(logging);
   let running: RunningDaemon;
@@ -50,7 +54,7 @@ async function main(): Promise<void> {
     throw error;
   }
   stopOnSignals(running, lock, logging);
-  const text = options.json ? `${readyLine(running.ready)}\n` : `${readyText(running.ready, version, data)}\n`;
+  const text = options.json ? `${readyLine(running.ready)}\n` : `${readyText(running.ready, version, data, gemel)}\n`;
   process.stdout.write(text);
 }
 

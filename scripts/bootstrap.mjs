@@ -13,6 +13,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -154,7 +155,11 @@ export function become(file, args, env = {}) {
   });
   child.on('error', (error) => fail(error.message));
   child.on('close', (status, signal) => {
-    if (signal !== null) process.exit(128 + (signal === 'SIGKILL' ? 9 : 15));
+    if (signal !== null) {
+      // A program that ends by a signal nobody sent has said nothing itself.
+      if (!['SIGINT', 'SIGTERM', 'SIGHUP'].includes(signal)) say(`${file} was ended by ${signal}`);
+      process.exit(128 + (constants.signals[signal] ?? 0));
+    }
     process.exit(status ?? 1);
   });
 }

@@ -5,8 +5,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
-import { ServiceError, messageOf } from '../base/errors.ts';
-import { formatHostPort } from '../base/host-port.ts';
+import { listenError } from '../base/host-port.ts';
 import { API_HEADERS_TIMEOUT, API_TIMEOUT, MAX_API_CONNECTIONS } from '../base/limits.ts';
 import type { TlsIdentity } from './tls/identity.ts';
 
@@ -21,7 +20,7 @@ export interface ApiListener {
   close(patience: number): Promise<void>;
 }
 
-/** Serves `app` on `host`:`port` (0: any free one). Rejects with ServiceError port-taken. */
+/** Serves `app` on `host`:`port` (0: any free one). Rejects with ServiceError port-taken or address-unusable. */
 export async function listenApi(
   host: string,
   port: number,
@@ -71,9 +70,7 @@ export async function listenApi(
 function listening(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const where = formatHostPort(host, port);
-      const why = error.code === 'EADDRINUSE' ? 'is in use by another program' : messageOf(error);
-      reject(new ServiceError('port-taken', `API: ${where} ${why}`, { cause: error }));
+      reject(listenError(error, 'api', host, port));
     });
     server.listen({ host, port }, () => {
       server.removeAllListeners('error');

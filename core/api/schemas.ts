@@ -1,5 +1,6 @@
 // What goes over the API: types, validation and the OpenAPI document come from here.
 import { z } from 'zod';
+import { formatSize } from '../base/sizes.ts';
 import { MAX_LUNS, MAX_MAPS, MAX_VOLUME, MIN_VOLUME } from '../base/limits.ts';
 
 const bytes = z.int().nonnegative();
@@ -18,7 +19,10 @@ export const MapSubject = z.string().min(1).max(223).meta({
 export const Access = z.enum(['read-write', 'read-only']);
 export const MapEntry = z.strictObject({ initiator: MapSubject, access: Access.default('read-write') });
 
-const sizeOfVolume = z.int().min(MIN_VOLUME).max(MAX_VOLUME).meta({ description: 'bytes' });
+const sizeRule = `a volume has ${formatSize(MIN_VOLUME)} to ${formatSize(MAX_VOLUME)}`;
+const sizeOfVolume = z.int().min(MIN_VOLUME, sizeRule).max(MAX_VOLUME, sizeRule).meta({ description: 'bytes' });
+
+const lunRule = `a LUN is a number from 0 to ${String(MAX_LUNS - 1)}`;
 
 export const CreateVolume = z.strictObject({
   name: VolumeName,
@@ -33,8 +37,8 @@ export const CreateVolume = z.strictObject({
   target: VolumeName.optional().meta({ description: 'volumes with the same target are LUNs of one iSCSI target' }),
   lun: z
     .int()
-    .min(0)
-    .max(MAX_LUNS - 1)
+    .min(0, lunRule)
+    .max(MAX_LUNS - 1, lunRule)
     .optional(),
   maps: z.array(MapEntry).max(MAX_MAPS).optional(),
 });

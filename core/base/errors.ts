@@ -26,6 +26,12 @@ export const ERRORS = {
   'not-found': { http: 404, exit: 4, retriable: false, remedy: 'List the existing ones and check the name.' },
   exists: { http: 409, exit: 5, retriable: false, remedy: 'Choose another name, or delete the existing one first.' },
   'in-use': { http: 409, exit: 5, retriable: false, remedy: 'Release what the message names, or repeat with --force.' },
+  'device-in-use': {
+    http: 409,
+    exit: 5,
+    retriable: false,
+    remedy: 'Choose another device, or take it out of use first (umount, swapoff, vgchange -an, mdadm --stop).',
+  },
   'limit-reached': {
     http: 429,
     exit: 6,
@@ -33,7 +39,18 @@ export const ERRORS = {
     remedy: 'Remove something that is no longer needed, or raise the limit.',
   },
   'no-space': { http: 507, exit: 6, retriable: true, remedy: 'Free space on the file system or grow it.' },
-  'port-taken': { http: 500, exit: 7, retriable: false, remedy: 'Stop the other program or choose another port.' },
+  'port-taken': {
+    http: 500,
+    exit: 7,
+    retriable: false,
+    remedy: 'Stop the other program, or choose another port with --portal or --api.',
+  },
+  'address-unusable': {
+    http: 500,
+    exit: 7,
+    retriable: false,
+    remedy: 'Choose an address of this machine and a port you may use with --portal or --api.',
+  },
   'folder-unusable': {
     http: 500,
     exit: 7,
@@ -45,6 +62,12 @@ export const ERRORS = {
     exit: 7,
     retriable: false,
     remedy: 'Stop the other gemeld, or choose another folder with --data.',
+  },
+  'catalog-damaged': {
+    http: 500,
+    exit: 7,
+    retriable: false,
+    remedy: 'Restore the folder catalog from a backup; the data of the disks is in the folder volumes and untouched.',
   },
   'daemon-unreachable': { http: 503, exit: 8, retriable: true, remedy: 'Start the daemon, or check --api.' },
   'untrusted-server': {

@@ -1,4 +1,4 @@
-import { ServiceError } from './errors.ts';
+import { ServiceError, messageOf } from './errors.ts';
 
 export interface HostPort {
   /** IPv4 or IPv6 literal (without brackets) or a name. */
@@ -30,4 +30,24 @@ export function formatHostPort(host: string, port: number): string {
 /** True for the addresses that stand for all addresses of the machine. */
 export function isWildcard(host: string): boolean {
   return host === '0.0.0.0' || host === '::';
+}
+
+/** Why `what` cannot listen on an address, from the error of the operating system. */
+export function listenError(error: NodeJS.ErrnoException, what: string, host: string, port: number): ServiceError {
+  const where = `${what} ${formatHostPort(host, port)}`;
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return new ServiceError('port-taken', `${where} is in use by another program`, { cause: error });
+    case 'EADDRNOTAVAIL':
+      return new ServiceError('address-unusable', `${where}: this machine has no such address`, { cause: error });
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return new ServiceError('address-unusable', `${where}: there is no host of this name`, { cause: error });
+    case 'EACCES':
+      return new ServiceError('address-unusable', `${where}: not permitted; ports below 1024 need privileges`, {
+        cause: error,
+      });
+    default:
+      return new ServiceError('address-unusable', `${where}: ${messageOf(error)}`, { cause: error });
+  }
 }

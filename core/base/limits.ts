@@ -45,6 +45,8 @@ export const DATA_MEMORY = 536_870_912;
 /** Of these, what one session may hold for write data it has not sent yet, and for asynchronous reads. */
 export const SESSION_WRITE_MEMORY = 134_217_728;
 export const SESSION_READ_MEMORY = 67_108_864;
+/** Bytes a command may gather even when half of DATA_MEMORY is in use. */
+export const SMALL_GATHER = 65_536;
 /** Milliseconds a task management function waits for running I/O before it is answered anyway. */
 export const TASK_MANAGEMENT_PATIENCE = 500;
 /** Milliseconds a closing daemon waits for initiators to log out. */
@@ -77,6 +79,8 @@ export const MAX_PREFETCH = 67_108_864;
 /** GET LBA STATUS: descriptors of an answer, and bytes of the volume one command looks at; the next answer goes on. */
 export const MAX_LBA_STATUS_DESCRIPTORS = 1024;
 export const MAX_LBA_STATUS_LOOK = 68_719_476_736;
+/** Milliseconds between two lines of the log about the same trouble with the storage of one logical unit. */
+export const STORAGE_TROUBLE_INTERVAL = 30_000;
 /** COMPARE AND WRITE: blocks of one command. */
 export const MAX_COMPARE_AND_WRITE_BLOCKS = 128;
 

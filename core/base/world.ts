@@ -106,8 +106,9 @@ export interface OpenOptions {
 
 export interface Disk {
   /**
-   * Opens an existing file or device, or creates the file. `syncWrites`: a write is on stable media when its call is over
-   * (O_DSYNC). Rejects with a ServiceError.
+   * Opens an existing file or device, or creates the file. A device is ours alone then: one that is mounted or otherwise
+   * in use is refused with device-in-use. `syncWrites`: a write is on stable media when its call is over (O_DSYNC).
+   * Rejects with a ServiceError.
    */
   open(path: string, options?: OpenOptions): Promise<DiskFile>;
   exists(path: string): Promise<boolean>;

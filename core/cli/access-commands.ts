@@ -65,7 +65,7 @@ function initiatorTable(all: readonly Initiator[], width: number | undefined): s
   if (all.length === 0)
     return 'No initiators are known. An initiator without CHAP needs no entry: map a disk to its name.';
   const columns = [
-    { title: 'INITIATOR', value: (each: Initiator) => each.iqn, shrink: 1 },
+    { title: 'INITIATOR', value: (each: Initiator) => each.iqn, shrink: 1, keepEnd: true },
     { title: 'CHAP USER', value: (each: Initiator) => each.chapUser ?? '-', shrink: 3 },
     { title: 'MUTUAL USER', value: (each: Initiator) => each.mutualUser ?? '-', shrink: 3 },
     { title: 'DISKS', value: (each: Initiator) => each.volumes.join(', '), shrink: 2 },

@@ -38,7 +38,9 @@ function runningApi(folder: string): string {
 function read(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error) || error.code !== 'EACCES') return undefined;
+    // Somebody else's daemon: that it is there is no secret, its token is.
+    throw new ServiceError('unauthorized', `you may not read ${path}`, { cause: error });
   }
 }

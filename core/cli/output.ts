@@ -1,4 +1,5 @@
-const MIN_COLUMN = 6;
+/** Characters a narrowed column keeps. */
+const MIN_COLUMN = 12;
 
 export interface Column<T> {
   readonly title: string;
@@ -7,10 +8,31 @@ export interface Column<T> {
   readonly right?: boolean;
   /** Narrowed first when the table is too wide; higher goes first. */
   readonly shrink?: number;
+  /** What tells rows apart is at the end (of an iSCSI name, say): the beginning is cut. */
+  readonly keepEnd?: boolean;
+  /** Left out when narrowing is not enough; higher goes first. --json has everything. */
+  readonly spare?: number;
 }
 
-/** A table of `rows` within `width` characters (undefined: not a terminal); what does not fit is cut with an ellipsis. */
-export function table<T>(rows: readonly T[], columns: readonly Column<T>[], width = Infinity): string {
+/**
+ * A table of `rows` within `width` characters (undefined: not a terminal); what does not fit is cut with an ellipsis, and
+ * when that is not enough, spare columns are left out.
+ */
+export function table<T>(rows: readonly T[], all: readonly Column<T>[], width = Infinity): string {
+  const least = (column: Column<T>): number => {
+    const widest = Math.max(column.title.length, ...rows.map((row) => column.value(row).length));
+    return column.shrink === undefined ? widest : Math.min(widest, MIN_COLUMN);
+  };
+  let columns = all;
+  while (columns.reduce((sum, column) => sum + least(column) + 2, -2) > width) {
+    const most = Math.max(...columns.map((column) => column.spare ?? 0));
+    if (most === 0) break;
+    columns = columns.filter((column) => column.spare !== most);
+  }
+  return fit(rows, columns, width);
+}
+
+function fit<T>(rows: readonly T[], columns: readonly Column<T>[], width: number): string {
   const cells = rows.map((row) => columns.map((column) => printable(column.value(row))));
   const widths = columns.map((column, i) => Math.max(column.title.length, ...cells.map((row) => row[i]?.length ?? 0)));
   let excess = widths.reduce((sum, each) => sum + each + 2, -2) - width;
@@ -25,8 +47,10 @@ export function table<T>(rows: readonly T[], columns: readonly Column<T>[], widt
     values
       .map((value, i) => {
         const room = widths[i] ?? 0;
-        const text = value.length > room ? `${value.slice(0, room - 1)}…` : value;
-        return columns[i]?.right === true ? text.padStart(room) : text.padEnd(room);
+        const { right, keepEnd } = columns[i] ?? {};
+        const cut = keepEnd === true ? `…${value.slice(value.length - room + 1)}` : `${value.slice(0, room - 1)}…`;
+        const text = value.length > room ? cut : value;
+        return right === true ? text.padStart(room) : text.padEnd(room);
       })
       .join('  ')
       .trimEnd();

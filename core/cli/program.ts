@@ -5,6 +5,9 @@ import type { CliContext } from './command.ts';
 import { addStatusCommands } from './status-commands.ts';
 import { addMapCommands, addVolumeCommands } from './volume-commands.ts';
 
+/** Columns of a help text that goes into a pipe or a file. */
+const HELP_WIDTH = 80;
+
 /** The whole command line of `gemel`. */
 export function createProgram(context: CliContext, version: string): Command {
   const program = new Command('gemel').description('Drives the storage daemon gemeld.').version(version);
@@ -16,10 +19,13 @@ export function createProgram(context: CliContext, version: string): Command {
     // On every command, so that they may stand anywhere on the line.
     command
       .option('--api <url>', 'https://HOST:PORT of the daemon (GEMEL_API); default: the one on this machine')
-      .option('--token <token>', 'the token it printed (GEMEL_TOKEN)')
+      .option('--token <token>', 'the token it printed; GEMEL_TOKEN hides it from other users')
       .option('--data <folder>', 'data folder of a daemon on this machine (GEMEL_DATA)')
       .option('--json', 'print JSON')
+      // Narrower descriptions than the usual ones are wrapped, too: the terms of the first page are long.
+      .configureHelp({ minWidthToWrap: 30 })
       .configureOutput({
+        getOutHelpWidth: () => context.width ?? HELP_WIDTH,
         writeOut: (text) => {
           context.print(text.trimEnd());
         },
@@ -48,7 +54,7 @@ export async function runProgram(
       if (error.exitCode === 0) return { status: 0 };
       const line = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
       // Commander says "(outputHelp)" when a noun stands without its verb.
-      const what = line === '(outputHelp)' ? 'a command is missing' : line;
+      const what = line === '(outputHelp)' ? 'a command is missing' : line.replace(/\.$/, '');
       return { status: ERRORS['bad-request'].exit, complaint: `gemel: ${what}. See gemel --help.` };
     }
     const known = error instanceof ServiceError ? error : new ServiceError('internal', messageOf(error));

@@ -49,11 +49,11 @@ function sessionTable(sessions: readonly Session[], width: number | undefined): 
   const digests = (each: Session): string =>
     [each.headerDigest ? 'header' : '', each.dataDigest ? 'data' : ''].filter((one) => one !== '').join('+') || '-';
   const columns = [
-    { title: 'INITIATOR', value: (each: Session) => each.initiator, shrink: 2 },
-    { title: 'FROM', value: (each: Session) => each.peer },
-    { title: 'TARGET', value: (each: Session) => each.target ?? '(discovery)', shrink: 3 },
-    { title: 'PORTAL', value: (each: Session) => each.portal, shrink: 4 },
-    { title: 'DIGESTS', value: digests },
+    { title: 'INITIATOR', value: (each: Session) => each.initiator, shrink: 2, keepEnd: true },
+    { title: 'FROM', value: (each: Session) => each.peer, spare: 2 },
+    { title: 'TARGET', value: (each: Session) => each.target ?? '(discovery)', shrink: 3, keepEnd: true },
+    { title: 'PORTAL', value: (each: Session) => each.portal, spare: 3 },
+    { title: 'DIGESTS', value: digests, spare: 4 },
     { title: 'ACTIVE', value: (each: Session) => String(each.activeTasks), right: true },
     { title: 'COMMANDS', value: (each: Session) => String(each.commands), right: true },
     { title: 'READ', value: (each: Session) => formatSize(each.readBytes), right: true },
@@ -64,18 +64,18 @@ function sessionTable(sessions: readonly Session[], width: number | undefined): 
 
 function statsTable(stats: readonly VolumeStats[], width: number | undefined): string {
   if (stats.length === 0) return 'No disks are served.';
-  const micros = (value: number): string =>
-    value < 1000 ? `${value.toFixed(0)} us` : `${(value / 1000).toFixed(1)} ms`;
+  const micros = (value: number, of: number): string =>
+    of === 0 ? '-' : value < 1000 ? `${value.toFixed(0)} us` : `${(value / 1000).toFixed(1)} ms`;
   const columns = [
     { title: 'NAME', value: (each: VolumeStats) => each.name, shrink: 1 },
     { title: 'READS', value: (each: VolumeStats) => String(each.reads), right: true },
     { title: 'READ', value: (each: VolumeStats) => formatSize(each.readBytes), right: true },
-    { title: 'P50', value: (each: VolumeStats) => micros(each.readLatency.p50), right: true },
-    { title: 'P99', value: (each: VolumeStats) => micros(each.readLatency.p99), right: true },
+    { title: 'P50', value: (each: VolumeStats) => micros(each.readLatency.p50, each.reads), right: true },
+    { title: 'P99', value: (each: VolumeStats) => micros(each.readLatency.p99, each.reads), right: true },
     { title: 'WRITES', value: (each: VolumeStats) => String(each.writes), right: true },
     { title: 'WRITTEN', value: (each: VolumeStats) => formatSize(each.writtenBytes), right: true },
-    { title: 'P50', value: (each: VolumeStats) => micros(each.writeLatency.p50), right: true },
-    { title: 'P99', value: (each: VolumeStats) => micros(each.writeLatency.p99), right: true },
+    { title: 'P50', value: (each: VolumeStats) => micros(each.writeLatency.p50, each.writes), right: true },
+    { title: 'P99', value: (each: VolumeStats) => micros(each.writeLatency.p99, each.writes), right: true },
     { title: 'ERRORS', value: (each: VolumeStats) => String(each.errors), right: true },
   ];
   return table(stats, columns, width);

@@ -1,5 +1,6 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
+import { ServiceError } from '../base/errors.ts';
 import { formatSize, parseSize } from '../base/sizes.ts';
 import type { Disk } from './answers.ts';
 import { segment, show } from './command.ts';
@@ -113,6 +114,9 @@ export function createBody(name: string, options: CreateOptions): Record<string,
     ...(options.mapReadOnly ?? []).map((initiator) => ({ initiator, access: 'read-only' })),
   ];
   const number = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
+  if (options.lun !== undefined && !/^\d{1,5}$/.test(options.lun)) {
+    throw new ServiceError('bad-request', `'${options.lun.slice(0, 40)}' is not a LUN; it is a number from 0`);
+  }
   return {
     name,
     size: options.size === undefined ? undefined : parseSize(options.size),
@@ -146,10 +150,10 @@ function diskTable(disks: readonly Disk[], width: number | undefined): string {
     { title: 'USED', value: used, right: true },
     { title: 'LUN', value: (disk: Disk) => String(disk.lun), right: true },
     { title: 'STATE', value: (disk: Disk) => disk.state },
-    { title: 'DURABILITY', value: (disk: Disk) => disk.durability },
-    { title: 'SESSIONS', value: (disk: Disk) => String(disk.sessions), right: true },
+    { title: 'DURABILITY', value: (disk: Disk) => disk.durability, spare: 1 },
+    { title: 'SESSIONS', value: (disk: Disk) => String(disk.sessions), right: true, spare: 2 },
     { title: 'MAPPED TO', value: mapsOf, shrink: 2 },
-    { title: 'TARGET', value: (disk: Disk) => disk.iqn, shrink: 3 },
+    { title: 'TARGET', value: (disk: Disk) => disk.iqn, shrink: 3, keepEnd: true, spare: 3 },
   ];
   return table(disks, columns, width);
 }

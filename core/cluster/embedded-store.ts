@@ -1,5 +1,6 @@
-import { open } from 'lmdb';
+import { ABORT, open } from 'lmdb';
 import type { RootDatabase } from 'lmdb';
+import { ServiceError, messageOf } from '../base/errors.ts';
 import type {
   Change,
   CommitResult,
@@ -14,6 +15,11 @@ import type {
 const REVISION_KEY = '\u0001revision';
 /** Sorts behind every character a key may have. */
 const AFTER_ALL = '\uffff';
+/** Records of one page of LMDB each, sorted before all others. A change of a small record takes a few pages. */
+const RESERVE_KEY = '\u0001reserve';
+const RESERVE = 64;
+const FILLING = ' '.repeat(3000);
+const ENOSPC = 28;
 const KEY = /^[\w./:@-]{1,500}$/;
 
 interface Stored {
@@ -28,8 +34,10 @@ export class EmbeddedStore implements ConfigStore {
 
   /** Opens or creates the store in folder `path`. Throws when the folder cannot be written. */
   constructor(path: string) {
-    // overlappingSync would let a transaction be seen before it is on stable media.
-    this.#db = open<Stored | number, string>({ path, encoding: 'json', overlappingSync: false, maxReaders: 16 });
+    // overlappingSync would let a transaction be seen before it is on stable media. eventTurnBatching makes promises of
+    // its own that nobody can wait for: a full disk would be an unhandled rejection, which ends the process.
+    const options = { overlappingSync: false, eventTurnBatching: false };
+    this.#db = open<Stored | number, string>({ path, encoding: 'json', maxReaders: 16, ...options });
   }
 
   get(key: string): Promise<ConfigRecord | undefined> {
@@ -47,7 +55,7 @@ export class EmbeddedStore implements ConfigStore {
 
   async commit(changes: readonly Change[], expectations: readonly Expectation[] = []): Promise<CommitResult> {
     for (const { key } of changes) if (!KEY.test(key)) throw new RangeError(`not a record key: ${key}`);
-    const result = await this.#db.transaction((): CommitResult => {
+    const result = await this.#write((): CommitResult => {
       const last = this.#revision();
       const broken = expectations.some(({ key, revision }) => (this.#stored(key)?.revision ?? 0) !== revision);
       if (broken) return { ok: false, revision: last };
@@ -71,9 +79,43 @@ export class EmbeddedStore implements ConfigStore {
     };
   }
 
+  /**
+   * Makes the file large enough for the changes of a while, so that on a full disk something can still be deleted: LMDB
+   * keeps what a file once had for later use.
+   */
+  async reserve(): Promise<void> {
+    await this.#write(() => {
+      for (let i = 0; i < RESERVE; i++) this.#db.putSync(RESERVE_KEY + String(i), { revision: 0, value: FILLING });
+    });
+    await this.#write(() => {
+      for (let i = 0; i < RESERVE; i++) this.#db.removeSync(RESERVE_KEY + String(i));
+    });
+    // What a transaction frees can be used by the one after the next.
+    await this.#write(() => {
+      this.#db.putSync(REVISION_KEY, this.#revision());
+    });
+  }
+
+  /** Reads everything and prepares a change that is not made. Throws when the file is damaged, or kills the process. */
+  async check(): Promise<void> {
+    await this.list('');
+    this.#db.transactionSync(() => {
+      this.#db.putSync(REVISION_KEY, this.#revision());
+      return ABORT;
+    });
+  }
+
   async close(): Promise<void> {
     this.#watchers.clear();
     await this.#db.close();
+  }
+
+  async #write<T>(change: () => T): Promise<T> {
+    try {
+      return await this.#db.transaction(change);
+    } catch (error) {
+      throw await causeOf(error);
+    }
   }
 
   #stored(key: string): Stored | undefined {
@@ -89,4 +131,13 @@ export class EmbeddedStore implements ConfigStore {
   #tell(event: ConfigEvent): void {
     for (const { prefix, listener } of [...this.#watchers]) if (event.key.startsWith(prefix)) listener(event);
   }
+}
+
+/** LMDB says why a commit failed in a promise beside the error, with the number of the operating system. */
+async function causeOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !('commitError' in error)) return error;
+  const cause: unknown = await Promise.resolve(error.commitError).catch((why: unknown) => why);
+  const full = cause instanceof Error && 'code' in cause && cause.code === ENOSPC;
+  const message = full ? 'no space left for the catalog' : `the catalog cannot be changed: ${messageOf(cause)}`;
+  return new ServiceError(full ? 'no-space' : 'io-error', message, { cause });
 }

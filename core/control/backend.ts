@@ -4,8 +4,10 @@ import type { VolumeRecord } from './records.ts';
 
 /** Where the data of volumes lives. The provisioner decides when; this decides how. */
 export interface VolumeBackend {
-  /** Where the data of this new volume will be: a path, empty for memory. Throws ServiceError when it is impossible. */
-  place(plan: PlannedVolume, id: string): Promise<string>;
+  /** What the record of this new volume says about where its data is. Throws ServiceError when it is impossible. */
+  place(plan: PlannedVolume): Promise<string>;
+  /** The absolute path of the data of a volume; undefined: it is in memory. */
+  locate(record: VolumeRecord): string | undefined;
   /** Makes the storage of a new volume and opens it. Rejects with a ServiceError; nothing is left behind then. */
   create(record: VolumeRecord): Promise<Volume>;
   /** Opens the storage of an existing volume. Rejects with a ServiceError. */

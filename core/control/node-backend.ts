@@ -1,5 +1,5 @@
 import { realpath } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, normalize } from 'node:path';
 import { ServiceError } from '../base/errors.ts';
 import type { World } from '../base/world.ts';
 import { CachedVolume } from '../cache/cached-volume.ts';
@@ -29,23 +29,30 @@ export class NodeBackend implements VolumeBackend {
     this.#folder = folder;
   }
 
-  async place(plan: PlannedVolume, id: string): Promise<string> {
-    if (plan.kind === VolumeKind.memory) return '';
+  async place(plan: PlannedVolume): Promise<string> {
+    if (plan.kind !== VolumeKind.device) return '';
+    const wanted = normalize(plan.path ?? '');
+    const device = await realpath(wanted).catch(() => undefined);
+    if (device?.startsWith('/dev/') !== true) throw new ServiceError('bad-request', `${wanted} is not a block device`);
+    for (const { name, kind, path } of this.#catalog.volumes.values()) {
+      if (kind !== VolumeKind.device || (path !== wanted && (await realpath(path).catch(() => path)) !== device))
+        continue;
+      throw new ServiceError('device-in-use', `${wanted} is volume '${name}' already`);
+    }
+    return wanted;
+  }
+
+  locate({ kind, id, path }: VolumeRecord): string | undefined {
+    if (kind === VolumeKind.memory) return undefined;
     // Named after the id: a name can be used again, an id cannot.
-    if (plan.kind === VolumeKind.file) return join(this.#folder, `${id}.raw`);
-    const wanted = plan.path ?? '';
-    const path = await realpath(wanted).catch(() => undefined);
-    if (path?.startsWith('/dev/') !== true) throw new ServiceError('bad-request', `${wanted} is not a block device`);
-    const owner = this.#catalog.volumes.values().find((each) => each.path === path);
-    if (owner !== undefined) throw new ServiceError('in-use', `${path} is volume '${owner.name}' already`);
-    return path;
+    return kind === VolumeKind.file ? join(this.#folder, `${id}.raw`) : path;
   }
 
   async create(record: VolumeRecord): Promise<Volume> {
     const { disk } = this.#world;
     if (record.kind === VolumeKind.memory) return memoryVolume(record);
     if (record.kind === VolumeKind.file) {
-      return this.#cached(await FileVolume.create(disk, optionsOf(record), record.size));
+      return this.#cached(await FileVolume.create(disk, this.#optionsOf(record), record.size));
     }
     return this.#openDevice(record);
   }
@@ -53,7 +60,7 @@ export class NodeBackend implements VolumeBackend {
   async open(record: VolumeRecord): Promise<Volume> {
     if (record.kind === VolumeKind.memory) return memoryVolume(record);
     if (record.kind === VolumeKind.device) return this.#openDevice(record);
-    return this.#cached(await FileVolume.open(this.#world.disk, optionsOf(record)));
+    return this.#cached(await FileVolume.open(this.#world.disk, this.#optionsOf(record)));
   }
 
   #cached(volume: Volume): Volume {
@@ -62,24 +69,36 @@ export class NodeBackend implements VolumeBackend {
 
   async remove(record: VolumeRecord): Promise<void> {
     if (record.kind !== VolumeKind.file) return;
-    await this.#world.disk.remove(record.path);
-    await this.#world.disk.remove(`${record.path}.map`);
+    const path = this.#pathOf(record);
+    await this.#world.disk.remove(path);
+    await this.#world.disk.remove(`${path}.map`);
   }
 
   async #openDevice(record: VolumeRecord): Promise<Volume> {
-    // Looked at read-only first: opening for writing has effects on some things below /dev.
-    const file = await this.#world.disk.open(record.path, { readOnly: true });
-    const { isDevice } = file;
-    await file.close();
-    if (!isDevice) throw new ServiceError('bad-request', `${record.path} is not a block device`);
-    return this.#cached(await FileVolume.open(this.#world.disk, optionsOf(record)));
+    try {
+      // Looked at read-only first, so that nothing that is not a device is ever open for writing.
+      const file = await this.#world.disk.open(record.path, { readOnly: true });
+      const { isDevice } = file;
+      await file.close();
+      if (!isDevice) throw new ServiceError('bad-request', `${record.path} is not a block device`);
+      return this.#cached(await FileVolume.open(this.#world.disk, this.#optionsOf(record)));
+    } catch (error) {
+      if (!(error instanceof ServiceError) || error.code !== 'folder-unusable') throw error;
+      const why = `${record.path} cannot be opened by the user the daemon runs as, or is read-only`;
+      throw new ServiceError('bad-request', why, { cause: error });
+    }
+  }
+
+  #pathOf(record: VolumeRecord): string {
+    return this.locate(record) ?? '';
+  }
+
+  #optionsOf(record: VolumeRecord): FileVolumeOptions {
+    const { blockSize, durability, readOnly, thin } = record;
+    return { path: this.#pathOf(record), blockSize, durability, readOnly, thin };
   }
 }
 
 function memoryVolume({ size, blockSize, readOnly, thin }: VolumeRecord): Volume {
   return new MemoryVolume(size, blockSize, { readOnly, thin });
-}
-
-function optionsOf({ path, blockSize, durability, readOnly, thin }: VolumeRecord): FileVolumeOptions {
-  return { path, blockSize, durability, readOnly, thin };
 }

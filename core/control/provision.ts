@@ -11,6 +11,7 @@ import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import type { Edit } from './collection.ts';
 import { checkMapSubject, printable } from './names.ts';
+import { VolumeKind } from './records.ts';
 import type { MapRecord, VolumeRecord } from './records.ts';
 import type { SessionSource } from './sessions.ts';
 import { Turn } from '../base/turn.ts';
@@ -61,7 +62,10 @@ export class Provisioner {
         else await this.#erase(record);
       } catch (error) {
         this.#units.setProblem(record.name, messageOf(error));
-        this.#log.error({ volume: record.name, path: record.path, error: messageOf(error) }, 'volume is not served');
+        this.#log.error(
+          { volume: record.name, path: this.#backend.locate(record), error: messageOf(error) },
+          'volume is not served',
+        );
       }
     }
   }
@@ -71,7 +75,7 @@ export class Provisioner {
     return this.#turn.run(async () => {
       const plan = planVolume(this.#catalog, wanted);
       const id = this.#world.random.bytes(16).toString('hex');
-      const path = await this.#backend.place(plan, id);
+      const path = await this.#backend.place(plan);
       const created = this.#world.clock.wall();
       const creating: VolumeRecord = { ...plan, id, path, created, state: 'creating' };
       const target = this.#catalog.targets.get(plan.target) ?? {
@@ -94,10 +98,12 @@ export class Provisioner {
         await this.#catalog.apply(this.#catalog.volumes.edit(record.name, record));
       } catch (error) {
         await volume.close();
+        // On a full disk this fails as well: the next start takes it back then.
+        await this.#erase(creating).catch(() => undefined);
         throw error;
       }
       this.#units.expose(record, target.iqn, volume);
-      this.#log.info({ volume: record.name, bytes: record.size, path }, 'volume created');
+      this.#log.info({ volume: record.name, bytes: record.size, path: this.#backend.locate(record) }, 'volume created');
       return record;
     });
   }
@@ -107,7 +113,7 @@ export class Provisioner {
     return this.#turn.run(async () => {
       const record = this.volume(name);
       const lu = this.#units.unit(name);
-      if (record.kind === 'device') throw new ServiceError('bad-request', 'a device has the size it has');
+      if (record.kind === VolumeKind.device) throw new ServiceError('bad-request', 'a device has the size it has');
       if (lu === undefined) throw new ServiceError('io-error', this.#notServed(record));
       checkSize(size, record.blockSize);
       if (size === record.size) return record;
@@ -201,8 +207,14 @@ export class Provisioner {
       current = { ...rest, size };
       await this.#catalog.apply(this.#catalog.volumes.edit(record.name, current));
       this.#log.warn({ volume: record.name, bytes: resizing }, 'finished a resize that was interrupted');
+    } else if (volume.info.size > size) {
+      // Somebody has grown the device or the file while we were not looking; initiators will see what is there.
+      current = { ...record, size: volume.info.size };
+      await this.#catalog.apply(this.#catalog.volumes.edit(record.name, current));
+      this.#log.warn({ volume: record.name, from: size, to: current.size }, 'the storage of a volume has grown');
     } else if (volume.info.size < size) {
-      await volume.close();
+      // Why it cannot be closed is not why it is not served.
+      await volume.close().catch(() => undefined);
       const found = formatSize(volume.info.size);
       throw new ServiceError('io-error', `its data has only ${found} of ${formatSize(size)}: part of it is missing`);
     }

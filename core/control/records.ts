@@ -27,7 +27,10 @@ export interface VolumeRecord {
   /** 32 random hexadecimal digits: the identity initiators see, for ever. */
   readonly id: string;
   readonly kind: VolumeKind;
-  /** File or device; empty for memory. */
+  /**
+   * Of a device, as it was asked for: a name below /dev/disk/by-id stays true when disks are numbered anew. Empty for a
+   * file, which is in the data folder (wherever that has been moved to) under its id, and for memory.
+   */
   readonly path: string;
   /** Bytes. */
   readonly size: number;

@@ -3,6 +3,7 @@ import { formatHostPort, isWildcard } from '../base/host-port.ts';
 import { identityOf } from '../scsi/identity.ts';
 import type { LuCounters } from '../scsi/lu-counters.ts';
 import type { Histogram } from '../base/histogram.ts';
+import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import type { InitiatorRecord, VolumeRecord } from './records.ts';
 import type { PortalView, SessionSource } from './sessions.ts';
@@ -86,9 +87,17 @@ export class Views {
   readonly #units: Units;
   readonly #server: () => SessionSource | undefined;
   readonly #outside: string;
+  readonly #backend: VolumeBackend;
 
   /** `outside`: an address by which others reach this machine. */
-  constructor(catalog: Catalog, units: Units, server: () => SessionSource | undefined, outside: string) {
+  constructor(
+    catalog: Catalog,
+    units: Units,
+    backend: VolumeBackend,
+    server: () => SessionSource | undefined,
+    outside: string,
+  ) {
+    this.#backend = backend;
     this.#catalog = catalog;
     this.#units = units;
     this.#server = server;
@@ -116,7 +125,7 @@ export class Views {
       naa: `naa.${identity.naa.toString('hex')}`,
       serial: identity.serial,
       kind: record.kind,
-      path: record.path === '' ? null : record.path,
+      path: this.#backend.locate(record) ?? null,
       allocatedBytes: lu?.volume.allocatedBytes() ?? null,
       blockSize: record.blockSize,
       physicalBlockSize: record.physicalBlockSize,

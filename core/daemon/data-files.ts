@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { chmod } from 'node:fs/promises';
 import { RUN_FILE, TOKEN_FILE } from '../base/data-folder.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
 import type { World } from '../base/world.ts';
 import type { Catalog } from '../control/catalog.ts';
 import { SECRET_KEY_LENGTH, SecretBox } from '../control/secret-box.ts';
@@ -11,11 +12,12 @@ import { Tokens } from '../control/tokens.ts';
 /** Makes the data folder, for its owner only. Throws ServiceError folder-unusable. */
 export async function prepareFolder(world: World, folder: string): Promise<void> {
   try {
-    if (await world.disk.exists(folder)) return;
+    const isNew = !(await world.disk.exists(folder));
+    // Refuses what is there and is not a folder.
     await world.disk.makeFolder(folder);
-    await chmod(folder, 0o700);
+    if (isNew) await chmod(folder, 0o700);
   } catch (error) {
-    throw new ServiceError('folder-unusable', `the data folder cannot be made: ${messageOf(error)}`, { cause: error });
+    throw new ServiceError('folder-unusable', `the data folder cannot be used: ${messageOf(error)}`, { cause: error });
   }
 }
 
@@ -45,14 +47,24 @@ export async function ownerToken(world: World, folder: string, tokens: Tokens, f
   return token;
 }
 
-/** Tells the client on this machine where the daemon is. No secret: the token is in its own file. */
+/**
+ * Tells the client on this machine where the daemon is. No secret: the token is in its own file. On a full disk the daemon
+ * starts without: it is needed to delete something, and can be reached with --api.
+ */
 export async function writeRunFile(
   world: World,
   folder: string,
+  log: Log,
   facts: { api: string; portals: string[] },
 ): Promise<void> {
   const content = Buffer.from(`${JSON.stringify({ pid: process.pid, ...facts })}\n`);
-  await world.disk.replaceFile(join(folder, RUN_FILE), content, 0o644);
+  try {
+    await world.disk.replaceFile(join(folder, RUN_FILE), content, 0o644);
+  } catch (error) {
+    if (!(error instanceof ServiceError) || error.code !== 'no-space') throw error;
+    const message = 'the data folder is full: gemel needs --api to find this daemon, and writes to thin disks fail';
+    log.warn({ folder, api: facts.api }, message);
+  }
 }
 
 export async function removeRunFile(world: World, folder: string): Promise<void> {

@@ -3,7 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { z } from 'zod';
 import { ServiceError } from '../base/errors.ts';
 import { CACHE_SHARE, MAX_CACHE, MAX_DEFAULT_CACHE } from '../base/limits.ts';
-import { parseHostPort } from '../base/host-port.ts';
+import { formatHostPort, parseHostPort } from '../base/host-port.ts';
 import type { HostPort } from '../base/host-port.ts';
 import { formatSize, parseSize } from '../base/sizes.ts';
 import { checkSize } from '../control/volume-request.ts';
@@ -77,11 +77,16 @@ export function readOptions(sources: OptionSources): DaemonOptions {
   const file = configFile === undefined ? {} : fromFile(configFile, sources.readFile);
   const defaults = { ...DEFAULTS, data: sources.defaultData, cacheSize: undefined };
   const merged = { ...defaults, ...defined(file), ...defined(env), ...defined(flags) };
+  const portals = merged.portals.map(parsePortal);
+  const api = parseHostPort(merged.api, 'api');
+  // A zone is for connecting to a neighbour; no URL has a place for it.
+  if (api.host.includes('%')) throw new ServiceError('bad-request', `api: '${merged.api}' is not an address for a URL`);
+  checkDistinct(portals, api);
   return {
     json,
     data: merged.data,
-    portals: merged.portals.map(parsePortal),
-    api: parseHostPort(merged.api, 'api'),
+    portals,
+    api,
     demoSize: merged.demo ? checkSize(parseSize(merged.demoSize), 512) : undefined,
     iqnPrefix: checkIqnPrefix(merged.iqnPrefix),
     cacheSize: cacheSizeOf(merged.cacheSize, sources.memory),
@@ -111,6 +116,25 @@ export function parsePortal(text: string): PortalOptions {
   if (advertised === undefined) return { host, port, group };
   parseHostPort(advertised, 'advertised portal');
   return { host, port, group, advertised };
+}
+
+/** Throws ServiceError bad-request for two addresses that cannot be listened on at once: each sounds free by itself. */
+function checkDistinct(portals: readonly HostPort[], api: HostPort): void {
+  const named = [...portals.map((each) => ({ what: 'portal', ...each })), { what: 'api', ...api }];
+  const overlap = (a: string, b: string): boolean => {
+    const family = (host: string): number => (host.includes(':') ? 6 : 4);
+    // [::] takes IPv4 as well.
+    return a === b || [a, b].includes('::') || ([a, b].includes('0.0.0.0') && family(a) === family(b));
+  };
+  named.forEach((one, i) => {
+    const other = named.slice(0, i).find((each) => each.port === one.port && overlap(each.host, one.host));
+    if (other === undefined || one.port === 0) return;
+    const [first, second] = [other, one].map(({ what, host, port }) => `${what} ${formatHostPort(host, port)}`);
+    throw new ServiceError(
+      'bad-request',
+      `${first ?? ''} and ${second ?? ''} are the same port: leave one out or change it`,
+    );
+  });
 }
 
 function fromFlags(

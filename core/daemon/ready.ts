@@ -14,8 +14,8 @@ export function readyLine({ api, token, portals, disks }: ReadyFacts): string {
   return JSON.stringify({ ready: true, pid: process.pid, api, token, portals, disks: shown });
 }
 
-/** The same for a person, with two commands to try. */
-export function readyText({ api, portals, disks }: ReadyFacts, version: string, folder: string): string {
+/** The same for a person, with two commands to try. `gemel`: how this person can call the client. */
+export function readyText({ api, portals, disks }: ReadyFacts, version: string, folder: string, gemel: string): string {
   const portal = portals[0] ?? '';
   const lines = [`Gemel ${version} is ready.`, ''];
   lines.push(...portals.map((each) => `  Portal  ${each}`), `  API     ${api}`, `  Data    ${folder}`);
@@ -27,10 +27,10 @@ export function readyText({ api, portals, disks }: ReadyFacts, version: string, 
       `          ${disk.iqn}`,
     );
   }
-  if (disks.length > 10) lines.push(`          and ${String(disks.length - 10)} more (gemel volume list)`);
+  if (disks.length > 10) lines.push(`          and ${String(disks.length - 10)} more (${gemel} volume list)`);
   const first = disks.find((disk) => disk.state === 'online');
   lines.push('', 'Try:');
-  if (first === undefined) lines.push('  gemel volume create my-disk --size 10G --map loopback');
+  if (first === undefined) lines.push(`  ${gemel} volume create my-disk --size 10G --map loopback`);
   else lines.push(`  qemu-img info ${first.url}`);
   lines.push(`  iscsiadm -m discovery -t sendtargets -p ${portal}`, '', 'Ctrl-C stops it.', '');
   return lines.join('\n');

@@ -27,6 +27,7 @@ import { RESERVATION_COMMANDS } from '../scsi/reservations/index.ts';
 import { SBC_COMMANDS } from '../scsi/sbc/index.ts';
 import { SPC_COMMANDS } from '../scsi/spc/index.ts';
 import { VAAI_COMMANDS } from '../../vaai/index.ts';
+import { checkCatalog } from './catalog-check.ts';
 import { certificateHosts, localAddresses, outsideAddress } from './addresses.ts';
 import { ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
 import type { DaemonOptions } from './options.ts';
@@ -74,7 +75,7 @@ async function start(
   version: string,
   undo: Undo[],
 ): Promise<ReadyFacts> {
-  const catalog = await openCatalog(options, world);
+  const catalog = await openCatalog(options, world, log);
   undo.push(() => catalog.close());
   const commands = new CommandTable([...SPC_COMMANDS, ...SBC_COMMANDS, ...RESERVATION_COMMANDS, ...VAAI_COMMANDS]);
   const portalGroups = [...new Set(options.portals.map((portal) => portal.group))];
@@ -97,7 +98,7 @@ async function start(
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
 
-  const views = new Views(catalog, units, server, outsideAddress());
+  const views = new Views(catalog, units, backend, server, outsideAddress());
   const tokens = new Tokens(catalog, world);
   const now = (): number => world.clock.wall();
   const control: ControlPlane = {
@@ -109,14 +110,15 @@ async function start(
   undo.push(() => api.close(API_PATIENCE));
   const token = await ownerToken(world, options.data, tokens, tls.fingerprint);
   const facts = { api: addressOf(api, options.api.host), portals: views.portals() };
-  await writeRunFile(world, options.data, facts);
+  await writeRunFile(world, options.data, log, facts);
   undo.push(() => removeRunFile(world, options.data));
   log.info({ api: facts.api, portals: facts.portals.join(' '), volumes: catalog.volumes.size }, 'ready');
   return { ...facts, token, disks: views.disks() };
 }
 
-async function openCatalog(options: DaemonOptions, world: World): Promise<Catalog> {
+async function openCatalog(options: DaemonOptions, world: World, log: Log): Promise<Catalog> {
   const path = join(options.data, 'catalog');
+  checkCatalog(options.data);
   let store: EmbeddedStore;
   try {
     await world.disk.makeFolder(path);
@@ -126,6 +128,10 @@ async function openCatalog(options: DaemonOptions, world: World): Promise<Catalo
       cause: error,
     });
   }
+  // On a disk that is full already it has to go without.
+  await store.reserve().catch((error: unknown) => {
+    log.warn({ error: messageOf(error) }, 'no space is reserved for changes of the catalog');
+  });
   return Catalog.open(store, world.random, options.iqnPrefix, world.clock.wall());
 }
 

@@ -1,3 +1,5 @@
+import { SMALL_GATHER } from '../base/limits.ts';
+
 /**
  * The bytes all sessions together may hold for data on its way: assembled writes and asynchronous reads. Who finds no
  * room waits in line; the line is bounded because every waiter is a command and commands are bounded by the window.
@@ -25,6 +27,14 @@ export class DataMemory {
     if (this.#line.length > 0 || (this.#used > 0 && this.#used + bytes > this.limit)) return false;
     this.#used += bytes;
     return true;
+  }
+
+  /**
+   * tryTake for data that waits for its initiator, who may never send the rest. Large pieces of it fill half of the memory
+   * at most, so that an initiator that hoards does not stop the reads and the small writes of the others.
+   */
+  tryGather(bytes: number): boolean {
+    return (bytes <= SMALL_GATHER || !this.tight) && this.tryTake(bytes);
   }
 
   /** Takes `bytes` as soon as they are there. One request larger than the limit waits for all others, then passes. */

@@ -108,7 +108,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     }
     const { collects } = task;
     // An initiator that announces data and never sends it must not keep the memory of all others.
-    if (collects > MAX_TRANSFER || path.awaited + collects > SESSION_WRITE_MEMORY || !memory.tryTake(collects)) {
+    if (collects > MAX_TRANSFER || path.awaited + collects > SESSION_WRITE_MEMORY || !memory.tryGather(collects)) {
       answers.scsiResponse(itt, Status.taskSetFull, underflow(bytes, at), undefined, 0);
       return undefined;
     }

@@ -63,8 +63,7 @@ export class LoginPhase {
     }
     this.#send(bytes, at, response, session.facts.tsih);
     connection.enterFullFeature(session, this.#statSN);
-    const { targetName, initiatorName } = session.facts;
-    connection.log.info({ initiator: initiatorName, target: targetName ?? 'discovery' }, 'session begins');
+    connection.log.info({ target: session.facts.targetName ?? 'discovery' }, 'session begins');
   }
 
   /** The session of a finished login; ends the one it reinstates (RFC 7143 §6.3.5). undefined: no room. */

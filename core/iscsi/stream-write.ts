@@ -1,4 +1,5 @@
 // A plain WRITE whose data arrives in several PDUs and is written as it arrives, so that it needs no memory of its own.
+// What cannot be placed at once is kept within DataMemory; when that is used up the command ends with TASK SET FULL.
 // A command that fails or is aborted half way leaves what had arrived, which SBC-3 4.10 allows for non-atomic writes.
 import { ServiceError } from '../base/errors.ts';
 import { WriteNow } from '../scsi/volume-face.ts';
@@ -34,6 +35,9 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
   /** From the first PDU that does not end on a block boundary on, data is gathered here. */
   #tail: Buffer | undefined;
   #tailAt = 0;
+  /** Bytes of DataMemory this write holds, and whether there were too few: then nothing more is taken. */
+  #memory = 0;
+  #noRoom = false;
 
   constructor(path: CommandPath, nexus: LunNexus, itt: number, position: number, length: number, startedAt: number) {
     this.#path = path;
@@ -57,9 +61,9 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
   }
 
   deliver(offset: number, bytes: Buffer, at: number, length: number): void {
-    if (this.#abort !== 'no' || this.#error !== undefined) return;
+    if (this.#abort !== 'no' || this.#error !== undefined || this.#noRoom) return;
     const lu = this.nexus.lu;
-    if (this.#tail === undefined && length % lu.blockSize !== 0) this.#startTail(offset);
+    if (this.#tail === undefined && length % lu.blockSize !== 0 && !this.#startTail(offset)) return;
     if (this.#tail !== undefined) {
       bytes.copy(this.#tail, offset - this.#tailAt, at, at + length);
       return;
@@ -75,7 +79,7 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
       this.#error = asError(error);
       return;
     }
-    this.#writeLater(position, Buffer.from(bytes.subarray(at, at + length)));
+    if (this.#take(length)) this.#writeLater(position, Buffer.from(bytes.subarray(at, at + length)));
   }
 
   complete(): void {
@@ -114,11 +118,29 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
     this.#finish();
   }
 
-  #startTail(offset: number): void {
+  /** False: no memory for it. */
+  #startTail(offset: number): boolean {
+    if (!this.#take(this.#length - offset)) return false;
     this.#tailAt = offset;
     this.#tail = Buffer.allocUnsafe(this.#length - offset);
+    return true;
   }
 
+  #take(bytes: number): boolean {
+    if (!this.#path.connection.context.memory.tryGather(bytes)) {
+      this.#noRoom = true;
+      return false;
+    }
+    this.#memory += bytes;
+    return true;
+  }
+
+  #giveBack(bytes: number): void {
+    this.#memory -= bytes;
+    this.#path.connection.context.memory.giveBack(bytes);
+  }
+
+  /** Writes data whose memory has been taken. */
   #writeLater(position: number, data: Buffer): void {
     this.#running++;
     void this.#writeLocked(position, data)
@@ -127,6 +149,7 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
       })
       .finally(() => {
         this.#running--;
+        this.#giveBack(data.length);
         this.#next();
       });
   }
@@ -159,6 +182,7 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
     if (this.#over) return;
     this.#over = true;
     path.forget(this);
+    this.#giveBack(this.#memory);
     lu.tasks.leave(this);
     if (this.#abort === 'silent') path.endedSilently();
     else if (!path.closed) this.#answer();
@@ -170,6 +194,8 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
     const answers = this.#path.connection.answers;
     if (this.#abort === 'tell') {
       answers.scsiResponse(this.itt, Status.taskAborted, 0, undefined, 0);
+    } else if (this.#noRoom && this.#error === undefined) {
+      answers.scsiResponse(this.itt, Status.taskSetFull, 0, undefined, 0);
     } else if (this.#error === undefined) {
       lu.counters.writes++;
       lu.counters.writtenBytes += this.#length;

@@ -110,6 +110,7 @@ async function runLocked(task: DispatchTask): Promise<TaskResult> {
 export function checkCondition(nexus: LunNexus, error: unknown): TaskResult {
   const lu = nexus.lu;
   const scsi = senseOf(error, lu.blockSize);
+  if (!(error instanceof ScsiError)) lu.trouble.report(error);
   return { status: Status.checkCondition, sense: encodeSense(scsi, lu.modes.descriptorSense) };
 }
 
@@ -117,12 +118,7 @@ function failed(task: DispatchTask, error: unknown): TaskResult {
   const { lu } = task;
   const scsi = senseOf(error, lu.blockSize);
   if (scsi.sense.key !== 0x6) lu.counters.errors++;
-  if (!(error instanceof ScsiError)) {
-    lu.log.error(
-      { command: task.spec.name, error: String(error) },
-      'command failed: check the disk behind this volume',
-    );
-  }
+  if (!(error instanceof ScsiError)) lu.trouble.report(error, task.spec.name);
   applyQueueError(task);
   return { status: Status.checkCondition, sense: encodeSense(scsi, lu.modes.descriptorSense) };
 }

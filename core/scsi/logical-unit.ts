@@ -13,6 +13,7 @@ import { Reservations } from './reservations/reservations.ts';
 import type { ReservationStore } from './reservations/store.ts';
 import { SENSE } from './sense.ts';
 import type { SenseRow, ScsiError } from './sense.ts';
+import { StorageTrouble } from './storage-trouble.ts';
 import { TaskSet } from './task-set.ts';
 
 export interface LogicalUnitOptions {
@@ -45,6 +46,7 @@ export class LogicalUnit {
   readonly locks = new RangeLocks();
   readonly tasks: TaskSet;
   readonly counters = new LuCounters();
+  readonly trouble: StorageTrouble;
   readonly reservations: Reservations;
   /** Every nexus that sees this logical unit. */
   readonly nexuses = new Set<LunNexus>();
@@ -60,6 +62,7 @@ export class LogicalUnit {
     this.commands = options.commands;
     this.clock = options.clock;
     this.log = options.log.child({ lu: options.name });
+    this.trouble = new StorageTrouble(options.clock, this.log);
     this.blockSize = options.volume.info.blockSize;
     this.blockShift = Math.log2(this.blockSize);
     this.physicalBlockSize = Math.max(options.physicalBlockSize, this.blockSize);

@@ -4,6 +4,7 @@ import * as path from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Disk, DiskFile } from '../base/world.ts';
+import { deviceNumber, deviceUse } from './device-users.ts';
 import { HolePuncher } from './hole-puncher.ts';
 
 /** File systems that live in memory, by statfs type. */
@@ -21,7 +22,7 @@ export const nodeDisk: Disk = {
     await syncFolder(path.dirname(name));
   },
   async makeFolder(name) {
-    await fs.promises.mkdir(name, { recursive: true }).catch((error: unknown) => {
+    await makeFolder(path.resolve(name)).catch((error: unknown) => {
       throw explain(error, name);
     });
   },
@@ -35,6 +36,18 @@ export const nodeDisk: Disk = {
   },
   replaceFile,
 };
+
+/** With the folders above it. Node's own way of doing that never ends where nothing can be made (/proc). */
+async function makeFolder(name: string): Promise<void> {
+  const found = await stat(name);
+  if (found?.isDirectory() === true) return;
+  if (found !== undefined) throw new ServiceError('folder-unusable', `${name} is not a folder`);
+  if (path.dirname(name) !== name) await makeFolder(path.dirname(name));
+  await fs.promises.mkdir(name).catch(async (error: unknown) => {
+    // Somebody else may have been faster.
+    if ((await stat(name))?.isDirectory() !== true) throw error;
+  });
+}
 
 async function stat(name: string): Promise<fs.Stats | undefined> {
   return fs.promises.stat(name).catch(() => undefined);
@@ -74,7 +87,12 @@ async function openFile(
   if (options.create === true) flags |= O_CREAT;
   if (options.exclusive === true) flags |= O_EXCL;
   try {
-    const isNew = options.create === true && (await stat(name)) === undefined;
+    const found = await stat(name);
+    // Opening alone has effects on some things below /dev; a block device has to be ours alone while we have it (open(2):
+    // O_EXCL without O_CREAT), so neither a mounted one can be had, nor ours be mounted.
+    if (found?.isBlockDevice() === true) flags |= O_EXCL;
+    else if (found?.isFile() === false) throw notStorage(name);
+    const isNew = options.create === true && found === undefined;
     const handle = await fs.promises.open(name, flags, 0o600);
     if (isNew) await syncFolder(path.dirname(name));
     return await NodeFile.from(handle, name);
@@ -107,7 +125,7 @@ class NodeFile implements DiskFile {
     try {
       const facts = await handle.stat();
       if (facts.isBlockDevice()) return new NodeFile(handle, name, false, deviceSize(facts));
-      if (!facts.isFile()) throw new ServiceError('bad-request', `${name} is neither a file nor a block device`);
+      if (!facts.isFile()) throw notStorage(name);
       const { type } = await fs.promises.statfs(name);
       return new NodeFile(handle, name, type === TMPFS || type === RAMFS, undefined);
     } catch (error) {
@@ -203,10 +221,19 @@ function shortRead(position: number): NodeJS.ErrnoException {
 
 /** Size of a block device in bytes: Node has no ioctl, Linux tells it in sysfs in units of 512 bytes. */
 function deviceSize(facts: fs.Stats): number {
-  const major = ((facts.rdev >>> 8) & 0xfff) | 0;
-  const minor = (facts.rdev & 0xff) | ((facts.rdev >>> 12) & 0xfff00);
-  const text = fs.readFileSync(`/sys/dev/block/${String(major)}:${String(minor)}/size`, 'latin1');
+  const text = fs.readFileSync(`/sys/dev/block/${deviceNumber(facts.rdev)}/size`, 'latin1');
   return Number(text) * 512;
+}
+
+function notStorage(name: string): ServiceError {
+  return new ServiceError('bad-request', `${name} is neither a file nor a block device`);
+}
+
+/** Why `name` cannot be had, when it is a block device. */
+function busy(name: string, cause: unknown): ServiceError {
+  const facts = fs.statSync(name, { throwIfNoEntry: false });
+  const why = facts === undefined ? 'it is gone' : deviceUse(deviceNumber(facts.rdev));
+  return new ServiceError('device-in-use', `${name} is in use: ${why}`, { cause });
 }
 
 function explain(error: unknown, name: string): Error {
@@ -216,10 +243,14 @@ function explain(error: unknown, name: string): Error {
       return new ServiceError('not-found', `${name} does not exist`, { cause: error });
     case 'EEXIST':
       return new ServiceError('exists', `${name} exists already`, { cause: error });
+    case 'ENOTDIR':
+      return new ServiceError('folder-unusable', `${name}: a part of the path is not a folder`, { cause: error });
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
       return new ServiceError('folder-unusable', `${name} is not writable for this user`, { cause: error });
+    case 'EBUSY':
+      return busy(name, error);
     case 'ENOSPC':
       return new ServiceError('no-space', `no space left for ${name}`, { cause: error });
     default:

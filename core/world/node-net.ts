@@ -3,7 +3,7 @@
 // touches one undocumented property; a self-test at start-up decides whether it works here, else data is copied once more.
 import { createServer, connect, Socket as NodeSocket } from 'node:net';
 import type { AddressInfo, Server, SocketConstructorOpts } from 'node:net';
-import { ServiceError, messageOf } from '../base/errors.ts';
+import { listenError } from '../base/host-port.ts';
 import { SEND_REST_PATIENCE } from '../base/limits.ts';
 import type { Listener, Net, Socket, SocketSink } from '../base/world.ts';
 
@@ -220,7 +220,7 @@ function listen(host: string, port: number, accepted: (socket: Socket) => void, 
       accepted(direct ? new DirectSocket(socket) : new CopyingSocket(socket));
     });
     server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(explain(error, host, port));
+      reject(listenError(error, 'portal', host, port));
     });
     server.listen({ host, port, backlog: BACKLOG }, () => {
       server.removeAllListeners('error');
@@ -243,22 +243,6 @@ function listenerOf(server: Server): Listener {
         });
       }),
   };
-}
-
-function explain(error: NodeJS.ErrnoException, host: string, port: number): ServiceError {
-  const where = `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
-  switch (error.code) {
-    case 'EADDRINUSE':
-      return new ServiceError('port-taken', `${where} is in use by another program`, { cause: error });
-    case 'EADDRNOTAVAIL':
-      return new ServiceError('port-taken', `${where}: this machine has no such address`, { cause: error });
-    case 'EACCES':
-      return new ServiceError('port-taken', `${where}: not permitted; ports below 1024 need privileges`, {
-        cause: error,
-      });
-    default:
-      return new ServiceError('port-taken', `cannot listen on ${where}: ${messageOf(error)}`, { cause: error });
-  }
 }
 
 /** An IPv4 address that arrived on an IPv6 socket, in its own form. */

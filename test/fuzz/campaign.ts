@@ -2,15 +2,26 @@
 // on working, its data stays as it was, and memory stays bounded.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import type { ReservationStore } from '../../core/scsi/reservations/store.ts';
+import { SENSE } from '../../core/scsi/sense.ts';
 import { MemoryVolume } from '../../core/volume/memory-volume.ts';
 import { Initiator } from '../support/initiator.ts';
+import type { LoginOptions } from '../support/initiator.ts';
+import type { Initiator as Host } from '../support/scsi-fixture.ts';
+import { scsiFixture } from '../support/scsi-fixture.ts';
 import { COMMANDS, IQN, startTarget } from '../support/target.ts';
 import type { TestTarget } from '../support/target.ts';
+import { RESERVATION_VECTORS } from '../vectors/cdb-reservations.ts';
+import { SBC_VECTORS } from '../vectors/cdb-sbc.ts';
+import { SPC_VECTORS } from '../vectors/cdb-spc.ts';
 
 const HOST = '127.0.0.1';
 const TUR = Buffer.alloc(6);
 const GUARD_BLOCKS = 64;
 const RUNS = 1_000_000;
+
+/** APTPL is possible, and forgotten. */
+const reservationStore: ReservationStore = { load: () => undefined, save: () => Promise.resolve() };
 
 export interface Campaign {
   readonly seed: number;
@@ -30,7 +41,8 @@ export class Arena {
   }
 
   static async open(): Promise<Arena> {
-    const target = await startTarget({ volumes: [new MemoryVolume(8 * 1_048_576), new MemoryVolume(1_048_576)] });
+    const volumes = [new MemoryVolume(8 * 1_048_576), new MemoryVolume(1_048_576)];
+    const target = await startTarget({ volumes, reservationStore });
     const witness = await Initiator.login(HOST, target.port, {
       target: IQN,
       initiator: 'iqn.2026-11.org.example:witness',
@@ -59,12 +71,27 @@ export class Arena {
     assert.fail('the witness gets nothing but unit attentions');
   }
 
-  login(): Promise<Initiator> {
-    return Initiator.login(HOST, this.target.port, { target: IQN, initiator: 'iqn.2026-11.org.example:fuzz' });
+  /** Undoes what random commands leave behind on LUN 0: a stopped unit, write protection, reservations. */
+  async restore(): Promise<void> {
+    const lu = this.target.units[0];
+    assert.ok(lu !== undefined);
+    lu.setNotReady(undefined);
+    lu.reset(SENSE.busDeviceReset);
+    await lu.reservations.change(() => {
+      lu.reservations.setPersistent(false);
+      lu.reservations.setReservation(undefined);
+      for (const { nexus } of lu.reservations.registrations) lu.reservations.unregister(nexus);
+    });
+  }
+
+  login(options: Partial<LoginOptions> = {}): Promise<Initiator> {
+    const names = { target: IQN, initiator: 'iqn.2026-11.org.example:fuzz' };
+    return Initiator.login(HOST, this.target.port, { ...names, ...options });
   }
 }
 
-function run<T>(
+/** Runs a property for the time of the campaign, from its seed. */
+export function run<T>(
   { seed, time }: Campaign,
   arbitrary: fc.Arbitrary<T>,
   property: (value: T) => Promise<void>,
@@ -98,6 +125,25 @@ const cdbs = fc.oneof(
     }),
   bytes(16, 16).filter((cdb) => cdb[0] !== 0x48),
 );
+/** Golden CDBs with their data, of which a few bytes are changed: they get further than noise does. */
+const VECTORS = [...SPC_VECTORS, ...SBC_VECTORS, ...RESERVATION_VECTORS].flatMap(({ row, vectors }) =>
+  vectors.map((vector) => ({ row, ...vector })),
+);
+const hexOf = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex');
+const changes = fc.array(fc.tuple(fc.nat({ max: 4096 }), fc.integer({ min: 0, max: 255 })), { maxLength: 3 });
+const changed = (bytesOf: Buffer, list: readonly (readonly [number, number])[]): Buffer => {
+  for (const [at, value] of list) if (bytesOf.length > 0) bytesOf[at % bytesOf.length] = value;
+  return bytesOf;
+};
+const nearly = fc
+  .tuple(fc.constantFrom(...VECTORS.filter(({ cdb }) => !cdb.startsWith('48'))), changes, changes)
+  .map(([{ cdb, data }, inCdb, inData]) => ({
+    cdb: changed(Buffer.concat([hexOf(cdb), Buffer.alloc(16)]).subarray(0, 16), inCdb),
+    data: data === undefined ? undefined : changed(hexOf(data), inData),
+  }))
+  .filter(({ cdb }) => cdb[0] !== 0x48);
+const noise = fc.record({ cdb: cdbs, data: fc.option(bytes(0, 2048), { nil: undefined }) });
+
 const STATUSES = [0x00, 0x02, 0x04, 0x08, 0x18, 0x28, 0x40];
 
 /** Random commands with random data: every one is answered with a status of the standard. */
@@ -105,13 +151,13 @@ export async function fuzzCommands(arena: Arena, campaign: Campaign): Promise<vo
   let initiator = await arena.login();
   let count = 0;
   const shape = fc.record({
-    cdb: cdbs,
+    command: fc.oneof(noise, nearly),
     read: fc.option(fc.integer({ min: 0, max: 70_000 }), { nil: undefined }),
-    write: fc.option(bytes(0, 3000), { nil: undefined }),
     lun: fc.constantFrom(0, 0, 0, 3, 255),
     attribute: fc.integer({ min: 0, max: 7 }),
   });
-  await run(campaign, shape, async ({ cdb, read, write, lun, attribute }) => {
+  await run(campaign, shape, async ({ command, read, lun, attribute }) => {
+    const { cdb, data: write } = command;
     if (initiator.isClosed) initiator = await arena.login();
     const options = {
       lun,
@@ -122,9 +168,12 @@ export async function fuzzCommands(arena: Arena, campaign: Campaign): Promise<vo
     };
     const answer = await initiator.scsi(cdb, options);
     assert.ok(STATUSES.includes(answer.status), `status ${String(answer.status)}`);
-    if (++count % 500 === 0) await arena.check();
+    assert.notEqual(answer.senseCode, '04/44/00', `an internal failure: ${cdb.toString('hex')}`);
+    if (++count % 50 === 0) await arena.restore();
+    if (count % 500 === 0) await arena.check();
   });
   initiator.destroy();
+  await arena.restore();
   await arena.check();
 }
 
@@ -146,6 +195,8 @@ export async function fuzzPdus(arena: Arena, campaign: Campaign): Promise<void> 
       header[0] = opcode;
       for (const [at, value] of flips) header[at] = value;
       const pdu = initiator.pdu(header, data);
+      // TARGET COLD RESET ends all sessions of the target, as it should (RFC 7143 §11.5.1): see wire-campaign.ts.
+      if (((pdu[0] ?? 0) & 0x3f) === 0x02 && ((pdu[1] ?? 0) & 0x7f) === 0x07) return;
       if (lie !== undefined) pdu.writeUIntBE(lie, 5, 3);
       initiator.raw(cut === undefined ? pdu : pdu.subarray(0, cut));
       initiator.socket.end();
@@ -196,33 +247,83 @@ export async function fuzzLogin(arena: Arena, campaign: Campaign): Promise<void>
   await arena.check();
 }
 
-/** Parameter lists of every length from nothing to complete. */
+/** CDBs of one session; at least so many whatever the time. */
+const MANY = 10_000;
+
+/** 10,000 random CDBs without a network between: each has a status, correct sense or data within what was asked for. */
+export async function fuzzDispatch(seed: number): Promise<void> {
+  const shape = fc.record({ command: fc.oneof(noise, nearly), attribute: fc.integer({ min: 0, max: 4 }) });
+  const fixture = scsiFixture({ commands: COMMANDS.specs, physicalBlockSize: 4096, reservationStore });
+  let host: Host = fixture.login();
+  let count = 0;
+  const check = async (each: { command: { cdb: Buffer; data: Buffer | undefined }; attribute: number }) => {
+    const { cdb, data } = each.command;
+    const { attribute } = each;
+    const result = await host.run(cdb, data === undefined ? { attribute } : { data, attribute });
+    assert.ok(STATUSES.includes(result.status), `status ${String(result.status)}`);
+    assert.equal(result.sense !== undefined, result.status === 0x02, 'sense with CHECK CONDITION only');
+    if (result.sense !== undefined) {
+      // An internal failure would be a defect: nothing here can break.
+      assert.notEqual(result.sense[(result.sense[0] ?? 0) & 2 ? 2 : 12], 0x44, result.sense.toString('hex'));
+      assert.equal(result.sense[7], result.sense.length - 8, 'ADDITIONAL SENSE LENGTH');
+    }
+    assert.equal(fixture.lu.locks.idle, true, 'a range lock is left');
+    // What is left behind (a stopped unit, a reservation) must not hide the rest.
+    if (++count % 50 !== 0) return;
+    fixture.lu.setNotReady(undefined);
+    fixture.lu.reset(SENSE.busDeviceReset);
+    fixture.logout(host);
+    host = fixture.login();
+  };
+  await fc.assert(fc.asyncProperty(shape, check), { seed, numRuns: MANY, endOnFailure: true });
+  assert.ok(count >= MANY);
+}
+
+/** Data-out of every length up to complete, for every vector that must have all of it: never GOOD. */
 export async function cutParameterLists(arena: Arena): Promise<void> {
-  const lists: [Buffer, Buffer, number][] = [
-    [
-      Buffer.from([0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-      Buffer.from('0016001000000000000000000000000000000001000000000000', 'hex'),
-      7,
-    ],
-    [Buffer.from([0x5f, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Buffer.alloc(24, 1), 7],
-    [
-      Buffer.from([0x55, 0x10, 0, 0, 0, 0, 0, 0, 0, 0]),
-      Buffer.from('00000000000000000a0a00000000000000000000', 'hex'),
-      7,
-    ],
-    [Buffer.from([0x15, 0x10, 0, 0, 0, 0]), Buffer.from('000000000a0a00000000000000000000', 'hex'), 4],
-  ];
+  await arena.restore();
   const initiator = await arena.login();
   await initiator.scsi(TUR);
-  for (const [cdb, list, lengthAt] of lists) {
-    for (let length = 0; length <= list.length; length++) {
-      const command = Buffer.from(cdb);
-      if (lengthAt === 4) command[4] = length;
-      else command.writeUInt16BE(length, lengthAt);
-      const answer = await initiator.scsi(command, { write: list.subarray(0, length) });
-      assert.ok([0, 2, 0x18].includes(answer.status), `opcode ${String(cdb[0])}, ${String(length)} bytes`);
+  const vectors = VECTORS.filter(({ whole }) => whole === true);
+  assert.ok(vectors.length > 10);
+  for (const { row, cdb, data } of vectors) {
+    const list = hexOf(data ?? '');
+    const step = Math.max(1, Math.floor(list.length / 128));
+    for (let length = 0; length < list.length; length += step) {
+      const answer = await initiator.scsi(hexOf(cdb), { write: list.subarray(0, length) });
+      // RESERVATION CONFLICT: not registered, which is looked at first.
+      const refused = answer.status === 0x18 || answer.senseCode.startsWith('05/');
+      assert.ok(refused, `${row}, ${String(length)} bytes: ${String(answer.status)} ${answer.senseCode}`);
     }
   }
   initiator.destroy();
+  await arena.check();
+}
+
+/** Logins of all kinds at once: good ones, wrong ones, broken off ones, and the same initiator port again and again. */
+export async function loginFlood(arena: Arena, seed: number, count = 400): Promise<void> {
+  const kinds = fc.sample(fc.constantFrom('good', 'same', 'wrong', 'cut', 'silent'), { seed, numRuns: count });
+  const open: Initiator[] = [];
+  const one = async (kind: string, number: number): Promise<void> => {
+    const initiator = await Initiator.connect(HOST, arena.target.port);
+    open.push(initiator);
+    const isid = kind === 'same' ? '800000000001' : number.toString(16).padStart(12, '0');
+    const name = `iqn.2026-11.org.example:flood`;
+    if (kind === 'silent') return;
+    if (kind === 'cut') {
+      initiator.raw(initiator.pdu(initiator.loginHeader(0x87), Buffer.alloc(100, 'A')).subarray(0, 60));
+      return;
+    }
+    const target = kind === 'wrong' ? `${IQN}-none` : IQN;
+    // Refused, or ended by the next login of the same port: both are answers.
+    await initiator.login({ target, initiator: name, isid }).catch(() => undefined);
+  };
+  await Promise.all(kinds.map(one));
+  await arena.check();
+  const sessions = arena.target.server.sessions().filter(({ initiator }) => initiator.endsWith(':flood'));
+  const expected = kinds.filter((kind) => kind === 'good').length + (kinds.includes('same') ? 1 : 0);
+  assert.ok(sessions.length <= expected, `${String(sessions.length)} sessions of ${String(expected)}`);
+  for (const each of open) each.destroy();
+  await Promise.all(open.map((each) => each.closed));
   await arena.check();
 }

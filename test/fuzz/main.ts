@@ -1,6 +1,7 @@
 // `npm run fuzz -- [--minutes N] [--seed N]`: the campaigns of the fuzz test for longer, with a new seed each round.
 import { parseArgs } from 'node:util';
-import { Arena, cutParameterLists, fuzzCommands, fuzzLogin, fuzzPdus } from './campaign.ts';
+import { Arena, cutParameterLists, fuzzCommands, fuzzDispatch, fuzzLogin, fuzzPdus, loginFlood } from './campaign.ts';
+import { fuzzDigests, fuzzFields, fuzzLengths } from './wire-campaign.ts';
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '10' }, seed: { type: 'string' } } });
 const end = Date.now() + Number(values.minutes) * 60_000;
@@ -12,7 +13,12 @@ do {
   await fuzzCommands(arena, { seed, time: ROUND });
   await fuzzPdus(arena, { seed, time: ROUND });
   await fuzzLogin(arena, { seed, time: ROUND });
+  await fuzzFields({ seed, time: ROUND });
+  await fuzzDigests({ seed, time: ROUND });
+  await fuzzLengths({ seed, time: ROUND });
+  await fuzzDispatch(seed);
   await cutParameterLists(arena);
+  await loginFlood(arena, seed);
   await arena.close();
   seed = (seed + 1) % 2 ** 31;
 } while (Date.now() < end && values.seed === undefined);

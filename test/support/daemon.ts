@@ -45,6 +45,8 @@ export interface ChapCredentials {
 export interface DaemonOptions {
   /** How many portals, each on its own port of 127.0.0.1; 1 when absent. */
   portals?: number;
+  /** Where its data is, not removed afterwards; a temporary folder when absent. */
+  dataFolder?: string;
   /** More arguments for the launcher. */
   args?: readonly string[];
 }
@@ -247,7 +249,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<{ daemon
   const folder = temporaryFolder('daemon');
   const ports = await freePorts((options.portals ?? 1) + 1);
   const [api, ...portals] = ports.map((port) => `127.0.0.1:${port}`);
-  const daemon = new Daemon(folder.path, portals, api ?? '', options.args ?? []);
+  const daemon = new Daemon(options.dataFolder ?? folder.path, portals, api ?? '', options.args ?? []);
   const end = async (): Promise<void> => {
     try {
       await daemon.crash();

@@ -119,12 +119,13 @@ export class Initiator {
     Buffer.from(cdb).copy(bytes);
     const sent = data ?? Buffer.alloc(0);
     let spec: CommandSpec;
+    let wanted: number;
     try {
       spec = nexus.lu.commands.find(bytes);
+      wanted = spec.dataOut?.(bytes, nexus.lu) ?? 0;
     } catch (error) {
       return checkCondition(nexus, error);
     }
-    const wanted = spec.dataOut?.(bytes, nexus.lu) ?? 0;
     const task: DispatchTask & { aborted: boolean } = {
       nexus,
       lu: nexus.lu,

@@ -1,7 +1,7 @@
 // A session without a network: bytes in, bytes out, on a fake World. Shows exactly what the target puts on the wire.
 import { randomBytes } from 'node:crypto';
 import { silentLog } from '../../core/base/log.ts';
-import type { Disk, Socket, SocketSink, World } from '../../core/base/world.ts';
+import type { Clock, Disk, Socket, SocketSink, Timer, World } from '../../core/base/world.ts';
 import { IscsiServer } from '../../core/iscsi/server.ts';
 import { ScsiDevice } from '../../core/scsi/device.ts';
 import { identityOf } from '../../core/scsi/identity.ts';
@@ -9,6 +9,9 @@ import { LogicalUnit } from '../../core/scsi/logical-unit.ts';
 import { noReservationStore } from '../../core/scsi/reservations/store.ts';
 import { MemoryVolume } from '../../core/volume/memory-volume.ts';
 import { COMMANDS, IQN } from './target.ts';
+
+/** Only this initiator sees LUN 1. */
+export const WITNESS = 'iqn.2026-11.org.example:witness';
 
 /** Delivers what a test says and keeps what the target writes. */
 export class WireSocket implements Socket {
@@ -18,8 +21,14 @@ export class WireSocket implements Socket {
   readonly localPort = 3260;
   readonly unsent = 0;
   closed = false;
+  /** The target it is connected to. */
+  readonly target: WireTarget;
   #sink: SocketSink | undefined;
   #out: Buffer[] = [];
+
+  constructor(target: WireTarget) {
+    this.target = target;
+  }
 
   start(sink: SocketSink): void {
     this.#sink = sink;
@@ -40,7 +49,9 @@ export class WireSocket implements Socket {
     this.destroy();
   }
   destroy(): void {
+    if (this.closed) return;
     this.closed = true;
+    setImmediate(() => this.#sink?.closed('closed'));
   }
 
   /** What arrived in one read of the network; larger pieces than the target offers room for come in several reads. */
@@ -62,16 +73,62 @@ export class WireSocket implements Socket {
   }
 }
 
+/** Time passes only when a test says so. */
+export class HandClock implements Clock {
+  #now = 0;
+  readonly #timers = new Map<Timer, { readonly at: number; readonly fn: () => void }>();
+
+  now(): number {
+    return this.#now;
+  }
+  wall(): number {
+    return this.#now;
+  }
+  after(milliseconds: number, fn: () => void): Timer {
+    const timer = { cancel: () => void this.#timers.delete(timer) };
+    this.#timers.set(timer, { at: this.#now + milliseconds, fn });
+    return timer;
+  }
+  soon(fn: () => void): void {
+    setImmediate(fn);
+  }
+
+  /** Lets `milliseconds` pass; what is due by then happens in order. */
+  pass(milliseconds: number): void {
+    const end = this.#now + milliseconds;
+    for (;;) {
+      const [next] = [...this.#timers].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at);
+      if (next === undefined) break;
+      this.#timers.delete(next[0]);
+      this.#now = next[1].at;
+      next[1].fn();
+    }
+    this.#now = end;
+  }
+}
+
+/** A target on a fake World. */
+export interface WireTarget {
+  readonly server: IscsiServer;
+  readonly clock: HandClock;
+  readonly volume: MemoryVolume;
+  /** Behind LUN 1. */
+  readonly witnessVolume: MemoryVolume;
+  connect(): WireSocket;
+}
+
 /** A fresh target with one LUN of 1 MiB, and a connection to it. */
 export async function wireSession(): Promise<WireSocket> {
+  return (await wireTarget()).connect();
+}
+
+/** A fresh target with one LUN of 1 MiB, and a second one that only the witness sees. */
+export async function wireTarget(): Promise<WireTarget> {
   let accept: (socket: Socket) => void = () => undefined;
+  const clock = new HandClock();
+  const volume = new MemoryVolume(1_048_576);
   const world: World = {
-    clock: {
-      now: () => 0,
-      wall: () => 0,
-      after: () => ({ cancel: () => undefined }),
-      soon: (fn) => setImmediate(fn),
-    },
+    clock,
     random: { bytes: (length) => randomBytes(length) },
     net: {
       listen: (address, port, accepted) => {
@@ -81,18 +138,27 @@ export async function wireSession(): Promise<WireSocket> {
     },
     disk: {} as Disk,
   };
-  const lu = new LogicalUnit({
-    name: 'disk',
-    volume: new MemoryVolume(1_048_576),
-    identity: identityOf('0123456789abcdef0123456789abcdef'),
-    physicalBlockSize: 4096,
-    commands: COMMANDS,
-    clock: world.clock,
-    log: silentLog,
-    reservationStore: noReservationStore,
-  });
+  const unit = (name: string, each: MemoryVolume, id: string): LogicalUnit =>
+    new LogicalUnit({
+      name,
+      volume: each,
+      identity: identityOf(id),
+      physicalBlockSize: 4096,
+      commands: COMMANDS,
+      clock: world.clock,
+      log: silentLog,
+      reservationStore: noReservationStore,
+    });
+  const lu = unit('disk', volume, '0123456789abcdef0123456789abcdef');
+  const witnessVolume = new MemoryVolume(1_048_576);
+  const other = unit('witness', witnessVolume, 'fedcba9876543210fedcba9876543210');
   const device = new ScsiDevice(IQN, [{ name: IQN, portalGroup: 1, relativeId: 1 }]);
   device.setLun(0, { lun: 0, lu, visibility: () => 'read-write' });
+  device.setLun(1, {
+    lun: 1,
+    lu: other,
+    visibility: ({ initiator }) => (initiator.name === WITNESS ? 'read-write' : 'hidden'),
+  });
   const server = new IscsiServer({
     world,
     log: silentLog,
@@ -106,7 +172,16 @@ export async function wireSession(): Promise<WireSocket> {
     },
   });
   await server.listen();
-  const socket = new WireSocket();
-  accept(socket);
-  return socket;
+  const target: WireTarget = {
+    server,
+    clock,
+    volume,
+    witnessVolume,
+    connect: () => {
+      const socket = new WireSocket(target);
+      accept(socket);
+      return socket;
+    },
+  };
+  return target;
 }

@@ -1,22 +1,18 @@
 // A conversation byte by byte (RFC 7143 §11): each request as an initiator sends it, and the answer the standard asks for.
 // Written from the field tables of the standard, not from the code.
 
-/** A PDU as hex: the 48 bytes of the header by field, then the data. */
-export interface Exchange {
-  readonly name: string;
-  readonly request: string;
-  readonly answer: string;
-}
+import { length, padded, text } from './hex.ts';
+import type { Exchange } from './hex.ts';
 
-const text = (pairs: readonly string[]): string => Buffer.from(pairs.map((pair) => `${pair}\0`).join('')).toString('hex');
-const padded = (hex: string): string => hex.padEnd(Math.ceil(hex.length / 8) * 8, '0');
-const length = (hex: string): string => (hex.length / 2).toString(16).padStart(6, '0');
+/** `CRC32C` or `None`: what the one offer of each digest key is, and so the answer to it. */
+export type DigestOffer = 'None' | 'CRC32C';
 
-const loginText = text([
+const loginText = (header: DigestOffer, data: DigestOffer): string => text([
   'InitiatorName=iqn.2026-11.org.example:vector',
   'SessionType=Normal',
   'TargetName=iqn.2026-11.org.example:unit',
-  'HeaderDigest=None,CRC32C',
+  header === 'None' ? 'HeaderDigest=None,CRC32C' : 'HeaderDigest=CRC32C,None',
+  `DataDigest=${data}`,
   'InitialR2T=No',
   'ImmediateData=Yes',
   'MaxRecvDataSegmentLength=262144',
@@ -25,9 +21,10 @@ const loginText = text([
   'MaxOutstandingR2T=1',
   'ErrorRecoveryLevel=0',
 ]);
-const loginAnswer = text([
+const loginAnswer = (header: DigestOffer, data: DigestOffer): string => text([
   'TargetPortalGroupTag=1',
-  'HeaderDigest=None',
+  `HeaderDigest=${header}`,
+  `DataDigest=${data}`,
   'InitialR2T=No',
   'ImmediateData=Yes',
   'MaxBurstLength=1048576',
@@ -42,16 +39,23 @@ const block = '5a'.repeat(512);
 const sense = '0012' + '700006000000000a00000000290000000000';
 const snack = '10800000' + '00000000' + '0000000000000000' + 'ffffffff' + 'ffffffff' + '00000000' + '00000009' + '00'.repeat(16);
 
-export const SESSION: readonly Exchange[] = [
-  {
+/** Login Request with InitiatorName to ErrorRecoveryLevel in one round (RFC 7143 §11.12, §11.13). */
+export function login(header: DigestOffer, data: DigestOffer): Exchange {
+  const offer = loginText(header, data);
+  const answer = loginAnswer(header, data);
+  return {
     name: 'Login Request and Response, one round',
     request:
-      '43870000' + '00' + length(loginText) + '800000000001' + '0000' + '00000001' + '00010000' + '00000005' + '00000003' +
-      '00'.repeat(16) + padded(loginText),
+      '43870000' + '00' + length(offer) + '800000000001' + '0000' + '00000001' + '00010000' + '00000005' + '00000003' +
+      '00'.repeat(16) + padded(offer),
     answer:
-      '23870000' + '00' + length(loginAnswer) + '800000000001' + '0001' + '00000001' + '00000000' + '00000003' + '00000005' + '00000005' +
-      '0000' + '0000' + '00'.repeat(8) + padded(loginAnswer),
-  },
+      '23870000' + '00' + length(answer) + '800000000001' + '0001' + '00000001' + '00000000' + '00000003' + '00000005' + '00000005' +
+      '0000' + '0000' + '00'.repeat(8) + padded(answer),
+  };
+}
+
+/** What follows the login, without digests. */
+export const SESSION: readonly Exchange[] = [
   {
     name: 'NOP-Out with data and its echo',
     request:

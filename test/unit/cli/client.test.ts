@@ -116,6 +116,35 @@ describe('gemel', () => {
     });
   });
 
+  it('helps, in 80 columns', async () => {
+    await withApi(async (api) => {
+      for (const argv of [
+        ['--help'],
+        ['help'],
+        ['volume', '--help'],
+        ['help', 'map'],
+        ['initiator', 'add', '--help'],
+      ]) {
+        const { status, output } = await gemel(api, argv);
+        assert.equal(status, 0);
+        assert.match(output, /^Usage: gemel /);
+        for (const line of output.split('\n')) assert.ok(line.length <= 80, line);
+      }
+    });
+  });
+
+  it('says of a wrong value what a right one looks like', async () => {
+    await withApi(async (api) => {
+      const create = ['volume', 'create', 'v', '--size'];
+      const said = async (...more: string[]): Promise<string> =>
+        (await gemel(api, [...create, ...more])).complaint ?? '';
+      assert.match(await said('100'), /a volume has 1 MiB to 64 TiB/);
+      assert.match(await said('8M', '--lun', '256'), /a LUN is a number from 0 to 255/);
+      assert.match(await said('8M', '--lun', 'x'), /'x' is not a LUN/);
+      assert.match((await gemel(api, ['status', 'more'])).complaint ?? '', /got 1\. See gemel --help\.$/);
+    });
+  });
+
   it('fails with one line and the exit status of the catalogue', async () => {
     await withApi(async (api) => {
       const cases: [number, string[]][] = [

@@ -63,13 +63,21 @@ describe('tables', () => {
       { title: 'A', value: (row: { a: string }) => row.a, shrink: 1 },
       { title: 'B', value: (row: { b: string }) => row.b, right: true },
     ];
-    assert.equal(
-      table(rows, columns, 20),
-      `A                B\n${'x'.repeat(11)}…  1?[31m`.replace(
-        'A                B',
-        `${'A'.padEnd(12)}  ${'B'.padStart(6)}`,
-      ),
-    );
+    assert.equal(table(rows, columns, 22), `${'A'.padEnd(14)}  ${'B'.padStart(6)}\n${'x'.repeat(13)}…  1?[31m`);
     assert.ok(table(rows, columns).includes('x'.repeat(50)));
+  });
+
+  it('keep the end of names that differ there, and leave out spare columns before they are too wide', () => {
+    const rows = [{ name: 'iqn.2026-11.org.gemel:1b2c3d4e:one', peer: '192.0.2.1:40000' }];
+    type Row = (typeof rows)[number];
+    const columns = [
+      { title: 'NAME', value: (row: Row) => row.name, shrink: 1, keepEnd: true },
+      { title: 'PEER', value: (row: Row) => row.peer, spare: 1 },
+      { title: 'MORE', value: () => 'x', spare: 2 },
+    ];
+    assert.equal(table(rows, columns, 40).split('\n')[1], '…mel:1b2c3d4e:one  192.0.2.1:40000  x');
+    assert.equal(table(rows, columns, 30), `${'NAME'.padEnd(13)}  PEER\n…1b2c3d4e:one  192.0.2.1:40000`);
+    assert.equal(table(rows, columns, 20), 'NAME\n….gemel:1b2c3d4e:one');
+    assert.equal(table([], columns, 20), 'NAME  PEER  MORE');
   });
 });

@@ -65,7 +65,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     provisioner,
     initiators,
     tokens: new Tokens(catalog, world),
-    views: new Views(catalog, units, server, '192.0.2.1'),
+    views: new Views(catalog, units, backend, server, '192.0.2.1'),
     server,
     version: '1.2.3',
     started: 1000,

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { codeOf, withPlane } from './fixture.ts';
+import { temporaryFolder } from '../../support/cleanup.ts';
+import { codeOf, openPlane, withPlane } from './fixture.ts';
 
 const MIB = 1024 * 1024;
 const ALICE = 'iqn.2026-01.example.host:alice';
@@ -103,7 +104,7 @@ describe('provisioning', () => {
       assert.equal(await codeOf(() => provisioner.resize('v', 4 * MIB, false)), 'in-use');
       assert.equal((await provisioner.resize('v', 4 * MIB, true)).size, 4 * MIB);
       assert.equal((await provisioner.resize('v', 16 * MIB, false)).size, 16 * MIB);
-      assert.equal(statSync(record.path).size, 16 * MIB);
+      assert.equal(statSync(views.disk(record).path ?? '').size, 16 * MIB);
       const device = units.devices.get(views.disk(record).iqn);
       assert.ok(device?.ports[0]);
       assert.deepEqual(
@@ -159,8 +160,8 @@ describe('provisioning', () => {
         again.views.disks().map((disk) => [disk.name, disk.size, disk.state]),
         [['resizing', 12 * MIB, 'online']],
       );
-      assert.equal(statSync(resizing.path).size, 12 * MIB);
-      assert.ok(!existsSync(creating.path) && !existsSync(deleting.path));
+      assert.deepEqual(readdirSync(join(again.folder, 'volumes')), [`${resizing.id}.raw`]);
+      assert.equal(statSync(again.views.disk(resizing).path ?? '').size, 12 * MIB);
       assert.deepEqual(
         again.catalog.targets.values().map((target) => target.name),
         ['resizing'],
@@ -173,13 +174,46 @@ describe('provisioning', () => {
       const short = await plane.provisioner.create({ name: 'short', size: 8 * MIB });
       await plane.provisioner.create({ name: 'whole', size: 8 * MIB });
       await plane.close();
-      writeFileSync(short.path, 'gone');
+      writeFileSync(plane.views.disk(short).path ?? '', 'gone');
       const again = await reopen().catch(() => undefined);
       assert.ok(again);
       const [first, second] = again.views.disks();
       assert.equal(first?.state, 'failed');
       assert.match(first.problem ?? '', /missing/);
       assert.equal(second?.state, 'online');
+    });
+  });
+
+  it('shows the size initiators see when a file has grown meanwhile', async () => {
+    await withPlane(async (plane, reopen) => {
+      const record = await plane.provisioner.create({ name: 'v', size: 8 * MIB });
+      await plane.close();
+      truncateSync(plane.views.disk(record).path ?? '', 12 * MIB);
+      const again = await reopen().catch(() => undefined);
+      assert.ok(again);
+      assert.deepEqual([again.views.disks()[0]?.size, again.units.unit('v')?.volume.info.size], [12 * MIB, 12 * MIB]);
+    });
+  });
+
+  it('finds its data in a folder that was moved, and never that of another folder', async () => {
+    await withPlane(async (plane) => {
+      const record = await plane.provisioner.create({ name: 'v', size: 8 * MIB });
+      const before = plane.views.disk(record);
+      assert.equal(before.path, join(plane.folder, 'volumes', `${record.id}.raw`));
+      await plane.close();
+      const elsewhere = temporaryFolder('moved');
+      try {
+        cpSync(plane.folder, elsewhere.path, { recursive: true });
+        const copy = await openPlane(elsewhere.path);
+        const path = join(elsewhere.path, 'volumes', `${record.id}.raw`);
+        const { allocatedBytes } = copy.views.disk(record);
+        assert.deepEqual(copy.views.disks(), [{ ...before, path, allocatedBytes }]);
+        await copy.provisioner.delete('v', false);
+        await copy.close();
+        assert.ok(existsSync(before.path) && !existsSync(path));
+      } finally {
+        elsewhere.remove();
+      }
     });
   });
 

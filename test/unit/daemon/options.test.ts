@@ -40,7 +40,7 @@ describe('daemon options', () => {
       GEMEL_CONFIG: 'f',
       GEMEL_DATA: '/env',
       GEMEL_API_LISTEN: '127.0.0.1:2',
-      GEMEL_PORTAL: '127.0.0.1:2 [::1]:2',
+      GEMEL_PORTAL: '127.0.0.1:3 [::1]:3',
     };
     const options = read(['--data', '/flag', '--json'], env, file);
     assert.deepEqual([options.data, options.api.port, options.demoSize, options.json], ['/flag', 2, 1024 ** 3, true]);
@@ -48,7 +48,7 @@ describe('daemon options', () => {
       options.portals.map((portal) => portal.host),
       ['127.0.0.1', '::1'],
     );
-    assert.equal(read(['--portal', 'a:1', '--portal', 'b:2,7'], env, file).portals[1]?.group, 7);
+    assert.equal(read(['--portal', 'a:1', '--portal', 'b:4,7'], env, file).portals[1]?.group, 7);
     assert.equal(read(['--no-demo'], env, file).demoSize, undefined);
     assert.equal(read([], { GEMEL_NO_DEMO: '1' }).demoSize, undefined);
     assert.equal(read([], { GEMEL_DATA: '' }).data, '/default');
@@ -70,6 +70,12 @@ describe('daemon options', () => {
       [['--config', 'f'], {}, '{'],
       [['--config', 'f'], {}, '{"prot":1}'],
       [['--config', 'f'], {}, '{"portals":"127.0.0.1:1"}'],
+      [['--api', '[fe80::1%eth0]:7480']],
+      [['--portal', '0.0.0.0:1', '--portal', '[::]:1']],
+      [['--portal', '[::1]:1', '--portal', '[::]:1']],
+      [['--portal', '127.0.0.1:1', '--portal', '0.0.0.0:1,2']],
+      [['--portal', '127.0.0.1:1', '--portal', '127.0.0.1:1,2']],
+      [['--portal', '127.0.0.1:1', '--api', '127.0.0.1:1']],
     ];
     for (const [argv, env, file] of wrong) {
       assert.throws(
@@ -79,6 +85,12 @@ describe('daemon options', () => {
           return !error.message.includes('\n');
         },
       );
+    }
+    for (const argv of [
+      ['--portal', '127.0.0.1:0', '--portal', '127.0.0.1:0', '--api', '127.0.0.1:0'],
+      ['--portal', '0.0.0.0:1', '--portal', '[::1]:1', '--api', '[fd00::2]:1'],
+    ]) {
+      assert.ok(read(argv));
     }
     assert.throws(() => read(['--version']), TextAnswer);
     assert.throws(

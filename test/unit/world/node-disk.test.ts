@@ -57,6 +57,22 @@ describe('files of this machine', () => {
     await file.close();
   });
 
+  test('folders are made with those above them; what is in the way is named, and nothing is tried for ever', async () => {
+    await nodeDisk.makeFolder(name('made/y/z'));
+    await nodeDisk.makeFolder(name('made/y/z'));
+    assert.ok(statSync(name('made/y/z')).isDirectory());
+    writeFileSync(name('plain'), '');
+    const unusable = { code: 'folder-unusable' };
+    await assert.rejects(nodeDisk.makeFolder(name('plain')), {
+      ...unusable,
+      message: `${name('plain')} is not a folder`,
+    });
+    await assert.rejects(nodeDisk.makeFolder(name('plain/below')), unusable);
+    await assert.rejects(nodeDisk.readFile(name('plain/below')), unusable);
+    if (process.platform === 'linux')
+      await assert.rejects(nodeDisk.makeFolder('/proc/nope/x'), { name: 'ServiceError' });
+  });
+
   test('the change stamp follows every change and only changes', async () => {
     const file = await nodeDisk.open(name('stamp'), { create: true });
     await file.truncate(4096);

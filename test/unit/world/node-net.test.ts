@@ -263,7 +263,7 @@ describe('listening', () => {
       {
         name: 'ServiceError',
         code: 'port-taken',
-        message: `127.0.0.1:${String(listener.port)} is in use by another program`,
+        message: `portal 127.0.0.1:${String(listener.port)} is in use by another program`,
       },
     );
     await listener.close();
@@ -271,8 +271,8 @@ describe('listening', () => {
     await assert.rejects(
       net.listen('192.0.2.1', 3260, () => undefined),
       {
-        code: 'port-taken',
-        message: /^192\.0\.2\.1:3260: .+$/,
+        code: 'address-unusable',
+        message: /^portal 192\.0\.2\.1:3260: .+$/,
       },
     );
   });

@@ -1,0 +1,110 @@
+// The storage behind a thin disk is full: the initiator is told so, the daemon stays, and everything goes on when there
+// is space again. On a file system of our own in memory.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { EmbeddedStore } from '../../core/cluster/embedded-store.ts';
+import { atExit, temporaryFolder } from '../support/cleanup.ts';
+import { withDaemon } from '../support/daemon.ts';
+import { describeRun, run, runOk } from '../support/process.ts';
+import { needsQemuTools } from '../support/qemu.ts';
+
+/** Runs `body` with a file system of `bytes`. False: this user may not mount one. */
+async function withFileSystem(bytes: number, body: (folder: string) => Promise<void>): Promise<boolean> {
+  const folder = temporaryFolder('full');
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${String(bytes)}`, 'gemel-test', folder.path]);
+  // Lazily: after a failure something may still be open.
+  const umount = (): void => void spawnSync('umount', ['-l', folder.path]);
+  const forget = atExit(umount);
+  try {
+    if (mounted.status !== 0) return false;
+    await body(folder.path);
+    return true;
+  } finally {
+    umount();
+    forget();
+    folder.remove();
+  }
+}
+
+/** Writes until nothing fits any more. */
+function fill(path: string): void {
+  const fd = openSync(path, 'w');
+  const piece = Buffer.alloc(4096);
+  try {
+    for (;;) writeSync(fd, piece);
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, 'ENOSPC');
+  } finally {
+    closeSync(fd);
+  }
+}
+
+const qemuIo = (url: string, ...commands: string[]): string[] => [
+  ...['-f', 'raw', '-t', 'none', ...commands.flatMap((command) => ['-c', command])],
+  url,
+];
+
+describe('a full disk', { skip: needsQemuTools(), concurrency: 1 }, () => {
+  it('is SPACE ALLOCATION FAILED for the initiator, and passes', async (context) => {
+    const done = await withFileSystem(48 << 20, async (root) => {
+      const dataFolder = join(root, 'data');
+      await withDaemon({ dataFolder, args: ['--no-demo'] }, async (daemon) => {
+        const disk = await daemon.createVolume('thin', '1G');
+        await runOk('qemu-io', qemuIo(disk.url, 'write -P 1 0 16M'));
+        const other = join(root, 'other');
+        fill(other);
+
+        const full = await run('qemu-io', qemuIo(disk.url, 'write -P 2 64M 1M', 'write -P 3 128M 4k'));
+        assert.equal(full.timedOut, false);
+        assert.match(full.stdout + full.stderr, /DATA PROTECTION\(7\)[^\n]*0x2707/, describeRun(full));
+        await runOk('qemu-io', qemuIo(disk.url, 'read -P 1 0 16M', 'write -P 4 0 4k', 'read -P 4 0 4k'));
+        const told = daemon.output.split('\n').filter((line) => line.includes('no space left for this disk'));
+        assert.equal(told.length, 1, 'the log says it once');
+
+        // The control plane: what needs no space works, what does is refused.
+        const thick = await daemon.gemel(['volume', 'create', 'thick', '--size', '32M', '--thick']);
+        assert.equal(thick.code, 6, describeRun(thick));
+        await daemon.gemelJson(['map', 'thin', 'all']);
+
+        // It starts on the full disk, too: that is how space is freed.
+        await daemon.crash();
+        await daemon.start();
+        assert.match(daemon.output, /the data folder is full/);
+        rmSync(other);
+        const commands = ['write -P 2 64M 1M', 'read -P 2 64M 1M', 'read -P 1 4k 16380k', 'read -P 4 0 4k'];
+        await runOk('qemu-io', qemuIo(disk.url, ...commands));
+        await daemon.gemelJson(['volume', 'delete', 'thin']);
+        await daemon.stop();
+      });
+    });
+    if (!done) context.skip('needs root: a file system of its own');
+  });
+
+  it('refuses changes of the catalog when its reserve is used up, keeps the rest and ends nothing', async (context) => {
+    const done = await withFileSystem(8 << 20, async (root) => {
+      const path = join(root, 'catalog');
+      mkdirSync(path);
+      const store = new EmbeddedStore(path);
+      await store.reserve();
+      const other = join(root, 'other');
+      fill(other);
+      const value = 'x'.repeat(3000);
+      let made = 0;
+      // A rejection that nobody handles fails this test, as it would end the daemon.
+      const add = async (): Promise<string> => {
+        await store.commit([{ key: `volumes/${String(made)}`, value }]);
+        return ++made < 1000 ? add() : 'never full';
+      };
+      await assert.rejects(add(), { code: 'no-space', message: 'no space left for the catalog' });
+      assert.ok(made > 20, `the reserve was good for ${String(made)} changes`);
+      assert.equal((await store.list('volumes/')).length, made);
+      rmSync(other);
+      assert.ok((await store.commit([{ key: 'volumes/again', value }])).ok);
+      await store.close();
+    });
+    if (!done) context.skip('needs root: a file system of its own');
+  });
+});
