@@ -31,6 +31,8 @@ export class PoolVolume implements Volume, WriteLog {
   readonly #thick: boolean;
   /** Grains that will need a fresh grain of the pool when what was admitted is placed. */
   readonly #pending = new Set<number>();
+  /** By grain: the last call that puts something into it. */
+  readonly #placingIn = new Map<number, Promise<void>>();
   /** Logged by write() and on the way to its place. */
   readonly #placing = new Set<Promise<void>>();
   upper: LogUpper | undefined;
@@ -174,8 +176,22 @@ export class PoolVolume implements Volume, WriteLog {
     return place !== 0 && this.map.ownsLeaf(grain) && this.#core.allocator.refs(place - 1) === 1;
   }
 
-  /** Blocks [first, end) of a grain from `source`. Blocks of zeros take no space in a thin volume. */
+  /** Blocks [first, end) of a grain from `source`; one call after the other for each grain. */
   async placeGrain(grain: number, first: number, end: number, source: Buffer, at: number): Promise<void> {
+    const before = this.#placingIn.get(grain);
+    const mine = (before ?? Promise.resolve())
+      .catch(() => undefined)
+      .then(() => this.#placeNext(grain, first, end, source, at));
+    this.#placingIn.set(grain, mine);
+    try {
+      await mine;
+    } finally {
+      if (this.#placingIn.get(grain) === mine) this.#placingIn.delete(grain);
+    }
+  }
+
+  /** Blocks of zeros take no space in a thin volume. */
+  async #placeNext(grain: number, first: number, end: number, source: Buffer, at: number): Promise<void> {
     const core = this.#core;
     const base = at - first * BLOCK;
     const written = blockMask(first, end);

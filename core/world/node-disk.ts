@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import type { Disk, DiskFile } from '../base/world.ts';
+import type { Disk, DiskFile, OpenOptions } from '../base/world.ts';
 import { deviceNumber, deviceUse } from './device-users.ts';
 import { HolePuncher } from './hole-puncher.ts';
 
@@ -80,12 +80,15 @@ async function syncFolder(folder: string): Promise<void> {
 
 async function openFile(
   name: string,
-  options: { create?: boolean; exclusive?: boolean; readOnly?: boolean } = {},
+  options: OpenOptions = {},
 ): Promise<DiskFile> {
-  const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants;
+  const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DSYNC } = fs.constants;
   let flags = options.readOnly === true ? O_RDONLY : O_RDWR;
   if (options.create === true) flags |= O_CREAT;
   if (options.exclusive === true) flags |= O_EXCL;
+  // Windows has no such flag: NodeFile makes a sync of its own after each write there.
+  const syncByHand = options.syncWrites === true && process.platform === 'win32';
+  if (options.syncWrites === true && !syncByHand) flags |= O_DSYNC;
   try {
     const found = await stat(name);
     // Opening alone has effects on some things below /dev; a block device has to be ours alone while we have it (open(2):
@@ -95,7 +98,7 @@ async function openFile(
     const isNew = options.create === true && found === undefined;
     const handle = await fs.promises.open(name, flags, 0o600);
     if (isNew) await syncFolder(path.dirname(name));
-    return await NodeFile.from(handle, name);
+    return await NodeFile.from(handle, name, syncByHand);
   } catch (error) {
     throw explain(error, name);
   }
@@ -109,9 +112,18 @@ class NodeFile implements DiskFile {
   readonly #fd: number;
   readonly #deviceSize: number;
   readonly #puncher: HolePuncher;
+  /** Each write is followed by a sync. */
+  readonly #syncByHand: boolean;
 
-  private constructor(handle: fs.promises.FileHandle, name: string, inMemory: boolean, deviceSize: number | undefined) {
+  private constructor(
+    handle: fs.promises.FileHandle,
+    name: string,
+    inMemory: boolean,
+    deviceSize: number | undefined,
+    syncByHand: boolean,
+  ) {
     this.path = name;
+    this.#syncByHand = syncByHand;
     this.#handle = handle;
     this.#fd = handle.fd;
     this.inMemory = inMemory;
@@ -121,13 +133,13 @@ class NodeFile implements DiskFile {
   }
 
   /** Takes over `handle`: it is closed when this rejects. */
-  static async from(handle: fs.promises.FileHandle, name: string): Promise<NodeFile> {
+  static async from(handle: fs.promises.FileHandle, name: string, syncByHand: boolean): Promise<NodeFile> {
     try {
       const facts = await handle.stat();
-      if (facts.isBlockDevice()) return new NodeFile(handle, name, false, deviceSize(facts));
+      if (facts.isBlockDevice()) return new NodeFile(handle, name, false, deviceSize(facts), syncByHand);
       if (!facts.isFile()) throw notStorage(name);
       const { type } = await fs.promises.statfs(name);
-      return new NodeFile(handle, name, type === TMPFS || type === RAMFS, undefined);
+      return new NodeFile(handle, name, type === TMPFS || type === RAMFS, undefined, syncByHand);
     } catch (error) {
       await handle.close();
       throw error;
@@ -167,7 +179,12 @@ class NodeFile implements DiskFile {
     });
   }
 
-  write(from: Buffer, at: number, length: number, position: number): Promise<void> {
+  async write(from: Buffer, at: number, length: number, position: number): Promise<void> {
+    await this.#write(from, at, length, position);
+    if (this.#syncByHand) await this.dataSync();
+  }
+
+  #write(from: Buffer, at: number, length: number, position: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const next = (done: number): void => {
         fs.write(this.#fd, from, at + done, length - done, position + done, (error, written) => {

@@ -1,0 +1,109 @@
+// A machine with a pool that can be switched off and on again, and the record of what it has acknowledged.
+import { silentLog } from '../../core/base/log.ts';
+import type { World } from '../../core/base/world.ts';
+import { CachedVolume } from '../../core/cache/cached-volume.ts';
+import { L1Cache } from '../../core/cache/l1-cache.ts';
+import { createPool, openPool } from '../../core/pool/open.ts';
+import type { Recovery } from '../../core/pool/open.ts';
+import type { Pool } from '../../core/pool/pool.ts';
+import { Durability } from '../../core/volume/volume.ts';
+import { Power, SimDisk, SimStorage } from './sim-disk.ts';
+import type { Random } from './sim-disk.ts';
+import { SimMeta, emptyMeta } from './sim-meta.ts';
+
+const MIB = 1_048_576;
+export const FOLDER = '/pool';
+const FRAME = 65_536;
+
+/** A running pool; it ends when the power fails. */
+export interface Running {
+  readonly pool: Pool;
+  readonly recovery: Recovery;
+  readonly disk: SimDisk;
+  readonly power: Power;
+  open(id: number): CachedVolume;
+}
+
+export class Machine {
+  readonly #storage = new SimStorage();
+  readonly #meta = emptyMeta();
+  readonly #random: Random;
+  readonly slabSize: number;
+
+  constructor(random: Random, slabSize = 4 * MIB) {
+    this.#random = random;
+    this.slabSize = slabSize;
+  }
+
+  #world(disk: SimDisk): World {
+    return {
+      clock: {
+        now: () => 0,
+        wall: () => 0,
+        after: (ms, fn) => {
+          let cancelled = false;
+          // Time passes as work is done: the longer the pause, the more turns.
+          let turns = Math.ceil(ms / 5);
+          const turn = (): void => {
+            if (cancelled || disk.power.off) return;
+            if (turns-- > 0) setImmediate(turn);
+            else fn();
+          };
+          setImmediate(turn);
+          return { cancel: () => (cancelled = true) };
+        },
+        soon: (fn) => setImmediate(fn),
+      },
+      random: { bytes: (length) => Buffer.alloc(length, 0x5a) },
+      net: { listen: () => Promise.reject(new Error('not used')) },
+      disk,
+    };
+  }
+
+  /** Makes the pool, `slabs` slabs. */
+  async create(slabs: number): Promise<void> {
+    const disk = new SimDisk(this.#storage, new Power(), this.#random);
+    const meta = (): SimMeta => new SimMeta(this.#meta, disk, this.#random);
+    const size = slabs * this.slabSize;
+    const wanted = { size, journalBytes: 16 * MIB, slabSize: this.slabSize };
+    await createPool({ world: this.#world(disk), folder: FOLDER, meta, log: silentLog }, wanted);
+  }
+
+  /** Switches it on; the power fails at operation `failAt`. undefined: while it was still starting. */
+  async start(failAt = Number.POSITIVE_INFINITY, cacheFrames = 24): Promise<Running | undefined> {
+    const power = new Power();
+    power.failAt = failAt;
+    const disk = new SimDisk(this.#storage, power, this.#random);
+    const world = this.#world(disk);
+    const meta = (): SimMeta => new SimMeta(this.#meta, disk, this.#random);
+    const opening = openPool({ world, folder: FOLDER, meta, log: silentLog });
+    const opened = await Promise.race([opening, power.failed.then(() => undefined)]);
+    if (opened === undefined) return undefined;
+    const { pool, recovery } = opened;
+    const cache = new L1Cache(cacheFrames * FRAME, (cacheFrames / 2) * FRAME);
+    const open = (id: number): CachedVolume => {
+      const volume = pool.open(id, { blockSize: 512, durability: Durability.durable, readOnly: false });
+      return new CachedVolume(volume, cache, world.clock);
+    };
+    return { pool, recovery, disk, power, open };
+  }
+
+  /** What the power failure leaves. */
+  crash(): void {
+    this.#storage.crash(this.#random);
+  }
+
+  /** Flips one bit of a file where it is stored; `near`: bytes. */
+  damage(name: string, near: number): boolean {
+    const file = this.#storage.files.get(`${FOLDER}/${name}`);
+    const page = file?.pages.get(Math.floor(near / 4096));
+    if (page === undefined) return false;
+    page[near % 4096] = (page[near % 4096] as number) ^ 0x10;
+    return true;
+  }
+
+  /** Pages of a file that hold something. */
+  pages(name: string): number[] {
+    return [...(this.#storage.files.get(`${FOLDER}/${name}`)?.pages.keys() ?? [])];
+  }
+}

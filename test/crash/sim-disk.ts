@@ -1,0 +1,242 @@
+// A disk that forgets: what was written and not made stable may be gone after a crash, or half of it may be, in any
+// combination. A crash happens at the n-th operation that changes something; from then on nothing comes back.
+import { ServiceError } from '../../core/base/errors.ts';
+import type { Disk, DiskFile, OpenOptions } from '../../core/base/world.ts';
+
+const PAGE = 4096;
+/** What a disk writes in one piece. */
+const SECTOR = 512;
+
+export type Random = () => number;
+
+/** Content of one file: pages that are not there are zeros. */
+type Pages = Map<number, Buffer>;
+
+interface Pending {
+  readonly position: number;
+  readonly data: Buffer;
+}
+
+interface StoredFile {
+  readonly pages: Pages;
+  size: number;
+  /** Written, not stable: in order. */
+  pending: Pending[];
+}
+
+/** Files that outlive a crash. */
+export class SimStorage {
+  readonly files = new Map<string, StoredFile>();
+
+  /** The power is gone: of what was not stable some survives, whole or in sectors. */
+  crash(random: Random): void {
+    for (const file of this.files.values()) {
+      const fate = random();
+      for (const { position, data } of file.pending) {
+        const kept = fate < 0.25 ? 0 : fate > 0.75 ? 1 : random();
+        for (let at = 0; at < data.length; at += SECTOR) {
+          if (random() < kept) store(file.pages, position + at, data.subarray(at, at + SECTOR));
+        }
+      }
+      file.pending = [];
+    }
+  }
+}
+
+/** Counts what changes something, and stops everything at a chosen point. */
+export class Power {
+  operations = 0;
+  /** Number of the operation during which the power fails. */
+  failAt = Number.POSITIVE_INFINITY;
+  failed: Promise<void>;
+  #fail: () => void = () => undefined;
+  off = false;
+
+  constructor() {
+    this.failed = new Promise((resolve) => (this.#fail = resolve));
+  }
+
+  /** One more operation. True: it does not happen any more. */
+  tick(): boolean {
+    if (this.off) return true;
+    if (++this.operations < this.failAt) return false;
+    this.off = true;
+    this.#fail();
+    return true;
+  }
+}
+
+/** Never settles: whoever waits for it died with the machine. */
+const never = <T>(): Promise<T> => new Promise<T>(() => undefined);
+
+export class SimDisk implements Disk {
+  readonly #storage: SimStorage;
+  readonly power: Power;
+  readonly #random: Random;
+  /** Operations whose name it returns an error for fail with it. */
+  fault: (operation: string, path: string, position: number) => Error | undefined = () => undefined;
+
+  constructor(storage: SimStorage, power: Power, random: Random) {
+    this.#storage = storage;
+    this.power = power;
+    this.#random = random;
+  }
+
+  /** The order in which things happen is any. */
+  async wait(): Promise<void> {
+    for (let turns = Math.floor(this.#random() * 3); turns >= 0; turns--) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    if (this.power.off) await never();
+  }
+
+  async open(path: string, options: OpenOptions = {}): Promise<DiskFile> {
+    await this.wait();
+    let file = this.#storage.files.get(path);
+    if (file === undefined) {
+      if (options.create !== true) throw new ServiceError('not-found', `${path} does not exist`);
+      file = { pages: new Map<number, Buffer>(), size: 0, pending: [] };
+      this.#storage.files.set(path, file);
+    }
+    return new SimFile(this, path, file, options.syncWrites === true);
+  }
+
+  exists(path: string): Promise<boolean> {
+    return Promise.resolve(this.#storage.files.has(path));
+  }
+  remove(path: string): Promise<void> {
+    this.#storage.files.delete(path);
+    return Promise.resolve();
+  }
+  makeFolder(): Promise<void> {
+    return Promise.resolve();
+  }
+  readFile(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+  replaceFile(): Promise<void> {
+    throw new Error('not used');
+  }
+}
+
+class SimFile implements DiskFile {
+  readonly inMemory = false;
+  readonly isDevice = false;
+  readonly path: string;
+  readonly #disk: SimDisk;
+  readonly #file: StoredFile;
+  readonly #syncWrites: boolean;
+
+  constructor(disk: SimDisk, path: string, file: StoredFile, syncWrites: boolean) {
+    this.#disk = disk;
+    this.path = path;
+    this.#file = file;
+    this.#syncWrites = syncWrites;
+  }
+
+  size(): number {
+    return this.#file.size;
+  }
+  readSync(into: Buffer, at: number, length: number, position: number): void {
+    load(this.#file, into, at, length, position);
+  }
+  writeSync(): void {
+    throw new Error('not used');
+  }
+
+  async read(into: Buffer, at: number, length: number, position: number): Promise<void> {
+    await this.#disk.wait();
+    this.#check('read', position);
+    if (position + length > this.#file.size) throw Object.assign(new Error('the file ends'), { code: 'EIO' });
+    load(this.#file, into, at, length, position);
+    await this.#disk.wait();
+  }
+
+  async write(from: Buffer, at: number, length: number, position: number): Promise<void> {
+    await this.#disk.wait();
+    this.#check('write', position);
+    const mine = { position, data: Buffer.from(from.subarray(at, at + length)) };
+    this.#file.pending.push(mine);
+    this.#file.size = Math.max(this.#file.size, position + length);
+    if (this.#disk.power.tick()) await never();
+    await this.#disk.wait();
+    if (!this.#syncWrites) return;
+    store(this.#file.pages, position, mine.data);
+    this.#file.pending = this.#file.pending.filter((each) => each !== mine);
+  }
+
+  async dataSync(): Promise<void> {
+    const covered = this.#file.pending.length;
+    await this.#disk.wait();
+    this.#check('sync', 0);
+    if (this.#disk.power.tick()) await never();
+    this.#settle(covered);
+    await this.#disk.wait();
+  }
+
+  /** The oldest `count` writes are stable. */
+  #settle(count: number): void {
+    for (const { position, data } of this.#file.pending.splice(0, count)) store(this.#file.pages, position, data);
+  }
+
+  #check(operation: string, position: number): void {
+    const error = this.#disk.fault(operation, this.path, position);
+    if (error !== undefined) throw error;
+  }
+
+  punch(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+  allocatedBytes(): number {
+    return this.#file.pages.size * PAGE;
+  }
+  changeStamp(): bigint {
+    return 0n;
+  }
+  truncate(size: number): Promise<void> {
+    this.#file.size = size;
+    return Promise.resolve();
+  }
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** `position` and the length are whole sectors. */
+function store(pages: Pages, position: number, data: Buffer): void {
+  for (let done = 0; done < data.length;) {
+    const number = Math.floor((position + done) / PAGE);
+    const from = (position + done) % PAGE;
+    const length = Math.min(PAGE - from, data.length - done);
+    let page = pages.get(number);
+    if (page === undefined) {
+      if (isZero(data, done, length)) {
+        done += length;
+        continue;
+      }
+      pages.set(number, (page = Buffer.alloc(PAGE)));
+    }
+    data.copy(page, from, done, done + length);
+    done += length;
+  }
+}
+
+const ZEROS = Buffer.alloc(PAGE);
+const isZero = (data: Buffer, at: number, length: number): boolean =>
+  ZEROS.compare(data, at, at + length, 0, length) === 0;
+
+function load(file: StoredFile, into: Buffer, at: number, length: number, position: number): void {
+  for (let done = 0; done < length;) {
+    const from = (position + done) % PAGE;
+    const size = Math.min(PAGE - from, length - done);
+    const page = file.pages.get(Math.floor((position + done) / PAGE));
+    if (page === undefined) into.fill(0, at + done, at + done + size);
+    else page.copy(into, at + done, from, from + size);
+    done += size;
+  }
+  for (const { position: start, data } of file.pending) {
+    const from = Math.max(start, position);
+    const to = Math.min(start + data.length, position + length);
+    if (from < to) data.copy(into, at + from - position, from - start, to - start);
+  }
+}
