@@ -3,7 +3,7 @@ import { MIN_JOURNAL } from '../base/limits.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { DiskFile, World } from '../base/world.ts';
-import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock, runEnd } from '../volume/grain.ts';
+import { BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
 import { Durability } from '../volume/volume.ts';
 import { Allocator } from './allocator.ts';
 import { FORMAT_VERSION, GRAINS_OF_SUMS, chooseSuperblock, encodeSuperblock, slabBytes } from './format.ts';
@@ -262,13 +262,9 @@ async function placeReplayed(pool: Pool, replay: Replay, journal: DiskFile): Pro
     for (const [grain, state] of grains) {
       if (grain * GRAIN >= size) continue;
       const within = blockMask(0, Math.min(BLOCKS, Math.ceil((size - grain * GRAIN) / BLOCK)));
+      // All blocks at once: what is beside them is kept, and only what the journal does not have is sure to be whole.
       const mask = (await readData(journal, state, buffer)) & within;
-      for (let rest = mask; rest !== 0;) {
-        const first = lowestBlock(rest);
-        const end = runEnd(rest, first);
-        await volume.placeGrain(grain, first, end, buffer, first * BLOCK);
-        rest &= ~blockMask(first, end);
-      }
+      if (mask !== 0) await volume.placeGrain(grain, mask, buffer, 0);
     }
     await volume.close();
   }

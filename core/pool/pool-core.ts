@@ -12,6 +12,11 @@ export interface PoolCore {
   mayWrite(): void;
   /** Promises one grain. False: none is free yet, some soon will be. Throws VolumeError no-space. */
   reserve(): boolean;
+  /** What was written to the slabs so far is stable when it resolves. */
+  sync(): Promise<void>;
+  /** Syncs that have begun, and that are over; they come one after the other. */
+  readonly syncsBegun: number;
+  readonly syncs: number;
   /** Data of the volume at this position (bytes) does not match its checksum. */
   damaged(volume: number, position: number): void;
   resize(volume: PoolVolume, size: number): Promise<void>;

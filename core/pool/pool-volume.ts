@@ -5,6 +5,7 @@ import { crc32c } from '../base/crc32c.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
 import type { Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
 import type { PoolCore } from './pool-core.ts';
+import type { GrainPlace } from './record.ts';
 import type { VolumeMap } from './volume-map.ts';
 
 const ZEROS = Buffer.alloc(BLOCK);
@@ -31,6 +32,8 @@ export class PoolVolume implements Volume, WriteLog {
   readonly #thick: boolean;
   /** Grains that will need a fresh grain of the pool when what was admitted is placed. */
   readonly #pending = new Set<number>();
+  /** How many syncs had begun when something was put into its place last; -1: never. */
+  #placedAt = -1;
   /** By grain: the last call that puts something into it. */
   readonly #placingIn = new Map<number, Promise<void>>();
   /** Logged by write() and on the way to its place. */
@@ -166,7 +169,7 @@ export class PoolVolume implements Volume, WriteLog {
 
   async place(position: number, source: Buffer, at: number, length: number): Promise<void> {
     await eachGrain(position, length, (grain, first, end, done) =>
-      this.placeGrain(grain, first, end, source, at + done),
+      this.placeGrain(grain, blockMask(first, end), source, at + done - first * BLOCK),
     );
   }
 
@@ -176,12 +179,14 @@ export class PoolVolume implements Volume, WriteLog {
     return place !== 0 && this.map.ownsLeaf(grain) && this.#core.allocator.refs(place - 1) === 1;
   }
 
-  /** Blocks [first, end) of a grain from `source`; one call after the other for each grain. */
-  async placeGrain(grain: number, first: number, end: number, source: Buffer, at: number): Promise<void> {
+  /**
+   * The blocks of the mask from `source`, where the grain would begin at `base`; one call after the other for each grain.
+   */
+  async placeGrain(grain: number, written: number, source: Buffer, base: number): Promise<void> {
     const before = this.#placingIn.get(grain);
     const mine = (before ?? Promise.resolve())
       .catch(() => undefined)
-      .then(() => this.#placeNext(grain, first, end, source, at));
+      .then(() => this.#placeNext(grain, written, source, base));
     this.#placingIn.set(grain, mine);
     try {
       await mine;
@@ -191,10 +196,8 @@ export class PoolVolume implements Volume, WriteLog {
   }
 
   /** Blocks of zeros take no space in a thin volume. */
-  async #placeNext(grain: number, first: number, end: number, source: Buffer, at: number): Promise<void> {
+  async #placeNext(grain: number, written: number, source: Buffer, base: number): Promise<void> {
     const core = this.#core;
-    const base = at - first * BLOCK;
-    const written = blockMask(first, end);
     const zeros = this.#thick ? 0 : zeroBlocks(written, source, base);
     const data = written & ~zeros;
     const place = this.map.place(grain);
@@ -255,6 +258,7 @@ export class PoolVolume implements Volume, WriteLog {
       }
       try {
         await this.#core.slabs.write(grain, first * BLOCK, (end - first) * BLOCK, source, at + first * BLOCK, sums);
+        this.#placedAt = this.#core.syncsBegun;
       } catch (error) {
         const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
         const fault = full ? VolumeFault.noSpace : VolumeFault.writeError;
@@ -262,6 +266,38 @@ export class PoolVolume implements Volume, WriteLog {
       }
       rest &= ~blockMask(first, end);
     }
+  }
+
+  // ---- sharing
+
+  /** Somebody keeps data of this volume: it is placed, and nothing else is, before `work` runs. */
+  settled<T>(position: number, length: number, work: () => T): Promise<T> {
+    if (this.upper !== undefined) return this.upper.settled(position, length, work);
+    return this.placed().then(work);
+  }
+
+  /** True when what is in the places of this volume may not be stable yet. */
+  get unsynced(): boolean {
+    return this.#placedAt >= this.#core.syncs;
+  }
+
+  /**
+   * The grains from `first` on lie there from now on; the references come with them. False: the journal has no room, and
+   * nothing has changed. Inside settled() only, and only for a thin volume: a thick one has room of its own.
+   */
+  async setPlaces(first: number, places: readonly GrainPlace[]): Promise<boolean> {
+    this.#mayWrite();
+    if (!this.#core.journal.map(this.id, first, places)) return false;
+    places.forEach(({ place, valid }, i) => {
+      const grain = first + i;
+      const before = this.map.place(grain);
+      if (this.#pending.delete(grain)) this.#core.allocator.unreserve(1);
+      this.map.set(grain, place, valid);
+      // Nothing was taken for a grain that was there already.
+      if (before === place && place !== 0) this.#core.allocator.release(place - 1);
+    });
+    await this.upper?.replaced(first * GRAIN, places.length * GRAIN);
+    return true;
   }
 
   // ---- writing without anybody above
@@ -281,7 +317,9 @@ export class PoolVolume implements Volume, WriteLog {
       const bytes = (end - first) * BLOCK;
       while (!this.admit(start, bytes)) await this.room();
       this.append(start, source, at + done, bytes);
-      const placing = this.stable().then(() => this.placeGrain(grain, first, end, source, at + done));
+      const placing = this.stable().then(() =>
+        this.placeGrain(grain, blockMask(first, end), source, at + done - first * BLOCK),
+      );
       this.#placing.add(placing);
       await placing.finally(() => this.#placing.delete(placing));
     });

@@ -12,6 +12,7 @@ import type { Journal, JournalMark } from './journal.ts';
 import type { PoolCore } from './pool-core.ts';
 import type { PoolMeta, PoolState, PoolVolumeRecord } from './pool-meta.ts';
 import { PoolVolume } from './pool-volume.ts';
+import { shareGrains } from './share.ts';
 import type { Slabs } from './slabs.ts';
 import { VolumeMap } from './volume-map.ts';
 import type { Leaves } from './volume-map.ts';
@@ -77,6 +78,8 @@ export class Pool implements PoolCore {
   #closed = false;
   #seen = -1;
   checkpoints = 0;
+  syncsBegun = 0;
+  syncs = 0;
   /** Blocks found that do not match their checksums, since the pool was opened. */
   damagedBlocks = 0;
 
@@ -167,6 +170,17 @@ export class Pool implements PoolCore {
       });
       return Promise.resolve(copies);
     });
+  }
+
+  /**
+   * Bytes [from, from+length) of the source are [to, to+length) of the target too: whole grains of open volumes, the target
+   * thin. Rejects with a VolumeError.
+   */
+  async share(source: number, from: number, target: number, to: number, length: number): Promise<void> {
+    const a = this.entry(source).open;
+    const b = this.entry(target).open;
+    if (a === undefined || b === undefined) throw new ServiceError('bad-request', 'a volume of the copy is not open');
+    await shareGrains(this, a, from, b, to, length);
   }
 
   /** The volume is what the snapshot is. Nobody may be using the volume. */
@@ -336,9 +350,18 @@ export class Pool implements PoolCore {
     }
   }
 
-  /** What was written to the slabs so far is stable when it resolves. */
+  /** What was written to the slabs so far is stable when it resolves. A failure ends all writing. */
   sync(): Promise<void> {
-    return this.#syncs.run(() => this.slabs.sync());
+    return this.#syncs.run(async () => {
+      if (this.#poison !== undefined) throw this.#poison;
+      this.syncsBegun++;
+      try {
+        await this.slabs.sync();
+        this.syncs++;
+      } catch (error) {
+        this.#fail(error);
+      }
+    });
   }
 
   #fail(error: unknown): never {

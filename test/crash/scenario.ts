@@ -88,6 +88,8 @@ export class Scenario {
   readonly #random: Random;
   readonly #volumes = new Map<number, Record>();
   readonly #snapshots = new Map<number, Record>();
+  /** Ranges of the others are copied to it; nobody else writes to it. */
+  #target: { readonly id: number; readonly record: Record } | undefined;
   #version = 1;
   /** Copies between pool volumes that were asked for. */
   steps = 0;
@@ -106,16 +108,22 @@ export class Scenario {
     this.#volumes.set(id, new Record());
   }
 
+  async createTarget(pool: Running['pool']): Promise<void> {
+    this.#target = { id: await pool.create({ size: VOLUME_SIZE, thick: false, created: 0 }), record: new Record() };
+  }
+
   /** Runs until the power fails or `steps` operations of each host are done. */
   async run(running: Running, steps: number): Promise<void> {
     const work: Promise<void>[] = [];
     const volumes: CachedVolume[] = [];
+    const target = this.#target === undefined ? undefined : running.open(this.#target.id);
+    if (target !== undefined) volumes.push(target);
     for (const [id, record] of this.#volumes) {
       const volume = running.open(id);
       volumes.push(volume);
       for (let host = 0; host < HOSTS; host++) work.push(this.#host(volume, record, host, steps));
     }
-    work.push(this.#administrator(running, Math.ceil(steps / 6)));
+    work.push(this.#administrator(running, Math.ceil(steps / 6), target));
     const done = Promise.all(work).then(async () => {
       for (const volume of volumes) await volume.close();
       if (this.#random() < 0.5) await running.pool.close();
@@ -167,7 +175,7 @@ export class Scenario {
     }
   }
 
-  async #administrator(running: Running, steps: number): Promise<void> {
+  async #administrator(running: Running, steps: number, target: CachedVolume | undefined): Promise<void> {
     const { pool } = running;
     for (let step = 0; step < steps; step++) {
       const choice = this.#random();
@@ -175,9 +183,39 @@ export class Scenario {
       const id = ids[this.#pick(ids.length)] as number;
       if (choice < 0.25) await pool.checkpoint();
       else if (choice < 0.6) await this.#snapshot(running, choice < 0.35 ? ids : [id]);
-      else if (choice < 0.8) await this.#deleteSnapshot(running);
+      else if (choice < 0.7) await this.#deleteSnapshot(running);
+      else if (choice < 0.9 && target !== undefined) await this.#share(running, id, target);
       else for (let turn = 0; turn < 20; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
     }
+  }
+
+  /** Copies some grains of a volume that is being written to, within the pool. */
+  async #share({ pool }: Running, id: number, target: CachedVolume): Promise<void> {
+    if (this.#target === undefined) return;
+    const { record, id: targetId } = this.#target;
+    const window = WINDOWS[this.#pick(2)] ?? WINDOWS[0];
+    const grains = 1 + this.#pick(4);
+    const from = window.from + this.#pick(2) * GRAIN;
+    const to = window.from + this.#pick(2) * GRAIN;
+    const source = this.#volumes.get(id) as Record;
+    const sectors = (grains * GRAIN) / SECTOR;
+    const offset = (to - from) / SECTOR;
+    const first = from / SECTOR;
+    for (let i = 0; i < sectors; i++) {
+      for (const version of source.allowed(first + i)) record.begin(first + i + offset, 1, version);
+    }
+    const seen = this.#watch(id, (sector, version) => {
+      if (sector >= first && sector < first + sectors) record.begin(sector + offset, 1, version);
+    });
+    await pool.share(id, from, targetId, to, grains * GRAIN);
+    seen();
+    const bytes = Buffer.alloc(grains * GRAIN);
+    await target.read(to, bytes.length, bytes, 0);
+    versions(bytes, 'a copy').forEach((version, i) => {
+      const sector = first + offset + i;
+      assert.ok(record.underWay.get(sector)?.has(version), `sector ${String(sector)} of a copy has ${String(version)}`);
+      record.end(sector, 1, version);
+    });
   }
 
   /** What a snapshot may hold is known when it is taken; what it does hold is read at once, and must never change. */
@@ -200,13 +238,14 @@ export class Scenario {
   }
 
   /** Collects every version that is under way or acknowledged from now until the returned function is called. */
-  #watch(id: number): () => Map<number, Set<number>> {
+  #watch(id: number, also: (sector: number, version: number) => void = () => undefined): () => Map<number, Set<number>> {
     const record = this.#volumes.get(id) as Record;
     const seen = new Map<number, Set<number>>();
     const add = (sector: number, version: number): void => {
       let set = seen.get(sector);
       if (set === undefined) seen.set(sector, (set = new Set<number>()));
       set.add(version);
+      also(sector, version);
     };
     for (const [sector, set] of record.underWay) for (const version of set) add(sector, version);
     const original = record.begin.bind(record);
@@ -243,7 +282,9 @@ export class Scenario {
   async verify(running: Running): Promise<void> {
     const result = checkPool(running.pool);
     assert.deepEqual(result.findings, [], 'pool check');
-    for (const [id, record] of this.#volumes) {
+    const all = [...this.#volumes];
+    if (this.#target !== undefined) all.push([this.#target.id, this.#target.record]);
+    for (const [id, record] of all) {
       const volume = running.open(id);
       const now = new Map<number, number>();
       await this.#each(volume, (sector, version) => {
@@ -280,6 +321,7 @@ export async function crashRounds(seed: number, lives: number, steps: number, fa
   assert.ok(first !== undefined);
   await scenario.create(first.pool);
   await scenario.create(first.pool);
+  await scenario.createTarget(first.pool);
   await first.pool.close();
   for (let life = 0; life < lives; life++) {
     const failAt = 1 + Math.floor(random() * failWithin);

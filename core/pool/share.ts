@@ -1,0 +1,52 @@
+// Copying a range between volumes of one pool: the target names the grains of the source. Nothing is read or written but
+// the journal.
+import { POOL_SHARE_GRAINS } from '../base/limits.ts';
+import { GRAIN } from '../volume/grain.ts';
+import type { PoolCore } from './pool-core.ts';
+import type { PoolVolume } from './pool-volume.ts';
+import type { GrainPlace } from './record.ts';
+
+/**
+ * Bytes [from, from+length) of `source` are bytes [to, to+length) of `target` too from now on; all whole grains. Overlapping
+ * ranges of one volume give what copying by way of a buffer would. Stable when it resolves.
+ */
+export async function shareGrains(
+  core: PoolCore,
+  source: PoolVolume,
+  from: number,
+  target: PoolVolume,
+  to: number,
+  length: number,
+): Promise<void> {
+  if (from % GRAIN !== 0 || to % GRAIN !== 0 || length % GRAIN !== 0) throw new RangeError('not whole grains');
+  const count = length / GRAIN;
+  // All of the source is held before any of the target changes: the ranges may overlap.
+  const held = await source.settled(from, length, () => hold(core, source, from / GRAIN, count));
+  let next = 0;
+  try {
+    // What the source has in its places must be stable before the journal says that it is the target's too: replaying
+    // the journal for the source does not repair the target.
+    if (source.unsynced) await core.sync();
+    while (next < count) {
+      const part = held.slice(next, next + POOL_SHARE_GRAINS);
+      const at = to / GRAIN + next;
+      const done = await target.settled(at * GRAIN, part.length * GRAIN, () => target.setPlaces(at, part));
+      if (done) next += part.length;
+      else await target.room();
+    }
+    await target.stable();
+  } finally {
+    for (const { place } of held.slice(next)) if (place !== 0) core.allocator.release(place - 1);
+  }
+}
+
+/** The places of the grains as they are now, each with one reference more. */
+function hold(core: PoolCore, source: PoolVolume, first: number, count: number): GrainPlace[] {
+  const held: GrainPlace[] = [];
+  for (let grain = first; grain < first + count; grain++) {
+    const place = source.map.place(grain);
+    if (place !== 0) core.allocator.retain(place - 1);
+    held.push({ place, valid: source.map.valid(grain) });
+  }
+  return held;
+}
