@@ -351,6 +351,20 @@ export class CachedBlocks implements FrameOwner {
     return true;
   }
 
+  /** True when no frame of the range is dirty or pinned. */
+  quiet(position: number, length: number): boolean {
+    const end = Math.ceil((position + length) / FRAME);
+    for (
+      let grain = this.index.next(Math.floor(position / FRAME), end);
+      grain >= 0;
+      grain = this.index.next(grain + 1, end)
+    ) {
+      const frame = this.index.get(grain);
+      if (this.cache.dirty[frame] !== 0 || this.cache.pins[frame] !== 0) return false;
+    }
+    return true;
+  }
+
   /** Gives all frames back. */
   release(): void {
     const end = Number.MAX_SAFE_INTEGER;

@@ -1,6 +1,7 @@
 // A volume with the RAM cache in front of it. What is written stays in the cache until it is written back, where the
 // durability policy allows it: a volatile volume promises nothing, and a volume with a log has it there. Any other volume
 // is written through.
+import { DIRECT_WRITE } from '../base/limits.ts';
 import type { Clock } from '../base/world.ts';
 import { BLOCK, GRAIN } from '../volume/grain.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
@@ -76,7 +77,8 @@ export class CachedVolume implements Volume, LogUpper {
       return outcome;
     }
     this.#mayWrite();
-    if (this.#paused !== undefined || !this.#placeNow(position, source, at, length)) return WriteNow.refused;
+    if (this.#paused !== undefined || (this.#log !== undefined && isLarge(position, length))) return WriteNow.refused;
+    if (!this.#placeNow(position, source, at, length)) return WriteNow.refused;
     return this.#log === undefined ? WriteNow.done : WriteNow.placed;
   }
 
@@ -100,8 +102,9 @@ export class CachedVolume implements Volume, LogUpper {
       await this.#around(position, length, () => this.#backing.write(position, source, at, length, fua));
       return;
     }
+    let done = await this.#writeGrains(position, source, at, length);
     // In pieces up to the end of a grain: a small cache need not hold a large write at once.
-    for (let done = 0; done < length;) {
+    while (done < length) {
       const size = Math.min(length - done, GRAIN - ((position + done) % GRAIN));
       await this.#place(position + done, source, at + done, size);
       done += size;
@@ -112,6 +115,16 @@ export class CachedVolume implements Volume, LogUpper {
       await this.#destager.sweep(position, length);
       await this.#backing.flush();
     }
+  }
+
+  /** Whole grains of a large write go past the cache. How many bytes were written. */
+  async #writeGrains(position: number, source: Buffer, at: number, length: number): Promise<number> {
+    const log = this.#log;
+    if (log === undefined || !isLarge(position, length)) return 0;
+    await this.#paused?.over;
+    this.#mayWrite();
+    const whole = length - (length % GRAIN);
+    return this.#paused === undefined && (await log.writeGrains(position, source, at, whole)) ? whole : 0;
   }
 
   async #place(position: number, source: Buffer, at: number, length: number): Promise<void> {
@@ -228,6 +241,10 @@ export class CachedVolume implements Volume, LogUpper {
     });
   }
 
+  quiet(position: number, length: number): boolean {
+    return this.#blocks.quiet(position, length);
+  }
+
   replaced(position: number, length: number): Promise<void> {
     return this.#forget(position, length);
   }
@@ -269,9 +286,7 @@ export class CachedVolume implements Volume, LogUpper {
       await this.#backing.resize(size);
       // The last block was filled only as far as the volume went.
       const from = Math.min(before, size);
-      await this.#destager.exclusive(() =>
-        this.#forget(from - (from % BLOCK), Math.max(before, size) - from + BLOCK),
-      );
+      await this.#destager.exclusive(() => this.#forget(from - (from % BLOCK), Math.max(before, size) - from + BLOCK));
     } finally {
       resume();
     }
@@ -301,6 +316,11 @@ export class CachedVolume implements Volume, LogUpper {
       this.#clock.after(SENT_SOON, resolve);
     });
   }
+}
+
+/** A write that is better made past the log and the cache. */
+function isLarge(position: number, length: number): boolean {
+  return length >= DIRECT_WRITE && position % GRAIN === 0;
 }
 
 function closedError(): VolumeError {

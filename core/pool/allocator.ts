@@ -88,7 +88,8 @@ export class Allocator implements PlaceCounts {
     const wanted = Math.min(count, this.available);
     const first = this.#next(this.#cursor);
     let length = 0;
-    while (length < wanted && first + length < this.#total && this.#isFree(first + length)) this.#take(first + length++);
+    while (length < wanted && first + length < this.#total && this.#isFree(first + length))
+      this.#take(first + length++);
     return { first, count: length };
   }
 

@@ -27,15 +27,18 @@ export function checkPool(pool: Pool): CheckResult {
     for (const leaf of map.leaves) if (leaf !== undefined) leafRefs.set(leaf, (leafRefs.get(leaf) ?? 0) + 1);
     let blocks = 0;
     for (const leaf of map.leaves) blocks += leaf?.blocks ?? 0;
-    if (blocks !== map.blocks) say(`volume ${String(record.id)} has ${String(blocks)} blocks, not ${String(map.blocks)}`);
+    if (blocks !== map.blocks)
+      say(`volume ${String(record.id)} has ${String(blocks)} blocks, not ${String(map.blocks)}`);
     if (record.thick) setAside += Math.ceil(record.size / GRAIN) - map.grains();
   }
   for (const [leaf, refs] of leafRefs) {
     if (refs !== leaf.refs) say(`leaf ${String(leaf.id)} has ${String(refs)} users, not ${String(leaf.refs)}`);
     leaf.places.forEach((place, i) => {
-      if (place > allocator.total) say(`leaf ${String(leaf.id)} names grain ${String(place - 1)}, which is outside the pool`);
+      if (place > allocator.total)
+        say(`leaf ${String(leaf.id)} names grain ${String(place - 1)}, which is outside the pool`);
       else if (place !== 0) counted[place - 1] = (counted[place - 1] as number) + 1;
-      if ((place === 0) !== (leaf.valid[i] === 0)) say(`leaf ${String(leaf.id)} has blocks without a grain, or the reverse`);
+      if ((place === 0) !== (leaf.valid[i] === 0))
+        say(`leaf ${String(leaf.id)} has blocks without a grain, or the reverse`);
     });
   }
   let grains = 0;
@@ -46,6 +49,7 @@ export function checkPool(pool: Pool): CheckResult {
     }
   });
   if (grains !== allocator.used) say(`${String(grains)} grains are in use, not ${String(allocator.used)}`);
-  if (setAside > allocator.reserved) say(`${String(setAside)} grains should be set aside, not ${String(allocator.reserved)}`);
+  if (setAside > allocator.reserved)
+    say(`${String(setAside)} grains should be set aside, not ${String(allocator.reserved)}`);
   return { leaves: leafRefs.size, grains, findings };
 }

@@ -56,7 +56,10 @@ export function decodeSuperblock(bytes: Buffer): Superblock | undefined {
   if (bytes.readUInt32BE(CRC_AT) !== crc32c(bytes, 0, CRC_AT)) return undefined;
   const version = bytes.readUInt32BE(12);
   if (version > FORMAT_VERSION) {
-    throw new ServiceError('io-error', `the pool has format ${String(version)}, this version knows ${String(FORMAT_VERSION)}`);
+    throw new ServiceError(
+      'io-error',
+      `the pool has format ${String(version)}, this version knows ${String(FORMAT_VERSION)}`,
+    );
   }
   return {
     poolId: Buffer.from(bytes.subarray(16, 32)),

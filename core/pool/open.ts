@@ -45,7 +45,8 @@ export async function createPool(place: PoolPlace, wanted: NewPool): Promise<voi
   const slabGrains = Math.ceil(wanted.slabSize / GRAIN / GRAINS_OF_SUMS) * GRAINS_OF_SUMS;
   const count = Math.max(1, Math.ceil(wanted.size / (slabGrains * GRAIN)));
   await world.disk.makeFolder(folder);
-  if (await world.disk.exists(`${folder}/superblock`)) throw new ServiceError('exists', `${folder} holds a pool already`);
+  if (await world.disk.exists(`${folder}/superblock`))
+    throw new ServiceError('exists', `${folder} holds a pool already`);
   const slabs: { name: string; grains: number }[] = [];
   for (let i = 0; i < count; i++) slabs.push(await makeSlab(world, folder, i, slabGrains));
   await makeJournal(world, folder, wanted.journalBytes);
@@ -59,7 +60,15 @@ export async function createPool(place: PoolPlace, wanted: NewPool): Promise<voi
   // Last: a pool without a superblock was never finished.
   const poolId = world.random.bytes(16);
   const { journalBytes } = wanted;
-  const superblock = { poolId, version: FORMAT_VERSION, generation: 1, serial: 1, clean: true, journalBytes, slabGrains };
+  const superblock = {
+    poolId,
+    version: FORMAT_VERSION,
+    generation: 1,
+    serial: 1,
+    clean: true,
+    journalBytes,
+    slabGrains,
+  };
   const file = await world.disk.open(`${folder}/superblock`, { create: true, exclusive: true });
   await file.truncate(2 * BLOCK);
   await writeSuperblock(file, superblock);
@@ -135,7 +144,8 @@ export async function openPool(place: PoolPlace): Promise<{ pool: Pool; recovery
     const content = meta.load();
     if (content === undefined) throw new ServiceError('io-error', 'the metadata of the pool is missing');
     const slabs = new Slabs();
-    for (const slab of content.state.slabs) slabs.add({ file: await file(slab.name), position: 0, grains: slab.grains });
+    for (const slab of content.state.slabs)
+      slabs.add({ file: await file(slab.name), position: 0, grains: slab.grains });
     const journalFile = await file('journal', true);
     return await assemble(place, { superblockFile, superblock, meta, content, slabs, journalFile });
   } catch (error) {

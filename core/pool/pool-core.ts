@@ -14,6 +14,8 @@ export interface PoolCore {
   reserve(): boolean;
   /** What was written to the slabs so far is stable when it resolves. */
   sync(): Promise<void>;
+  /** The data (not the checksums) written to the slabs so far is stable when it resolves; many callers share one sync. */
+  dataStable(): Promise<void>;
   /** Syncs that have begun, and that are over; they come one after the other. */
   readonly syncsBegun: number;
   readonly syncs: number;

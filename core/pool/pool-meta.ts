@@ -37,7 +37,11 @@ export interface PoolVolumeRecord {
 export interface MetaChange {
   readonly state: PoolState;
   /** undefined: the volume is gone. */
-  readonly volumes: readonly { readonly id: number; readonly record: PoolVolumeRecord | undefined; readonly leaves: readonly number[] | undefined }[];
+  readonly volumes: readonly {
+    readonly id: number;
+    readonly record: PoolVolumeRecord | undefined;
+    readonly leaves: readonly number[] | undefined;
+  }[];
   readonly leaves: readonly (readonly [number, Buffer | undefined])[];
 }
 

@@ -1,14 +1,13 @@
 // A volume of a pool. It puts blocks into grains of the pool: into the grain it has, if nobody shares it, else into a fresh
 // one. Whatever changes is in the journal before.
-import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock, runEnd } from '../volume/grain.ts';
-import { crc32c } from '../base/crc32c.ts';
+import { BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
 import type { Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
+import { GrainIo, zeroBlocks } from './grain-io.ts';
 import type { PoolCore } from './pool-core.ts';
 import type { GrainPlace } from './record.ts';
 import type { VolumeMap } from './volume-map.ts';
 
-const ZEROS = Buffer.alloc(BLOCK);
 /** Grains that are read or written at a time for one call. */
 const PARALLEL = 16;
 /** Times a read is repeated because the grain moved meanwhile. */
@@ -29,6 +28,7 @@ export class PoolVolume implements Volume, WriteLog {
   readonly log: WriteLog;
   readonly map: VolumeMap;
   readonly #core: PoolCore;
+  readonly #io: GrainIo;
   readonly #thick: boolean;
   /** Grains that will need a fresh grain of the pool when what was admitted is placed. */
   readonly #pending = new Set<number>();
@@ -36,6 +36,8 @@ export class PoolVolume implements Volume, WriteLog {
   #placedAt = -1;
   /** By grain: the last call that puts something into it. */
   readonly #placingIn = new Map<number, Promise<void>>();
+  /** Large writes that have begun. */
+  readonly #writing = new Set<Promise<boolean>>();
   /** Logged by write() and on the way to its place. */
   readonly #placing = new Set<Promise<void>>();
   upper: LogUpper | undefined;
@@ -43,6 +45,7 @@ export class PoolVolume implements Volume, WriteLog {
 
   constructor(core: PoolCore, map: VolumeMap, options: PoolVolumeOptions) {
     this.#core = core;
+    this.#io = new GrainIo(core);
     this.map = map;
     this.id = options.id;
     this.#thick = options.thick;
@@ -93,38 +96,14 @@ export class PoolVolume implements Volume, WriteLog {
       const place = this.map.place(grain);
       const valid = this.map.valid(grain) & blockMask(first, end);
       target.fill(0, at, at + (end - first) * BLOCK);
-      const bad = valid === 0 ? -1 : await this.#readBlocks(place - 1, valid, target, at - first * BLOCK);
+      const bad = valid === 0 ? -1 : await this.#io.readBlocks(place - 1, valid, target, at - first * BLOCK);
       // A grain that was given back meanwhile may hold something else by now.
       if (this.map.place(grain) !== place && tries < MAX_MOVES) continue;
       if (bad < 0) return;
       // The data and its checksum are changed one after the other.
       if (tries === 0) continue;
-      const position = grain * GRAIN + bad * BLOCK;
-      this.#core.damaged(this.id, position);
-      throw new VolumeError(VolumeFault.readError, 'the data does not match its checksum', position);
+      this.#damaged(grain, bad);
     }
-  }
-
-  /** Reads the blocks of the mask to their places behind `at`; the first that does not match its checksum, or -1. */
-  async #readBlocks(grain: number, mask: number, target: Buffer, at: number): Promise<number> {
-    const { slabs } = this.#core;
-    for (let rest = mask; rest !== 0;) {
-      const first = lowestBlock(rest);
-      const end = runEnd(rest, first);
-      try {
-        await slabs.readRaw(grain, first * BLOCK, (end - first) * BLOCK, target, at + first * BLOCK);
-      } catch (error) {
-        throw new VolumeError(VolumeFault.readError, 'the disk cannot read', undefined, { cause: error });
-      }
-      rest &= ~blockMask(first, end);
-    }
-    const sums = await slabs.sums(grain);
-    for (let rest = mask; rest !== 0; rest &= rest - 1) {
-      const block = lowestBlock(rest);
-      const from = at + block * BLOCK;
-      if (crc32c(target, from, from + BLOCK) !== sums[block]) return block;
-    }
-    return -1;
   }
 
   // ---- writing: the log
@@ -206,15 +185,15 @@ export class PoolVolume implements Volume, WriteLog {
     const next = (valid & ~zeros) | data;
     if (next === 0 || this.#inPlace(grain)) {
       if (promised) core.allocator.unreserve(1);
-      if (data !== 0) await this.#writeBlocks(place - 1, data, source, base);
+      if (data !== 0) await this.#write(place - 1, data, source, base);
       if (next !== valid) this.#set(grain, next === 0 ? 0 : place, next);
       return;
     }
     const fresh = this.#allocate(promised, place === 0);
     try {
       const kept = valid & ~written;
-      if (kept !== 0) await this.#copyBlocks(grain, place - 1, fresh, kept);
-      await this.#writeBlocks(fresh, data, source, base);
+      if (kept !== 0) await this.#copy(grain, place - 1, fresh, kept);
+      await this.#write(fresh, data, source, base);
     } catch (error) {
       // It will be tried again, and must not find the pool full then.
       core.allocator.release(fresh);
@@ -237,35 +216,22 @@ export class PoolVolume implements Volume, WriteLog {
     if (this.#thick && before !== 0 && place === 0) this.#core.allocator.reserveAgain(1);
   }
 
-  async #copyBlocks(grain: number, from: number, to: number, mask: number): Promise<void> {
-    const buffer = Buffer.allocUnsafe(GRAIN);
-    const bad = await this.#readBlocks(from, mask, buffer, 0);
-    if (bad >= 0) {
-      const position = grain * GRAIN + bad * BLOCK;
-      this.#core.damaged(this.id, position);
-      throw new VolumeError(VolumeFault.readError, 'the data does not match its checksum', position);
-    }
-    await this.#writeBlocks(to, mask, buffer, 0);
+  async #write(grain: number, mask: number, source: Buffer, base: number): Promise<void> {
+    await this.#io.writeBlocks(grain, mask, source, base);
+    this.#placedAt = this.#core.syncsBegun;
   }
 
-  async #writeBlocks(grain: number, mask: number, source: Buffer, at: number): Promise<void> {
-    for (let rest = mask; rest !== 0;) {
-      const first = lowestBlock(rest);
-      const end = runEnd(rest, first);
-      const sums: number[] = [];
-      for (let block = first; block < end; block++) {
-        sums.push(crc32c(source, at + block * BLOCK, at + (block + 1) * BLOCK));
-      }
-      try {
-        await this.#core.slabs.write(grain, first * BLOCK, (end - first) * BLOCK, source, at + first * BLOCK, sums);
-        this.#placedAt = this.#core.syncsBegun;
-      } catch (error) {
-        const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
-        const fault = full ? VolumeFault.noSpace : VolumeFault.writeError;
-        throw new VolumeError(fault, 'the disk of the pool cannot write', undefined, { cause: error });
-      }
-      rest &= ~blockMask(first, end);
-    }
+  async #copy(grain: number, from: number, to: number, mask: number): Promise<void> {
+    const buffer = Buffer.allocUnsafe(GRAIN);
+    const bad = await this.#io.readBlocks(from, mask, buffer, 0);
+    if (bad >= 0) this.#damaged(grain, bad);
+    await this.#write(to, mask, buffer, 0);
+  }
+
+  #damaged(grain: number, block: number): never {
+    const position = grain * GRAIN + block * BLOCK;
+    this.#core.damaged(this.id, position);
+    throw new VolumeError(VolumeFault.readError, 'the data does not match its checksum', position);
   }
 
   // ---- sharing
@@ -291,13 +257,53 @@ export class PoolVolume implements Volume, WriteLog {
     places.forEach(({ place, valid }, i) => {
       const grain = first + i;
       const before = this.map.place(grain);
-      if (this.#pending.delete(grain)) this.#core.allocator.unreserve(1);
-      this.map.set(grain, place, valid);
+      if (this.#pending.delete(grain) && (!this.#thick || before !== 0)) this.#core.allocator.unreserve(1);
+      // A grain that came from elsewhere stands for one that was set aside.
+      if (this.#thick && before === 0 && place !== 0) this.#core.allocator.unreserve(1);
+      this.#set(grain, place, valid);
       // Nothing was taken for a grain that was there already.
       if (before === place && place !== 0) this.#core.allocator.release(place - 1);
     });
     await this.upper?.replaced(first * GRAIN, places.length * GRAIN);
     return true;
+  }
+
+  // ---- large writes
+
+  writeGrains(position: number, source: Buffer, at: number, length: number): Promise<boolean> {
+    this.#mayWrite();
+    const writing = this.#direct(position / GRAIN, length / GRAIN, source, at);
+    this.#writing.add(writing);
+    return writing.finally(() => this.#writing.delete(writing));
+  }
+
+  /** Data to fresh grains, which is made stable; then the journal, and the map, say that they are the volume's. */
+  async #direct(first: number, count: number, source: Buffer, at: number): Promise<boolean> {
+    const core = this.#core;
+    const places = await this.#io.writeFresh(count, source, at, !this.#thick);
+    if (places === undefined) return false;
+    let taken = false;
+    try {
+      await core.dataStable();
+      for (;;) {
+        const position = first * GRAIN;
+        const switchNow = (): Promise<boolean> => this.setPlaces(first, places);
+        const upper = this.upper;
+        const quiet = upper === undefined || upper.quiet(position, count * GRAIN);
+        taken = quiet ? await switchNow() : await upper.settled(position, count * GRAIN, switchNow);
+        if (taken) break;
+        await this.room();
+      }
+      await this.stable();
+      return true;
+    } finally {
+      if (!taken) for (const { place } of places) if (place !== 0) core.allocator.release(place - 1);
+    }
+  }
+
+  /** Resolves when every write that has begun is over. */
+  async written(): Promise<void> {
+    await Promise.allSettled([...this.#placing, ...this.#writing]);
   }
 
   // ---- writing without anybody above
@@ -451,14 +457,4 @@ export async function eachGrain(
 async function allOf(running: readonly Promise<void>[]): Promise<void> {
   const results = await Promise.allSettled(running);
   for (const result of results) if (result.status === 'rejected') throw result.reason;
-}
-
-function zeroBlocks(mask: number, source: Buffer, at: number): number {
-  let zeros = 0;
-  for (let rest = mask; rest !== 0; rest &= rest - 1) {
-    const block = lowestBlock(rest);
-    const from = at + block * BLOCK;
-    if (source[from] === 0 && ZEROS.compare(source, from, from + BLOCK) === 0) zeros |= 1 << block;
-  }
-  return zeros;
 }

@@ -6,6 +6,7 @@ import type { Log } from '../base/log.ts';
 import { Turn } from '../base/turn.ts';
 import type { Clock, Timer } from '../base/world.ts';
 import { BLOCK, GRAIN } from '../volume/grain.ts';
+import { GroupCommit } from '../volume/group-commit.ts';
 import { Durability, VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { Allocator } from './allocator.ts';
 import type { Journal, JournalMark } from './journal.ts';
@@ -66,6 +67,7 @@ export class Pool implements PoolCore {
   /** Checkpoints and everything that changes what volumes there are. */
   readonly #turn = new Turn();
   readonly #syncs = new Turn();
+  readonly #dataSyncs: GroupCommit;
   /** Volumes that are gone since the last commit. */
   #gone: number[] = [];
   #trimmed: JournalMark;
@@ -89,6 +91,7 @@ export class Pool implements PoolCore {
     this.allocator = parts.allocator;
     this.journal = parts.journal;
     this.#entries = parts.entries;
+    this.#dataSyncs = new GroupCommit(() => this.slabs.dataSync());
     this.#trimmed = parts.state.mark;
     this.#nextVolume = parts.state.nextVolume;
     this.#plan();
@@ -261,7 +264,7 @@ export class Pool implements PoolCore {
     try {
       // Before the turn: placing may need a checkpoint, and that needs the turn.
       for (const upper of uppers) await upper.settled(0, Number.MAX_SAFE_INTEGER, () => undefined);
-      for (const entry of entries) await entry.open?.placed();
+      for (const entry of entries) await entry.open?.written();
       return await this.#turn.run(async () => {
         const mark = await this.journal.mark();
         const result = await work();
@@ -300,7 +303,8 @@ export class Pool implements PoolCore {
       this.#stuck = undefined;
       this.checkpoints++;
     } catch (error) {
-      if (this.#stuck === undefined) this.#parts.log.error({ error: messageOf(error) }, 'a checkpoint of the pool failed; it is tried again');
+      if (this.#stuck === undefined)
+        this.#parts.log.error({ error: messageOf(error) }, 'a checkpoint of the pool failed; it is tried again');
       this.#stuck = error instanceof Error ? error : new Error(String(error));
       this.journal.wake();
       throw error;
@@ -347,6 +351,14 @@ export class Pool implements PoolCore {
     await this.#turn.run(() => this.#commit(this.#trimmed));
     for (const entry of this.#entries.values()) {
       if (entry.record.deleting) void this.finishDelete(entry).catch(() => undefined);
+    }
+  }
+
+  async dataStable(): Promise<void> {
+    try {
+      await this.#dataSyncs.stable();
+    } catch (error) {
+      this.#fail(error);
     }
   }
 

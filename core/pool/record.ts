@@ -28,7 +28,13 @@ export interface GrainPlace {
 }
 
 export type JournalRecord =
-  | { readonly type: 'data'; readonly volume: number; readonly block: number; readonly sums: Uint32Array; readonly dataAt: number }
+  | {
+      readonly type: 'data';
+      readonly volume: number;
+      readonly block: number;
+      readonly sums: Uint32Array;
+      readonly dataAt: number;
+    }
   | { readonly type: 'map'; readonly volume: number; readonly grain: number; readonly places: readonly GrainPlace[] }
   | { readonly type: 'clear'; readonly volume: number; readonly block: number; readonly blocks: number };
 

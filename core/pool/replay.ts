@@ -88,7 +88,8 @@ async function batchAt(
 
 function stateOf(grains: Map<number, GrainState>, grain: number): GrainState {
   let state = grains.get(grain);
-  if (state === undefined) grains.set(grain, (state = { place: undefined, cleared: 0, data: new Map<number, number>() }));
+  if (state === undefined)
+    grains.set(grain, (state = { place: undefined, cleared: 0, data: new Map<number, number>() }));
   return state;
 }
 
@@ -110,7 +111,13 @@ function note(grains: Map<number, GrainState>, record: JournalRecord, batchAt: n
   }
 }
 
-function clear(grains: Map<number, GrainState>, volume: number, block: number, blocks: number, options: ReplayOptions): void {
+function clear(
+  grains: Map<number, GrainState>,
+  volume: number,
+  block: number,
+  blocks: number,
+  options: ReplayOptions,
+): void {
   const end = block + blocks;
   const first = Math.floor(block / BLOCKS);
   const last = Math.ceil(end / BLOCKS);

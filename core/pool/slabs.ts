@@ -56,7 +56,8 @@ export class Slabs {
     }
     const slab = this.#slabs[low];
     const index = grain - (this.#firsts[low] ?? 0);
-    if (slab === undefined || index >= slab.grains) throw new RangeError(`grain ${String(grain)} lies outside the pool`);
+    if (slab === undefined || index >= slab.grains)
+      throw new RangeError(`grain ${String(grain)} lies outside the pool`);
     return { slab, index };
   }
 
@@ -67,7 +68,14 @@ export class Slabs {
   }
 
   /** Writes blocks of a grain and takes note of their checksums. `from` and `length` are multiples of BLOCK. */
-  async write(grain: number, from: number, length: number, source: Buffer, at: number, sums: readonly number[]): Promise<void> {
+  async write(
+    grain: number,
+    from: number,
+    length: number,
+    source: Buffer,
+    at: number,
+    sums: readonly number[],
+  ): Promise<void> {
     const { slab, index } = this.#spot(grain);
     await slab.file.write(source, at, length, slab.position + sumsBytes(slab.grains) + index * GRAIN + from);
     this.#unsynced.add(slab.file);
@@ -77,9 +85,25 @@ export class Slabs {
     page.dirty = true;
   }
 
-  /** True when grain `next` lies directly behind `grain` on the same disk. */
-  adjacent(grain: number, next: number): boolean {
-    return next === grain + 1 && !this.#firsts.includes(next);
+  /** Writes whole grains that lie one behind the other; of `count` as many as are in one slab: how many. Sums as in write. */
+  async writeRun(
+    first: number,
+    count: number,
+    source: Buffer,
+    at: number,
+    sums: readonly Uint32Array[],
+  ): Promise<number> {
+    const { slab, index } = this.#spot(first);
+    const grains = Math.min(count, slab.grains - index);
+    await slab.file.write(source, at, grains * GRAIN, slab.position + sumsBytes(slab.grains) + index * GRAIN);
+    this.#unsynced.add(slab.file);
+    for (let i = 0; i < grains; i++) await this.setSums(first + i, sums[i] as Uint32Array);
+    return grains;
+  }
+
+  /** What was written to the grains up to now is stable when it resolves; the checksums need not be. */
+  async dataSync(): Promise<void> {
+    await Promise.all([...this.#unsynced].map((file) => file.dataSync()));
   }
 
   /** Checksums of the 16 blocks of a grain. */

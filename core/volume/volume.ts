@@ -67,6 +67,8 @@ export interface WriteLog {
   place(position: number, source: Buffer, at: number, length: number): Promise<void>;
   /** Logs that whole blocks read as zeros from now on, and makes it so. False: the log has no room now. */
   clear(position: number, length: number): boolean;
+  /** Writes whole grains past the log: stable and in its place when it resolves. False: it cannot; log the data instead. */
+  writeGrains(position: number, source: Buffer, at: number, length: number): Promise<boolean>;
   attach(upper: LogUpper): void;
 }
 
@@ -74,7 +76,9 @@ export interface WriteLog {
 export interface LogUpper {
   /** Places what is kept in the range, then runs `work` while nothing is being placed. Bytes. */
   settled<T>(position: number, length: number, work: () => T | Promise<T>): Promise<T>;
-  /** The volume below has other content in this range (whole blocks) now. Only inside the work of settled(). */
+  /** True when nothing of the range is kept or being placed. */
+  quiet(position: number, length: number): boolean;
+  /** The volume below has other content in this range (whole blocks) now. When it is settled or quiet. */
   replaced(position: number, length: number): Promise<void>;
   /** No write is taken until the returned function is called. */
   pause(): () => void;

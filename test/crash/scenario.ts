@@ -17,6 +17,8 @@ const WINDOWS = [
 ] as const;
 export const VOLUME_SIZE = 1030 * GRAIN;
 const HOSTS = 3;
+/** The part where one host writes whole grains, and smaller things in between. */
+const LARGE = { from: 100 * GRAIN, to: 108 * GRAIN } as const;
 
 export function seeded(seed: number): Random {
   let state = seed | 0;
@@ -77,7 +79,10 @@ function versions(bytes: Buffer, what: string): number[] {
   const found: number[] = [];
   for (let at = 0; at < bytes.length; at += SECTOR) {
     const version = bytes.readUInt32LE(at);
-    assert.ok(bytes.subarray(at, at + SECTOR).equals(stamp(version, 1)), `${what}: sector ${String(at / SECTOR)} is torn`);
+    assert.ok(
+      bytes.subarray(at, at + SECTOR).equals(stamp(version, 1)),
+      `${what}: sector ${String(at / SECTOR)} is torn`,
+    );
     found.push(version);
   }
   return found;
@@ -122,6 +127,7 @@ export class Scenario {
       const volume = running.open(id);
       volumes.push(volume);
       for (let host = 0; host < HOSTS; host++) work.push(this.#host(volume, record, host, steps));
+      work.push(this.#largeHost(volume, record, Math.ceil(steps / 3)));
     }
     work.push(this.#administrator(running, Math.ceil(steps / 6), target));
     const done = Promise.all(work).then(async () => {
@@ -142,6 +148,23 @@ export class Scenario {
       const first = window.from / SECTOR + lot * LOT + this.#pick(6);
       const count = 1 + this.#pick(7);
       await this.#step(volume, record, first, count);
+    }
+  }
+
+  async #largeHost(volume: CachedVolume, record: Record, steps: number): Promise<void> {
+    for (let step = 0; step < steps; step++) {
+      this.steps++;
+      const grain = this.#pick(6);
+      if (this.#random() < 0.4) {
+        await this.#step(volume, record, LARGE.from / SECTOR + grain * 128 + this.#pick(120), 1 + this.#pick(8));
+        continue;
+      }
+      const first = (LARGE.from + grain * GRAIN) / SECTOR;
+      const count = 256 + this.#pick(2) * 17;
+      const version = this.#random() < 0.1 ? 0 : this.#version++;
+      record.begin(first, count, version);
+      await volume.write(first * SECTOR, stamp(version, count), 0, count * SECTOR, false);
+      record.end(first, count, version);
     }
   }
 
@@ -238,7 +261,10 @@ export class Scenario {
   }
 
   /** Collects every version that is under way or acknowledged from now until the returned function is called. */
-  #watch(id: number, also: (sector: number, version: number) => void = () => undefined): () => Map<number, Set<number>> {
+  #watch(
+    id: number,
+    also: (sector: number, version: number) => void = () => undefined,
+  ): () => Map<number, Set<number>> {
     const record = this.#volumes.get(id) as Record;
     const seen = new Map<number, Set<number>>();
     const add = (sector: number, version: number): void => {
@@ -269,7 +295,7 @@ export class Scenario {
   }
 
   async #each(volume: CachedVolume, look: (sector: number, version: number) => void): Promise<void> {
-    for (const window of WINDOWS) {
+    for (const window of [...WINDOWS, LARGE]) {
       const bytes = Buffer.alloc(window.to - window.from);
       await volume.read(window.from, bytes.length, bytes, 0);
       versions(bytes, 'a volume').forEach((version, i) => {

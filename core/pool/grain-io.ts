@@ -1,0 +1,118 @@
+// Blocks of grains between memory and the slabs, with their checksums.
+import { crc32c } from '../base/crc32c.ts';
+import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock, runEnd } from '../volume/grain.ts';
+import { VolumeError, VolumeFault } from '../volume/volume.ts';
+import type { PoolCore } from './pool-core.ts';
+import type { GrainPlace } from './record.ts';
+
+const ZEROS = Buffer.alloc(BLOCK);
+
+export class GrainIo {
+  readonly #core: PoolCore;
+
+  constructor(core: PoolCore) {
+    this.#core = core;
+  }
+
+  /** Reads the blocks of the mask to their places behind `at`; the first that does not match its checksum, or -1. */
+  async readBlocks(grain: number, mask: number, target: Buffer, at: number): Promise<number> {
+    const { slabs } = this.#core;
+    for (let rest = mask; rest !== 0;) {
+      const first = lowestBlock(rest);
+      const end = runEnd(rest, first);
+      try {
+        await slabs.readRaw(grain, first * BLOCK, (end - first) * BLOCK, target, at + first * BLOCK);
+      } catch (error) {
+        throw new VolumeError(VolumeFault.readError, 'the disk cannot read', undefined, { cause: error });
+      }
+      rest &= ~blockMask(first, end);
+    }
+    const sums = await slabs.sums(grain);
+    for (let rest = mask; rest !== 0; rest &= rest - 1) {
+      const block = lowestBlock(rest);
+      const from = at + block * BLOCK;
+      if (crc32c(target, from, from + BLOCK) !== sums[block]) return block;
+    }
+    return -1;
+  }
+
+  /** Writes the blocks of the mask from `source`, where the grain would begin at `at`. */
+  async writeBlocks(grain: number, mask: number, source: Buffer, at: number): Promise<void> {
+    for (let rest = mask; rest !== 0;) {
+      const first = lowestBlock(rest);
+      const end = runEnd(rest, first);
+      const sums: number[] = [];
+      for (let block = first; block < end; block++) {
+        sums.push(crc32c(source, at + block * BLOCK, at + (block + 1) * BLOCK));
+      }
+      try {
+        await this.#core.slabs.write(grain, first * BLOCK, (end - first) * BLOCK, source, at + first * BLOCK, sums);
+      } catch (error) {
+        throw diskError(error);
+      }
+      rest &= ~blockMask(first, end);
+    }
+  }
+
+  /** Grains of zeros are not written. undefined: there is no room. */
+  async writeFresh(count: number, source: Buffer, at: number, thin: boolean): Promise<GrainPlace[] | undefined> {
+    const { allocator, slabs } = this.#core;
+    const sums: Uint32Array[] = [];
+    const masks: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const base = at + i * GRAIN;
+      sums.push(sumsOf(source, base));
+      masks.push(thin ? ALL_BLOCKS & ~zeroBlocks(ALL_BLOCKS, source, base) : ALL_BLOCKS);
+    }
+    const places: GrainPlace[] = [];
+    try {
+      for (let i = 0; i < count;) {
+        if (masks[i] === 0) {
+          places.push({ place: 0, valid: 0, sums: sums[i] });
+          i++;
+          continue;
+        }
+        let wanted = 1;
+        while (i + wanted < count && masks[i + wanted] !== 0) wanted++;
+        const run = allocator.allocateRun(wanted);
+        for (let j = 0; j < run.count; j++) {
+          places.push({ place: run.first + j + 1, valid: masks[i + j] as number, sums: sums[i + j] });
+        }
+        for (let done = 0; done < run.count;) {
+          const from = i + done;
+          done += await slabs.writeRun(run.first + done, run.count - done, source, at + from * GRAIN, sums.slice(from));
+        }
+        i += run.count;
+      }
+    } catch (error) {
+      for (const { place } of places) if (place !== 0) allocator.release(place - 1);
+      if (error instanceof VolumeError && error.fault === VolumeFault.noSpace) return undefined;
+      throw diskError(error);
+    }
+    return places;
+  }
+}
+
+/** The blocks of the mask that are all zeros in `source`, where the grain would begin at `at`. */
+export function zeroBlocks(mask: number, source: Buffer, at: number): number {
+  let zeros = 0;
+  for (let rest = mask; rest !== 0; rest &= rest - 1) {
+    const block = lowestBlock(rest);
+    const from = at + block * BLOCK;
+    if (source[from] === 0 && ZEROS.compare(source, from, from + BLOCK) === 0) zeros |= 1 << block;
+  }
+  return zeros;
+}
+
+function diskError(error: unknown): VolumeError {
+  const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
+  const fault = full ? VolumeFault.noSpace : VolumeFault.writeError;
+  return new VolumeError(fault, 'the disk of the pool cannot write', undefined, { cause: error });
+}
+
+/** CRC32C of the 16 blocks of a grain. */
+function sumsOf(source: Buffer, at: number): Uint32Array {
+  return Uint32Array.from({ length: BLOCKS }, (_, block) =>
+    crc32c(source, at + block * BLOCK, at + (block + 1) * BLOCK),
+  );
+}
