@@ -133,6 +133,8 @@ export const JOURNAL_BATCHES = 4;
 export const JOURNAL_PARALLEL = 2;
 /** Smallest journal, bytes: two full batches for every one under way. */
 export const MIN_JOURNAL = 16_777_216;
+/** Grains a scrub reads between two pauses. */
+export const SCRUB_GRAINS = 64;
 /** Writes of at least so many bytes go past the journal where they cover whole grains. */
 export const DIRECT_WRITE = 131_072;
 /** Grains that change hands in one record of the journal when a range is copied by sharing. */

@@ -6,9 +6,10 @@ import type { DiskFile, World } from '../base/world.ts';
 import { BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
 import { Durability } from '../volume/volume.ts';
 import { Allocator } from './allocator.ts';
-import { FORMAT_VERSION, GRAINS_OF_SUMS, chooseSuperblock, encodeSuperblock, slabBytes } from './format.ts';
+import { FORMAT_VERSION, GRAINS_OF_SUMS, chooseSuperblock, encodeSuperblock } from './format.ts';
 import type { Superblock } from './format.ts';
 import { Journal } from './journal.ts';
+import type { PoolFiles } from './pool-files.ts';
 import type { MetaContent, PoolMeta, PoolState } from './pool-meta.ts';
 import { Pool } from './pool.ts';
 import type { PoolEntry } from './pool.ts';
@@ -19,81 +20,72 @@ import { Leaf, Leaves, VolumeMap } from './volume-map.ts';
 
 export interface PoolPlace {
   readonly world: World;
-  /** Folder of superblock, journal and slabs. */
-  readonly folder: string;
+  /** Superblock, journal and slabs. */
+  readonly files: PoolFiles;
   /** Opens the metadata store of the pool. */
   readonly meta: () => PoolMeta;
   readonly log: Log;
 }
 
 export interface NewPool {
-  /** Bytes for volumes; rounded up to whole slabs. */
+  /** Bytes for volumes; rounded up to whole slabs. A device is used as a whole. */
   readonly size: number;
   readonly journalBytes: number;
   /** Bytes of volume data in one slab. */
   readonly slabSize: number;
 }
 
-const slabName = (index: number): string => `slab-${String(index).padStart(5, '0')}`;
-
-/** Makes a pool in a folder that has none. Rejects with a ServiceError; what was made is left for the caller to remove. */
+/** Makes a pool where there is none. Rejects with a ServiceError; what was made is left for the caller to remove. */
 export async function createPool(place: PoolPlace, wanted: NewPool): Promise<void> {
-  const { world, folder } = place;
-  if (wanted.journalBytes < MIN_JOURNAL || wanted.journalBytes % BLOCK !== 0) {
+  const { world, files } = place;
+  const { journalBytes } = wanted;
+  if (journalBytes < MIN_JOURNAL || journalBytes % BLOCK !== 0) {
     throw new ServiceError('bad-request', `the journal has at least ${String(MIN_JOURNAL)} bytes, in whole blocks`);
   }
   const slabGrains = Math.ceil(wanted.slabSize / GRAIN / GRAINS_OF_SUMS) * GRAINS_OF_SUMS;
-  const count = Math.max(1, Math.ceil(wanted.size / (slabGrains * GRAIN)));
-  await world.disk.makeFolder(folder);
-  if (await world.disk.exists(`${folder}/superblock`))
-    throw new ServiceError('exists', `${folder} holds a pool already`);
-  const slabs: { name: string; grains: number }[] = [];
-  for (let i = 0; i < count; i++) slabs.push(await makeSlab(world, folder, i, slabGrains));
-  await makeJournal(world, folder, wanted.journalBytes);
-  const meta = place.meta();
   try {
-    const state: PoolState = { generation: 1, mark: { position: 0, seq: 1 }, nextLeaf: 1, nextVolume: 1, slabs };
-    await meta.commit({ state, volumes: [], leaves: [] });
+    await files.prepare();
+    const superblockFile = await files.superblock();
+    await refuseExisting(superblockFile, files.name);
+    const slabs: { name: string; grains: number }[] = [];
+    const count = files.slabCount(wanted.size, slabGrains);
+    for (let i = 0; i < count; i++) slabs.push(await files.makeSlab(i, slabGrains, journalBytes));
+    await clearJournal(await files.journal(journalBytes), journalBytes);
+    const meta = place.meta();
+    try {
+      const state: PoolState = { generation: 1, mark: { position: 0, seq: 1 }, nextLeaf: 1, nextVolume: 1, slabs };
+      await meta.commit({ state, volumes: [], leaves: [] });
+    } finally {
+      await meta.close();
+    }
+    // Last: a pool without a superblock was never finished.
+    const poolId = world.random.bytes(16);
+    const superblock = { poolId, version: FORMAT_VERSION, generation: 1, clean: true, journalBytes, slabGrains };
+    await writeSuperblock(superblockFile, { ...superblock, serial: 1 });
+    await writeSuperblock(superblockFile, { ...superblock, serial: 2 });
+    await superblockFile.close();
   } finally {
-    await meta.close();
+    await files.close();
   }
-  // Last: a pool without a superblock was never finished.
-  const poolId = world.random.bytes(16);
-  const { journalBytes } = wanted;
-  const superblock = {
-    poolId,
-    version: FORMAT_VERSION,
-    generation: 1,
-    serial: 1,
-    clean: true,
-    journalBytes,
-    slabGrains,
-  };
-  const file = await world.disk.open(`${folder}/superblock`, { create: true, exclusive: true });
-  await file.truncate(2 * BLOCK);
-  await writeSuperblock(file, superblock);
-  await writeSuperblock(file, { ...superblock, serial: 2 });
-  await file.close();
 }
 
-/** A file for a slab; the file system gives it space as it is written. */
-export async function makeSlab(
-  world: World,
-  folder: string,
-  index: number,
-  grains: number,
-): Promise<{ name: string; grains: number }> {
-  const name = slabName(index);
-  const file = await world.disk.open(`${folder}/${name}`, { create: true });
-  await file.truncate(slabBytes(grains));
-  await file.dataSync();
-  await file.close();
-  return { name, grains };
+async function refuseExisting(file: DiskFile, name: string): Promise<void> {
+  const found = await readSuperblock(file).catch(() => undefined);
+  if (found !== undefined) throw new ServiceError('exists', `${name} holds a pool already`);
 }
 
-/** The journal is written once, so that appending to it changes no metadata of the file system. */
-async function makeJournal(world: World, folder: string, bytes: number): Promise<void> {
-  const file = await world.disk.open(`${folder}/journal`, { create: true });
+/** Adds room for at least `bytes` of volume data to an open pool. Rejects with a ServiceError. */
+export async function growPool(files: PoolFiles, pool: Pool, bytes: number): Promise<void> {
+  const grains = pool.slabNames[0]?.grains ?? GRAINS_OF_SUMS;
+  for (let left = bytes; left > 0; left -= grains * GRAIN) {
+    const made = await files.makeSlab(pool.slabNames.length, grains, pool.journalBytes);
+    const file = await files.slab(made.name, made.grains, pool.journalBytes);
+    await pool.grow({ file, position: 0, grains: made.grains }, made.name);
+  }
+}
+
+/** The journal is written once, so that appending to it changes no metadata of a file system. */
+async function clearJournal(file: DiskFile, bytes: number): Promise<void> {
   const zeros = Buffer.alloc(Math.min(bytes, 1_048_576));
   for (let done = 0; done < bytes; done += zeros.length) {
     await file.write(zeros, 0, Math.min(zeros.length, bytes - done), done);
@@ -127,31 +119,32 @@ export interface Recovery {
   readonly dataBytes: number;
 }
 
-/** Opens the pool in the folder. Rejects with a ServiceError that says what is damaged. */
+/** Opens the pool. Rejects with a ServiceError that says what is damaged. */
 export async function openPool(place: PoolPlace): Promise<{ pool: Pool; recovery: Recovery }> {
-  const { world, folder } = place;
-  const opened: { close(): Promise<void> }[] = [];
-  const file = async (name: string, syncWrites = false): Promise<DiskFile> => {
-    const made = await world.disk.open(`${folder}/${name}`, { syncWrites });
-    opened.push(made);
+  const { files } = place;
+  const opened: { close(): Promise<void> }[] = [files];
+  const keep = <T extends { close(): Promise<void> }>(made: T): T => {
+    opened.unshift(made);
     return made;
   };
   try {
-    const superblockFile = await file('superblock');
+    const superblockFile = keep(await files.superblock());
     const superblock = await readSuperblock(superblockFile);
-    const meta = place.meta();
-    opened.push(meta);
+    const meta = keep(place.meta());
     const content = meta.load();
     if (content === undefined) throw new ServiceError('io-error', 'the metadata of the pool is missing');
     const slabs = new Slabs();
-    for (const slab of content.state.slabs)
-      slabs.add({ file: await file(slab.name), position: 0, grains: slab.grains });
-    const journalFile = await file('journal', true);
+    for (const { name, grains } of content.state.slabs) {
+      slabs.add({ file: keep(await files.slab(name, grains, superblock.journalBytes)), position: 0, grains });
+    }
+    const journalFile = keep(await files.journal(superblock.journalBytes));
     return await assemble(place, { superblockFile, superblock, meta, content, slabs, journalFile });
   } catch (error) {
     for (const each of opened) await each.close().catch(() => undefined);
     if (error instanceof ServiceError) throw error;
-    throw new ServiceError('io-error', `the pool in ${folder} cannot be opened: ${messageOf(error)}`, { cause: error });
+    throw new ServiceError('io-error', `the pool in ${files.name} cannot be opened: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -201,9 +194,11 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
   const close = async (): Promise<void> => {
     await superblockFile.close();
     await journalFile.close();
+    await place.files.close();
   };
   const state = { ...content.state, generation, mark: start };
-  pool = new Pool({ slabs, allocator, journal, leaves, meta, entries, state, clock, log: place.log, finish, close });
+  const { journalBytes } = superblock;
+  pool = new Pool({ journalBytes, slabs, allocator, journal, leaves, meta, entries, state, clock, log: place.log, finish, close });
   await placeReplayed(pool, replay, journalFile);
   await pool.commitReplay();
   await mark(false);

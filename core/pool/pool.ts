@@ -14,7 +14,7 @@ import type { PoolCore } from './pool-core.ts';
 import type { PoolMeta, PoolState, PoolVolumeRecord } from './pool-meta.ts';
 import { PoolVolume } from './pool-volume.ts';
 import { shareGrains } from './share.ts';
-import type { Slabs } from './slabs.ts';
+import type { Slab, Slabs } from './slabs.ts';
 import { VolumeMap } from './volume-map.ts';
 import type { Leaves } from './volume-map.ts';
 
@@ -29,6 +29,7 @@ export interface PoolEntry {
 
 /** Everything a pool is made of, as poolOpen() found or made it. */
 export interface PoolParts {
+  readonly journalBytes: number;
   readonly slabs: Slabs;
   readonly allocator: Allocator;
   readonly journal: Journal;
@@ -71,6 +72,7 @@ export class Pool implements PoolCore {
   /** Volumes that are gone since the last commit. */
   #gone: number[] = [];
   #trimmed: JournalMark;
+  #slabNames: PoolState['slabs'];
   #nextVolume: number;
   #timer: Timer | undefined;
   #waiting: Promise<void> | undefined;
@@ -92,6 +94,7 @@ export class Pool implements PoolCore {
     this.journal = parts.journal;
     this.#entries = parts.entries;
     this.#dataSyncs = new GroupCommit(() => this.slabs.dataSync());
+    this.#slabNames = parts.state.slabs;
     this.#trimmed = parts.state.mark;
     this.#nextVolume = parts.state.nextVolume;
     this.#plan();
@@ -336,7 +339,7 @@ export class Pool implements PoolCore {
     try {
       await this.sync();
       await this.#parts.meta.commit({
-        state: { ...state, mark, nextLeaf: leaves.nextId, nextVolume: this.#nextVolume },
+        state: { ...state, slabs: this.#slabNames, mark, nextLeaf: leaves.nextId, nextVolume: this.#nextVolume },
         volumes: [...volumes, ...gone],
         leaves: changes,
       });
@@ -344,6 +347,24 @@ export class Pool implements PoolCore {
       this.#fail(error);
     }
     this.allocator.endQuarantine(freed);
+  }
+
+  /** Adds room: a slab that is there already, as a file of the pool's folder. */
+  async grow(slab: Slab, name: string): Promise<void> {
+    await this.#turn.run(async () => {
+      this.slabs.add(slab);
+      this.allocator.grow(this.slabs.grains);
+      this.#slabNames = [...this.#slabNames, { name, grains: slab.grains }];
+      await this.#commit(this.#trimmed);
+    });
+  }
+
+  get journalBytes(): number {
+    return this.#parts.journalBytes;
+  }
+
+  get slabNames(): PoolState['slabs'] {
+    return this.#slabNames;
   }
 
   /** What the journal knew better is in its place: from now on the journal of this generation counts. */

@@ -5,6 +5,7 @@ import { CachedVolume } from '../../core/cache/cached-volume.ts';
 import { L1Cache } from '../../core/cache/l1-cache.ts';
 import { createPool, openPool } from '../../core/pool/open.ts';
 import type { Recovery } from '../../core/pool/open.ts';
+import { FolderFiles } from '../../core/pool/pool-files.ts';
 import type { Pool } from '../../core/pool/pool.ts';
 import { Durability } from '../../core/volume/volume.ts';
 import { Power, SimDisk, SimStorage } from './sim-disk.ts';
@@ -66,7 +67,8 @@ export class Machine {
     const meta = (): SimMeta => new SimMeta(this.#meta, disk, this.#random);
     const size = slabs * this.slabSize;
     const wanted = { size, journalBytes: 16 * MIB, slabSize: this.slabSize };
-    await createPool({ world: this.#world(disk), folder: FOLDER, meta, log: silentLog }, wanted);
+    const world = this.#world(disk);
+    await createPool({ world, files: new FolderFiles(world, FOLDER), meta, log: silentLog }, wanted);
   }
 
   /** Switches it on; the power fails at operation `failAt`. undefined: while it was still starting. */
@@ -76,7 +78,7 @@ export class Machine {
     const disk = new SimDisk(this.#storage, power, this.#random);
     const world = this.#world(disk);
     const meta = (): SimMeta => new SimMeta(this.#meta, disk, this.#random);
-    const opening = openPool({ world, folder: FOLDER, meta, log: silentLog });
+    const opening = openPool({ world, files: new FolderFiles(world, FOLDER), meta, log: silentLog });
     const opened = await Promise.race([opening, power.failed.then(() => undefined)]);
     if (opened === undefined) return undefined;
     const { pool, recovery } = opened;

@@ -1,0 +1,130 @@
+// Where superblock, journal and slabs are: files of a folder, or parts of a block device.
+import { ServiceError } from '../base/errors.ts';
+import type { DiskFile, World } from '../base/world.ts';
+import { BLOCK, GRAIN } from '../volume/grain.ts';
+import { GRAINS_OF_SUMS, SUMS_OF_GRAIN, slabBytes } from './format.ts';
+import { PartFile } from './part.ts';
+
+/** On a device everything begins at a multiple of this many bytes. */
+const ALIGNMENT = 1_048_576;
+
+export interface PoolFiles {
+  /** For people. */
+  readonly name: string;
+  /** Makes what is missing. Rejects with ServiceError exists when there is a pool already. */
+  prepare(): Promise<void>;
+  superblock(): Promise<DiskFile>;
+  /** `bytes` is known from the superblock. Writes are stable when they return. */
+  journal(bytes: number): Promise<DiskFile>;
+  /** Makes slab number `index` with about `grains` grains; how many it has. Rejects with ServiceError. */
+  makeSlab(index: number, grains: number, journalBytes: number): Promise<{ name: string; grains: number }>;
+  slab(name: string, grains: number, journalBytes: number): Promise<DiskFile>;
+  /** Slabs a new pool of `bytes` has. */
+  slabCount(bytes: number, slabGrains: number): number;
+  close(): Promise<void>;
+}
+
+/** A pool in a folder; the file system gives slabs space as they are written. */
+export class FolderFiles implements PoolFiles {
+  readonly name: string;
+  readonly #world: World;
+
+  constructor(world: World, folder: string) {
+    this.#world = world;
+    this.name = folder;
+  }
+
+  async prepare(): Promise<void> {
+    await this.#world.disk.makeFolder(this.name);
+    if (await this.#world.disk.exists(`${this.name}/superblock`)) {
+      throw new ServiceError('exists', `${this.name} holds a pool already`);
+    }
+  }
+
+  async superblock(): Promise<DiskFile> {
+    const file = await this.#world.disk.open(`${this.name}/superblock`, { create: true });
+    if (file.size() < 2 * BLOCK) await file.truncate(2 * BLOCK);
+    return file;
+  }
+
+  async journal(bytes: number): Promise<DiskFile> {
+    const file = await this.#world.disk.open(`${this.name}/journal`, { create: true, syncWrites: true });
+    if (file.size() < bytes) await file.truncate(bytes);
+    return file;
+  }
+
+  async makeSlab(index: number, grains: number): Promise<{ name: string; grains: number }> {
+    const name = `slab-${String(index).padStart(5, '0')}`;
+    const file = await this.#world.disk.open(`${this.name}/${name}`, { create: true });
+    await file.truncate(slabBytes(grains));
+    await file.dataSync();
+    await file.close();
+    return { name, grains };
+  }
+
+  slab(name: string): Promise<DiskFile> {
+    return this.#world.disk.open(`${this.name}/${name}`);
+  }
+
+  slabCount(bytes: number, slabGrains: number): number {
+    return Math.max(1, Math.ceil(bytes / (slabGrains * GRAIN)));
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** A pool that has a block device for itself: superblocks, journal, one slab. */
+export class DeviceFiles implements PoolFiles {
+  readonly name: string;
+  readonly #world: World;
+  #device: DiskFile | undefined;
+
+  constructor(world: World, path: string) {
+    this.#world = world;
+    this.name = path;
+  }
+
+  async #open(): Promise<DiskFile> {
+    this.#device ??= await this.#world.disk.open(this.name);
+    return this.#device;
+  }
+
+  async prepare(): Promise<void> {
+    const device = await this.#open();
+    if (!device.isDevice) throw new ServiceError('bad-request', `${this.name} is not a block device`);
+  }
+
+  async superblock(): Promise<DiskFile> {
+    return new PartFile(await this.#open(), 0, 2 * BLOCK, false);
+  }
+
+  async journal(bytes: number): Promise<DiskFile> {
+    return new PartFile(await this.#open(), ALIGNMENT, bytes, true);
+  }
+
+  async makeSlab(index: number, _grains: number, journalBytes: number): Promise<{ name: string; grains: number }> {
+    const base = slabBase(journalBytes);
+    const room = (await this.#open()).size() - base;
+    const grains = Math.floor(room / (GRAIN + SUMS_OF_GRAIN) / GRAINS_OF_SUMS) * GRAINS_OF_SUMS;
+    if (index > 0) throw new ServiceError('bad-request', `${this.name} belongs to the pool as a whole already`);
+    if (grains < GRAINS_OF_SUMS) throw new ServiceError('no-space', `${this.name} is too small for a pool`);
+    return { name: 'device', grains };
+  }
+
+  async slab(_name: string, grains: number, journalBytes: number): Promise<DiskFile> {
+    return new PartFile(await this.#open(), slabBase(journalBytes), slabBytes(grains), false);
+  }
+
+  slabCount(): number {
+    return 1;
+  }
+
+  async close(): Promise<void> {
+    await this.#device?.close();
+    this.#device = undefined;
+  }
+}
+
+const slabBase = (journalBytes: number): number => ALIGNMENT + Math.ceil(journalBytes / ALIGNMENT) * ALIGNMENT;
