@@ -14,7 +14,7 @@ export const COMMAND_WINDOW = 256;
 export const COMMAND_WINDOW_LOW = 4;
 /** Immediate commands (NOP, task management) a connection may have pending besides the window. */
 export const MAX_IMMEDIATE_TASKS = 32;
-/** Bytes of PDUs one session may send ahead of a command number that has not come yet. */
+/** Bytes of PDUs one session may send ahead of a command number that has not come yet; they count in DATA_MEMORY. */
 export const MAX_EARLY_BYTES = 8_388_608;
 /** Bytes of additional header segments accepted (RFC 7143 §11.2.1.5: TotalAHSLength is one byte of 4-byte words). */
 export const MAX_AHS = 1020;
@@ -42,10 +42,17 @@ export const NOP_TIMEOUT = 45_000;
 export const SEND_QUEUE_HIGH = 16_777_216;
 /** Bytes of assembled write data and of asynchronous read buffers, over all sessions. */
 export const DATA_MEMORY = 536_870_912;
-/** Of these, what one session may hold for write data it has not sent yet, and for asynchronous reads. */
+/**
+ * Of these, what one session may hold for write data it has not sent yet, and for asynchronous reads: so that one session
+ * does not keep what all others need.
+ */
 export const SESSION_WRITE_MEMORY = 134_217_728;
 export const SESSION_READ_MEMORY = 67_108_864;
-/** Bytes a command may gather even when half of DATA_MEMORY is in use. */
+/**
+ * Several sessions together may still hoard. So, within SESSION_WRITE_MEMORY (and MAX_EARLY_BYTES), whatever waits for an
+ * initiator is taken only while no more than half of DATA_MEMORY is in use, unless it has at most so many bytes: the rest
+ * is left to reads, which wait in line for it, and to small writes.
+ */
 export const SMALL_GATHER = 65_536;
 /** Milliseconds a task management function waits for running I/O before it is answered anyway. */
 export const TASK_MANAGEMENT_PATIENCE = 500;
