@@ -1,14 +1,41 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
 import { MAX_LOGINS_PENDING, SEND_QUEUE_HIGH } from '../../core/base/limits.ts';
 import { Initiator } from '../support/initiator.ts';
-import { Arena, cutParameterLists, fuzzCommands, fuzzDispatch, fuzzLogin, fuzzPdus, loginFlood } from './campaign.ts';
+import {
+  Arena,
+  cutParameterLists,
+  fuzzCommands,
+  fuzzDispatch,
+  fuzzLogin,
+  fuzzPdus,
+  loginFlood,
+  run,
+} from './campaign.ts';
 import { fuzzDigests, fuzzFields, fuzzLengths } from './wire-campaign.ts';
 
 /** Printed, so that a failure can be repeated with GEMEL_FUZZ_SEED. */
 const seed = Number(process.env.GEMEL_FUZZ_SEED ?? Date.now() % 2 ** 31);
 const TIME = 6_000;
 const SLOW_READERS = 8;
+
+test('a campaign is over when its last property is, and fails with it', async () => {
+  const late = (end: () => void): Promise<void> =>
+    new Promise((resolve) => setTimeout(resolve, 200)).then(() => {
+      end();
+    });
+  let running = 0;
+  await run({ seed, time: 20 }, fc.nat(), () => {
+    running++;
+    return late(() => running--);
+  });
+  assert.equal(running, 0);
+  await assert.rejects(
+    run({ seed, time: 20 }, fc.nat(), () => late(() => assert.fail('too late to be missed'))),
+    /missed/,
+  );
+});
 
 describe(`fuzz, seed ${String(seed)}`, () => {
   let arena: Arena;
