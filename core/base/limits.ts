@@ -121,11 +121,13 @@ export const MAX_CACHE = 1_099_511_627_776;
 export const DIRTY_SHARE = 2;
 /** Times a read from below is repeated because the blocks were written meanwhile. */
 export const CACHE_READ_RETRIES = 16;
+/** Milliseconds data may stay dirty before it is written back in the background. */
+export const DESTAGE_AGE = 5_000;
 /** Milliseconds between two rounds of writing back, and after a round that failed. */
 export const DESTAGE_INTERVAL = 250;
 export const DESTAGE_RETRY = 1_000;
 /** Of the dirty frames, the share one round writes back (one in so many), and the least number of them. */
-export const DESTAGE_SHARE = 8;
+export const DESTAGE_SHARE = 16;
 export const DESTAGE_FRAMES = 64;
 /** Bytes of one write of the write-back, and such writes at a time. */
 export const DESTAGE_RUN = 1_048_576;
