@@ -59,6 +59,11 @@ export const TASK_MANAGEMENT_PATIENCE = 500;
 /** Milliseconds a closing daemon waits for initiators to log out. */
 export const LOGOUT_PATIENCE = 3_000;
 
+/** An event with at least so many commands keeps the event loop awake for so many milliseconds, and turns, after it. */
+export const AWAKE_FROM_COMMANDS = 8;
+export const AWAKE_MS = 0.03;
+export const AWAKE_TURNS = 64;
+
 // ---- SCSI
 /** Largest READ/WRITE, bytes (VPD B0 MAXIMUM TRANSFER LENGTH). */
 export const MAX_TRANSFER = 16_777_216;
