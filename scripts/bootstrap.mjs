@@ -139,9 +139,12 @@ export async function prepare() {
   });
 }
 
+/** A larger young generation: what a command leaves behind is collected in fewer and hardly longer pauses. */
+const NODE_FLAGS = ['--enable-source-maps', '--max-semi-space-size=32'];
+
 /** Starts `node file ...args` in place of this program: same terminal, same signals, same exit status. */
 export function become(file, args, env = {}) {
-  const child = spawn(process.execPath, ['--enable-source-maps', join(root, file), ...args], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, join(root, file), ...args], {
     stdio: 'inherit',
     env: { ...process.env, ...env },
   });

@@ -14,7 +14,7 @@ export const COMMAND_WINDOW = 256;
 export const COMMAND_WINDOW_LOW = 4;
 /** Immediate commands (NOP, task management) a connection may have pending besides the window. */
 export const MAX_IMMEDIATE_TASKS = 32;
-/** Bytes of PDUs one session may send ahead of a command number that has not come yet. */
+/** Bytes of PDUs one session may send ahead of a command number that has not come yet; they count in DATA_MEMORY. */
 export const MAX_EARLY_BYTES = 8_388_608;
 /** Bytes of additional header segments accepted (RFC 7143 §11.2.1.5: TotalAHSLength is one byte of 4-byte words). */
 export const MAX_AHS = 1020;
@@ -42,15 +42,27 @@ export const NOP_TIMEOUT = 45_000;
 export const SEND_QUEUE_HIGH = 16_777_216;
 /** Bytes of assembled write data and of asynchronous read buffers, over all sessions. */
 export const DATA_MEMORY = 536_870_912;
-/** Of these, what one session may hold for write data it has not sent yet, and for asynchronous reads. */
+/**
+ * Of these, what one session may hold for write data it has not sent yet, and for asynchronous reads: so that one session
+ * does not keep what all others need.
+ */
 export const SESSION_WRITE_MEMORY = 134_217_728;
 export const SESSION_READ_MEMORY = 67_108_864;
-/** Bytes a command may gather even when half of DATA_MEMORY is in use. */
+/**
+ * Several sessions together may still hoard. So, within SESSION_WRITE_MEMORY (and MAX_EARLY_BYTES), whatever waits for an
+ * initiator is taken only while no more than half of DATA_MEMORY is in use, unless it has at most so many bytes: the rest
+ * is left to reads, which wait in line for it, and to small writes.
+ */
 export const SMALL_GATHER = 65_536;
 /** Milliseconds a task management function waits for running I/O before it is answered anyway. */
 export const TASK_MANAGEMENT_PATIENCE = 500;
 /** Milliseconds a closing daemon waits for initiators to log out. */
 export const LOGOUT_PATIENCE = 3_000;
+
+/** An event with at least so many commands keeps the event loop awake for so many milliseconds, and turns, after it. */
+export const AWAKE_FROM_COMMANDS = 8;
+export const AWAKE_MS = 0.03;
+export const AWAKE_TURNS = 64;
 
 // ---- SCSI
 /** Largest READ/WRITE, bytes (VPD B0 MAXIMUM TRANSFER LENGTH). */
@@ -114,11 +126,13 @@ export const MAX_CACHE = 1_099_511_627_776;
 export const DIRTY_SHARE = 2;
 /** Times a read from below is repeated because the blocks were written meanwhile. */
 export const CACHE_READ_RETRIES = 16;
+/** Milliseconds data may stay dirty before it is written back in the background. */
+export const DESTAGE_AGE = 5_000;
 /** Milliseconds between two rounds of writing back, and after a round that failed. */
 export const DESTAGE_INTERVAL = 250;
 export const DESTAGE_RETRY = 1_000;
 /** Of the dirty frames, the share one round writes back (one in so many), and the least number of them. */
-export const DESTAGE_SHARE = 8;
+export const DESTAGE_SHARE = 16;
 export const DESTAGE_FRAMES = 64;
 /** Bytes of one write of the write-back, and such writes at a time. */
 export const DESTAGE_RUN = 1_048_576;

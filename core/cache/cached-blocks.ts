@@ -277,6 +277,7 @@ export class CachedBlocks implements FrameOwner {
   setDirty(frame: number, bits: number): void {
     const before = this.cache.dirty[frame] as number;
     this.cache.dirty[frame] = bits;
+    if (before === 0) this.cache.dirtySince[frame] = this.cache.now;
     const step = (bits === 0 ? 0 : 1) - (before === 0 ? 0 : 1);
     this.dirtyFrames += step;
     this.cache.dirtyFrames += step;
@@ -296,6 +297,7 @@ export class CachedBlocks implements FrameOwner {
     cache.slab(frame).copy(cache.slab(other), cache.offset(other), offset, offset + FRAME);
     cache.valid[other] = cache.valid[frame] as number;
     cache.dirty[other] = cache.dirty[frame] as number;
+    cache.dirtySince[other] = cache.dirtySince[frame] as number;
     cache.abandon(frame);
     this.index.set(grain, other);
     return other;
@@ -341,13 +343,14 @@ export class CachedBlocks implements FrameOwner {
     const cache = this.cache;
     const grain = Math.floor(position / FRAME);
     const from = position - grain * FRAME;
+    // Also when the block is not here: somebody may just be reading it from below, as it was.
+    this.#changed(grain);
     let frame = this.index.get(grain);
     if (frame < 0 || ((cache.valid[frame] as number) & touchedBlocks(from, from + length)) === 0) return true;
     frame = this.writable(grain, frame);
     if (frame < 0) return false;
     const offset = cache.offset(frame) + from;
     cache.slab(frame).fill(0, offset, offset + length);
-    this.#changed(grain);
     return true;
   }
 

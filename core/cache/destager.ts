@@ -1,5 +1,6 @@
 // Writes dirty blocks back to the storage below, in order of their position, so that scattered writes become orderly ones.
 import {
+  DESTAGE_AGE,
   DESTAGE_FRAMES,
   DESTAGE_INTERVAL,
   DESTAGE_PARALLEL,
@@ -70,15 +71,23 @@ export class Destager {
   }
 
   /** Writes back what is dirty now in the range (bytes). Rejects with the first error of the storage below. */
-  sweep(position = 0, length = EVERYTHING): Promise<void> {
+  async sweep(position = 0, length = EVERYTHING): Promise<void> {
     const first = Math.floor(position / FRAME);
     const end = length === EVERYTHING ? EVERYTHING : Math.ceil((position + length) / FRAME);
-    return this.#turn.run(() => this.sweepNow(first, end));
+    try {
+      await this.#turn.run(() => this.sweepNow(first, end));
+    } catch (error) {
+      this.#failed(error);
+      this.#plan(DESTAGE_RETRY);
+      throw error;
+    }
   }
 
   /** There is something dirty. */
   notice(): void {
-    if (this.#timer === undefined) this.#plan(DESTAGE_INTERVAL);
+    if (this.#timer !== undefined) return;
+    this.#blocks.cache.now = this.#clock.now();
+    this.#plan(DESTAGE_INTERVAL);
   }
 
   /** Resolves when there may be room for more dirty frames, or when writing back fails. */
@@ -107,21 +116,29 @@ export class Destager {
   }
 
   async #round(): Promise<void> {
-    const blocks = this.#blocks;
-    const all = this.#urgent || blocks.cache.dirtyFrames * 4 >= blocks.cache.dirtyLimit * 3;
-    const quota = all ? EVERYTHING : Math.max(DESTAGE_FRAMES, Math.ceil(blocks.dirtyFrames / DESTAGE_SHARE));
+    const { dirtyFrames, cache } = this.#blocks;
+    const now = this.#clock.now();
+    cache.now = now;
+    const all = this.#urgent || this.#failure !== undefined || cache.dirtyFrames * 4 >= cache.dirtyLimit * 3;
+    // What is written again and again is written back once in a while, and never all of it in one go.
+    const quota = all ? EVERYTHING : Math.max(DESTAGE_FRAMES, Math.ceil(dirtyFrames / DESTAGE_SHARE));
+    const before = all ? Number.POSITIVE_INFINITY : now - DESTAGE_AGE;
     this.#running = true;
     this.#urgent = false;
     try {
-      await this.#turn.run(() => this.sweepNow(this.#cursor, EVERYTHING, quota));
+      await this.#turn.run(() => this.sweepNow(this.#cursor, EVERYTHING, quota, before));
       this.#failure = undefined;
     } catch (error) {
-      this.#failure = error instanceof Error ? error : new Error(String(error));
+      this.#failed(error);
     }
     this.#running = false;
     this.#timer = undefined;
     this.#wake();
-    if (blocks.dirtyFrames > 0) this.#plan(this.#pause());
+    if (this.#blocks.dirtyFrames > 0) this.#plan(this.#pause());
+  }
+
+  #failed(error: unknown): void {
+    this.#failure = error instanceof Error ? error : new Error(String(error));
   }
 
   /** Milliseconds until the next round. */
@@ -134,8 +151,11 @@ export class Destager {
     for (const go of this.#waiting.splice(0)) go();
   }
 
-  /** Inside `exclusive` only: at most `quota` dirty frames from grain `first` up to and without `end`. */
-  async sweepNow(first: number, end: number, quota = EVERYTHING): Promise<void> {
+  /**
+   * Inside `exclusive` only: at most `quota` frames that became dirty up to `before` (clock, ms), from grain `first` up to
+   * and without `end`.
+   */
+  async sweepNow(first: number, end: number, quota = EVERYTHING, before = Number.POSITIVE_INFINITY): Promise<void> {
     const { index, cache } = this.#blocks;
     const flight = new Set<Promise<void>>();
     const failures: unknown[] = [];
@@ -155,7 +175,7 @@ export class Destager {
     let grain = index.next(first, end);
     while (grain >= 0 && left > 0 && failures.length === 0) {
       const frame = index.get(grain);
-      let rest = cache.dirty[frame] as number;
+      let rest = (cache.dirtySince[frame] as number) > before ? 0 : (cache.dirty[frame] as number);
       if (rest !== 0) left--;
       while (rest !== 0) {
         const from = 31 - Math.clz32(rest & -rest);

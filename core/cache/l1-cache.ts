@@ -38,7 +38,11 @@ export class L1Cache {
   readonly pins: Uint16Array;
   /** Epoch of the last view (ViewGuard). */
   readonly viewed: Float64Array;
+  /** Value of `now` when the frame became dirty. */
+  readonly dirtySince: Float64Array;
   dirtyFrames = 0;
+  /** Clock time, milliseconds, as the last round of writing back saw it. */
+  now = 0;
   #nextId = 1;
   #allocated = 0;
   readonly #slabs: Buffer[] = [];
@@ -60,6 +64,7 @@ export class L1Cache {
     this.dirty = new Uint16Array(this.frames);
     this.pins = new Uint16Array(this.frames);
     this.viewed = new Float64Array(this.frames);
+    this.dirtySince = new Float64Array(this.frames);
     this.#grains = new Float64Array(this.frames);
     this.#eviction = new Eviction(this.frames);
   }

@@ -1,6 +1,6 @@
 // SCSI commands of one session. A plain READ or WRITE that can be served at once is answered right here, in the event
 // that brought it, without creating an object; everything else becomes a task.
-import { COMMAND_WINDOW, MAX_IMMEDIATE_TASKS, MAX_TRANSFER } from '../base/limits.ts';
+import { COMMAND_WINDOW, MAX_IMMEDIATE_TASKS, MAX_TRANSFER, SESSION_WRITE_MEMORY } from '../base/limits.ts';
 import { load16, load24, load32 } from '../base/bytes-at.ts';
 import { ProtocolError } from '../base/errors.ts';
 import { FastKind } from '../scsi/command-table.ts';
@@ -53,7 +53,7 @@ export class CommandPath {
   readonly nexus: Nexus;
   readonly #placed: PlacedWrites;
   readonly reads: ReadGate;
-  /** Bytes held for write data that has not come yet. */
+  /** Bytes held for write data that has not come yet, see tryAwait. */
   awaited = 0;
   /** Carries out a PDU other than a command that came before its turn. */
   deferred: (pdu: Buffer, dataAt: number, dataLength: number) => void = () => undefined;
@@ -144,6 +144,16 @@ export class CommandPath {
       return false;
     }
     this.session.expCmdSN = serialNext(cmdSN);
+    return true;
+  }
+
+  /**
+   * Takes memory for `bytes` of write data that has not come yet; whoever took it lowers `awaited` and gives it back.
+   * False: an initiator that announces data and never sends it must not keep the memory of all others.
+   */
+  tryAwait(bytes: number): boolean {
+    if (this.awaited + bytes > SESSION_WRITE_MEMORY || !this.connection.context.memory.tryGather(bytes)) return false;
+    this.awaited += bytes;
     return true;
   }
 

@@ -99,7 +99,9 @@ export class Connection implements SocketSink {
     this.heardAt = this.context.world.clock.now();
     if (this.session !== undefined) this.session.counters.receivedBytes += bytes;
     this.#receive.filled(bytes);
+    const before = this.session?.counters.commands ?? 0;
     this.#parse();
+    if (this.session !== undefined) this.context.wakefulness.busy(this.session.counters.commands - before);
     this.#receive.settle();
     return this.#mayRead();
   }

@@ -6,6 +6,7 @@ import type { Connection } from './connection.ts';
 import type { DataMemory } from './data-memory.ts';
 import type { ReceivePool } from './receive.ts';
 import type { SlabPool } from './send-buffer.ts';
+import type { Wakefulness } from './wakefulness.ts';
 
 /** What one initiator has to prove, and what we prove to it (RFC 7143 §12.1.3). */
 export type Credentials =
@@ -52,6 +53,7 @@ export interface IscsiContext {
   readonly receivePool: ReceivePool;
   readonly slabs: SlabPool;
   readonly memory: DataMemory;
+  readonly wakefulness: Wakefulness;
   readonly policy: AccessPolicy;
   readonly portals: readonly OpenPortal[];
   readonly connections: ReadonlySet<Connection>;

@@ -25,11 +25,15 @@ export class EarlyPdus {
     return this.#kept.has(cmdSN);
   }
 
-  /** Keeps a copy of the PDU at `at`: headers, then data without digests. Throws ProtocolError when it is too much. */
+  /**
+   * Keeps a copy of the PDU at `at`: headers, then data without digests. Throws ProtocolError when it is too much: on the one
+   * connection of a session commands have to be sent in the order of their numbers (RFC 7143 §4.2.2.1), so nobody who
+   * keeps to the standard gets here.
+   */
   keep(cmdSN: number, bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
     const headers = 48 + (bytes[at + 4] as number) * 4;
     const length = headers + dataLength;
-    if (this.#bytes + length > MAX_EARLY_BYTES || !this.#memory.tryTake(length)) {
+    if (this.#bytes + length > MAX_EARLY_BYTES || !this.#memory.tryGather(length)) {
       throw new ProtocolError('too much has been sent ahead of a command that is missing');
     }
     this.#bytes += length;

@@ -1,5 +1,5 @@
 // A SCSI command that is not served on the fast path: it gathers its data, runs through dispatch, and answers.
-import { MAX_TRANSFER, SESSION_WRITE_MEMORY } from '../base/limits.ts';
+import { MAX_TRANSFER } from '../base/limits.ts';
 import { load32 } from '../base/bytes-at.ts';
 import { checkCondition, execute } from '../scsi/dispatch.ts';
 import type { DispatchTask, HeldRange } from '../scsi/dispatch.ts';
@@ -93,7 +93,6 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     const answers = path.connection.answers;
     const itt = load32(bytes, at + 16);
     const lu = nexus.lu;
-    const memory = path.connection.context.memory;
     lu.counters.others++;
     const cdb = bytes.subarray(at + 32, at + 48);
     let task: IscsiTask;
@@ -107,13 +106,11 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
       return undefined;
     }
     const { collects } = task;
-    // An initiator that announces data and never sends it must not keep the memory of all others.
-    if (collects > MAX_TRANSFER || path.awaited + collects > SESSION_WRITE_MEMORY || !memory.tryGather(collects)) {
+    if (collects > MAX_TRANSFER || !path.tryAwait(collects)) {
       answers.scsiResponse(itt, Status.taskSetFull, underflow(bytes, at), undefined, 0);
       return undefined;
     }
     task.#memory = collects;
-    path.awaited += collects;
     // Every byte is stored before the command sees it: Transfer delivers all of `collects`, in order.
     if (task.collects > 0) task.data = Buffer.allocUnsafe(task.collects);
     return task;

@@ -19,6 +19,7 @@ import { DataMemory } from './data-memory.ts';
 import { ReceivePool } from './receive.ts';
 import { SlabPool } from './send-buffer.ts';
 import type { Session } from './session.ts';
+import { Wakefulness } from './wakefulness.ts';
 
 /** How often connections are looked at, milliseconds. */
 const SWEEP_INTERVAL = 1000;
@@ -61,6 +62,7 @@ export class IscsiServer implements IscsiContext {
   readonly receivePool = new ReceivePool();
   readonly slabs = new SlabPool();
   readonly memory = new DataMemory(DATA_MEMORY);
+  readonly wakefulness: Wakefulness;
   readonly connections = new Set<Connection>();
   readonly #options: IscsiServerOptions;
   readonly #listeners: Listener[] = [];
@@ -72,6 +74,7 @@ export class IscsiServer implements IscsiContext {
   constructor(options: IscsiServerOptions) {
     this.#options = options;
     this.world = options.world;
+    this.wakefulness = new Wakefulness(options.world.clock);
     this.log = options.log;
     this.policy = options.policy;
   }

@@ -38,6 +38,8 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
   /** Bytes of DataMemory this write holds, and whether there were too few: then nothing more is taken. */
   #memory = 0;
   #noRoom = false;
+  /** Of these, what was taken for data that had not come. */
+  #awaited = 0;
 
   constructor(path: CommandPath, nexus: LunNexus, itt: number, position: number, length: number, startedAt: number) {
     this.#path = path;
@@ -120,9 +122,15 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
 
   /** False: no memory for it. */
   #startTail(offset: number): boolean {
-    if (!this.#take(this.#length - offset)) return false;
+    const rest = this.#length - offset;
+    if (!this.#path.tryAwait(rest)) {
+      this.#noRoom = true;
+      return false;
+    }
+    this.#memory += rest;
+    this.#awaited = rest;
     this.#tailAt = offset;
-    this.#tail = Buffer.allocUnsafe(this.#length - offset);
+    this.#tail = Buffer.allocUnsafe(rest);
     return true;
   }
 
@@ -182,6 +190,7 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
     if (this.#over) return;
     this.#over = true;
     path.forget(this);
+    path.awaited -= this.#awaited;
     this.#giveBack(this.#memory);
     lu.tasks.leave(this);
     if (this.#abort === 'silent') path.endedSilently();

@@ -90,19 +90,27 @@ export class Arena {
   }
 }
 
-/** Runs a property for the time of the campaign, from its seed. */
-export function run<T>(
+/**
+ * Runs a property for the time of the campaign, from its seed. When time is up fast-check no longer waits for the one that
+ * runs, but its sessions are still in use: so it is waited for here, and has to hold too.
+ */
+export async function run<T>(
   { seed, time }: Campaign,
   arbitrary: fc.Arbitrary<T>,
   property: (value: T) => Promise<void>,
 ): Promise<void> {
-  return fc.assert(fc.asyncProperty(arbitrary, property), {
-    seed,
-    numRuns: RUNS,
-    interruptAfterTimeLimit: time,
-    markInterruptAsFailure: false,
-    endOnFailure: true,
-  });
+  let last = Promise.resolve();
+  await fc.assert(
+    fc.asyncProperty(arbitrary, (value) => (last = property(value))),
+    {
+      seed,
+      numRuns: RUNS,
+      interruptAfterTimeLimit: time,
+      markInterruptAsFailure: false,
+      endOnFailure: true,
+    },
+  );
+  await last;
 }
 
 const bytes = (minLength: number, maxLength: number): fc.Arbitrary<Buffer> =>

@@ -1,14 +1,43 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
 import { MAX_LOGINS_PENDING, SEND_QUEUE_HIGH } from '../../core/base/limits.ts';
 import { Initiator } from '../support/initiator.ts';
-import { Arena, cutParameterLists, fuzzCommands, fuzzDispatch, fuzzLogin, fuzzPdus, loginFlood } from './campaign.ts';
+import {
+  Arena,
+  cutParameterLists,
+  fuzzCommands,
+  fuzzDispatch,
+  fuzzLogin,
+  fuzzPdus,
+  loginFlood,
+  run,
+} from './campaign.ts';
 import { fuzzDigests, fuzzFields, fuzzLengths } from './wire-campaign.ts';
 
 /** Printed, so that a failure can be repeated with GEMEL_FUZZ_SEED. */
 const seed = Number(process.env.GEMEL_FUZZ_SEED ?? Date.now() % 2 ** 31);
 const TIME = 6_000;
 const SLOW_READERS = 8;
+
+test('a campaign is over when its last property is, and fails with it', async () => {
+  // The second property takes longer than there is time; one has to be complete, or fast-check complains.
+  const campaign = async (end: () => void): Promise<void> => {
+    let count = 0;
+    await run({ seed, time: 100 }, fc.nat(), async () => {
+      if (count++ === 0) return;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      end();
+    });
+  };
+  let ended = false;
+  await campaign(() => (ended = true));
+  assert.ok(ended);
+  await assert.rejects(
+    campaign(() => assert.fail('late')),
+    /late/,
+  );
+});
 
 describe(`fuzz, seed ${String(seed)}`, () => {
   let arena: Arena;

@@ -84,8 +84,8 @@ export const RESERVATION_VECTORS: readonly RowVectors[] = [
     row: 'PERSISTENT RESERVE IN, REPORT CAPABILITIES',
     usage: '5e 02 00 00 00 00 00 ff ff 00',
     vectors: [
-      // SPC-4 6.15.4: SIP_C PTPL_C; TMV; the six types.
-      { shows: 'what there is', cdb: '5e 02 0000000000 00ff 00', in: '0008 09 80 ea 01 0000' },
+      // SPC-4 6.15.4: SIP_C ATP_C PTPL_C; TMV; the six types.
+      { shows: 'what there is', cdb: '5e 02 0000000000 00ff 00', in: '0008 0d 80 ea 01 0000' },
     ],
   },
   {
@@ -119,7 +119,14 @@ export const RESERVATION_VECTORS: readonly RowVectors[] = [
         whole: true,
         then: [`${READ_KEYS} = ${h('00000001 00000010', KEY_A, KEY_A)}`],
       },
-      { shows: 'ALL_TG_PT is not offered', cdb: out('00'), data: list(ZERO, KEY_A, '04'), sense: invalidList(20, 2) },
+      {
+        // SPC-4 6.16.3: one registration for each target port, and here is one port.
+        shows: 'ALL_TG_PT registers through every target port',
+        cdb: out('00'),
+        data: list(ZERO, KEY_A, '04'),
+        whole: true,
+        then: [`${READ_KEYS} = ${h('00000001 00000008', KEY_A)}`],
+      },
       { shows: 'a list of 23 bytes', cdb: '5f 00 00 0000 00000017 00', data: list(ZERO, KEY_A).slice(0, -2), sense: LIST_LENGTH },
     ],
   },
@@ -230,11 +237,12 @@ export const RESERVATION_VECTORS: readonly RowVectors[] = [
         sense: invalidList(24),
       },
       {
+        // SPC-4 5.13.8: not a conflict, for there is nothing to be in conflict with.
         shows: 'without a reservation',
         before: [REGISTER_A],
         cdb: '5f 07 00 0000 00000048 00',
         data: h(KEY_A, KEY_B, '00 00 0001 00000030', transportId('b', '2')),
-        status: '18',
+        sense: invalidCdb(1, 4),
       },
     ],
   },

@@ -228,12 +228,12 @@ export const SPC_VECTORS: readonly RowVectors[] = [
     usage: 'a3 ea 00 00 00 00 ff ff ff ff 00 00',
     vectors: [
       {
-        // SPC-4 6.37: Active/Optimized; T_SUP U_SUP AN_SUP AO_SUP; group 1 with port 1.
+        // SPC-4 6.37: Active/Optimized; T_SUP U_SUP S_SUP AN_SUP AO_SUP, the states of core/scsi/alua.ts; group 1, port 1.
         shows: 'length only header',
         cdb: 'a3 0a 00000000 000000ff 00 00',
-        in: '0000000c 00 8b 0001 00 00 00 01 0000 0001',
+        in: '0000000c 00 8f 0001 00 00 00 01 0000 0001',
       },
-      { shows: 'extended header', cdb: 'a3 2a 00000000 000000ff 00 00', in: '00000010 10 00 0000 00 8b 0001 00 00 00 01 0000 0001' },
+      { shows: 'extended header', cdb: 'a3 2a 00000000 000000ff 00 00', in: '00000010 10 00 0000 00 8f 0001 00 00 00 01 0000 0001' },
       { shows: 'another format', cdb: 'a3 4a 00000000 000000ff 00 00', sense: invalidCdb(1, 7) },
     ],
   },

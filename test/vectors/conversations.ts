@@ -183,16 +183,23 @@ const small: readonly Exchange[] = [
     answer: h('26 80 02 00 00 000000', NO_LUN, '00000012 00000000 00000015 0000000e 0000010d 00000000 0002 0000 00000000'),
   },
   {
+    // §11.14.3, §11.15.1 response 1: the login named CID 1, there is no connection with CID 0; the session goes on.
+    name: 'Logout of a connection that is not there',
+    request: h('46 81 0000 00 000000', NO_LUN, '00000014 0000 0000 0000000e 00000016', REST_16),
+    answer: h('26 80 01 00 00 000000', NO_LUN, '00000014 00000000 00000016 0000000e 0000010d 00000000 0002 0000 00000000'),
+  },
+  {
     // §11.9: event 1 asks for a logout within Parameter3 seconds.
     name: 'Async Message when the target shuts down',
     event: 'shutdown',
     request: '',
-    answer: h('32 80 0000 00 000000', NO_LUN, NO_TAG, '00000000 00000016 0000000e 0000010d 01 00 0000 0000 0003 00000000'),
+    answer: h('32 80 0000 00 000000', NO_LUN, NO_TAG, '00000000 00000017 0000000e 0000010d 01 00 0000 0000 0003 00000000'),
   },
   {
+    // §11.14.3: the CID is valid with this reason, and the one of the login.
     name: 'Logout of the connection (reason 1)',
-    request: h('46 81 0000 00 000000', NO_LUN, '00000013 00000000 0000000e 00000017', REST_16),
-    answer: h('26 80 00 00 00 000000', NO_LUN, '00000013 00000000 00000017 0000000e 0000010d 00000000 0002 0000 00000000'),
+    request: h('46 81 0000 00 000000', NO_LUN, '00000013 0001 0000 0000000e 00000018', REST_16),
+    answer: h('26 80 00 00 00 000000', NO_LUN, '00000013 00000000 00000018 0000000e 0000010d 00000000 0002 0000 00000000'),
   },
 ];
 

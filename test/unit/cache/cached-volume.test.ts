@@ -100,7 +100,7 @@ async function reader({ volume }: Setup, random: Random): Promise<void> {
 
 for (const durability of [Durability.volatile, Durability.durable]) {
   describe(`cached volume, ${durability}`, () => {
-    for (let seed = 1; seed <= 24; seed++) {
+    for (let seed = 1; seed <= 32; seed++) {
       test(`reads give what was written last, in any order of events (seed ${String(seed)})`, async () => {
         const all = setup(seed, durability);
         const random = seeded(seed + 1000);
