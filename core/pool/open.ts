@@ -175,7 +175,7 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
   countReferences(entries, allocator);
   const generation = Math.max(superblock.generation, content.state.generation) + 1;
   const start = { position: 0, seq: replay.next.seq };
-  let pool: Pool | undefined;
+  const running: { pool?: Pool } = {};
   const { clock } = place.world;
   const journal = new Journal(journalFile, {
     poolId: superblock.poolId,
@@ -183,7 +183,7 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
     size: superblock.journalBytes,
     start,
     clock,
-    pressure: () => pool?.want(),
+    pressure: () => running.pool?.want(),
   });
   let serial = superblock.serial;
   const mark = (clean: boolean): Promise<void> =>
@@ -198,7 +198,21 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
   };
   const state = { ...content.state, generation, mark: start };
   const { journalBytes } = superblock;
-  pool = new Pool({ journalBytes, slabs, allocator, journal, leaves, meta, entries, state, clock, log: place.log, finish, close });
+  const pool = new Pool({
+    journalBytes,
+    slabs,
+    allocator,
+    journal,
+    leaves,
+    meta,
+    entries,
+    state,
+    clock,
+    log: place.log,
+    finish,
+    close,
+  });
+  running.pool = pool;
   await placeReplayed(pool, replay, journalFile);
   await pool.commitReplay();
   await mark(false);

@@ -77,8 +77,9 @@ export class LmdbMeta implements PoolMeta {
   }
 
   load(): MetaContent | undefined {
-    const state = this.#json<PoolState>([STATE, 0]);
-    if (state === undefined) return undefined;
+    const stored = this.#db.get([STATE, 0]);
+    if (stored === undefined) return undefined;
+    const state = JSON.parse(stored.toString()) as PoolState;
     const volumes: { record: PoolVolumeRecord; leaves: number[] }[] = [];
     for (const { key, value } of this.#db.getRange({ start: [VOLUME, 0], end: [LEAVES, 0] })) {
       const record = JSON.parse(value.toString()) as PoolVolumeRecord;
@@ -117,11 +118,6 @@ export class LmdbMeta implements PoolMeta {
 
   #put(key: Key, value: object): void {
     this.#db.putSync([key[0], key[1]], Buffer.from(JSON.stringify(value)));
-  }
-
-  #json<T>(key: Key): T | undefined {
-    const bytes = this.#db.get([key[0], key[1]]);
-    return bytes === undefined ? undefined : (JSON.parse(bytes.toString()) as T);
   }
 }
 

@@ -1,8 +1,8 @@
 // A volume of a pool. It puts blocks into grains of the pool: into the grain it has, if nobody shares it, else into a fresh
 // one. Whatever changes is in the journal before.
 import { BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
-import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
-import type { Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
+import { VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
+import type { Durability, Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
 import { GrainIo, zeroBlocks } from './grain-io.ts';
 import type { PoolCore } from './pool-core.ts';
 import type { GrainPlace } from './record.ts';

@@ -78,10 +78,7 @@ async function syncFolder(folder: string): Promise<void> {
   await handle.sync().finally(() => handle.close());
 }
 
-async function openFile(
-  name: string,
-  options: OpenOptions = {},
-): Promise<DiskFile> {
+async function openFile(name: string, options: OpenOptions = {}): Promise<DiskFile> {
   const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DSYNC } = fs.constants;
   let flags = options.readOnly === true ? O_RDONLY : O_RDWR;
   if (options.create === true) flags |= O_CREAT;

@@ -183,7 +183,12 @@ export class Scenario {
       record.begin(first, count, version);
       if (this.#random() < 0.5 && volume.writeNow(position, data, 0, length) === WriteNow.placed) {
         await new Promise<void>((resolve, reject) => {
-          volume.whenStable({ stable: (error) => (error === undefined ? resolve() : reject(error)) });
+          volume.whenStable({
+            stable: (error) => {
+              if (error === undefined) resolve();
+              else reject(error);
+            },
+          });
         });
       } else {
         await volume.write(position, data, 0, length, false);
