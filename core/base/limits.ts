@@ -54,6 +54,11 @@ export const SESSION_READ_MEMORY = 67_108_864;
  * is left to reads, which wait in line for it, and to small writes.
  */
 export const SMALL_GATHER = 65_536;
+/**
+ * Milliseconds without a byte of its data after which a write ends with CHECK CONDITION: an initiator that answers NOPs but
+ * never sends what it announced must not keep memory and tasks for ever. Longer than any initiator waits for its command.
+ */
+export const DATA_OUT_TIMEOUT = 120_000;
 /** Milliseconds a task management function waits for running I/O before it is answered anyway. */
 export const TASK_MANAGEMENT_PATIENCE = 500;
 /** Milliseconds a closing daemon waits for initiators to log out. */

@@ -176,6 +176,15 @@ export class Connection implements SocketSink {
     this.socket.destroy(reason);
   }
 
+  /** Closes at once, and all its tasks are over; its session, which is returned, goes on without it. */
+  surrender(reason: string): Session | undefined {
+    const session = this.session;
+    if (session !== undefined) this.log.info({ reason }, 'connection ended');
+    this.session = undefined;
+    this.terminate(reason);
+    return session;
+  }
+
   /** Closes at once. */
   destroy(reason: string): void {
     this.#ending = true;

@@ -59,8 +59,11 @@ export interface IscsiContext {
   readonly connections: ReadonlySet<Connection>;
   /** True when there is room for one more session of this initiator. */
   mayEnter(connection: Connection, initiatorName: string): boolean;
-  /** Session of this initiator port on this target port, if there is one (RFC 7143 §6.3.5). */
-  existing(initiator: InitiatorPort, target: TargetPort | undefined): Connection | undefined;
+  /**
+   * Session of this initiator port on this target port, if there is one (RFC 7143 §6.3.5); without a target port, its
+   * discovery session in this portal group.
+   */
+  existing(initiator: InitiatorPort, target: TargetPort | undefined, portalGroup: number): Connection | undefined;
   nextTsih(): number;
   /** The connection is closed. */
   forget(connection: Connection, reason: string): void;

@@ -1,7 +1,7 @@
 // A SCSI command that is not served on the fast path: it gathers its data, runs through dispatch, and answers.
 import { MAX_TRANSFER } from '../base/limits.ts';
 import { load32 } from '../base/bytes-at.ts';
-import { checkCondition, execute } from '../scsi/dispatch.ts';
+import { checkCondition, execute, reportAttention } from '../scsi/dispatch.ts';
 import type { DispatchTask, HeldRange } from '../scsi/dispatch.ts';
 import type { CommandSpec } from '../scsi/command-spec.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
@@ -97,8 +97,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     const cdb = bytes.subarray(at + 32, at + 48);
     let task: IscsiTask;
     try {
-      const spec = lu.commands.find(cdb);
-      const byCdb = spec.dataOut?.(cdb, lu) ?? 0;
+      const { spec, byCdb } = commandOf(nexus, cdb);
       task = new IscsiTask(path, nexus, spec, bytes, at, byCdb, startedAt);
     } catch (error) {
       const { status, sense } = checkCondition(nexus, error);
@@ -212,6 +211,18 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
       session.writtenBytes += this.data.length;
       counters.writeLatency.add(1, micros);
     }
+  }
+}
+
+/** The row of this CDB, and the data-out it asks for. Throws ScsiError; of a pending unit attention before all else. */
+function commandOf(nexus: LunNexus, cdb: Buffer): { spec: CommandSpec; byCdb: number } {
+  let spec: CommandSpec | undefined;
+  try {
+    spec = nexus.lu.commands.find(cdb);
+    return { spec, byCdb: spec.dataOut?.(cdb, nexus.lu) ?? 0 };
+  } catch (error) {
+    if (spec?.okWhen.unitAttention !== true) reportAttention(nexus);
+    throw error;
   }
 }
 

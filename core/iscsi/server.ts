@@ -135,13 +135,11 @@ export class IscsiServer implements IscsiContext {
     return this.#lastTsih;
   }
 
-  existing(initiator: InitiatorPort, target: TargetPort | undefined): Connection | undefined {
-    if (target === undefined) return undefined;
+  existing(initiator: InitiatorPort, target: TargetPort | undefined, portalGroup: number): Connection | undefined {
     for (const each of this.connections) {
       const facts = each.session?.facts;
-      if (facts?.nexus === undefined || facts.initiatorName !== initiator.name || facts.isid !== initiator.isid)
-        continue;
-      if (facts.targetName === target.name && facts.nexus.target.portalGroup === target.portalGroup) return each;
+      if (facts?.initiatorName !== initiator.name || facts.isid !== initiator.isid) continue;
+      if (facts.targetName === target?.name && each.portalGroup === portalGroup) return each;
     }
     return undefined;
   }
@@ -190,6 +188,7 @@ export class IscsiServer implements IscsiContext {
       if (now - connection.acceptedAt > LOGIN_TIMEOUT) connection.destroy('no login in time');
       return;
     }
+    connection.commands?.expire(now);
     if (connection.pingedAt !== undefined) {
       if (connection.heardAt > connection.pingedAt) connection.pingedAt = undefined;
       else if (now - connection.pingedAt > NOP_TIMEOUT) {
