@@ -162,7 +162,7 @@ export class LogicalUnit {
     this.refreshAll();
   }
 
-  /** The volume has a new size: initiators learn it by unit attention (SBC-3 5.16: 2A/09). */
+  /** The volume has a new size: initiators learn it by unit attention 2A/09 (CAPACITY DATA HAS CHANGED). */
   capacityChanged(): void {
     this.blocks = Math.floor(this.volume.info.size / this.blockSize);
     this.attentionAll(SENSE.capacityChanged);

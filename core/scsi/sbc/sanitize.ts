@@ -1,4 +1,4 @@
-// SANITIZE (SBC-3 5.16, 4.11): makes all data irretrievable through this logical unit. It goes on in the background through
+// SANITIZE (SBC-3 5.24, 4.11): makes all data irretrievable through this logical unit. It goes on in the background through
 // resets, logouts and restarts; until it is over, only a few commands are carried out.
 // CRYPTOGRAPHIC ERASE: there is no key to forget, so the blocks themselves are erased. That takes longer than changing a key
 // would, and leaves as little.
@@ -153,7 +153,7 @@ function overwriteWork({ blockSize, volume }: LogicalUnit, { passes, invert, pat
   let pass = -1;
   return async (position, length) => {
     if (position === 0) pass++;
-    // With INVERT every second pass is inverted, counted so that the last one is the pattern itself (SBC-3 5.30.2.2).
+    // With INVERT every second pass is inverted, counted so that the last one is the pattern itself (SBC-4 5.30.2.2).
     const data = invert && (passes - 1 - pass) % 2 === 1 ? inverted : plain;
     for (let done = 0; done < length;) {
       const size = Math.min(PIECE, length - done);
@@ -191,7 +191,7 @@ function row(name: string, action: number, run: CommandSpec['run'], hasData: boo
     okWhen: { ...OK_ORDINARY, notReady: true },
     // Not a barrier: while it runs the others are answered NOT READY, they do not wait.
     order: 'free',
-    clause: 'SBC-3 5.16',
+    clause: 'SBC-3 5.24',
     run,
   };
   if (!hasData) return spec;
