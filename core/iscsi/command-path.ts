@@ -5,6 +5,7 @@ import {
   DATA_OUT_TIMEOUT,
   MAX_IMMEDIATE_TASKS,
   MAX_TRANSFER,
+  SEND_QUEUE_LOW,
   SESSION_WRITE_MEMORY,
 } from '../base/limits.ts';
 import { load16, load24, load32 } from '../base/bytes-at.ts';
@@ -85,7 +86,7 @@ export class CommandPath {
     this.#luns = nexus.luns;
     this.#placed = new PlacedWrites(this);
     this.#early = new EarlyPdus(connection.context.memory);
-    this.reads = new ReadGate(connection.send);
+    this.reads = new ReadGate(connection.send, connection.context.answers);
     this.#firstBurst = session.parameters.firstBurst;
     this.#immediateData = session.parameters.immediateData;
   }
@@ -301,7 +302,7 @@ export class CommandPath {
   /** Byte position of the blocks in a READ or WRITE (10) or (16), or -1 when anything is out of the ordinary. */
   #position(lu: LogicalUnit, bytes: Buffer, at: number): number {
     const cdb = at + 32;
-    // Byte 1 without DPO: protection, FUA and reserved bits take the slow path (SBC-3 5.8, 5.32).
+    // Byte 1 without DPO: protection, FUA and reserved bits take the slow path (SBC-3 5.11, 5.33).
     if (((bytes[cdb + 1] as number) & ~0x10) !== 0) return -1;
     const edtl = load32(bytes, at + 20);
     if (edtl > MAX_TRANSFER) return -1;
@@ -328,12 +329,19 @@ export class CommandPath {
     const answers = this.connection.answers;
     const itt = load32(bytes, at + 16);
     if (itt === RESERVED_TAG) return false;
+    if (length > SEND_QUEUE_LOW && !this.#roomFor(length)) return false;
     const volume = lu.volume;
     if (!answers.sendsViews(length) || !answers.dataInViews(itt, volume, position, length)) {
       if (!answers.fits(length) || !answers.dataInFrom(itt, volume, position, length)) return false;
     }
     this.#countRead(lu, length);
     return true;
+  }
+
+  /** A large read takes memory of all connections: without room for it, it waits at the ReadGate. */
+  #roomFor(length: number): boolean {
+    const { send, context } = this.connection;
+    return context.answers.admits(send.waiting, length);
   }
 
   #write(nexus: LunNexus, bytes: Buffer, at: number, dataAt: number, dataLength: number): boolean {

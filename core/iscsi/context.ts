@@ -2,6 +2,7 @@ import type { Log } from '../base/log.ts';
 import type { World } from '../base/world.ts';
 import type { InitiatorPort, TargetPort } from '../scsi/lun-nexus.ts';
 import type { ScsiDevice } from '../scsi/device.ts';
+import type { AnswerMemory } from './answer-memory.ts';
 import type { Connection } from './connection.ts';
 import type { DataMemory } from './data-memory.ts';
 import type { ReceivePool } from './receive.ts';
@@ -53,6 +54,7 @@ export interface IscsiContext {
   readonly receivePool: ReceivePool;
   readonly slabs: SlabPool;
   readonly memory: DataMemory;
+  readonly answers: AnswerMemory;
   readonly wakefulness: Wakefulness;
   readonly policy: AccessPolicy;
   readonly portals: readonly OpenPortal[];

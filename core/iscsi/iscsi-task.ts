@@ -47,7 +47,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
   /** The data goes out, by the CDB or by the initiator's flag. */
   readonly #writes: boolean;
   readonly #startedAt: number;
-  /** Bytes of DataMemory this task holds. */
+  /** Bytes of DataMemory this task holds beside what it `collects`. */
   #memory = 0;
 
   private constructor(
@@ -109,7 +109,6 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
       answers.scsiResponse(itt, Status.taskSetFull, underflow(bytes, at), undefined, 0);
       return undefined;
     }
-    task.#memory = collects;
     // Every byte is stored before the command sees it: Transfer delivers all of `collects`, in order.
     if (task.collects > 0) task.data = Buffer.allocUnsafe(task.collects);
     return task;
@@ -151,7 +150,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
       if (gate !== undefined) await gate;
       const turn = memory.take(dataIn);
       if (turn !== undefined) await turn;
-      this.#memory += dataIn;
+      this.#memory = dataIn;
     }
     const result = await execute(this);
     this.#finish(result);
@@ -164,7 +163,9 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     this.#over = true;
     path.forget(this);
     path.awaited -= this.collects;
-    path.connection.context.memory.giveBack(this.#memory);
+    const { memory } = path.connection.context;
+    memory.giveBackGathered(this.collects);
+    memory.giveBack(this.#memory);
     if (this.aborted && !this.#tell) path.endedSilently();
     else if (!path.closed) {
       this.#answer(this.aborted ? { status: Status.taskAborted } : result);

@@ -1,5 +1,6 @@
 // The iSCSI server: portals, connections, sessions, the watch over silent peers, and an orderly end.
 import {
+  ANSWER_MEMORY,
   DATA_MEMORY,
   LOGIN_TIMEOUT,
   LOGOUT_PATIENCE,
@@ -13,6 +14,7 @@ import {
 import type { Log } from '../base/log.ts';
 import type { Listener, Socket, Timer, World } from '../base/world.ts';
 import type { InitiatorPort, TargetPort } from '../scsi/lun-nexus.ts';
+import { AnswerMemory } from './answer-memory.ts';
 import { Connection } from './connection.ts';
 import type { AccessPolicy, IscsiContext, OpenPortal, PortalOptions } from './context.ts';
 import { DataMemory } from './data-memory.ts';
@@ -62,6 +64,7 @@ export class IscsiServer implements IscsiContext {
   readonly receivePool = new ReceivePool();
   readonly slabs = new SlabPool();
   readonly memory = new DataMemory(DATA_MEMORY);
+  readonly answers: AnswerMemory;
   readonly wakefulness: Wakefulness;
   readonly connections = new Set<Connection>();
   readonly #options: IscsiServerOptions;
@@ -75,6 +78,9 @@ export class IscsiServer implements IscsiContext {
     this.#options = options;
     this.world = options.world;
     this.wakefulness = new Wakefulness(options.world.clock);
+    this.answers = new AnswerMemory(ANSWER_MEMORY, (fn) => {
+      options.world.clock.soon(fn);
+    });
     this.log = options.log;
     this.policy = options.policy;
   }

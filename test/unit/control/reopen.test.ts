@@ -109,8 +109,10 @@ describe('an interrupted SANITIZE', () => {
       await plane.catalog.apply(plane.catalog.sanitizing.edit(record.id, { ...erase, state: 'running' }));
       const again = await reopen();
       const lu = again.units.unit('v');
-      assert.equal(lu?.notReady?.message, 'sense 02/04/1B');
-      while (lu.notReady !== undefined) await new Promise((resolve) => setImmediate(resolve));
+      assert.ok(lu !== undefined);
+      const state = (): string | undefined => lu.notReady?.message;
+      assert.equal(state(), 'sense 02/04/1B');
+      while (state() !== undefined) await new Promise((resolve) => setImmediate(resolve));
       const found = Buffer.alloc(4096, 1);
       await lu.volume.read(0, found.length, found, 0);
       assert.deepEqual(found, Buffer.alloc(4096));

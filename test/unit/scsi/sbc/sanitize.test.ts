@@ -168,7 +168,7 @@ describe('SANITIZE', () => {
         const { host } = start(volume, kept);
         await host.status([0x2a, 0, 0, 0, 0, 3, 0, 0, 1, 0], { data: Buffer.alloc(512, 7) });
         const never = (): Promise<void> => new Promise(() => undefined);
-        const { unmap, write } = volume;
+        const [unmap, write] = [volume.unmap.bind(volume), volume.write.bind(volume)];
         Object.assign(volume, { unmap: never, write: never });
         const status =
           action === Action.overwrite
