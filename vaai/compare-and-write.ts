@@ -1,4 +1,4 @@
-// COMPARE AND WRITE (SBC-3 5.3): what ESXi locks its file system with (ATS). Atomic against every other command.
+// COMPARE AND WRITE (SBC-3 5.2): what ESXi locks its file system with (ATS). Atomic against every other command.
 import { MAX_COMPARE_AND_WRITE_BLOCKS } from '../core/base/limits.ts';
 import { OK_ORDINARY, Reserved, all } from '../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../core/scsi/command-spec.ts';
@@ -39,7 +39,7 @@ export const COMPARE_AND_WRITE: readonly CommandSpec[] = [
     order: 'extent',
     extent: (cdb) => ({ lba: lbaOf(cdb, 16), blocks: blocksOf(cdb) }),
     dataOut: (cdb, lu) => dataOut(cdb, lu.blockSize),
-    clause: 'SBC-3 5.3',
+    clause: 'SBC-3 5.2',
     run: compareAndWrite,
   },
 ];

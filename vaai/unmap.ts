@@ -1,4 +1,4 @@
-// UNMAP (SBC-3 5.25): gives blocks back.
+// UNMAP (SBC-3 5.28): gives blocks back.
 import { MAX_PARAMETER_LIST, MAX_UNMAP_BLOCKS, MAX_UNMAP_DESCRIPTORS } from '../core/base/limits.ts';
 import { load16, load32 } from '../core/base/bytes-at.ts';
 import { OK_ORDINARY, Reserved, all } from '../core/scsi/command-spec.ts';
@@ -14,7 +14,7 @@ const DESCRIPTOR = 16;
 /** The ranges of the list, all checked: nothing is unmapped when one of them is wrong. */
 function parse(list: Buffer, lu: LogicalUnit): BlockRange[] {
   if (list.length < HEADER) throw new ScsiError(SENSE.parameterListLength);
-  // A descriptor that is not completely there is ignored (SBC-3 5.25.2).
+  // A descriptor that is not completely there is ignored (SBC-3 5.28.2).
   const bytes = Math.min(load16(list, 2), list.length - HEADER);
   const count = Math.floor(bytes / DESCRIPTOR);
   if (count > MAX_UNMAP_DESCRIPTORS) throw badParameter(2);
@@ -60,7 +60,7 @@ export const UNMAP: readonly CommandSpec[] = [
     order: 'free',
     dataOut: (cdb) => Math.min(load16(cdb, 7), MAX_PARAMETER_LIST),
     offered: (lu) => lu.volume.info.thin,
-    clause: 'SBC-3 5.25',
+    clause: 'SBC-3 5.28',
     run: unmap,
   },
 ];

@@ -40,6 +40,13 @@ export const NOP_INTERVAL = 30_000;
 export const NOP_TIMEOUT = 45_000;
 /** Bytes queued to one socket above which we stop reading from it. */
 export const SEND_QUEUE_HIGH = 16_777_216;
+/** Bytes every connection may have queued, however much the others have: one command of the size we do best. */
+export const SEND_QUEUE_LOW = 1_048_576;
+/**
+ * Bytes of answers, over all connections, that are queued or being read for it. The nearer it comes, the less one connection
+ * may have of it, down to SEND_QUEUE_LOW.
+ */
+export const ANSWER_MEMORY = 536_870_912;
 /** Bytes of assembled write data and of asynchronous read buffers, over all sessions. */
 export const DATA_MEMORY = 536_870_912;
 /**
@@ -51,9 +58,16 @@ export const SESSION_READ_MEMORY = 67_108_864;
 /**
  * Several sessions together may still hoard. So, within SESSION_WRITE_MEMORY (and MAX_EARLY_BYTES), whatever waits for an
  * initiator is taken only while no more than half of DATA_MEMORY is in use, unless it has at most so many bytes: the rest
- * is left to reads, which wait in line for it, and to small writes.
+ * is left to reads, which wait in line for it, and to small writes. And READ_RESERVE of it is never taken for data that
+ * has not come, however small the pieces: reads end by themselves, hoarders do not.
  */
 export const SMALL_GATHER = 65_536;
+export const READ_RESERVE = 134_217_728;
+/**
+ * Milliseconds without a byte of its data after which a write ends with CHECK CONDITION: an initiator that answers NOPs but
+ * never sends what it announced must not keep memory and tasks for ever. Longer than any initiator waits for its command.
+ */
+export const DATA_OUT_TIMEOUT = 120_000;
 /** Milliseconds a task management function waits for running I/O before it is answered anyway. */
 export const TASK_MANAGEMENT_PATIENCE = 500;
 /** Milliseconds a closing daemon waits for initiators to log out. */

@@ -73,6 +73,15 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
       show(context, command, disk as Disk, (each) => `${each.name} has ${formatSize(each.size)} now`);
     });
   volume
+    .command('reopen <name>')
+    .description('open the storage of a disk again, after trouble with it is over')
+    .option('--force', 'although that interrupts initiators')
+    .action(async (name: string, options: { force?: boolean }, command: Command) => {
+      const query = options.force === true ? '?force=true' : '';
+      const disk = await context.client(command).call('POST', `/volumes/${segment(name)}/reopen${query}`);
+      show(context, command, disk as Disk, (each) => `${each.name} is ${each.state}`);
+    });
+  volume
     .command('delete <name>')
     .description('delete a disk and its data')
     .option('--force', 'although initiators are using it')

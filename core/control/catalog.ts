@@ -1,6 +1,7 @@
 import type { ConfigStore } from '../cluster/config-store.ts';
 import type { RandomSource } from '../base/world.ts';
 import type { SavedReservations } from '../scsi/reservations/store.ts';
+import type { SavedSanitize } from '../scsi/sanitize-store.ts';
 import { Collection, applyEdits } from './collection.ts';
 import type { Edit } from './collection.ts';
 import type { InitiatorRecord, NodeRecord, TargetRecord, TokenRecord, VolumeRecord } from './records.ts';
@@ -14,6 +15,8 @@ export class Catalog {
   readonly tokens: Collection<TokenRecord>;
   /** By volume id. */
   readonly reservations: Collection<SavedReservations>;
+  /** SANITIZE operations that have not succeeded, by volume id. */
+  readonly sanitizing: Collection<SavedSanitize>;
   readonly #nodes: Collection<NodeRecord>;
 
   private constructor(store: ConfigStore) {
@@ -23,14 +26,15 @@ export class Catalog {
     this.initiators = new Collection(store, 'initiators/');
     this.tokens = new Collection(store, 'tokens/');
     this.reservations = new Collection(store, 'reservations/');
+    this.sanitizing = new Collection(store, 'sanitizing/');
     this.#nodes = new Collection(store, 'node/');
   }
 
   /** Loads everything; a new store gets a node record with `iqnPrefix`. */
   static async open(store: ConfigStore, random: RandomSource, iqnPrefix: string, now: number): Promise<Catalog> {
     const catalog = new Catalog(store);
-    const all = [catalog.volumes, catalog.targets, catalog.initiators, catalog.tokens, catalog.reservations];
-    for (const each of [...all, catalog.#nodes]) await each.load();
+    const all = [catalog.volumes, catalog.targets, catalog.initiators, catalog.tokens, catalog.#nodes];
+    for (const each of [...all, catalog.reservations, catalog.sanitizing]) await each.load();
     if (catalog.#nodes.get('self') === undefined) {
       const id = random.bytes(4).toString('hex');
       await catalog.apply(catalog.#nodes.edit('self', { id, iqnPrefix, created: now, initialized: false }));

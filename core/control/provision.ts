@@ -153,6 +153,39 @@ export class Provisioner {
     });
   }
 
+  /**
+   * Closes the storage of a volume, if it is open, and opens it again: after trouble that kept it from being served, or
+   * from taking writes. Sessions keep the LUN and learn of it as of a power cycle of the disk (reservations without APTPL
+   * are gone); that interrupts them, so while sessions see the volume it wants `force`. Rejects with a ServiceError when
+   * the storage cannot be opened; the volume is not served then.
+   */
+  reopen(name: string, force: boolean): Promise<VolumeRecord> {
+    return this.#turn.run(async () => {
+      const record = this.volume(name);
+      if (record.state !== 'ready') throw new ServiceError('io-error', this.#notServed(record));
+      const users = this.#users(name);
+      if (!force && users.length > 0) {
+        throw new ServiceError('in-use', `reopening '${name}' interrupts ${String(users.length)} initiator(s)`);
+      }
+      const lu = this.#units.suspend(record);
+      // What could not be made stable before is why it is opened again.
+      await lu?.volume.close().catch((error: unknown) => {
+        this.#log.warn({ volume: name, error: messageOf(error) }, 'closing a volume to open it again');
+      });
+      try {
+        await this.#openOne(record);
+      } catch (error) {
+        const iqn = this.#iqnOf(record);
+        this.#units.withdraw(record, iqn);
+        if (!this.#units.devices.has(iqn)) this.#server()?.closeTarget(iqn);
+        this.#units.setProblem(name, messageOf(error));
+        throw storageError(error, `volume '${name}' could not be opened`);
+      }
+      this.#log.info({ volume: name, forced: force }, 'volume opened again');
+      return this.volume(name);
+    });
+  }
+
   /** Lets an initiator (or `loopback`, `all`) see the volume; changes the access when it does already. */
   map(name: string, who: string, readOnly: boolean): Promise<VolumeRecord> {
     const subject = checkMapSubject(who);
@@ -236,6 +269,9 @@ export class Provisioner {
     const edits: Edit[] = [this.#catalog.volumes.edit(record.name, undefined)];
     if (this.#catalog.reservations.get(record.id) !== undefined) {
       edits.push(this.#catalog.reservations.edit(record.id, undefined));
+    }
+    if (this.#catalog.sanitizing.get(record.id) !== undefined) {
+      edits.push(this.#catalog.sanitizing.edit(record.id, undefined));
     }
     if (this.#catalog.volumesOfTarget(record.target).length === 1) {
       edits.push(this.#catalog.targets.edit(record.target, undefined));

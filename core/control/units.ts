@@ -6,6 +6,9 @@ import { ScsiDevice } from '../scsi/device.ts';
 import { identityOf } from '../scsi/identity.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { ReservationStore } from '../scsi/reservations/store.ts';
+import type { SanitizeStore } from '../scsi/sanitize-store.ts';
+import { resumeSanitize } from '../scsi/sbc/sanitize.ts';
+import { SENSE, ScsiError } from '../scsi/sense.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { Catalog } from './catalog.ts';
 import type { VolumeRecord } from './records.ts';
@@ -72,7 +75,9 @@ export class Units {
       clock,
       log,
       reservationStore: reservationsOf(catalog, record.id),
+      sanitizeStore: sanitizeOf(catalog, record.id),
     });
+    resumeSanitize(lu);
     this.#units.set(record.name, lu);
     this.#problems.delete(record.name);
     let device = this.#devices.get(iqn);
@@ -91,6 +96,19 @@ export class Units {
     });
   }
 
+  /**
+   * The volume is about to be closed and opened again. Its sessions keep the LUN, which is not ready until expose() or
+   * withdraw(): a LUN that is gone for a moment is gone for good to some initiators. What runs on it ends with TASK ABORTED.
+   */
+  suspend(record: VolumeRecord): LogicalUnit | undefined {
+    const lu = this.#units.get(record.name);
+    if (lu === undefined) return undefined;
+    lu.retire();
+    lu.setNotReady(new ScsiError(SENSE.becomingReady));
+    for (const nexus of lu.nexuses) nexus.owner.abortUnstarted(nexus, true);
+    return lu;
+  }
+
   /** Running sessions lose the volume. Returns its logical unit, which the caller closes; undefined: was not served. */
   withdraw(record: VolumeRecord, iqn: string): LogicalUnit | undefined {
     const lu = this.#units.get(record.name);
@@ -98,6 +116,7 @@ export class Units {
     this.#units.delete(record.name);
     this.#problems.delete(record.name);
     if (lu === undefined || device === undefined) return undefined;
+    lu.retire();
     device.setLun(record.lun, undefined);
     lu.tasks.abort(() => true);
     if (device.entries.length === 0) this.#devices.delete(iqn);
@@ -114,6 +133,7 @@ export class Units {
     const problems = new Map<string, unknown>();
     const closing = [...this.#units].map(async ([name, lu]) => {
       try {
+        lu.retire();
         await lu.volume.close();
       } catch (error) {
         problems.set(name, error);
@@ -131,5 +151,16 @@ export function reservationsOf(catalog: Catalog, id: string): ReservationStore {
   return {
     load: () => catalog.reservations.get(id),
     save: (state) => catalog.apply(catalog.reservations.edit(id, state)),
+  };
+}
+
+/** The unfinished SANITIZE of a volume, in the catalog. */
+function sanitizeOf(catalog: Catalog, id: string): SanitizeStore {
+  return {
+    load: () => catalog.sanitizing.get(id),
+    save: async (state) => {
+      if (state === undefined && catalog.sanitizing.get(id) === undefined) return;
+      await catalog.apply(catalog.sanitizing.edit(id, state));
+    },
   };
 }

@@ -1,6 +1,13 @@
 // SCSI commands of one session. A plain READ or WRITE that can be served at once is answered right here, in the event
 // that brought it, without creating an object; everything else becomes a task.
-import { COMMAND_WINDOW, MAX_IMMEDIATE_TASKS, MAX_TRANSFER, SESSION_WRITE_MEMORY } from '../base/limits.ts';
+import {
+  COMMAND_WINDOW,
+  DATA_OUT_TIMEOUT,
+  MAX_IMMEDIATE_TASKS,
+  MAX_TRANSFER,
+  SEND_QUEUE_LOW,
+  SESSION_WRITE_MEMORY,
+} from '../base/limits.ts';
 import { load16, load24, load32 } from '../base/bytes-at.ts';
 import { ProtocolError } from '../base/errors.ts';
 import { FastKind } from '../scsi/command-table.ts';
@@ -22,7 +29,7 @@ import { ReadGate } from './read-gate.ts';
 import { Transfer } from './transfer.ts';
 import type { TransferSink } from './transfer.ts';
 import { lunOf } from './lun.ts';
-import { BHS_LENGTH, Opcode, RESERVED_TAG } from './wire/constants.ts';
+import { BHS_LENGTH, Opcode, RESERVED_TAG, RejectReason } from './wire/constants.ts';
 import { answerAbsentLun } from './absent-lun.ts';
 
 /** Flags of a SCSI Command PDU (RFC 7143 §11.3.1). */
@@ -57,6 +64,8 @@ export class CommandPath {
   awaited = 0;
   /** Carries out a PDU other than a command that came before its turn. */
   deferred: (pdu: Buffer, dataAt: number, dataLength: number) => void = () => undefined;
+  /** Answers the PDU at `at` with a Reject. */
+  reject: (bytes: Buffer, at: number, reason: number) => void = () => undefined;
   readonly #early: EarlyPdus;
   readonly #firstBurst: number;
   readonly #immediateData: boolean;
@@ -77,7 +86,7 @@ export class CommandPath {
     this.#luns = nexus.luns;
     this.#placed = new PlacedWrites(this);
     this.#early = new EarlyPdus(connection.context.memory);
-    this.reads = new ReadGate(connection.send);
+    this.reads = new ReadGate(connection.send, connection.context.answers);
     this.#firstBurst = session.parameters.firstBurst;
     this.#immediateData = session.parameters.immediateData;
   }
@@ -131,6 +140,15 @@ export class CommandPath {
     transfer.fail(error);
     this.connection.planFlush();
     return true;
+  }
+
+  /** Ends the writes whose data has not come for too long; what still comes for them is dropped. */
+  expire(now: number): void {
+    for (const [itt, transfer] of this.transfers) {
+      if (now - transfer.heardAt <= DATA_OUT_TIMEOUT) continue;
+      this.connection.log.warn({ tag: itt }, 'an initiator has not sent the data of its write: the command fails');
+      this.failTransfer(itt, new ScsiError(SENSE.initiatorResponseTimeout));
+    }
   }
 
   /**
@@ -284,7 +302,7 @@ export class CommandPath {
   /** Byte position of the blocks in a READ or WRITE (10) or (16), or -1 when anything is out of the ordinary. */
   #position(lu: LogicalUnit, bytes: Buffer, at: number): number {
     const cdb = at + 32;
-    // Byte 1 without DPO: protection, FUA and reserved bits take the slow path (SBC-3 5.8, 5.32).
+    // Byte 1 without DPO: protection, FUA and reserved bits take the slow path (SBC-3 5.11, 5.33).
     if (((bytes[cdb + 1] as number) & ~0x10) !== 0) return -1;
     const edtl = load32(bytes, at + 20);
     if (edtl > MAX_TRANSFER) return -1;
@@ -310,6 +328,8 @@ export class CommandPath {
     if (!lu.locks.idle && lu.locks.blocks(position, length, false)) return false;
     const answers = this.connection.answers;
     const itt = load32(bytes, at + 16);
+    if (itt === RESERVED_TAG) return false;
+    if (length > SEND_QUEUE_LOW && !this.#roomFor(length)) return false;
     const volume = lu.volume;
     if (!answers.sendsViews(length) || !answers.dataInViews(itt, volume, position, length)) {
       if (!answers.fits(length) || !answers.dataInFrom(itt, volume, position, length)) return false;
@@ -318,16 +338,22 @@ export class CommandPath {
     return true;
   }
 
+  /** A large read takes memory of all connections: without room for it, it waits at the ReadGate. */
+  #roomFor(length: number): boolean {
+    const { send, context } = this.connection;
+    return context.answers.admits(send.waiting, length);
+  }
+
   #write(nexus: LunNexus, bytes: Buffer, at: number, dataAt: number, dataLength: number): boolean {
     const lu = nexus.lu;
     const position = this.#position(lu, bytes, at);
-    if (position < 0) return false;
+    const itt = load32(bytes, at + 16);
+    if (position < 0 || itt === RESERVED_TAG) return false;
     const length = load32(bytes, at + 20);
     if (dataLength !== length || !this.#immediateData || dataLength > this.#firstBurst) {
       return this.#streamWrite(nexus, position, length, bytes, at, dataAt, dataLength);
     }
     if (!lu.locks.idle && lu.locks.blocks(position, length, true)) return false;
-    const itt = load32(bytes, at + 16);
     let outcome: number;
     try {
       outcome = lu.volume.writeNow(position, bytes, dataAt, length);
@@ -338,9 +364,12 @@ export class CommandPath {
       return true;
     }
     if (outcome === 0) return false;
-    this.#countWrite(lu, length);
-    if (outcome === 1) this.connection.answers.scsiResponse(itt, 0, 0, undefined, 0);
-    else this.#placed.add(itt, nexus, this.#batchStart);
+    if (outcome === 1) {
+      this.#countWrite(lu, length);
+      this.connection.answers.scsiResponse(itt, 0, 0, undefined, 0);
+    } else {
+      this.#placed.add(itt, nexus, length, this.#batchStart);
+    }
     return true;
   }
 
@@ -354,8 +383,7 @@ export class CommandPath {
 
   #countWrite(lu: LogicalUnit, length: number): void {
     if (lu !== this.#batchLu) this.#switchLu(lu);
-    // A placed write is measured when it becomes stable.
-    if (lu.volume.info.durability === 'volatile') this.#batchWrites++;
+    this.#batchWrites++;
     lu.counters.writes++;
     lu.counters.writtenBytes += length;
     this.session.counters.writtenBytes += length;
@@ -389,6 +417,10 @@ export class CommandPath {
 
   #slow(bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
     const itt = load32(bytes, at + 16);
+    if (itt === RESERVED_TAG) {
+      this.#rejectTag(bytes, at);
+      return;
+    }
     this.checkTag(itt);
     const lun = lunOf(bytes, at + 8);
     const nexus = lun === undefined ? undefined : this.#luns[lun];
@@ -402,6 +434,15 @@ export class CommandPath {
     const flags = bytes[at + 1] as number;
     if ((flags & WRITES) !== 0 && task.collects > 0) this.#collect(bytes, at, dataAt, dataLength, task.collects, task);
     else task.complete();
+  }
+
+  /**
+   * RFC 7143 §11.2.1.8: this tag names no task, so nothing could be answered to it. The number of a command that is
+   * rejected before it becomes a task does not count as received (§11.17.1).
+   */
+  #rejectTag(bytes: Buffer, at: number): void {
+    if (((bytes[at] as number) & IMMEDIATE) === 0) this.session.expCmdSN = load32(bytes, at + 24);
+    this.reject(bytes, at, RejectReason.invalidPduField);
   }
 
   #admit(pending: Pending): void {

@@ -1,6 +1,6 @@
 // One TCP connection: bytes in, PDUs dispatched in place, answers collected and sent once per event.
 // Nothing on the path of a plain READ or WRITE creates an object; everything else may.
-import { MAX_AHS, MAX_RECV_DATA_SEGMENT, SEND_QUEUE_HIGH } from '../base/limits.ts';
+import { MAX_AHS, MAX_RECV_DATA_SEGMENT, SEND_QUEUE_LOW } from '../base/limits.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { ProtocolError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -55,7 +55,7 @@ export class Connection implements SocketSink {
     this.local = local;
     this.acceptedAt = this.heardAt = context.world.clock.now();
     this.#receive = new ReceiveBuffer(context.receivePool);
-    this.send = new SendBuffer(socket, context.slabs);
+    this.send = new SendBuffer(socket, context.slabs, context.answers);
     this.answers = new Answers(this.send);
     this.log = context.log.child({ peer: `${socket.remoteAddress}:${String(socket.remotePort)}` });
     this.#login = new LoginPhase(this);
@@ -110,9 +110,7 @@ export class Connection implements SocketSink {
     if (this.#gone) return;
     this.send.drained();
     this.#commands?.reads.advance();
-    if (!this.#blocked || this.send.waiting > SEND_QUEUE_HIGH / 2) return;
-    this.#blocked = false;
-    this.#goOn();
+    this.#unblock();
   }
 
   closed(reason: string): void {
@@ -155,7 +153,9 @@ export class Connection implements SocketSink {
     this.#flushPlanned = true;
     this.context.world.clock.soon(() => {
       this.#flushPlanned = false;
-      if (!this.#gone) this.#flush();
+      if (this.#gone) return;
+      this.#flush();
+      this.#unblock();
     });
   }
 
@@ -176,6 +176,15 @@ export class Connection implements SocketSink {
     this.socket.destroy(reason);
   }
 
+  /** Closes at once, and all its tasks are over; its session, which is returned, goes on without it. */
+  surrender(reason: string): Session | undefined {
+    const session = this.session;
+    if (session !== undefined) this.log.info({ reason }, 'connection ended');
+    this.session = undefined;
+    this.terminate(reason);
+    return session;
+  }
+
   /** Closes at once. */
   destroy(reason: string): void {
     this.#ending = true;
@@ -188,6 +197,13 @@ export class Connection implements SocketSink {
     if (!this.#mayRead()) return;
     this.#parse();
     if (this.#mayRead()) this.socket.resume();
+  }
+
+  /** Parses on when the peer has taken enough of its answers. While some are queued, drained() is sure to come. */
+  #unblock(): void {
+    if (!this.#blocked || this.send.waiting > SEND_QUEUE_LOW) return;
+    this.#blocked = false;
+    this.#goOn();
   }
 
   #mayRead(): boolean {
@@ -234,7 +250,7 @@ export class Connection implements SocketSink {
       if (this.#dataDigest !== 0 && dataLength > 0 && !this.#checkData(bytes, at, dataAt, padded)) continue;
       this.#dispatch(bytes, at, dataAt, dataLength);
       this.send.flushIfFull();
-      if (this.send.waiting > SEND_QUEUE_HIGH) this.#blocked = true;
+      if (this.send.full) this.#blocked = true;
     }
   }
 
@@ -277,7 +293,7 @@ export class Connection implements SocketSink {
 
   #flush(): void {
     this.send.flush();
-    if (this.send.waiting > SEND_QUEUE_HIGH) this.#blocked = true;
+    if (this.send.full) this.#blocked = true;
     else this.#commands?.reads.advance();
   }
 

@@ -2,6 +2,7 @@ import type { Log } from '../base/log.ts';
 import type { World } from '../base/world.ts';
 import type { InitiatorPort, TargetPort } from '../scsi/lun-nexus.ts';
 import type { ScsiDevice } from '../scsi/device.ts';
+import type { AnswerMemory } from './answer-memory.ts';
 import type { Connection } from './connection.ts';
 import type { DataMemory } from './data-memory.ts';
 import type { ReceivePool } from './receive.ts';
@@ -53,14 +54,18 @@ export interface IscsiContext {
   readonly receivePool: ReceivePool;
   readonly slabs: SlabPool;
   readonly memory: DataMemory;
+  readonly answers: AnswerMemory;
   readonly wakefulness: Wakefulness;
   readonly policy: AccessPolicy;
   readonly portals: readonly OpenPortal[];
   readonly connections: ReadonlySet<Connection>;
   /** True when there is room for one more session of this initiator. */
   mayEnter(connection: Connection, initiatorName: string): boolean;
-  /** Session of this initiator port on this target port, if there is one (RFC 7143 §6.3.5). */
-  existing(initiator: InitiatorPort, target: TargetPort | undefined): Connection | undefined;
+  /**
+   * Session of this initiator port on this target port, if there is one (RFC 7143 §6.3.5); without a target port, its
+   * discovery session in this portal group.
+   */
+  existing(initiator: InitiatorPort, target: TargetPort | undefined, portalGroup: number): Connection | undefined;
   nextTsih(): number;
   /** The connection is closed. */
   forget(connection: Connection, reason: string): void;

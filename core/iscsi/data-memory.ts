@@ -1,4 +1,4 @@
-import { SMALL_GATHER } from '../base/limits.ts';
+import { READ_RESERVE, SMALL_GATHER } from '../base/limits.ts';
 
 /**
  * The bytes all sessions together may hold for data on its way: assembled writes and asynchronous reads. Who finds no
@@ -6,11 +6,16 @@ import { SMALL_GATHER } from '../base/limits.ts';
  */
 export class DataMemory {
   readonly limit: number;
+  readonly #gatherLimit: number;
   #used = 0;
+  /** Of these, taken by tryGather. */
+  #gathered = 0;
   #line: { readonly bytes: number; readonly go: () => void }[] = [];
 
-  constructor(limit: number) {
+  /** Bytes in all, and of these what is never lent to data that waits for its initiator. */
+  constructor(limit: number, reserve = Math.min(READ_RESERVE, limit / 4)) {
     this.limit = limit;
+    this.#gatherLimit = limit - reserve;
   }
 
   get used(): number {
@@ -31,10 +36,20 @@ export class DataMemory {
 
   /**
    * tryTake for data that waits for its initiator, who may never send the rest. Large pieces of it fill half of the memory
-   * at most, so that an initiator that hoards does not stop the reads and the small writes of the others.
+   * at most, so that an initiator that hoards does not stop the reads and the small writes of the others; small ones leave
+   * the reserve to the reads. Given back with giveBackGathered.
    */
   tryGather(bytes: number): boolean {
-    return (bytes <= SMALL_GATHER || !this.tight) && this.tryTake(bytes);
+    if (bytes === 0) return true;
+    if (this.#gathered > 0 && this.#gathered + bytes > this.#gatherLimit) return false;
+    if ((bytes > SMALL_GATHER && this.tight) || !this.tryTake(bytes)) return false;
+    this.#gathered += bytes;
+    return true;
+  }
+
+  giveBackGathered(bytes: number): void {
+    this.#gathered -= bytes;
+    this.giveBack(bytes);
   }
 
   /** Takes `bytes` as soon as they are there. One request larger than the limit waits for all others, then passes. */

@@ -74,7 +74,7 @@ export class EarlyPdus {
   #giveBack(copy: Buffer | undefined): void {
     if (copy === undefined || copy.length === 0) return;
     this.#bytes -= copy.length;
-    this.#memory.giveBack(copy.length);
+    this.#memory.giveBackGathered(copy.length);
   }
 }
 

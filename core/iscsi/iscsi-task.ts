@@ -1,7 +1,7 @@
 // A SCSI command that is not served on the fast path: it gathers its data, runs through dispatch, and answers.
 import { MAX_TRANSFER } from '../base/limits.ts';
 import { load32 } from '../base/bytes-at.ts';
-import { checkCondition, execute } from '../scsi/dispatch.ts';
+import { checkCondition, execute, reportAttention } from '../scsi/dispatch.ts';
 import type { DispatchTask, HeldRange } from '../scsi/dispatch.ts';
 import type { CommandSpec } from '../scsi/command-spec.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
@@ -47,7 +47,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
   /** The data goes out, by the CDB or by the initiator's flag. */
   readonly #writes: boolean;
   readonly #startedAt: number;
-  /** Bytes of DataMemory this task holds. */
+  /** Bytes of DataMemory this task holds beside what it `collects`. */
   #memory = 0;
 
   private constructor(
@@ -97,8 +97,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     const cdb = bytes.subarray(at + 32, at + 48);
     let task: IscsiTask;
     try {
-      const spec = lu.commands.find(cdb);
-      const byCdb = spec.dataOut?.(cdb, lu) ?? 0;
+      const { spec, byCdb } = commandOf(nexus, cdb);
       task = new IscsiTask(path, nexus, spec, bytes, at, byCdb, startedAt);
     } catch (error) {
       const { status, sense } = checkCondition(nexus, error);
@@ -110,7 +109,6 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
       answers.scsiResponse(itt, Status.taskSetFull, underflow(bytes, at), undefined, 0);
       return undefined;
     }
-    task.#memory = collects;
     // Every byte is stored before the command sees it: Transfer delivers all of `collects`, in order.
     if (task.collects > 0) task.data = Buffer.allocUnsafe(task.collects);
     return task;
@@ -152,7 +150,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
       if (gate !== undefined) await gate;
       const turn = memory.take(dataIn);
       if (turn !== undefined) await turn;
-      this.#memory += dataIn;
+      this.#memory = dataIn;
     }
     const result = await execute(this);
     this.#finish(result);
@@ -165,7 +163,9 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     this.#over = true;
     path.forget(this);
     path.awaited -= this.collects;
-    path.connection.context.memory.giveBack(this.#memory);
+    const { memory } = path.connection.context;
+    memory.giveBackGathered(this.collects);
+    memory.giveBack(this.#memory);
     if (this.aborted && !this.#tell) path.endedSilently();
     else if (!path.closed) {
       this.#answer(this.aborted ? { status: Status.taskAborted } : result);
@@ -212,6 +212,18 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
       session.writtenBytes += this.data.length;
       counters.writeLatency.add(1, micros);
     }
+  }
+}
+
+/** The row of this CDB, and the data-out it asks for. Throws ScsiError; of a pending unit attention before all else. */
+function commandOf(nexus: LunNexus, cdb: Buffer): { spec: CommandSpec; byCdb: number } {
+  let spec: CommandSpec | undefined;
+  try {
+    spec = nexus.lu.commands.find(cdb);
+    return { spec, byCdb: spec.dataOut?.(cdb, nexus.lu) ?? 0 };
+  } catch (error) {
+    if (spec?.okWhen.unitAttention !== true) reportAttention(nexus);
+    throw error;
   }
 }
 

@@ -20,7 +20,7 @@ export class LoginPhase {
     this.#machine = new LoginMachine({
       target: (name, initiator, isid) => this.#decide(name, initiator, isid),
       credentials: (initiator, target) => context.policy.credentials(initiator, target),
-      sessionExists: (tsih) => [...context.connections].some((each) => each.session?.facts.tsih === tsih),
+      session: (tsih) => this.#running(tsih)?.session?.running,
       random: (bytes) => context.world.random.bytes(bytes),
     });
   }
@@ -37,7 +37,7 @@ export class LoginPhase {
     } else if (response.done) {
       this.#finish(bytes, at, response);
     } else {
-      this.#send(bytes, at, response, 0);
+      this.#send(bytes, at, response, this.#machine.tsih);
     }
     if (response.status !== LoginStatus.success) connection.end();
   }
@@ -55,15 +55,38 @@ export class LoginPhase {
 
   #finish(bytes: Buffer, at: number, response: LoginResponse): void {
     const connection = this.#connection;
-    const session = this.#openSession(this.#machine.facts, load32(bytes, at + 24));
+    const { facts } = this.#machine;
+    const again = facts.tsih !== 0;
+    const session = again ? this.#takeOver(facts) : this.#openSession(facts, load32(bytes, at + 24));
     if (session === undefined) {
-      this.#send(bytes, at, { ...response, status: LoginStatus.outOfResources, flags: 0, data: Buffer.alloc(0) }, 0);
+      const status = again ? LoginStatus.sessionDoesNotExist : LoginStatus.outOfResources;
+      this.#send(bytes, at, { ...response, status, flags: 0, data: Buffer.alloc(0) }, 0);
       connection.end();
       return;
     }
-    this.#send(bytes, at, response, session.facts.tsih);
+    this.#send(bytes, at, response, session.facts.tsih, session);
     connection.enterFullFeature(session, this.#statSN);
-    connection.log.info({ target: session.facts.targetName ?? 'discovery' }, 'session begins');
+    const text = again ? 'connection reinstated' : 'session begins';
+    connection.log.info({ target: session.facts.targetName ?? 'discovery' }, text);
+  }
+
+  /** The connection of the session with this TSIH, if it is one of our portal group. */
+  #running(tsih: number): Connection | undefined {
+    const { context, portalGroup } = this.#connection;
+    return [...context.connections].find(
+      (each) => each.session?.facts.tsih === tsih && each.portalGroup === portalGroup,
+    );
+  }
+
+  /**
+   * Connection reinstatement (RFC 7143 §6.3.4): the old connection is logged out and its tasks are over, without a word
+   * to the initiator (ErrorRecoveryLevel 0); the session goes on with us. undefined: it has ended during the login.
+   */
+  #takeOver(facts: LoginFacts): Session | undefined {
+    const old = this.#running(facts.tsih);
+    const session = old?.surrender('connection reinstatement');
+    if (session !== undefined) session.parameters = facts.parameters;
+    return session;
   }
 
   /** The session of a finished login; ends the one it reinstates (RFC 7143 §6.3.5). undefined: no room. */
@@ -74,7 +97,7 @@ export class LoginPhase {
     const device = facts.targetName === undefined ? undefined : context.policy.device(facts.targetName);
     const port = device?.ports.find((each) => each.portalGroup === connection.portalGroup);
     if (facts.targetName !== undefined && (device === undefined || port === undefined)) return undefined;
-    context.existing(initiator, port)?.terminate('session reinstatement');
+    context.existing(initiator, port, connection.portalGroup)?.terminate('session reinstatement');
     if (!context.mayEnter(connection, facts.initiatorName)) return undefined;
     const visitor = { initiator, local: connection.local };
     const nexus = device !== undefined && port !== undefined ? device.attach(visitor, port) : undefined;
@@ -109,8 +132,8 @@ export class LoginPhase {
     return { kind: 'serve', portalGroup };
   }
 
-  /** RFC 7143 §11.13. */
-  #send(bytes: Buffer, at: number, response: LoginResponse, tsih: number): void {
+  /** RFC 7143 §11.13. `session`: the one that has begun, or goes on. */
+  #send(bytes: Buffer, at: number, response: LoginResponse, tsih: number, session?: Session): void {
     const { data } = response;
     const send = this.#connection.send;
     const padded = (data.length + 3) & ~3;
@@ -125,8 +148,9 @@ export class LoginPhase {
     bytes.copy(out, to + 16, at + 16, at + 20);
     store32(out, to + 24, this.#statSN);
     const cmdSN = load32(bytes, at + 24);
-    store32(out, to + 28, cmdSN);
-    store32(out, to + 32, cmdSN);
+    const goesOn = session !== undefined && this.#machine.tsih !== 0;
+    store32(out, to + 28, goesOn ? session.expCmdSN : cmdSN);
+    store32(out, to + 32, goesOn ? session.maxCmdSN : cmdSN);
     out[to + 36] = response.status >> 8;
     out[to + 37] = response.status & 0xff;
     data.copy(out, to + BHS_LENGTH);

@@ -40,6 +40,9 @@ export class OtherPdus {
       commands.deferred = (pdu, dataAt, dataLength) => {
         this.#handle(pdu, 0, dataAt, dataLength);
       };
+      commands.reject = (bytes, at, reason) => {
+        this.reject(bytes, at, reason);
+      };
     }
   }
 

@@ -16,11 +16,12 @@ export class PlacedWrites {
     this.#path = path;
   }
 
-  /** The data of task `itt` has been placed; answers when it is stable. `startedAt` in clock milliseconds. */
-  add(itt: number, nexus: LunNexus, startedAt: number): void {
+  /** The `length` bytes of task `itt` have been placed; answers when they are stable. `startedAt`: clock milliseconds. */
+  add(itt: number, nexus: LunNexus, length: number, startedAt: number): void {
     const write = this.#spare.pop() ?? new PlacedWrite(this);
     write.itt = itt;
     write.nexus_ = nexus;
+    write.length = length;
     write.startedAt = startedAt;
     write.answer = 'status';
     write.abandoned = false;
@@ -43,6 +44,9 @@ export class PlacedWrites {
         answers.scsiResponse(itt, Status.taskAborted, 0, undefined, 0);
       } else if (error === undefined) {
         answers.scsiResponse(itt, Status.good, 0, undefined, 0);
+        lu.counters.writes++;
+        lu.counters.writtenBytes += write.length;
+        path.session.counters.writtenBytes += write.length;
         lu.counters.writeLatency.add(1, (lu.clock.now() - write.startedAt) * 1000);
       } else {
         lu.counters.errors++;
@@ -60,6 +64,7 @@ class PlacedWrite implements StableWaiter, Pending {
   readonly #owner: PlacedWrites;
   itt = 0;
   nexus_: LunNexus | undefined;
+  length = 0;
   startedAt = 0;
   answer: 'status' | 'aborted' | 'nothing' = 'status';
   abandoned = false;

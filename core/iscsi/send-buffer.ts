@@ -2,6 +2,7 @@
 // slab; large payloads that already lie in memory are queued as slices between two regions of the slab.
 import { viewGuard } from '../base/view-guard.ts';
 import type { Socket } from '../base/world.ts';
+import type { AnswerMemory } from './answer-memory.ts';
 
 /** Bytes of one slab: a READ of 1 MiB with the headers of its PDUs, even small ones, fits. */
 const SLAB = 1_310_720;
@@ -39,20 +40,38 @@ export class SendBuffer {
   #busy: Buffer[] = [];
   readonly #socket: Socket;
   readonly #pool: SlabPool;
+  readonly #memory: AnswerMemory;
+  /** Bytes of `waiting` that #memory knows of. */
+  #counted = 0;
+  #released = false;
   /** Bytes handed to the socket since the connection began. */
   sent = 0;
   /** Our hold of the viewGuard; 0: none. */
   #hold = 0;
 
-  constructor(socket: Socket, pool: SlabPool) {
+  constructor(socket: Socket, pool: SlabPool, memory: AnswerMemory) {
     this.#socket = socket;
     this.#pool = pool;
+    this.#memory = memory;
     this.slab = pool.take();
   }
 
   /** Bytes collected or queued that the operating system has not taken. */
   get waiting(): number {
     return this.#collected + this.#socket.unsent;
+  }
+
+  /** True when the peer has to take answers before it is asked for more. */
+  get full(): boolean {
+    return this.#memory.full(this.waiting);
+  }
+
+  /** Brings the memory of all connections up to date. */
+  count(): void {
+    const waiting = this.waiting;
+    if (waiting === this.#counted || this.#released) return;
+    this.#memory.change(waiting - this.#counted);
+    this.#counted = waiting;
   }
 
   /** Position in `slab` of `bytes` fresh bytes (at most SLAB). They hold rubbish: every one has to be stored. */
@@ -103,6 +122,7 @@ export class SendBuffer {
   flush(): void {
     if (this.#collected === 0) {
       if (this.#hold !== 0 && this.#socket.unsent === 0) this.#releaseViews();
+      this.count();
       return;
     }
     const socket = this.#socket;
@@ -120,6 +140,7 @@ export class SendBuffer {
     this.#from = this.#at;
     if (socket.unsent === 0) this.#rewind();
     else if (this.#at > SLAB / 2) this.#nextSlab();
+    this.count();
   }
 
   /** The operating system has taken everything. */
@@ -127,11 +148,15 @@ export class SendBuffer {
     for (const slab of this.#busy) this.#pool.giveBack(slab);
     this.#busy = [];
     if (this.#collected === 0) this.#rewind();
+    this.count();
   }
 
   /** The connection is gone. */
   release(): void {
     this.#releaseViews();
+    this.#released = true;
+    this.#memory.change(-this.#counted);
+    this.#counted = 0;
     // Slabs that may still be referenced by the operating system are left to the garbage collector.
     if (this.#socket.unsent === 0) {
       for (const slab of this.#busy) this.#pool.giveBack(slab);

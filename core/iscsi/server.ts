@@ -1,5 +1,6 @@
 // The iSCSI server: portals, connections, sessions, the watch over silent peers, and an orderly end.
 import {
+  ANSWER_MEMORY,
   DATA_MEMORY,
   LOGIN_TIMEOUT,
   LOGOUT_PATIENCE,
@@ -13,6 +14,7 @@ import {
 import type { Log } from '../base/log.ts';
 import type { Listener, Socket, Timer, World } from '../base/world.ts';
 import type { InitiatorPort, TargetPort } from '../scsi/lun-nexus.ts';
+import { AnswerMemory } from './answer-memory.ts';
 import { Connection } from './connection.ts';
 import type { AccessPolicy, IscsiContext, OpenPortal, PortalOptions } from './context.ts';
 import { DataMemory } from './data-memory.ts';
@@ -62,6 +64,7 @@ export class IscsiServer implements IscsiContext {
   readonly receivePool = new ReceivePool();
   readonly slabs = new SlabPool();
   readonly memory = new DataMemory(DATA_MEMORY);
+  readonly answers: AnswerMemory;
   readonly wakefulness: Wakefulness;
   readonly connections = new Set<Connection>();
   readonly #options: IscsiServerOptions;
@@ -75,6 +78,9 @@ export class IscsiServer implements IscsiContext {
     this.#options = options;
     this.world = options.world;
     this.wakefulness = new Wakefulness(options.world.clock);
+    this.answers = new AnswerMemory(ANSWER_MEMORY, (fn) => {
+      options.world.clock.soon(fn);
+    });
     this.log = options.log;
     this.policy = options.policy;
   }
@@ -135,13 +141,11 @@ export class IscsiServer implements IscsiContext {
     return this.#lastTsih;
   }
 
-  existing(initiator: InitiatorPort, target: TargetPort | undefined): Connection | undefined {
-    if (target === undefined) return undefined;
+  existing(initiator: InitiatorPort, target: TargetPort | undefined, portalGroup: number): Connection | undefined {
     for (const each of this.connections) {
       const facts = each.session?.facts;
-      if (facts?.nexus === undefined || facts.initiatorName !== initiator.name || facts.isid !== initiator.isid)
-        continue;
-      if (facts.targetName === target.name && facts.nexus.target.portalGroup === target.portalGroup) return each;
+      if (facts?.initiatorName !== initiator.name || facts.isid !== initiator.isid) continue;
+      if (facts.targetName === target?.name && each.portalGroup === portalGroup) return each;
     }
     return undefined;
   }
@@ -190,6 +194,7 @@ export class IscsiServer implements IscsiContext {
       if (now - connection.acceptedAt > LOGIN_TIMEOUT) connection.destroy('no login in time');
       return;
     }
+    connection.commands?.expire(now);
     if (connection.pingedAt !== undefined) {
       if (connection.heardAt > connection.pingedAt) connection.pingedAt = undefined;
       else if (now - connection.pingedAt > NOP_TIMEOUT) {

@@ -2,6 +2,7 @@ import { COMMAND_WINDOW, COMMAND_WINDOW_LOW } from '../base/limits.ts';
 import type { Nexus } from '../scsi/device.ts';
 import type { DataMemory } from './data-memory.ts';
 import type { NegotiatedParameters } from './login/keys.ts';
+import type { RunningSession } from './login/login.ts';
 import { serialAfter } from './serial.ts';
 
 /** What a session has done; plain numbers, incremented on the fast path. */
@@ -49,6 +50,12 @@ export class Session {
     this.expCmdSN = facts.cmdSN;
     this.#memory = memory;
     this.#maxCmdSN = (this.expCmdSN + COMMAND_WINDOW - 1) >>> 0;
+  }
+
+  /** What a login that wants to reinstate our connection has to match, and what stays settled. */
+  get running(): RunningSession {
+    const { initiatorName, isid, cid, targetName } = this.facts;
+    return { initiatorName, isid, cid, targetName, parameters: this.parameters };
   }
 
   /**

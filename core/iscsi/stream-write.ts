@@ -145,7 +145,7 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
 
   #giveBack(bytes: number): void {
     this.#memory -= bytes;
-    this.#path.connection.context.memory.giveBack(bytes);
+    this.#path.connection.context.memory.giveBackGathered(bytes);
   }
 
   /** Writes data whose memory has been taken. */

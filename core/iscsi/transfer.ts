@@ -40,6 +40,8 @@ export class Transfer {
   #received = 0;
   #r2tSN = 0;
   readonly #open: Sequence[] = [];
+  /** Clock time at which something of it arrived last, milliseconds. */
+  heardAt: number;
   #done = false;
 
   constructor(path: CommandPath, lun: Buffer, itt: number, expected: number, wanted: number, sink: TransferSink) {
@@ -49,6 +51,7 @@ export class Transfer {
     this.#expected = expected;
     this.#wanted = Math.min(wanted, expected);
     this.#sink = sink;
+    this.heardAt = path.connection.heardAt;
   }
 
   /** The command PDU has been read; `final`: no unsolicited Data-Out follows it. Throws ProtocolError. */
@@ -77,6 +80,7 @@ export class Transfer {
 
   /** A Data-Out PDU of this task. Throws ProtocolError when it is not the one that has to come now. */
   dataOut(bytes: Buffer, at: number, dataAt: number, dataLength: number): void {
+    this.heardAt = this.#path.connection.heardAt;
     const ttt = load32(bytes, at + 20);
     const dataSN = load32(bytes, at + 36);
     const offset = load32(bytes, at + 40);

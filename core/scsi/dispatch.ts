@@ -33,6 +33,7 @@ export async function execute(task: DispatchTask): Promise<TaskResult> {
   try {
     if (turn !== undefined) await turn;
     if (task.aborted) return { status: Status.taskAborted };
+    if (!spec.okWhen.unitAttention) reportAttention(nexus);
     // SAM-5 8.7: no ACA condition is ever established (NORMACA=0), so nothing can be sent under one.
     if (task.attribute > TaskAttribute.headOfQueue) throw new ScsiError(SENSE.invalidMessage);
     const refusal = precheck(nexus, spec, task.cdb);
@@ -46,17 +47,23 @@ export async function execute(task: DispatchTask): Promise<TaskResult> {
 }
 
 /**
- * The checks before a command runs. Returns the status that ends it, or undefined to go on; throws ScsiError for CHECK
- * CONDITION. A reported unit attention is consumed.
+ * SAM-5 5.14: a pending unit attention is what a command ends with before anything else about it is looked at, but for
+ * the commands that say so in their row. Throws it as a ScsiError; it is consumed.
+ */
+export function reportAttention(nexus: LunNexus): void {
+  if (!nexus.attentions.any) return;
+  const row = nexus.attentions.take();
+  nexus.lu.refresh(nexus);
+  if (row === SENSE.reportedLunsChanged) nexus.owner.inventoryReported();
+  if (row !== undefined) throw new ScsiError(row);
+}
+
+/**
+ * The checks before a command runs, after the unit attentions. Returns the status that ends it, or undefined to go on; throws ScsiError for CHECK
+ * CONDITION.
  */
 export function precheck(nexus: LunNexus, spec: CommandSpec, cdb: Buffer): TaskResult | undefined {
   const lu = nexus.lu;
-  if (nexus.attentions.any && !spec.okWhen.unitAttention) {
-    const row = nexus.attentions.take();
-    lu.refresh(nexus);
-    if (row === SENSE.reportedLunsChanged) nexus.owner.inventoryReported();
-    if (row !== undefined) throw new ScsiError(row);
-  }
   if (spec.offered?.(lu) === false) throw new ScsiError(SENSE.invalidOpcode, { field: 0 });
   const barred = lu.inaccessible(nexus);
   if (barred !== undefined && !(barred === SENSE.standby ? spec.okWhen.standby : spec.okWhen.unavailable)) {

@@ -13,6 +13,8 @@ import { Reservations } from './reservations/reservations.ts';
 import type { ReservationStore } from './reservations/store.ts';
 import { SENSE } from './sense.ts';
 import type { SenseRow, ScsiError } from './sense.ts';
+import { noSanitizeStore } from './sanitize-store.ts';
+import type { SanitizeStore } from './sanitize-store.ts';
 import { StorageTrouble } from './storage-trouble.ts';
 import { TaskSet } from './task-set.ts';
 
@@ -27,6 +29,8 @@ export interface LogicalUnitOptions {
   readonly log: Log;
   /** Where APTPL reservations live across restarts. */
   readonly reservationStore: ReservationStore;
+  /** Where an unfinished SANITIZE is remembered across restarts; nowhere when absent. */
+  readonly sanitizeStore?: SanitizeStore;
 }
 
 /** A volume behind a SCSI face: identity, modes, reservations, unit attentions, task set. Shared by all its nexuses. */
@@ -48,12 +52,14 @@ export class LogicalUnit {
   readonly counters = new LuCounters();
   readonly trouble: StorageTrouble;
   readonly reservations: Reservations;
+  readonly sanitizeStore: SanitizeStore;
   /** Every nexus that sees this logical unit. */
   readonly nexuses = new Set<LunNexus>();
   /** Blocks now; follows the volume's size. */
   blocks: number;
   /** Why media commands are refused for now (stopped, sanitizing); undefined when ready. */
   #notReady: ScsiError | undefined;
+  #retired = false;
 
   constructor(options: LogicalUnitOptions) {
     this.name = options.name;
@@ -71,6 +77,7 @@ export class LogicalUnit {
       this.refreshAll();
     });
     this.reservations = new Reservations(this, options.reservationStore);
+    this.sanitizeStore = options.sanitizeStore ?? noSanitizeStore;
   }
 
   /** Nothing may write: the volume is read-only, the mapping is, or SWP is set. */
@@ -99,6 +106,15 @@ export class LogicalUnit {
   setNotReady(error: ScsiError | undefined): void {
     this.#notReady = error;
     this.refreshAll();
+  }
+
+  /** The volume is about to be closed: long operations stop, to begin again when it is opened the next time. */
+  retire(): void {
+    this.#retired = true;
+  }
+
+  get retired(): boolean {
+    return this.#retired;
   }
 
   /** Recomputes what the fast path may do for this nexus. To be called after anything it depends on has changed. */
@@ -146,7 +162,7 @@ export class LogicalUnit {
     this.refreshAll();
   }
 
-  /** The volume has a new size: initiators learn it by unit attention (SBC-3 5.16: 2A/09). */
+  /** The volume has a new size: initiators learn it by unit attention 2A/09 (CAPACITY DATA HAS CHANGED). */
   capacityChanged(): void {
     this.blocks = Math.floor(this.volume.info.size / this.blockSize);
     this.attentionAll(SENSE.capacityChanged);

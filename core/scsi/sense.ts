@@ -63,6 +63,7 @@ export const SENSE = {
   spaceAllocationFailed: row(0x7, 0x27, 0x07),
   // 0Bh ABORTED COMMAND
   dataPhaseError: row(0xb, 0x4b, 0x00),
+  initiatorResponseTimeout: row(0xb, 0x4b, 0x06),
   /** The initiator offered less or more data than it announced. RFC 7143 §11.4.7.2. */
   notEnoughUnsolicitedData: row(0xb, 0x0c, 0x0d),
   protocolServiceCrc: row(0xb, 0x47, 0x05),

@@ -50,7 +50,8 @@ export async function soak(tool: string, server: Server, minutes: number): Promi
   const later = memory.slice(Math.floor(memory.length / 5));
   const growth = slope(later, interval);
   const verdict = Math.abs(growth) * minutes < 16 ? 'no growth' : 'MEMORY GROWS';
-  return `soak, ${String(minutes)} min mixed: ${later.at(0)?.toFixed(0) ?? ''} → ${later.at(-1)?.toFixed(0) ?? ''} MiB resident, ${growth.toFixed(2)} MiB/min: ${verdict}`;
+  const steps = Array.from({ length: 9 }, (_, i) => later[Math.floor((i * (later.length - 1)) / 8)]?.toFixed(0) ?? '');
+  return `soak, ${String(minutes)} min mixed: ${steps.join(' ')} MiB resident, ${growth.toFixed(2)} MiB/min: ${verdict}`;
 }
 
 /** 256 sessions with 128 commands each. */

@@ -17,6 +17,10 @@ export interface LoginOptions {
   readonly target?: string;
   readonly discovery?: boolean;
   readonly isid?: string;
+  /** TSIH of the session whose connection is to be reinstated, the CID to do it with, and the next CmdSN of it. */
+  readonly tsih?: number;
+  readonly cid?: number;
+  readonly cmdSN?: number;
   readonly keys?: Readonly<Record<string, string>>;
   readonly chap?: { readonly user: string; readonly secret: string; readonly algorithms?: string };
   readonly mutual?: { readonly user: string; readonly secret: string };
@@ -60,6 +64,8 @@ export class Initiator {
   dataDigest = false;
   maxRecvTarget = 8192;
   isid = '800000000001';
+  tsih = 0;
+  cid = 0;
   #rest: Buffer = Buffer.alloc(0);
   readonly #queue: Pdu[] = [];
   #wake: (() => void) | undefined;
@@ -196,11 +202,12 @@ export class Initiator {
 
   // ---- login
 
-  loginHeader(flags: number, tsih = 0): Buffer {
+  loginHeader(flags: number, tsih = this.tsih): Buffer {
     const header = this.header(Opcode.loginRequest | 0x40, flags);
     header.write(this.isid, 8, 'hex');
     header.writeUInt16BE(tsih, 14);
     header.writeUInt32BE(this.itt, 16);
+    header.writeUInt16BE(this.cid, 20);
     header.writeUInt32BE(this.cmdSN, 24);
     header.writeUInt32BE(this.expStatSN, 28);
     return header;
@@ -215,12 +222,16 @@ export class Initiator {
     const answered = parseText(response.data);
     if (status !== 0) throw new LoginFailed(status, answered);
     this.expStatSN = (response.header.readUInt32BE(24) + 1) >>> 0;
+    this.tsih = response.header.readUInt16BE(14);
     for (const [key, value] of answered) this.answers.set(key, value);
     return response;
   }
 
   async login(options: LoginOptions): Promise<void> {
     if (options.isid !== undefined) this.isid = options.isid;
+    this.tsih = options.tsih ?? this.tsih;
+    this.cid = options.cid ?? this.cid;
+    this.cmdSN = options.cmdSN ?? this.cmdSN;
     const identity: Record<string, string> = {
       InitiatorName: options.initiator ?? 'iqn.2026-11.org.example:test',
       SessionType: options.discovery === true ? 'Discovery' : 'Normal',

@@ -17,6 +17,8 @@ import { RESERVATION_COMMANDS } from '../../core/scsi/reservations/index.ts';
 import { VAAI_COMMANDS } from '../../vaai/index.ts';
 import { noReservationStore } from '../../core/scsi/reservations/store.ts';
 import type { ReservationStore } from '../../core/scsi/reservations/store.ts';
+import { noSanitizeStore } from '../../core/scsi/sanitize-store.ts';
+import type { SanitizeStore } from '../../core/scsi/sanitize-store.ts';
 import { Status, TaskAttribute } from '../../core/scsi/task.ts';
 import type { TaskResult } from '../../core/scsi/task.ts';
 import { MemoryVolume } from '../../core/volume/memory-volume.ts';
@@ -76,6 +78,7 @@ export interface FixtureOptions {
   /** SPC_COMMANDS by default. */
   readonly commands?: readonly CommandSpec[];
   readonly reservationStore?: ReservationStore;
+  readonly sanitizeStore?: SanitizeStore;
   /** stoppedClock by default. */
   readonly clock?: Clock;
   /** One port, portal group 1, by default. */
@@ -178,6 +181,7 @@ export function scsiFixture(options: FixtureOptions = {}): Fixture {
     clock: options.clock ?? stoppedClock,
     log: silentLog,
     reservationStore: options.reservationStore ?? noReservationStore,
+    sanitizeStore: options.sanitizeStore ?? noSanitizeStore,
   });
   const ports = options.ports ?? [{ name: TARGET, portalGroup: 1, relativeId: 1 }];
   const device = new ScsiDevice(TARGET, ports);

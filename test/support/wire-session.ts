@@ -19,7 +19,9 @@ export class WireSocket implements Socket {
   readonly remotePort = 40_000;
   readonly localAddress = '192.0.2.2';
   readonly localPort = 3260;
-  readonly unsent = 0;
+  unsent = 0;
+  /** The peer takes nothing: what is written is only counted, as long as this is true. */
+  stuck = false;
   closed = false;
   /** The target it is connected to. */
   readonly target: WireTarget;
@@ -34,7 +36,13 @@ export class WireSocket implements Socket {
     this.#sink = sink;
   }
   write(data: Buffer): void {
-    this.#out.push(Buffer.from(data));
+    if (this.stuck) this.unsent += data.length;
+    else this.#out.push(Buffer.from(data));
+  }
+  /** The peer has taken everything. */
+  drain(): void {
+    this.unsent = 0;
+    this.#sink?.drained();
   }
   cork(): void {
     // writes are collected anyway

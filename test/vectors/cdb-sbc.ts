@@ -178,7 +178,7 @@ export const SBC_VECTORS: readonly RowVectors[] = [
     usage: h('9e 10', ALL_8, ALL_4, '01 00'),
     vectors: [
       {
-        // SBC-3 5.13: no protection; 2^3 blocks per physical block; LBPME LBPRZ, lowest aligned LBA 0.
+        // SBC-3 5.16: no protection; 2^3 blocks per physical block; LBPME LBPRZ, lowest aligned LBA 0.
         shows: 'last LBA, block length, exponent, provisioning',
         cdb: '9e 10 0000000000000000 00000020 00 00',
         in: h('00000000000007ff 00000200 00 03 c000', '00'.repeat(16)),
@@ -258,7 +258,7 @@ export const SBC_VECTORS: readonly RowVectors[] = [
     row: 'WRITE ATOMIC (16)',
     usage: h('9c 18', ALL_8, 'ffff ffff 1f 00'),
     vectors: [
-      // SBC-4 5.43: ATOMIC BOUNDARY in bytes 10 and 11, TRANSFER LENGTH in 12 and 13.
+      // SBC-4 5.48: ATOMIC BOUNDARY in bytes 10 and 11, TRANSFER LENGTH in 12 and 13.
       { shows: 'two blocks', cdb: '9c 00 0000000000000010 0000 0002 00 00', data: block('b1') + block('b2'), whole: true, medium: [[0x10, 'b1'], [0x11, 'b2']] },
       { shows: 'an atomic boundary', cdb: '9c 00 0000000000000010 0001 0001 00 00', data: block('b1'), sense: invalidCdb(10), medium: [[0x10, '00']] },
       { shows: 'beyond the last block', cdb: '9c 00 00000000000007ff 0000 0002 00 00', data: block('b1').repeat(2), sense: beyondEnd('000007ff') },
@@ -278,7 +278,7 @@ export const SBC_VECTORS: readonly RowVectors[] = [
     row: 'COMPARE AND WRITE',
     usage: h('89 18', ALL_8, '000000 ff 1f 00'),
     vectors: [
-      // SBC-3 5.3: NUMBER OF LOGICAL BLOCKS in byte 13; verify instance first, then write instance.
+      // SBC-3 5.2: NUMBER OF LOGICAL BLOCKS in byte 13; verify instance first, then write instance.
       { shows: 'equal: written', before: [WRITE_10('c1')], cdb: '89 00 0000000000000010 000000 01 00 00', data: block('c1') + block('c2'), whole: true, medium: [[0x10, 'c2']] },
       { shows: 'different: not written', before: [WRITE_10('c1')], cdb: '89 00 0000000000000010 000000 01 00 00', data: h('c1'.repeat(5), 'c0'.repeat(507)) + block('c2'), sense: miscompare('00000005'), medium: [[0x10, 'c1']] },
       { shows: '0 blocks', cdb: '89 00 0000000000000010 000000 00 00 00' },

@@ -52,6 +52,17 @@ export function volumeRoutes({ provisioner, views }: ControlPlane): Route[] {
       handle: async ({ params, body }) => views.disk(await provisioner.resize(params.name, body.size, body.force)),
     }),
     route({
+      method: 'post',
+      path: '/volumes/:name/reopen',
+      tag,
+      role: 'operator',
+      summary: 'Open the storage of a volume again, after trouble with it is over',
+      params: VolumeParams,
+      query: Force,
+      response: Volume,
+      handle: async ({ params, query }) => views.disk(await provisioner.reopen(params.name, query.force === 'true')),
+    }),
+    route({
       method: 'delete',
       path: '/volumes/:name',
       tag,

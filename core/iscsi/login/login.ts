@@ -14,9 +14,20 @@ export interface LoginEnvironment {
   /** May this initiator log in to this target? Called once, when both names are known. */
   target(name: string, initiator: string, isid: string): TargetDecision;
   credentials(initiator: string, target: string | undefined): Credentials;
-  /** True when a session with this TSIH exists. */
-  sessionExists(tsih: number): boolean;
+  /** The session with this TSIH, if this connection came in by its portal group. */
+  session(tsih: number): RunningSession | undefined;
   readonly random: (bytes: number) => Buffer;
+}
+
+/** A session whose connection another login may reinstate (RFC 7143 §6.3.4). */
+export interface RunningSession {
+  readonly initiatorName: string;
+  readonly isid: string;
+  /** Connection identifier of its one connection. */
+  readonly cid: number;
+  readonly targetName: string | undefined;
+  /** What the session has settled. */
+  readonly parameters: NegotiatedParameters;
 }
 
 export type TargetDecision =
@@ -41,6 +52,8 @@ export interface LoginFacts {
   readonly isid: string;
   /** Connection identifier. */
   readonly cid: number;
+  /** TSIH of the session whose connection is reinstated; 0: a new session. */
+  readonly tsih: number;
   /** Undefined in a discovery session. */
   readonly targetName: string | undefined;
   readonly discovery: boolean;
@@ -77,6 +90,7 @@ export class LoginMachine {
   #text: Buffer = Buffer.alloc(0);
   #isid = '';
   #cid = 0;
+  #tsih = 0;
   #identified = false;
   #initiatorName = '';
   #initiatorAlias: string | undefined;
@@ -97,6 +111,11 @@ export class LoginMachine {
     return this.#initiatorName;
   }
 
+  /** TSIH of the requests: that of the session whose connection is to be reinstated, or 0. */
+  get tsih(): number {
+    return this.#tsih;
+  }
+
   /** Only after the response that is `done`. */
   get facts(): LoginFacts {
     return {
@@ -104,6 +123,7 @@ export class LoginMachine {
       initiatorAlias: this.#initiatorAlias,
       isid: this.#isid,
       cid: this.#cid,
+      tsih: this.#tsih,
       targetName: this.#targetName,
       discovery: this.#discovery,
       parameters: this.#parameters,
@@ -162,10 +182,9 @@ export class LoginMachine {
       if ((bytes[at + 3] as number) > 0) throw new Refused(LoginStatus.unsupportedVersion);
       this.#isid = bytes.toString('hex', at + 8, at + 14);
       this.#cid = load16(bytes, at + 20);
-      const tsih = load16(bytes, at + 14);
-      if (tsih !== 0) {
-        const exists = this.#environment.sessionExists(tsih);
-        throw new Refused(exists ? LoginStatus.tooManyConnections : LoginStatus.sessionDoesNotExist);
+      this.#tsih = load16(bytes, at + 14);
+      if (this.#tsih !== 0 && this.#environment.session(this.#tsih) === undefined) {
+        throw new Refused(LoginStatus.sessionDoesNotExist);
       }
       if (current !== Stage.security && current !== Stage.operational) throw new Refused(LoginStatus.initiatorError);
       this.#stage = current;
@@ -203,9 +222,27 @@ export class LoginMachine {
       }
       answers.push(['TargetPortalGroupTag', String(decision.portalGroup)]);
     }
+    if (this.#tsih !== 0) this.#rejoin();
     const credentials = this.#environment.credentials(initiator, this.#targetName);
     this.#authentication = new Authentication(credentials, this.#environment.random);
     this.#identified = true;
+  }
+
+  /**
+   * RFC 7143 §6.3.4: a login with the TSIH and CID of a running session takes the place of its connection. Another CID
+   * would be a second connection, and MaxConnections is 1. What the session has settled stays; digests and
+   * MaxRecvDataSegmentLength belong to the connection and begin anew.
+   */
+  #rejoin(): void {
+    const session = this.#environment.session(this.#tsih);
+    const same =
+      session?.initiatorName === this.#initiatorName &&
+      session.isid === this.#isid &&
+      session.targetName === this.#targetName;
+    if (!same) throw new Refused(LoginStatus.sessionDoesNotExist);
+    if (session.cid !== this.#cid) throw new Refused(LoginStatus.tooManyConnections);
+    const { headerDigest, dataDigest, maxRecvInitiator } = DEFAULT_PARAMETERS;
+    this.#parameters = { ...session.parameters, headerDigest, dataDigest, maxRecvInitiator };
   }
 
   /** Security stage. True when the initiator may leave it. */
@@ -250,6 +287,11 @@ export class LoginMachine {
       // RFC 7143 §13: AuthMethod belongs to the security stage, SendTargets to the full feature phase.
       if (key === 'AuthMethod' || key === 'SendTargets') throw new Refused(LoginStatus.initiatorError);
       const outcome = negotiate(key, value, this.#parameters, this.#discovery);
+      // Leading only (RFC 7143 §13): in a running session an offer that would change something is rejected.
+      if (this.#tsih !== 0 && changesSession(this.#parameters, outcome.parameters)) {
+        answers.push([key, 'Reject']);
+        continue;
+      }
       this.#parameters = outcome.parameters;
       if (outcome.answer !== undefined) answers.push([key, outcome.answer]);
     }
@@ -258,6 +300,13 @@ export class LoginMachine {
 
 /** Keys that declare who the initiator is; they get no answer. */
 const IDENTITY: ReadonlySet<string> = new Set(['InitiatorName', 'InitiatorAlias', 'TargetName', 'SessionType']);
+
+/** True when something changes that is settled for a whole session rather than for one connection. */
+function changesSession(before: NegotiatedParameters, after: NegotiatedParameters): boolean {
+  const { headerDigest, dataDigest, maxRecvInitiator } = before;
+  const settled = { ...after, headerDigest, dataDigest, maxRecvInitiator };
+  return (Object.keys(before) as (keyof NegotiatedParameters)[]).some((key) => settled[key] !== before[key]);
+}
 
 function refusal(status: LoginStatus, data: Buffer): LoginResponse {
   return { status, flags: 0, data, done: false };

@@ -1,4 +1,4 @@
-// RESERVE and RELEASE of SPC-2 (7.24, 7.23): the whole logical unit, no third parties, no extents.
+// RESERVE and RELEASE of SPC-2 (7.22, 7.17): the whole logical unit, no third parties, no extents.
 import { OK_ORDINARY, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import { GOOD, Status } from '../task.ts';
@@ -18,14 +18,14 @@ function release({ lu, nexus }: ScsiTask): TaskResult {
 const base = { access: 'manage', reserved: Reserved.allowed, okWhen: OK_ORDINARY, order: 'free' } as const;
 
 export const RESERVE_RELEASE: readonly CommandSpec[] = [
-  { ...base, name: 'RESERVE (6)', opcode: 0x16, cdbUsage: [0x16, 0, 0, 0, 0, 0], clause: 'SPC-2 7.24', run: reserve },
-  { ...base, name: 'RELEASE (6)', opcode: 0x17, cdbUsage: [0x17, 0, 0, 0, 0, 0], clause: 'SPC-2 7.23', run: release },
+  { ...base, name: 'RESERVE (6)', opcode: 0x16, cdbUsage: [0x16, 0, 0, 0, 0, 0], clause: 'SPC-2 7.22', run: reserve },
+  { ...base, name: 'RELEASE (6)', opcode: 0x17, cdbUsage: [0x17, 0, 0, 0, 0, 0], clause: 'SPC-2 7.17', run: release },
   {
     ...base,
     name: 'RESERVE (10)',
     opcode: 0x56,
     cdbUsage: [0x56, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-    clause: 'SPC-2 7.22',
+    clause: 'SPC-2 7.21',
     run: reserve,
   },
   {
@@ -33,7 +33,7 @@ export const RESERVE_RELEASE: readonly CommandSpec[] = [
     name: 'RELEASE (10)',
     opcode: 0x57,
     cdbUsage: [0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-    clause: 'SPC-2 7.21',
+    clause: 'SPC-2 7.16',
     run: release,
   },
 ];

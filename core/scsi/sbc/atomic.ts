@@ -9,7 +9,7 @@ import { GOOD } from '../task.ts';
 import type { ScsiTask, TaskResult } from '../task.ts';
 import { blocksOf, checkTransfer, fuaOf, lbaOf, rangeOf, usageOf } from './cdb.ts';
 
-/** SBC-4 5.43: TRANSFER LENGTH in bytes 12 and 13, ATOMIC BOUNDARY before it. */
+/** SBC-4 5.48: TRANSFER LENGTH in bytes 12 and 13, ATOMIC BOUNDARY before it. */
 const atomicBlocks = (cdb: Buffer): number => load16(cdb, 12);
 
 /** Bytes of the data, after the checks. We have no atomic boundaries: any but 0 is refused. */
@@ -56,7 +56,7 @@ export const ATOMIC: readonly CommandSpec[] = [
     extent: (cdb) => ({ lba: lbaOf(cdb, 16), blocks: atomicBlocks(cdb) }),
     // Limits are checked when the command runs, after its range: beyond the end is the more telling answer.
     dataOut: (cdb, lu) => Math.min(atomicBlocks(cdb) * lu.blockSize, MAX_ATOMIC),
-    clause: 'SBC-4 5.43',
+    clause: 'SBC-4 5.48',
     run: writeAtomic,
   },
   {

@@ -1,4 +1,4 @@
-// PRE-FETCH (10) and (16) (SBC-3 5.6): brings blocks into memory so that reads of them are fast.
+// PRE-FETCH (10) and (16) (SBC-3 5.8, 5.9): brings blocks into memory so that reads of them are fast.
 import { MAX_PREFETCH } from '../../base/limits.ts';
 import { OK_ORDINARY, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
@@ -10,7 +10,7 @@ import { scan } from './media.ts';
 async function prefetch(task: ScsiTask, shape: 10 | 16): Promise<TaskResult> {
   const { lu, cdb } = task;
   const lba = lbaOf(cdb, shape);
-  // SBC-3 5.6: a length of zero means up to the last block.
+  // SBC-3 5.8: a length of zero means up to the last block.
   const asked = (blocksOf(cdb, shape) || lu.blocks - lba) * lu.blockSize;
   const reading = scan(task, lba * lu.blockSize, Math.min(asked, MAX_PREFETCH), () => undefined);
   // IMMED: an unreadable block will be met by the READ that wants it.
@@ -20,7 +20,7 @@ async function prefetch(task: ScsiTask, shape: 10 | 16): Promise<TaskResult> {
   return { status: asked <= MAX_PREFETCH ? Status.conditionMet : Status.good };
 }
 
-function row(opcode: number, shape: 10 | 16): CommandSpec {
+function row(opcode: number, shape: 10 | 16, clause: string): CommandSpec {
   return {
     name: `PRE-FETCH (${String(shape)})`,
     opcode,
@@ -30,9 +30,9 @@ function row(opcode: number, shape: 10 | 16): CommandSpec {
     okWhen: OK_ORDINARY,
     order: 'free',
     extent: (cdb) => rangeOf(cdb, shape),
-    clause: 'SBC-3 5.6',
+    clause,
     run: (task) => prefetch(task, shape),
   };
 }
 
-export const PREFETCH: readonly CommandSpec[] = [row(0x34, 10), row(0x90, 16)];
+export const PREFETCH: readonly CommandSpec[] = [row(0x34, 10, 'SBC-3 5.8'), row(0x90, 16, 'SBC-3 5.9')];

@@ -1,4 +1,4 @@
-// READ CAPACITY (10) and (16) (SBC-3 5.12, 5.13).
+// READ CAPACITY (10) and (16) (SBC-3 5.15, 5.16).
 import { OK_ORDINARY, Reserved, all } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import { goodData } from '../task.ts';
@@ -37,7 +37,7 @@ export const READ_CAPACITY: readonly CommandSpec[] = [
     opcode: 0x25,
     // PMI and its LBA are obsolete (SBC-3) but old initiators set them.
     cdbUsage: [0x25, 0x01, ...all(4), 0, 0, 0x01, 0],
-    clause: 'SBC-3 5.12',
+    clause: 'SBC-3 5.15',
     run: capacity10,
   },
   {
@@ -46,7 +46,7 @@ export const READ_CAPACITY: readonly CommandSpec[] = [
     opcode: 0x9e,
     serviceAction: 0x10,
     cdbUsage: [0x9e, 0x10, ...all(8), ...all(4), 0x01, 0],
-    clause: 'SBC-3 5.13',
+    clause: 'SBC-3 5.16',
     run: capacity16,
   },
 ];

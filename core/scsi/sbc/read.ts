@@ -1,4 +1,4 @@
-// READ (6), (10), (12), (16) (SBC-3 5.7 to 5.10).
+// READ (6), (10), (12), (16) (SBC-2 5.5, SBC-3 5.11 to 5.13).
 import { OK_ORDINARY, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import { Status } from '../task.ts';
@@ -35,8 +35,8 @@ function row(opcode: number, shape: Shape, clause: string): CommandSpec {
 }
 
 export const READ: readonly CommandSpec[] = [
-  row(0x08, 6, 'SBC-3 5.7'),
-  row(0x28, 10, 'SBC-3 5.8'),
-  row(0xa8, 12, 'SBC-3 5.9'),
-  row(0x88, 16, 'SBC-3 5.10'),
+  row(0x08, 6, 'SBC-2 5.5'),
+  row(0x28, 10, 'SBC-3 5.11'),
+  row(0xa8, 12, 'SBC-3 5.12'),
+  row(0x88, 16, 'SBC-3 5.13'),
 ];

@@ -1,4 +1,4 @@
-// SYNCHRONIZE CACHE (10) and (16) (SBC-3 5.22, 5.23). The range is a hint we do not need: everything is made stable.
+// SYNCHRONIZE CACHE (10) and (16) (SBC-3 5.26, 5.27). The range is a hint we do not need: everything is made stable.
 import { OK_ORDINARY, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import { GOOD } from '../task.ts';
@@ -32,4 +32,4 @@ function row(opcode: number, shape: 10 | 16, clause: string): CommandSpec {
   };
 }
 
-export const SYNCHRONIZE_CACHE: readonly CommandSpec[] = [row(0x35, 10, 'SBC-3 5.22'), row(0x91, 16, 'SBC-3 5.23')];
+export const SYNCHRONIZE_CACHE: readonly CommandSpec[] = [row(0x35, 10, 'SBC-3 5.26'), row(0x91, 16, 'SBC-3 5.27')];

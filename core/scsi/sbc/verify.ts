@@ -1,4 +1,4 @@
-// VERIFY (10), (12), (16) and WRITE AND VERIFY (10), (12), (16) (SBC-3 5.26 to 5.28, 5.40 to 5.42).
+// VERIFY (10), (12), (16) and WRITE AND VERIFY (10), (12), (16) (SBC-3 5.29 to 5.31, 5.37 to 5.39).
 import { OK_ORDINARY, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import type { LogicalUnit } from '../logical-unit.ts';
@@ -97,10 +97,10 @@ function writeRow(opcode: number, shape: Shape, clause: string): CommandSpec {
 }
 
 export const VERIFY: readonly CommandSpec[] = [
-  verifyRow(0x2f, 10, 'SBC-3 5.26'),
-  verifyRow(0xaf, 12, 'SBC-3 5.27'),
-  verifyRow(0x8f, 16, 'SBC-3 5.28'),
-  writeRow(0x2e, 10, 'SBC-3 5.40'),
-  writeRow(0xae, 12, 'SBC-3 5.41'),
-  writeRow(0x8e, 16, 'SBC-3 5.42'),
+  verifyRow(0x2f, 10, 'SBC-3 5.29'),
+  verifyRow(0xaf, 12, 'SBC-3 5.30'),
+  verifyRow(0x8f, 16, 'SBC-3 5.31'),
+  writeRow(0x2e, 10, 'SBC-3 5.37'),
+  writeRow(0xae, 12, 'SBC-3 5.38'),
+  writeRow(0x8e, 16, 'SBC-3 5.39'),
 ];

@@ -1,4 +1,4 @@
-// WRITE (6), (10), (12), (16) (SBC-3 5.33 to 5.36).
+// WRITE (6), (10), (12), (16) (SBC-2 5.24, SBC-3 5.33 to 5.35).
 import { OK_ORDINARY, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import { GOOD } from '../task.ts';
@@ -38,8 +38,8 @@ function row(opcode: number, shape: Shape, clause: string): CommandSpec {
 }
 
 export const WRITE: readonly CommandSpec[] = [
-  row(0x0a, 6, 'SBC-3 5.33'),
-  row(0x2a, 10, 'SBC-3 5.34'),
-  row(0xaa, 12, 'SBC-3 5.35'),
-  row(0x8a, 16, 'SBC-3 5.36'),
+  row(0x0a, 6, 'SBC-2 5.24'),
+  row(0x2a, 10, 'SBC-3 5.33'),
+  row(0xaa, 12, 'SBC-3 5.34'),
+  row(0x8a, 16, 'SBC-3 5.35'),
 ];

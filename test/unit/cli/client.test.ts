@@ -87,6 +87,8 @@ describe('gemel', () => {
       );
       assert.equal((await gemel(api, ['unmap', 'v', 'all', 'loopback'])).output, 'v is mapped to nobody\n');
       assert.equal((await gemel(api, ['volume', 'resize', 'v', '--size', '4M'])).status, 0);
+      assert.equal((await gemel(api, ['volume', 'reopen', 'v'])).output, 'v is online\n');
+      assert.notEqual((await gemel(api, ['volume', 'reopen', 'none', '--force'])).status, 0);
       assert.equal((await gemel(api, ['volume', 'delete', 'v', '--json'])).output, '{"deleted":"v"}\n');
       for (const words of [['status'], ['sessions'], ['stats'], ['initiator', 'list']])
         assert.equal((await gemel(api, words)).status, 0);

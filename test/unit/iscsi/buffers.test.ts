@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Socket } from '../../../core/base/world.ts';
+import { AnswerMemory } from '../../../core/iscsi/answer-memory.ts';
 import { DataMemory } from '../../../core/iscsi/data-memory.ts';
 import { ReceiveBuffer, ReceivePool } from '../../../core/iscsi/receive.ts';
 import { SendBuffer, SlabPool } from '../../../core/iscsi/send-buffer.ts';
@@ -42,6 +43,8 @@ class FakeSocket implements Socket {
     return Buffer.concat(this.written);
   }
 }
+
+const plenty = (): AnswerMemory => new AnswerMemory(1_073_741_824, setImmediate);
 
 describe('receive buffer', () => {
   test('a stream cut anywhere comes out whole, however little is parsed each time', () => {
@@ -91,7 +94,7 @@ describe('send buffer', () => {
 
   test('headers, copies and slices leave in order', () => {
     const socket = new FakeSocket();
-    const send = new SendBuffer(socket, new SlabPool());
+    const send = new SendBuffer(socket, new SlabPool(), plenty());
     fill(send, 'head1');
     send.append(Buffer.from('slice1'));
     fill(send, 'head2copy2');
@@ -104,7 +107,7 @@ describe('send buffer', () => {
 
   test('a reservation taken back leaves no trace', () => {
     const socket = new FakeSocket();
-    const send = new SendBuffer(socket, new SlabPool());
+    const send = new SendBuffer(socket, new SlabPool(), plenty());
     fill(send, 'kept');
     const at = send.reserve(100);
     send.unreserve(at);
@@ -116,7 +119,7 @@ describe('send buffer', () => {
   test('a slab is not reused while the network holds it, and comes back afterwards', () => {
     const pool = new SlabPool();
     const socket = new FakeSocket();
-    const send = new SendBuffer(socket, pool);
+    const send = new SendBuffer(socket, pool, plenty());
     socket.stuck = true;
     const first = 'a'.repeat(900_000);
     fill(send, first);
@@ -134,6 +137,19 @@ describe('send buffer', () => {
 });
 
 describe('data memory', () => {
+  test('data that may never come leaves a reserve to the reads, however small its pieces', () => {
+    const memory = new DataMemory(1000, 250);
+    let pieces = 0;
+    while (memory.tryGather(10)) pieces++;
+    assert.equal(pieces, 75);
+    assert.equal(memory.take(250), undefined, 'a read waits for hoarders');
+    memory.giveBack(250);
+    memory.giveBackGathered(10);
+    assert.ok(memory.tryGather(10));
+    assert.ok(!memory.tryGather(10));
+    assert.ok(memory.tryGather(0), 'a command without data needs nothing');
+  });
+
   test('gives in order, and a large request is not overtaken', async () => {
     const memory = new DataMemory(100);
     const order: string[] = [];

@@ -1,26 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { MemoryVolume } from '../../../core/volume/memory-volume.ts';
+import { TUR, pattern, read16, write16 } from '../../support/cdb.ts';
 import { Initiator, LoginFailed } from '../../support/initiator.ts';
 import { IQN, startTarget } from '../../support/target.ts';
 import type { TestTarget } from '../../support/target.ts';
 import { Opcode } from '../../../core/iscsi/wire/constants.ts';
 
 const HOST = '127.0.0.1';
-const TUR = Buffer.alloc(6);
-
-function rw16(opcode: number, lba: number, blocks: number, flags = 0): Buffer {
-  const cdb = Buffer.alloc(16);
-  cdb[0] = opcode;
-  cdb[1] = flags;
-  cdb.writeBigUInt64BE(BigInt(lba), 2);
-  cdb.writeUInt32BE(blocks, 10);
-  return cdb;
-}
-const read16 = (lba: number, blocks: number): Buffer => rw16(0x88, lba, blocks);
-const write16 = (lba: number, blocks: number, flags = 0): Buffer => rw16(0x8a, lba, blocks, flags);
-const pattern = (length: number, seed: number): Buffer =>
-  Buffer.from(Array.from({ length }, (_, i) => (i * 31 + seed) & 0xff));
 
 for (const receive of ['direct', 'copying'] as const) {
   describe(`a session, receiving ${receive}`, () => {

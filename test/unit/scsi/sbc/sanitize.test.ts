@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { MemoryVolume } from '../../../../core/volume/memory-volume.ts';
 import { VolumeError, VolumeFault } from '../../../../core/volume/volume.ts';
+import { resumeSanitize } from '../../../../core/scsi/sbc/sanitize.ts';
+import type { SanitizeStore, SavedSanitize } from '../../../../core/scsi/sanitize-store.ts';
 import { ALL_COMMANDS, hastyClock, scsiFixture } from '../../../support/scsi-fixture.ts';
 import type { Volume } from '../../../../core/volume/volume.ts';
 import type { Fixture, Initiator } from '../../../support/scsi-fixture.ts';
@@ -130,5 +132,92 @@ describe('SANITIZE', () => {
     volume.unmap = unmap;
     assert.equal(await host.status(sanitize(Action.blockErase)), 'GOOD');
     assert.equal(await host.status(TUR), 'GOOD');
+  });
+
+  describe('over a restart', () => {
+    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    /** A store that lives longer than the logical units of it. */
+    class Kept implements SanitizeStore {
+      state: SavedSanitize | undefined;
+      broken = false;
+      load(): SavedSanitize | undefined {
+        return this.state;
+      }
+      save(state: SavedSanitize | undefined): Promise<void> {
+        if (this.broken) return Promise.reject(new Error('the catalog cannot be written'));
+        this.state = state;
+        return Promise.resolve();
+      }
+    }
+    /** The daemon has been started: the same volume and store, everything else is new. */
+    const start = (volume: Volume, sanitizeStore: Kept): { host: Initiator; disk: Fixture } => {
+      const disk = scsiFixture({ commands: ALL_COMMANDS, clock: hastyClock, volume, sanitizeStore });
+      resumeSanitize(disk.lu);
+      return { host: disk.login(), disk };
+    };
+    const until = async (host: Initiator, wanted: string): Promise<void> => {
+      for (let i = 0; (await host.status(TUR)) !== wanted; i++) {
+        assert.ok(i < 10_000, `never ${wanted}`);
+        await turn();
+      }
+    };
+
+    for (const action of [Action.blockErase, Action.overwrite] as const) {
+      test(`action ${action}: what was interrupted is not readable, and begins again`, async () => {
+        const [volume, kept] = [new MemoryVolume(SIZE), new Kept()];
+        const { host } = start(volume, kept);
+        await host.status([0x2a, 0, 0, 0, 0, 3, 0, 0, 1, 0], { data: Buffer.alloc(512, 7) });
+        const never = (): Promise<void> => new Promise(() => undefined);
+        const [unmap, write] = [volume.unmap.bind(volume), volume.write.bind(volume)];
+        Object.assign(volume, { unmap: never, write: never });
+        const status =
+          action === Action.overwrite
+            ? await overwrite(host, 0x82, Buffer.from([1, 2, 3]), IMMED)
+            : await host.status(sanitize(action | IMMED));
+        assert.equal(status, 'GOOD');
+        // Killed here: nothing of the first daemon runs on.
+        Object.assign(volume, { unmap, write });
+        const again = start(volume, kept);
+        assert.equal(await again.host.status([0x28, 0, 0, 0, 0, 3, 0, 0, 1, 0]), '02/04/1B progress 0');
+        await until(again.host, 'GOOD');
+        const block = action === Action.overwrite ? Buffer.alloc(512, Buffer.from([1, 2, 3])) : Buffer.alloc(512);
+        assert.deepEqual(await content(again.host), Buffer.alloc(SIZE, block));
+        assert.equal(kept.state, undefined);
+        // Done once: the next start does not erase what has been written since.
+        assert.equal(await start(volume, kept).host.status(TUR), 'GOOD');
+      });
+    }
+
+    test('a failure stays one, restricted or not, until it is accepted or a success ends it', async () => {
+      for (const flags of [0, AUSE]) {
+        const [volume, kept] = [new MemoryVolume(SIZE), new Kept()];
+        const unmap = volume.unmap.bind(volume);
+        volume.unmap = () => Promise.reject(new VolumeError(VolumeFault.writeError, 'bad'));
+        assert.equal(await start(volume, kept).host.status(sanitize(Action.blockErase | flags)), '03/31/03');
+        const { host } = start(volume, kept);
+        assert.equal(await host.status(TUR), '03/31/03');
+        const exit = await host.status(sanitize(Action.exitFailureMode));
+        assert.equal(exit, flags === AUSE ? 'GOOD' : '05/24/00 cdb 1 bit 4');
+        volume.unmap = unmap;
+        if (flags === 0) assert.equal(await host.status(sanitize(Action.blockErase)), 'GOOD');
+        assert.equal(await start(volume, kept).host.status(TUR), 'GOOD');
+      }
+    });
+
+    test('what cannot be noted does not begin; an orderly stop is no failure', async () => {
+      const [volume, kept] = [new MemoryVolume(SIZE), new Kept()];
+      const { host, disk } = start(volume, kept);
+      await host.status([0x2a, 0, 0, 0, 0, 3, 0, 0, 1, 0], { data: Buffer.alloc(512, 7) });
+      kept.broken = true;
+      assert.equal(await host.status(sanitize(Action.blockErase)), '04/44/00');
+      assert.equal((await host.data([0x28, 0, 0, 0, 0, 3, 0, 0, 1, 0]))[0], 7);
+      kept.broken = false;
+      volume.unmap = () => {
+        disk.lu.retire();
+        return Promise.reject(new VolumeError(VolumeFault.notReady, 'the volume is closed'));
+      };
+      assert.notEqual(await host.status(sanitize(Action.blockErase)), 'GOOD');
+      assert.equal(kept.state?.state, 'running');
+    });
   });
 });
