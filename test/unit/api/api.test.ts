@@ -10,7 +10,12 @@ const ALICE = 'iqn.2026-01.example.host:alice';
 
 /** A path with every parameter filled in. */
 const filled = (path: string): string =>
-  V1 + path.replace(':name', 'some-volume').replace(':initiator', ALICE).replace(':iqn', ALICE);
+  V1 +
+  path
+    .replace(':name', 'some-volume')
+    .replace(':snapshot', 'some-snapshot')
+    .replace(':initiator', ALICE)
+    .replace(':iqn', ALICE);
 
 describe('the API', () => {
   it('creates, shows, maps, grows and deletes a volume', async () => {
