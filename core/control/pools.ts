@@ -212,6 +212,10 @@ export class PoolManager {
     for (const { record: volume } of pool.entries.values()) {
       if (volume.tag !== undefined && !volume.deleting) ids.set(volume.tag, volume.id);
     }
+    const { volumes, snapshots } = this.#options.catalog;
+    const known = new Set([...volumes.values(), ...snapshots.values()].map((each) => each.id));
+    const strangers = [...ids.keys()].filter((id) => !known.has(id)).length;
+    if (strangers > 0) log.warn({ pool: record.name, volumes: strangers }, 'the catalog does not know all in the pool');
     pool.nameOf = (id) => this.nameOf(pool, id);
     const jobs = new PoolJobs(record.name, pool, world.clock, log);
     this.#opened.set(record.name, { pool, files: place.files, jobs, ids });

@@ -158,6 +158,7 @@ export class Snapshots {
       const snapshot = this.get(volume, name);
       provisioner.refuseUsed(volume);
       const lu = units.unit(volume);
+      const before = lu?.notReady;
       // Whoever logs in meanwhile waits.
       lu?.setNotReady(new ScsiError(SENSE.becomingReady));
       try {
@@ -165,7 +166,7 @@ export class Snapshots {
       } catch (error) {
         throw storageError(error, `volume '${volume}' could not be rolled back`);
       } finally {
-        lu?.setNotReady(undefined);
+        lu?.setNotReady(before);
       }
       log.info({ volume, snapshot: name }, 'volume rolled back');
       return record;

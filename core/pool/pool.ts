@@ -11,6 +11,8 @@ import { Durability, VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { Allocator } from './allocator.ts';
 import type { Journal, JournalMark } from './journal.ts';
 import type { PoolCore } from './pool-core.ts';
+import { refuseUnplaced } from './pool-entry.ts';
+import type { PoolEntry } from './pool-entry.ts';
 import type { PoolMeta, PoolState, PoolVolumeRecord } from './pool-meta.ts';
 import { PoolVolume } from './pool-volume.ts';
 import { shareGrains } from './share.ts';
@@ -19,14 +21,7 @@ import { SoftThreshold } from './threshold.ts';
 import { VolumeMap } from './volume-map.ts';
 import type { Leaves } from './volume-map.ts';
 
-/** A volume as the pool knows it, open or not. */
-export interface PoolEntry {
-  record: PoolVolumeRecord;
-  readonly map: VolumeMap;
-  /** Differs from what the metadata has. */
-  changed: boolean;
-  open: PoolVolume | undefined;
-}
+export type { PoolEntry };
 
 /** Everything a pool is made of, as poolOpen() found or made it. */
 export interface PoolParts {
@@ -156,6 +151,7 @@ export class Pool implements PoolCore {
   open(id: number, options: OpenVolumeOptions): PoolVolume {
     const entry = this.entry(id);
     if (entry.open !== undefined) throw new ServiceError('in-use', `volume ${String(id)} of the pool is open already`);
+    refuseUnplaced(entry);
     const { size, thick, snapshotOf } = entry.record;
     const readOnly = options.readOnly || snapshotOf !== undefined;
     const volume = new PoolVolume(this, entry.map, { ...options, id, size, thick, readOnly });
@@ -165,6 +161,8 @@ export class Pool implements PoolCore {
 
   closed(volume: PoolVolume): Promise<void> {
     const entry = this.#entries.get(volume.id);
+    const placed = volume.upper?.quiet(0, volume.info.size) ?? true;
+    if (entry !== undefined && !placed && volume.info.durability !== Durability.volatile) entry.unplaced = true;
     volume.forgetPending();
     if (entry?.open === volume) entry.open = undefined;
     return Promise.resolve();
@@ -229,6 +227,7 @@ export class Pool implements PoolCore {
       // What the journal has of it must not be replayed into a volume that is on its way out.
       const { seq } = await this.journal.mark();
       entry.record = { ...entry.record, fence: seq, deleting: true };
+      entry.unplaced = false;
       entry.changed = true;
       await this.#commit(this.#trimmed);
     });
@@ -282,6 +281,7 @@ export class Pool implements PoolCore {
   /** Runs `work` while the volumes stand still and everything written to them is in its place; then commits. */
   async #whilePaused<T>(entries: readonly PoolEntry[], work: () => Promise<T>): Promise<T> {
     this.mayWrite();
+    entries.forEach(refuseUnplaced);
     const uppers = entries.map((entry) => entry.open?.upper).filter((upper) => upper !== undefined);
     const resume = uppers.map((upper) => upper.pause());
     try {
@@ -317,6 +317,7 @@ export class Pool implements PoolCore {
 
   async #checkpointNow(): Promise<void> {
     try {
+      for (const entry of this.#entries.values()) refuseUnplaced(entry);
       const mark = await this.journal.mark();
       const open = [...this.#entries.values()].flatMap(({ open }) => (open === undefined ? [] : [open]));
       await Promise.all(open.map((volume) => this.#placeAll(volume)));
@@ -478,8 +479,10 @@ export class Pool implements PoolCore {
     this.#timer?.cancel();
     try {
       if (this.#poison === undefined && this.journal.poison === undefined) {
-        await this.checkpoint();
-        await this.#parts.finish();
+        // Else the journal is replayed when it is opened again.
+        const placed = [...this.#entries.values()].every((entry) => entry.unplaced !== true);
+        if (placed) await this.checkpoint();
+        if (placed) await this.#parts.finish();
       }
     } finally {
       await this.#parts.meta.close();
