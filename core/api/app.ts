@@ -14,6 +14,8 @@ import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
 import { mapRoutes } from './routes/maps.ts';
+import { poolRoutes } from './routes/pools.ts';
+import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
 import { targetRoutes } from './routes/targets.ts';
 import { volumeRoutes } from './routes/volumes.ts';
@@ -26,6 +28,8 @@ export function routesOf(control: ControlPlane): Route[] {
     ...mapRoutes(control),
     ...initiatorRoutes(control),
     ...targetRoutes(control),
+    ...poolRoutes(control),
+    ...snapshotRoutes(control),
   ];
 }
 

@@ -1,6 +1,8 @@
 // Prometheus text exposition format 0.0.4.
 import type { Histogram } from '../base/histogram.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
+import { poolFacts } from '../control/pool-views.ts';
+import { cacheCounters } from '../control/views.ts';
 
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
@@ -56,6 +58,24 @@ const SESSION_COUNTERS = [
   ['rejects', 'gemel_session_rejects_total', 'PDUs rejected.'],
 ] as const;
 
+const POOL_METRICS = [
+  ['capacityBytes', 'gemel_pool_capacity_bytes', 'gauge', 'Room for the data of volumes.'],
+  ['usedBytes', 'gemel_pool_used_bytes', 'gauge', 'Room that holds data.'],
+  ['reservedBytes', 'gemel_pool_reserved_bytes', 'gauge', 'Room that is promised to thick volumes and running writes.'],
+  ['quarantinedBytes', 'gemel_pool_quarantined_bytes', 'gauge', 'Room that is free after the next checkpoint.'],
+  ['journalBytes', 'gemel_pool_journal_bytes', 'gauge', 'Size of the journal.'],
+  ['journalUsedBytes', 'gemel_pool_journal_used_bytes', 'gauge', 'Bytes in the journal that are not in place yet.'],
+  ['checkpoints', 'gemel_pool_checkpoints_total', 'counter', 'Checkpoints since the pool was opened.'],
+  ['damagedBlocks', 'gemel_pool_damaged_blocks_total', 'counter', 'Reads of blocks that do not match their checksum.'],
+] as const;
+
+const CACHE_METRICS = [
+  ['hits', 'gemel_cache_hits_total', 'counter', 'Reads answered by the cache.'],
+  ['misses', 'gemel_cache_misses_total', 'counter', 'Reads that had to wait for the storage.'],
+  ['dirtyBytes', 'gemel_cache_dirty_bytes', 'gauge', 'Bytes of frames that are not in their places yet.'],
+  ['destagedBytes', 'gemel_cache_destaged_bytes_total', 'counter', 'Bytes put into their places.'],
+] as const;
+
 /** The metrics page. */
 export function metricsOf(control: ControlPlane): string {
   const text = new MetricsText();
@@ -64,6 +84,8 @@ export function metricsOf(control: ControlPlane): string {
   text.family('gemel_start_time_seconds', 'gauge', 'Start of the daemon since 1970.');
   text.sample('gemel_start_time_seconds', {}, control.started / 1000);
   volumeMetrics(text, control);
+  cacheMetrics(text, control);
+  poolMetrics(text, control);
   sessionMetrics(text, control);
   return text.toString();
 }
@@ -88,6 +110,29 @@ function volumeMetrics(text: MetricsText, { catalog, units }: ControlPlane): voi
   ] as const) {
     text.family(name, 'histogram', `From the arrival of a ${what} command to its answer.`);
     for (const { labels, lu } of all) text.histogram(name, labels, lu.counters[key]);
+  }
+}
+
+function cacheMetrics(text: MetricsText, { units }: ControlPlane): void {
+  const all = units.all().flatMap(({ record, lu }) => {
+    const counters = cacheCounters(lu.volume);
+    return counters === undefined ? [] : [{ labels: { volume: record.name }, counters }];
+  });
+  for (const [key, name, type, help] of CACHE_METRICS) {
+    text.family(name, type, help);
+    for (const { labels, counters } of all) text.sample(name, labels, counters[key]);
+  }
+}
+
+function poolMetrics(text: MetricsText, { catalog, pools }: ControlPlane): void {
+  const names = catalog.pools.values().map((record) => record.name);
+  const open = names.filter((name) => pools.problem(name) === undefined);
+  text.family('gemel_pool_up', 'gauge', '1 when the pool is open.');
+  for (const pool of names) text.sample('gemel_pool_up', { pool }, open.includes(pool) ? 1 : 0);
+  const all = open.map((pool) => ({ labels: { pool }, facts: poolFacts(pools.pool(pool)) }));
+  for (const [key, name, type, help] of POOL_METRICS) {
+    text.family(name, type, help);
+    for (const { labels, facts } of all) text.sample(name, labels, facts[key]);
   }
 }
 

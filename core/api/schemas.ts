@@ -1,7 +1,7 @@
 // What goes over the API: types, validation and the OpenAPI document come from here.
 import { z } from 'zod';
 import { formatSize } from '../base/sizes.ts';
-import { MAX_LUNS, MAX_MAPS, MAX_VOLUME, MIN_VOLUME } from '../base/limits.ts';
+import { MAX_GROUP, MAX_LUNS, MAX_MAPS, MAX_POOL, MAX_VOLUME, MIN_POOL, MIN_VOLUME } from '../base/limits.ts';
 
 const bytes = z.int().nonnegative();
 const timestamp = z.string().meta({ format: 'date-time' });
@@ -32,7 +32,8 @@ export const CreateVolume = z.strictObject({
   thin: z.boolean().optional(),
   readOnly: z.boolean().optional(),
   durability: z.enum(['durable', 'volatile']).optional(),
-  kind: z.enum(['file', 'device', 'memory']).optional(),
+  kind: z.enum(['file', 'device', 'memory', 'pool']).optional(),
+  pool: VolumeName.optional().meta({ description: 'when absent, and no kind is given: the pool there is, if any' }),
   path: z.string().min(1).max(4096).optional().meta({ description: 'block device, for kind "device"' }),
   target: VolumeName.optional().meta({ description: 'volumes with the same target are LUNs of one iSCSI target' }),
   lun: z
@@ -56,7 +57,9 @@ export const Volume = z.object({
   id: z.string(),
   naa: z.string(),
   serial: z.string(),
-  kind: z.enum(['file', 'device', 'memory']),
+  kind: z.enum(['file', 'device', 'memory', 'pool']),
+  pool: z.string().nullable(),
+  snapshots: z.int(),
   path: z.string().nullable(),
   allocatedBytes: bytes.nullable(),
   blockSize: z.int(),
@@ -152,7 +155,101 @@ export const Problem = z.object({
   retriable: z.boolean(),
 });
 
-export const Force = z.strictObject({ force: z.enum(['true', 'false']).optional() });
+const sizeRuleOfPool = `a pool has ${formatSize(MIN_POOL)} to ${formatSize(MAX_POOL)}`;
+const path = z.string().min(1).max(4096);
+export const CreatePool = z.strictObject({
+  name: VolumeName,
+  size: z.int().min(MIN_POOL, sizeRuleOfPool).max(MAX_POOL, sizeRuleOfPool).optional().meta({ description: 'bytes' }),
+  folder: path.optional().meta({ description: 'absolute; in the data folder when absent' }),
+  device: path.optional().meta({ description: 'block device, which is used as a whole' }),
+});
+export const ChangePool = z.strictObject({
+  growBytes: z.int().min(1).max(MAX_POOL).optional().meta({ description: 'room to add, at least; bytes' }),
+  threshold: z.int().min(1).max(99).optional().meta({ description: 'percent in use at which initiators are told' }),
+});
+const Scrub = z.object({
+  state: z.enum(['running', 'done', 'aborted', 'failed']),
+  doneBytes: bytes,
+  totalBytes: bytes,
+  damaged: z.array(z.object({ volume: z.string(), position: bytes, reason: z.string() })),
+  started: timestamp,
+});
+export const StartScrub = z.strictObject({
+  rate: z.int().min(1_048_576).optional().meta({ description: 'bytes a second' }),
+});
+export const Pool = z.object({
+  name: z.string(),
+  id: z.string(),
+  kind: z.enum(['folder', 'device']),
+  path: z.string(),
+  state: z.enum(['online', 'failed']),
+  problem: z.string().nullable(),
+  threshold: z.int(),
+  thresholdReached: z.boolean(),
+  facts: z
+    .object({
+      capacityBytes: bytes,
+      usedBytes: bytes,
+      reservedBytes: bytes,
+      quarantinedBytes: bytes,
+      journalBytes: bytes,
+      journalUsedBytes: bytes,
+      checkpoints: z.int(),
+      damagedBlocks: z.int(),
+    })
+    .nullable(),
+  volumes: z.int(),
+  snapshots: z.int(),
+  deletions: z.array(z.object({ name: z.string(), progress: z.number() })),
+  scrub: Scrub.nullable(),
+  created: timestamp,
+});
+export const PoolDetail = Pool.extend({
+  snapshotBytes: bytes.nullable().meta({ description: 'comes back when all snapshots are deleted' }),
+});
+export const PoolCheck = z.object({ leaves: z.int(), grains: z.int(), findings: z.array(z.string()) });
+
+export const CreateSnapshot = z.strictObject({
+  volumes: z.array(VolumeName).min(1).max(MAX_GROUP).meta({ description: 'of one pool; all at one instant' }),
+  name: VolumeName,
+});
+export const Snapshot = z.object({
+  volume: z.string(),
+  name: z.string(),
+  id: z.string(),
+  group: z.string().nullable().meta({ description: 'the same for all snapshots of one instant' }),
+  pool: z.string(),
+  size: bytes,
+  state: z.enum(['creating', 'ready', 'deleting']),
+  created: timestamp,
+});
+export const CloneVolume = z.strictObject({
+  name: VolumeName,
+  snapshot: VolumeName.optional().meta({ description: 'the volume as it is now when absent' }),
+  readOnly: z.boolean().optional(),
+  durability: z.enum(['durable', 'volatile']).optional(),
+  target: VolumeName.optional(),
+  lun: z
+    .int()
+    .min(0, lunRule)
+    .max(MAX_LUNS - 1, lunRule)
+    .optional(),
+  maps: z.array(MapEntry).max(MAX_MAPS).optional(),
+});
+export const Space = z.object({
+  name: z.string(),
+  size: bytes,
+  logicalBytes: bytes.meta({ description: 'of blocks that hold data' }),
+  exclusiveBytes: bytes.meta({ description: 'used by this volume only' }),
+  sharedBytes: bytes.meta({ description: 'used by its snapshots, clones or copies as well' }),
+  snapshotBytes: bytes.meta({ description: 'used by its snapshots only' }),
+  snapshots: z.array(z.object({ name: z.string(), exclusiveBytes: bytes, created: timestamp })),
+});
+
+const flag = z.enum(['true', 'false']).optional();
+export const DeleteVolume = z.strictObject({ force: flag, withSnapshots: flag });
+export const SnapshotFilter = z.strictObject({ volume: VolumeName.optional() });
+export const SnapshotParams = z.strictObject({ name: VolumeName, snapshot: VolumeName });
 export const VolumeParams = z.strictObject({ name: VolumeName });
 export const MapParams = z.strictObject({ name: VolumeName, initiator: MapSubject });
 export const InitiatorParams = z.strictObject({ iqn: InitiatorName });

@@ -26,6 +26,12 @@ export const ERRORS = {
   'not-found': { http: 404, exit: 4, retriable: false, remedy: 'List the existing ones and check the name.' },
   exists: { http: 409, exit: 5, retriable: false, remedy: 'Choose another name, or delete the existing one first.' },
   'in-use': { http: 409, exit: 5, retriable: false, remedy: 'Release what the message names, or repeat with --force.' },
+  'has-snapshots': {
+    http: 409,
+    exit: 5,
+    retriable: false,
+    remedy: 'Delete its snapshots first, or all together with --with-snapshots.',
+  },
   'device-in-use': {
     http: 409,
     exit: 5,

@@ -173,6 +173,27 @@ export const CHECKPOINT_INTERVAL = 10_000;
 export const MAX_POOL_VOLUMES = 65_536;
 /** Leaves (64 MiB each) of a deleted volume that are given back in one turn of the event loop. */
 export const DELETE_STEP = 64;
+/** Percent of a pool that may be in use before its initiators are told, by default; percent below which it is over again. */
+export const DEFAULT_THRESHOLD = 80;
+export const THRESHOLD_HYSTERESIS = 5;
+/** Milliseconds of the event loop that counting the space of volumes takes at a time. */
+export const SPACE_COUNT_MS = 3;
+/** Journal and slabs of a new pool, bytes, where the pool is large enough; a journal is at most this share (one in so many). */
+export const POOL_JOURNAL = 268_435_456;
+export const POOL_JOURNAL_SHARE = 32;
+export const POOL_SLAB = 1_073_741_824;
+/** Smallest and largest pool, bytes (of volume data). */
+export const MIN_POOL = 16_777_216;
+export const MAX_POOL = 70_368_744_177_664;
+export const MAX_POOLS = 64;
+/** Bytes of cache in front of pools when the cache is switched off: what is written rests there until it is in its place. */
+export const POOL_CACHE = 67_108_864;
+/** Bytes a second a scrub reads by default. */
+export const SCRUB_RATE = 104_857_600;
+/** Snapshots of one volume. */
+export const MAX_SNAPSHOTS = 4096;
+/** Volumes of one consistency group. */
+export const MAX_GROUP = 256;
 /** Pages of checksums kept in memory, 4 KiB each (one covers 4 MiB of data). */
 export const POOL_SUM_PAGES = 8192;
 

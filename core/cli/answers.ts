@@ -11,6 +11,8 @@ export interface Disk {
   naa: string;
   serial: string;
   kind: string;
+  pool: string | null;
+  snapshots: number;
   path: string | null;
   allocatedBytes: number | null;
   blockSize: number;
@@ -23,6 +25,57 @@ export interface Disk {
   state: string;
   problem: string | null;
   created: string;
+}
+
+export interface Pool {
+  name: string;
+  kind: string;
+  path: string;
+  state: string;
+  problem: string | null;
+  threshold: number;
+  thresholdReached: boolean;
+  facts: {
+    capacityBytes: number;
+    usedBytes: number;
+    reservedBytes: number;
+    quarantinedBytes: number;
+    journalBytes: number;
+    journalUsedBytes: number;
+    checkpoints: number;
+    damagedBlocks: number;
+  } | null;
+  volumes: number;
+  snapshots: number;
+  deletions: { name: string; progress: number }[];
+  scrub: {
+    state: string;
+    doneBytes: number;
+    totalBytes: number;
+    damaged: { volume: string; position: number; reason: string }[];
+  } | null;
+  created: string;
+  /** Of one pool only. */
+  snapshotBytes?: number | null;
+}
+
+export interface Snapshot {
+  volume: string;
+  name: string;
+  group: string | null;
+  pool: string;
+  size: number;
+  created: string;
+}
+
+export interface Space {
+  name: string;
+  size: number;
+  logicalBytes: number;
+  exclusiveBytes: number;
+  sharedBytes: number;
+  snapshotBytes: number;
+  snapshots: { name: string; exclusiveBytes: number; created: string }[];
 }
 
 export interface Initiator {

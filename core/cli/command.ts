@@ -11,6 +11,8 @@ export interface CliContext {
   readonly readStdin: () => string;
   /** Columns of the terminal, if there is one. */
   readonly width: number | undefined;
+  /** Shows that `what` is done to this share (0 to 1); undefined: it is over. Absent: nobody looks. */
+  readonly progress?: (what: string, share: number | undefined) => void;
 }
 
 /** Prints `answer` as JSON when --json was given, else what `text` makes of it. */

@@ -8,6 +8,12 @@ import { packageVersion } from './version.ts';
 // A reader that stops early (head) is no error.
 process.stdout.on('error', () => undefined);
 
+/** One line that is drawn again and again, and taken away at the end. */
+function drawProgress(what: string, share: number | undefined): void {
+  const text = share === undefined ? '' : `${what}: ${String(Math.floor(share * 100))} %`;
+  process.stderr.write(`\r\u001b[K${text}`);
+}
+
 const program = createProgram(
   {
     client: (command) => connect(command.optsWithGlobals<ConnectOptions>(), process.env),
@@ -16,6 +22,7 @@ const program = createProgram(
     },
     readStdin: () => readFileSync(0, 'utf8'),
     width: process.stdout.isTTY ? process.stdout.columns : undefined,
+    ...(process.stderr.isTTY ? { progress: drawProgress } : {}),
   },
   packageVersion(),
 );

@@ -2,6 +2,8 @@ import { Command, CommanderError } from 'commander';
 import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
 import { addInitiatorCommands } from './access-commands.ts';
 import type { CliContext } from './command.ts';
+import { addPoolCommands } from './pool-commands.ts';
+import { addSnapshotCommands } from './snapshot-commands.ts';
 import { addStatusCommands } from './status-commands.ts';
 import { addMapCommands, addVolumeCommands } from './volume-commands.ts';
 
@@ -13,6 +15,8 @@ export function createProgram(context: CliContext, version: string): Command {
   const program = new Command('gemel').description('Drives the storage daemon gemeld.').version(version);
   addVolumeCommands(program, context);
   addMapCommands(program, context);
+  addPoolCommands(program, context);
+  addSnapshotCommands(program, context);
   addInitiatorCommands(program, context);
   addStatusCommands(program, context);
   forEachCommand(program, (command) => {

@@ -6,8 +6,10 @@ import type { Disk } from './answers.ts';
 import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
 import { facts, table } from './output.ts';
+import { waitForSpace } from './pool-commands.ts';
+import { addCopyCommands } from './snapshot-commands.ts';
 
-interface CreateOptions {
+export interface CreateOptions {
   readonly size?: string;
   readonly map?: string[];
   readonly mapReadOnly?: string[];
@@ -20,6 +22,14 @@ interface CreateOptions {
   readonly lun?: string;
   readonly device?: string;
   readonly memory?: boolean;
+  readonly pool?: string;
+  readonly file?: boolean;
+}
+
+interface DeleteOptions {
+  readonly force?: boolean;
+  readonly withSnapshots?: boolean;
+  readonly wait?: boolean;
 }
 
 const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
@@ -44,6 +54,13 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     .option('--lun <number>', 'LUN in the target (default: the lowest free one)')
     .addOption(new Option('--device <path>', 'serve a block device').conflicts(['memory', 'size', 'thick', 'thin']))
     .option('--memory', 'serve a disk in RAM, empty after each start')
+    .addOption(
+      new Option('--pool <name>', 'in this pool (default: in the pool, if there is one)').conflicts([
+        'device',
+        'memory',
+      ]),
+    )
+    .addOption(new Option('--file', 'a file, although there is a pool').conflicts(['pool', 'device', 'memory']))
     .action(async (name: string, options: CreateOptions, command: Command) => {
       const disk = await context.client(command).call('POST', '/volumes', createBody(name, options));
       show(context, command, disk as Disk, (each) => `Created ${describeDisk(each)}`);
@@ -85,11 +102,19 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     .command('delete <name>')
     .description('delete a disk and its data')
     .option('--force', 'although initiators are using it')
-    .action(async (name: string, options: { force?: boolean }, command: Command) => {
-      const query = options.force === true ? '?force=true' : '';
-      await context.client(command).call('DELETE', `/volumes/${segment(name)}${query}`);
+    .option('--with-snapshots', 'and all its snapshots')
+    .option('--wait', 'until its space in the pool is free, with progress')
+    .action(async (name: string, options: DeleteOptions, command: Command) => {
+      const client = context.client(command);
+      const path = `/volumes/${segment(name)}`;
+      const pool = options.wait === true ? ((await client.call('GET', path)) as Disk).pool : null;
+      const flags = { force: options.force, withSnapshots: options.withSnapshots };
+      const query = Object.entries(flags).flatMap(([key, set]) => (set === true ? [`${key}=true`] : []));
+      await client.call('DELETE', path + (query.length === 0 ? '' : `?${query.join('&')}`));
+      if (pool !== null) await waitForSpace(context, client, pool, name);
       show(context, command, { deleted: name }, () => `Deleted ${name}`);
     });
+  addCopyCommands(volume, context);
 }
 
 export function addMapCommands(program: Command, context: CliContext): void {
@@ -134,7 +159,8 @@ export function createBody(name: string, options: CreateOptions): Record<string,
     thin: options.thick === true ? false : undefined,
     readOnly: options.readOnly,
     durability: options.durability,
-    kind: options.device !== undefined ? 'device' : options.memory === true ? 'memory' : undefined,
+    kind: kindOf(options),
+    pool: options.pool,
     path: options.device,
     target: options.target,
     lun: number(options.lun),
@@ -142,12 +168,18 @@ export function createBody(name: string, options: CreateOptions): Record<string,
   };
 }
 
+function kindOf({ device, memory, file }: CreateOptions): string | undefined {
+  if (device !== undefined) return 'device';
+  if (file === true) return 'file';
+  return memory === true ? 'memory' : undefined;
+}
+
 const mapsOf = (disk: Disk): string =>
   disk.maps.length === 0
     ? 'nobody'
     : disk.maps.map((map) => (map.access === 'read-only' ? `${map.initiator} (ro)` : map.initiator)).join(', ');
 
-const describeDisk = (disk: Disk): string =>
+export const describeDisk = (disk: Disk): string =>
   `${disk.name} (${formatSize(disk.size)}), mapped to ${mapsOf(disk)}\n  ${disk.url}`;
 
 function diskTable(disks: readonly Disk[], width: number | undefined): string {
@@ -177,6 +209,7 @@ function diskFacts(disk: Disk): string {
     ['Durability', disk.durability],
     ['Kind', `${disk.kind}, ${disk.thin ? 'thin' : 'thick'}${disk.readOnly ? ', read-only' : ''}`],
     ['Path', disk.path ?? '-'],
+    ...(disk.pool === null ? [] : [['Pool', disk.pool] as const, ['Snapshots', String(disk.snapshots)] as const]),
     ['Target', disk.iqn],
     ['LUN', String(disk.lun)],
     ...disk.urls.map((url): [string, string] => ['URL', url]),

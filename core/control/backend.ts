@@ -1,6 +1,6 @@
 import type { Volume } from '../volume/volume.ts';
 import type { PlannedVolume } from './volume-request.ts';
-import type { VolumeRecord } from './records.ts';
+import type { SnapshotRecord, VolumeRecord } from './records.ts';
 
 /** Where the data of volumes lives. The provisioner decides when; this decides how. */
 export interface VolumeBackend {
@@ -8,10 +8,16 @@ export interface VolumeBackend {
   place(plan: PlannedVolume): Promise<string>;
   /** The absolute path of the data of a volume; undefined: it is in memory. */
   locate(record: VolumeRecord): string | undefined;
-  /** Makes the storage of a new volume and opens it. Rejects with a ServiceError; nothing is left behind then. */
-  create(record: VolumeRecord): Promise<Volume>;
+  /**
+   * Makes the storage of a new volume and opens it: empty, or (in the same pool) as a copy of the volume or snapshot with
+   * the id `source`. Rejects with a ServiceError; nothing is left behind then.
+   */
+  create(record: VolumeRecord, source?: string): Promise<Volume>;
   /** Opens the storage of an existing volume. Rejects with a ServiceError. */
   open(record: VolumeRecord): Promise<Volume>;
-  /** Removes the storage, if it is ours and exists. A device keeps its data. */
+  /** Throws ServiceError when the storage cannot be reached now, so that nothing of it can be changed or removed. */
+  check(record: VolumeRecord): void;
+  /** Removes the storage, if it is ours and exists. A device keeps its data. The space of a pool comes back later. */
   remove(record: VolumeRecord): Promise<void>;
+  removeSnapshot(snapshot: SnapshotRecord): Promise<void>;
 }

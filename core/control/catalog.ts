@@ -4,12 +4,23 @@ import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
 import { Collection, applyEdits } from './collection.ts';
 import type { Edit } from './collection.ts';
-import type { InitiatorRecord, NodeRecord, TargetRecord, TokenRecord, VolumeRecord } from './records.ts';
+import type {
+  InitiatorRecord,
+  NodeRecord,
+  PoolRecord,
+  SnapshotRecord,
+  TargetRecord,
+  TokenRecord,
+  VolumeRecord,
+} from './records.ts';
 
 /** Everything the daemon has to remember. Reads come from memory; a change is durable before it is seen. */
 export class Catalog {
   readonly #store: ConfigStore;
   readonly volumes: Collection<VolumeRecord>;
+  readonly pools: Collection<PoolRecord>;
+  /** By `VOLUME@SNAPSHOT`. */
+  readonly snapshots: Collection<SnapshotRecord>;
   readonly targets: Collection<TargetRecord>;
   readonly initiators: Collection<InitiatorRecord>;
   readonly tokens: Collection<TokenRecord>;
@@ -22,6 +33,8 @@ export class Catalog {
   private constructor(store: ConfigStore) {
     this.#store = store;
     this.volumes = new Collection(store, 'volumes/');
+    this.pools = new Collection(store, 'pools/');
+    this.snapshots = new Collection(store, 'snapshots/');
     this.targets = new Collection(store, 'targets/');
     this.initiators = new Collection(store, 'initiators/');
     this.tokens = new Collection(store, 'tokens/');
@@ -33,8 +46,9 @@ export class Catalog {
   /** Loads everything; a new store gets a node record with `iqnPrefix`. */
   static async open(store: ConfigStore, random: RandomSource, iqnPrefix: string, now: number): Promise<Catalog> {
     const catalog = new Catalog(store);
-    const all = [catalog.volumes, catalog.targets, catalog.initiators, catalog.tokens, catalog.#nodes];
-    for (const each of [...all, catalog.reservations, catalog.sanitizing]) await each.load();
+    const disks = [catalog.volumes, catalog.reservations, catalog.sanitizing, catalog.pools, catalog.snapshots];
+    const others = [catalog.targets, catalog.initiators, catalog.tokens, catalog.#nodes];
+    for (const each of [...disks, ...others]) await each.load();
     if (catalog.#nodes.get('self') === undefined) {
       const id = random.bytes(4).toString('hex');
       await catalog.apply(catalog.#nodes.edit('self', { id, iqnPrefix, created: now, initialized: false }));
@@ -65,6 +79,16 @@ export class Catalog {
 
   volumesOfTarget(target: string): VolumeRecord[] {
     return this.volumes.values().filter((volume) => volume.target === target);
+  }
+
+  volumesOfPool(pool: string): VolumeRecord[] {
+    return this.volumes.values().filter((volume) => volume.pool === pool);
+  }
+
+  /** Oldest first. */
+  snapshotsOf(volume: string): SnapshotRecord[] {
+    const all = this.snapshots.values().filter((snapshot) => snapshot.volume === volume);
+    return all.sort((a, b) => a.created - b.created);
   }
 
   async close(): Promise<void> {

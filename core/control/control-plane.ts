@@ -1,7 +1,9 @@
 import type { Catalog } from './catalog.ts';
 import type { Initiators } from './initiators.ts';
+import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
 import type { SessionSource } from './sessions.ts';
+import type { Snapshots } from './snapshots.ts';
 import type { Tokens } from './tokens.ts';
 import type { Units } from './units.ts';
 import type { Views } from './views.ts';
@@ -11,6 +13,8 @@ export interface ControlPlane {
   readonly catalog: Catalog;
   readonly units: Units;
   readonly provisioner: Provisioner;
+  readonly pools: PoolManager;
+  readonly snapshots: Snapshots;
   readonly initiators: Initiators;
   readonly tokens: Tokens;
   readonly views: Views;

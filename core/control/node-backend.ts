@@ -10,26 +10,30 @@ import { MemoryVolume } from '../volume/memory-volume.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
+import type { PoolManager } from './pools.ts';
 import { VolumeKind } from './records.ts';
-import type { VolumeRecord } from './records.ts';
+import type { SnapshotRecord, VolumeRecord } from './records.ts';
 import type { PlannedVolume } from './volume-request.ts';
 
-/** Files in one folder, block devices of this machine, memory. */
+/** Files in one folder, block devices of this machine, memory, pools. */
 export class NodeBackend implements VolumeBackend {
   readonly #world: World;
   readonly #catalog: Catalog;
   readonly #folder: string;
   readonly #cache: L1Cache | undefined;
+  readonly #pools: PoolManager;
 
   /** `folder` must exist. `cache`: the RAM cache in front of files and devices, if there is one. */
-  constructor(world: World, catalog: Catalog, folder: string, cache: L1Cache | undefined) {
+  constructor(world: World, catalog: Catalog, folder: string, cache: L1Cache | undefined, pools: PoolManager) {
     this.#cache = cache;
+    this.#pools = pools;
     this.#world = world;
     this.#catalog = catalog;
     this.#folder = folder;
   }
 
   async place(plan: PlannedVolume): Promise<string> {
+    if (plan.pool !== undefined) this.#pools.pool(plan.pool);
     if (plan.kind !== VolumeKind.device) return '';
     const wanted = normalize(plan.path ?? '');
     const device = await realpath(wanted).catch(() => undefined);
@@ -42,15 +46,20 @@ export class NodeBackend implements VolumeBackend {
     return wanted;
   }
 
+  check({ pool }: VolumeRecord): void {
+    if (pool !== undefined) this.#pools.pool(pool);
+  }
+
   locate({ kind, id, path }: VolumeRecord): string | undefined {
-    if (kind === VolumeKind.memory) return undefined;
+    if (kind === VolumeKind.memory || kind === VolumeKind.pool) return undefined;
     // Named after the id: a name can be used again, an id cannot.
     return kind === VolumeKind.file ? join(this.#folder, `${id}.raw`) : path;
   }
 
-  async create(record: VolumeRecord): Promise<Volume> {
+  async create(record: VolumeRecord, source?: string): Promise<Volume> {
     const { disk } = this.#world;
     if (record.kind === VolumeKind.memory) return memoryVolume(record);
+    if (record.kind === VolumeKind.pool) return this.#pools.createVolume(record, source);
     if (record.kind === VolumeKind.file) {
       return this.#cached(await FileVolume.create(disk, this.#optionsOf(record), record.size));
     }
@@ -60,6 +69,7 @@ export class NodeBackend implements VolumeBackend {
   async open(record: VolumeRecord): Promise<Volume> {
     if (record.kind === VolumeKind.memory) return memoryVolume(record);
     if (record.kind === VolumeKind.device) return this.#openDevice(record);
+    if (record.kind === VolumeKind.pool) return this.#pools.openVolume(record);
     return this.#cached(await FileVolume.open(this.#world.disk, this.#optionsOf(record)));
   }
 
@@ -68,10 +78,15 @@ export class NodeBackend implements VolumeBackend {
   }
 
   async remove(record: VolumeRecord): Promise<void> {
+    if (record.pool !== undefined) await this.#pools.remove(record.pool, record.id, record.name);
     if (record.kind !== VolumeKind.file) return;
     const path = this.#pathOf(record);
     await this.#world.disk.remove(path);
     await this.#world.disk.remove(`${path}.map`);
+  }
+
+  removeSnapshot({ pool, id, volume, name }: SnapshotRecord): Promise<void> {
+    return this.#pools.remove(pool, id, `${volume}@${name}`);
   }
 
   async #openDevice(record: VolumeRecord): Promise<Volume> {

@@ -16,7 +16,7 @@ import type { MapRecord, VolumeRecord } from './records.ts';
 import type { SessionSource } from './sessions.ts';
 import { Turn } from '../base/turn.ts';
 import type { Units } from './units.ts';
-import { checkSize, planVolume } from './volume-request.ts';
+import { checkSize, planVolume, sizeUnit } from './volume-request.ts';
 import type { CreateVolume } from './volume-request.ts';
 
 export interface ProvisionerOptions {
@@ -36,7 +36,8 @@ export class Provisioner {
   readonly #world: World;
   readonly #log: Log;
   readonly #server: () => SessionSource | undefined;
-  readonly #turn = new Turn();
+  /** Whatever changes volumes, or what belongs to them, happens one after the other. */
+  readonly turn = new Turn();
 
   constructor(options: ProvisionerOptions) {
     this.#catalog = options.catalog;
@@ -70,9 +71,12 @@ export class Provisioner {
     }
   }
 
-  /** Makes a volume and serves it. Rejects with bad-request, exists, limit-reached, no-space or io-error. */
-  create(wanted: CreateVolume): Promise<VolumeRecord> {
-    return this.#turn.run(async () => {
+  /**
+   * Makes a volume and serves it; `source`: id of the volume or snapshot of the same pool it is a copy of. Rejects with
+   * bad-request, exists, limit-reached, no-space or io-error.
+   */
+  create(wanted: CreateVolume, source?: string): Promise<VolumeRecord> {
+    return this.turn.run(async () => {
       const plan = planVolume(this.#catalog, wanted);
       const id = this.#world.random.bytes(16).toString('hex');
       const path = await this.#backend.place(plan);
@@ -88,7 +92,7 @@ export class Provisioner {
       );
       let volume: Volume;
       try {
-        volume = await this.#backend.create(creating);
+        volume = await this.#backend.create(creating, source);
       } catch (error) {
         await this.#erase(creating);
         throw storageError(error, `volume '${plan.name}' could not be made`);
@@ -110,12 +114,12 @@ export class Provisioner {
 
   /** Grows or shrinks (bytes). Shrinking loses data, so a mapped volume shrinks only with `force`. */
   resize(name: string, size: number, force: boolean): Promise<VolumeRecord> {
-    return this.#turn.run(async () => {
+    return this.turn.run(async () => {
       const record = this.volume(name);
       const lu = this.#units.unit(name);
       if (record.kind === VolumeKind.device) throw new ServiceError('bad-request', 'a device has the size it has');
       if (lu === undefined) throw new ServiceError('io-error', this.#notServed(record));
-      checkSize(size, record.blockSize);
+      checkSize(size, sizeUnit(record.kind, record.blockSize));
       if (size === record.size) return record;
       if (size < record.size && !force && (record.maps.length > 0 || lu.nexuses.size > 0)) {
         const what = `shrinking '${name}' from ${formatSize(record.size)} to ${formatSize(size)} cuts off data`;
@@ -136,15 +140,21 @@ export class Provisioner {
     });
   }
 
-  /** Deletes the volume and its data (a device keeps its data). Refused while a session sees it, unless `force`. */
-  async delete(name: string, force: boolean): Promise<void> {
-    if (!force) await this.#sessionsEnd(name);
-    await this.#turn.run(async () => {
+  /**
+   * Deletes the volume and its data (a device keeps its data). Refused while a session sees it, unless `force`, and while
+   * it has snapshots, unless they go `withSnapshots`.
+   */
+  async delete(name: string, force: boolean, withSnapshots = false): Promise<void> {
+    if (!force) await this.sessionsEnd(name);
+    await this.turn.run(async () => {
       const record = this.volume(name);
-      const users = this.#users(name);
-      if (!force && users.length > 0) {
-        const more = users.length > 3 ? ` and ${String(users.length - 3)} more` : '';
-        throw new ServiceError('in-use', `volume '${name}' is in use by ${users.slice(0, 3).join(', ')}${more}`);
+      this.#backend.check(record);
+      if (!force) this.refuseUsed(name);
+      const snapshots = this.#catalog.snapshotsOf(name).map((snapshot) => snapshot.name);
+      if (snapshots.length > 0 && !withSnapshots) {
+        const list = snapshots.slice(0, 3).join(', ') + (snapshots.length > 3 ? ' …' : '');
+        const what = `volume '${name}' has snapshots (${list})`;
+        throw new ServiceError('has-snapshots', what);
       }
       const deleting: VolumeRecord = { ...record, state: 'deleting' };
       await this.#catalog.apply(this.#catalog.volumes.edit(name, deleting));
@@ -210,7 +220,7 @@ export class Provisioner {
 
   /** Waits for what is running, then closes every volume. */
   async close(): Promise<void> {
-    await this.#turn.run(async () => {
+    await this.turn.run(async () => {
       for (const [volume, error] of await this.#units.closeAll()) {
         this.#log.error({ volume, error: messageOf(error) }, 'volume was not closed cleanly');
       }
@@ -220,7 +230,7 @@ export class Provisioner {
   // ---- internals
 
   #changeMaps(name: string, change: (maps: readonly MapRecord[]) => MapRecord[]): Promise<VolumeRecord> {
-    return this.#turn.run(async () => {
+    return this.turn.run(async () => {
       const record = this.volume(name);
       const changed: VolumeRecord = { ...record, maps: change(record.maps) };
       await this.#catalog.apply(this.#catalog.volumes.edit(name, changed));
@@ -265,8 +275,11 @@ export class Provisioner {
         this.#log.warn({ volume: record.name, error: messageOf(error) }, 'closing a deleted volume');
       });
     }
+    const snapshots = this.#catalog.snapshotsOf(record.name);
+    for (const snapshot of snapshots) await this.#backend.removeSnapshot(snapshot);
     await this.#backend.remove(record);
     const edits: Edit[] = [this.#catalog.volumes.edit(record.name, undefined)];
+    for (const { name } of snapshots) edits.push(this.#catalog.snapshots.edit(`${record.name}@${name}`, undefined));
     if (this.#catalog.reservations.get(record.id) !== undefined) {
       edits.push(this.#catalog.reservations.edit(record.id, undefined));
     }
@@ -288,6 +301,14 @@ export class Provisioner {
     return `volume '${record.name}' is not served: ${this.#units.problem(record.name) ?? 'it is being deleted'}`;
   }
 
+  /** Throws ServiceError in-use while a session sees the volume. */
+  refuseUsed(name: string): void {
+    const users = this.#users(name);
+    if (users.length === 0) return;
+    const more = users.length > 3 ? ` and ${String(users.length - 3)} more` : '';
+    throw new ServiceError('in-use', `volume '${name}' is in use by ${users.slice(0, 3).join(', ')}${more}`);
+  }
+
   /** Initiators that see the volume now. */
   #users(name: string): string[] {
     const nexuses = this.#units.unit(name)?.nexuses ?? [];
@@ -295,7 +316,7 @@ export class Provisioner {
   }
 
   /** An initiator that has just gone is not "in use": gives closing connections a moment. */
-  async #sessionsEnd(name: string): Promise<void> {
+  async sessionsEnd(name: string): Promise<void> {
     const clock = this.#world.clock;
     const end = clock.now() + DELETE_PATIENCE;
     while (this.#users(name).length > 0 && clock.now() < end) {
@@ -305,7 +326,7 @@ export class Provisioner {
 }
 
 /** A failure of the storage as a ServiceError that says what was attempted. */
-function storageError(error: unknown, attempt: string): ServiceError {
+export function storageError(error: unknown, attempt: string): ServiceError {
   const message = `${attempt}: ${messageOf(error)}`;
   if (error instanceof ServiceError) return new ServiceError(error.code, message, { cause: error });
   const full = error instanceof VolumeError && error.fault === VolumeFault.noSpace;

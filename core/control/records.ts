@@ -9,6 +9,8 @@ export const VolumeKind = {
   device: 'device',
   /** RAM; empty after every start. */
   memory: 'memory',
+  /** Grains of a pool, which knows the volume by its id. */
+  pool: 'pool',
 } as const;
 export type VolumeKind = (typeof VolumeKind)[keyof typeof VolumeKind];
 
@@ -29,9 +31,11 @@ export interface VolumeRecord {
   readonly kind: VolumeKind;
   /**
    * Of a device, as it was asked for: a name below /dev/disk/by-id stays true when disks are numbered anew. Empty for a
-   * file, which is in the data folder (wherever that has been moved to) under its id, and for memory.
+   * file, which is in the data folder (wherever that has been moved to) under its id, for memory and for a pool.
    */
   readonly path: string;
+  /** Name of the pool; for kind `pool` only. */
+  readonly pool?: string;
   /** Bytes. */
   readonly size: number;
   /** Bytes. */
@@ -48,6 +52,37 @@ export interface VolumeRecord {
   readonly state: 'creating' | 'ready' | 'deleting';
   /** The size it is being changed to; bytes. */
   readonly resizing?: number;
+  /** Milliseconds since 1970. */
+  readonly created: number;
+}
+
+/** A volume as it was at one instant. The pool of the volume knows it by its id. */
+export interface SnapshotRecord {
+  readonly name: string;
+  /** Name of the volume. */
+  readonly volume: string;
+  readonly pool: string;
+  /** 32 random hexadecimal digits. */
+  readonly id: string;
+  /** Id that all snapshots of one instant have in common. */
+  readonly group?: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly state: 'creating' | 'ready' | 'deleting';
+  /** Milliseconds since 1970. */
+  readonly created: number;
+}
+
+export interface PoolRecord {
+  readonly name: string;
+  /** 16 random hexadecimal digits: where its files are, in the folder `pools` of the data folder. */
+  readonly id: string;
+  readonly kind: 'folder' | 'device';
+  /** Folder or device that was asked for; empty: in the data folder. */
+  readonly path: string;
+  /** Percent of it in use at which its initiators are told; the default when absent. */
+  readonly threshold?: number;
+  readonly state: 'creating' | 'ready' | 'deleting';
   /** Milliseconds since 1970. */
   readonly created: number;
 }

@@ -1,8 +1,11 @@
 // What the outside sees of the catalog and the running units.
 import { formatHostPort, isWildcard } from '../base/host-port.ts';
+import { CachedVolume } from '../cache/cached-volume.ts';
+import type { CacheCounters } from '../cache/cached-volume.ts';
 import { identityOf } from '../scsi/identity.ts';
 import type { LuCounters } from '../scsi/lu-counters.ts';
 import type { Histogram } from '../base/histogram.ts';
+import type { Volume } from '../volume/volume.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import type { InitiatorRecord, VolumeRecord } from './records.ts';
@@ -25,6 +28,9 @@ export interface DiskView {
   naa: string;
   serial: string;
   kind: string;
+  /** Name of its pool; null when it is in none. */
+  pool: string | null;
+  snapshots: number;
   path: string | null;
   /** Bytes of storage in use; null when the volume is not served. */
   allocatedBytes: number | null;
@@ -76,6 +82,11 @@ export interface VolumeStatsView {
   allocatedBytes: number;
 }
 
+/** Counters of the cache in front of a volume; undefined: there is none. */
+export function cacheCounters(volume: Volume): CacheCounters | undefined {
+  return volume instanceof CachedVolume ? volume.counters() : undefined;
+}
+
 /** The HOST:PORT an initiator uses for this portal; `outside` stands in for a portal on all addresses. */
 export function portalAddress(portal: PortalView, outside: string): string {
   if (portal.advertised !== undefined) return portal.advertised;
@@ -125,6 +136,8 @@ export class Views {
       naa: `naa.${identity.naa.toString('hex')}`,
       serial: identity.serial,
       kind: record.kind,
+      pool: record.pool ?? null,
+      snapshots: record.pool === undefined ? 0 : this.#catalog.snapshotsOf(record.name).length,
       path: this.#backend.locate(record) ?? null,
       allocatedBytes: lu?.volume.allocatedBytes() ?? null,
       blockSize: record.blockSize,

@@ -2,9 +2,10 @@
 import { ServiceError } from '../base/errors.ts';
 import { MAX_LUNS, MAX_VOLUME, MAX_VOLUMES, MIN_VOLUME } from '../base/limits.ts';
 import { formatSize } from '../base/sizes.ts';
+import { BLOCK } from '../volume/grain.ts';
 import { Durability } from '../volume/volume.ts';
 import type { Catalog } from './catalog.ts';
-import { checkMapSubject, checkName } from './names.ts';
+import { checkMapSubject, checkName, printable } from './names.ts';
 import { VolumeKind } from './records.ts';
 import type { MapRecord, VolumeRecord } from './records.ts';
 
@@ -22,6 +23,8 @@ export interface CreateVolume {
   readonly kind?: VolumeKind | undefined;
   /** Of a device. */
   readonly path?: string | undefined;
+  /** Name of the pool. When absent, and no kind is given: the pool there is, if there is one. */
+  readonly pool?: string | undefined;
   /** Name of the target; the name of the volume when absent. */
   readonly target?: string | undefined;
   /** The lowest free one when absent. */
@@ -42,7 +45,8 @@ export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolum
   if (catalog.volumes.size >= MAX_VOLUMES) {
     throw new ServiceError('limit-reached', `there are ${String(MAX_VOLUMES)} volumes already`);
   }
-  const kind = wanted.kind ?? VolumeKind.file;
+  const pool = poolOf(catalog, wanted);
+  const kind = pool === undefined ? (wanted.kind ?? VolumeKind.file) : VolumeKind.pool;
   const blockSize = wanted.blockSize ?? 512;
   const physicalBlockSize = wanted.physicalBlockSize ?? 4096;
   for (const [what, value] of [
@@ -58,6 +62,7 @@ export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolum
   return {
     name,
     kind,
+    ...(pool === undefined ? {} : { pool }),
     path: pathOf(wanted, kind),
     size: sizeOf(wanted, kind, blockSize),
     blockSize,
@@ -70,6 +75,29 @@ export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolum
     maps: checkMaps(wanted.maps ?? []),
   };
 }
+
+/** The pool the volume goes to, if any. Throws ServiceError bad-request or not-found. */
+function poolOf(catalog: Catalog, { kind, path, pool }: CreateVolume): string | undefined {
+  if (pool !== undefined) {
+    if (kind !== undefined && kind !== VolumeKind.pool) {
+      throw new ServiceError('bad-request', `a volume of kind ${kind} is in no pool`);
+    }
+    if (catalog.pools.get(pool) === undefined) throw noPool(pool);
+    return pool;
+  }
+  if ((kind !== undefined && kind !== VolumeKind.pool) || path !== undefined) return undefined;
+  const names = catalog.pools.values().map((each) => each.name);
+  if (names.length > 1) throw new ServiceError('bad-request', `name the pool: ${names.slice(0, 5).join(', ')}`);
+  if (kind === VolumeKind.pool && names.length === 0) throw new ServiceError('bad-request', 'there is no pool yet');
+  return names[0];
+}
+
+export const noPool = (name: string): ServiceError =>
+  new ServiceError('not-found', `there is no pool '${printable(name)}'`);
+
+/** Bytes a size of such a volume is a multiple of. */
+export const sizeUnit = (kind: VolumeKind, blockSize: number): number =>
+  kind === VolumeKind.pool ? Math.max(blockSize, BLOCK) : blockSize;
 
 /** Throws ServiceError bad-request unless `size` (bytes) can be the size of a volume with this block size. */
 export function checkSize(size: number, blockSize: number): number {
@@ -92,7 +120,7 @@ function sizeOf(wanted: CreateVolume, kind: VolumeKind, blockSize: number): numb
     return 0;
   }
   if (wanted.size === undefined) throw new ServiceError('bad-request', 'the size is missing');
-  return checkSize(wanted.size, blockSize);
+  return checkSize(wanted.size, sizeUnit(kind, blockSize));
 }
 
 function pathOf(wanted: CreateVolume, kind: VolumeKind): string | undefined {

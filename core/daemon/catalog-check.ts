@@ -20,9 +20,10 @@ export function checkCatalog(data: string): void {
   const size = statSync(join(folder, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0;
   if (size === 0) {
     // A new catalog would forget the disks, and with them who they are: every initiator would see a stranger.
-    const disks = filesOf(join(data, 'volumes')).some((name) => name.endsWith('.raw'));
+    const pools = filesOf(join(data, 'pools')).length > 0;
+    const disks = pools || filesOf(join(data, 'volumes')).some((name) => name.endsWith('.raw'));
     if (!disks && !filesOf(data).includes('secret.key')) return;
-    const what = disks ? 'there are disks in the folder volumes' : 'this data folder is not new';
+    const what = disks ? `there are disks in the folder ${pools ? 'pools' : 'volumes'}` : 'this data folder is not new';
     throw new ServiceError('catalog-damaged', `the catalog in ${folder} is missing, but ${what}`);
   }
   const args = ['--input-type=module', '-e', PROGRAM, folder];

@@ -16,8 +16,10 @@ import { Catalog } from '../control/catalog.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import { Initiators } from '../control/initiators.ts';
 import { NodeBackend } from '../control/node-backend.ts';
+import { PoolManager } from '../control/pools.ts';
 import { Provisioner } from '../control/provision.ts';
 import { LOOPBACK } from '../control/records.ts';
+import { Snapshots } from '../control/snapshots.ts';
 import { Tokens } from '../control/tokens.ts';
 import { Units } from '../control/units.ts';
 import { Views } from '../control/views.ts';
@@ -86,9 +88,14 @@ async function start(
   const running: { server?: IscsiServer } = {};
   const server = (): IscsiServer | undefined => running.server;
   const cache = options.cacheSize === 0 ? undefined : new L1Cache(options.cacheSize, options.cacheSize / DIRTY_SHARE);
-  const backend = new NodeBackend(world, catalog, folder, cache);
+  const pools = new PoolManager({ world, catalog, units, log, cache, folder: join(options.data, 'pools') });
+  const backend = new NodeBackend(world, catalog, folder, cache, pools);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
+  const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
+  undo.push(() => pools.close());
+  await pools.openAll();
   undo.push(() => provisioner.close());
+  await snapshots.recover();
   await provisioner.openAll();
   await firstStart(catalog, provisioner, options.demoSize);
 
@@ -102,7 +109,7 @@ async function start(
   const tokens = new Tokens(catalog, world);
   const now = (): number => world.clock.wall();
   const control: ControlPlane = {
-    ...{ catalog, units, provisioner, initiators, tokens, views, server, version },
+    ...{ catalog, units, provisioner, pools, snapshots, initiators, tokens, views, server, version },
     ...{ started: now(), now },
   };
   const tls = await tlsIdentity(world, join(options.data, 'tls'), catalog.node.id, certificateHosts(options.api.host));

@@ -17,7 +17,11 @@ export class Allocator implements PlaceCounts {
   #reserved = 0;
   /** Grains nobody names any more, in quarantine. Their count in the table is 0, but `#held` says they are not free. */
   #quarantine: number[] = [];
+  /** Grains that takeQuarantine gave out and endQuarantine has not freed yet. */
+  #leaving = 0;
   #held: Uint8Array;
+  #alarmAt = Number.POSITIVE_INFINITY;
+  #tell: () => void = () => undefined;
 
   constructor(grains: number) {
     this.#total = grains;
@@ -40,12 +44,29 @@ export class Allocator implements PlaceCounts {
   }
 
   get quarantined(): number {
-    return this.#quarantine.length;
+    return this.#quarantine.length + this.#leaving;
   }
 
   /** Grains that are neither free nor about to be. */
   get used(): number {
-    return this.#total - this.#free - this.#quarantine.length;
+    return this.#total - this.#free - this.quarantined;
+  }
+
+  /** Grains that are used or promised: nobody else can have them. */
+  get taken(): number {
+    return this.used + this.#reserved;
+  }
+
+  /** Calls `tell` once, from inside the call that takes a grain, when so many are taken. Replaces an earlier alarm. */
+  alarm(at: number, tell: () => void): void {
+    this.#alarmAt = at;
+    this.#tell = tell;
+  }
+
+  #look(): void {
+    if (this.taken < this.#alarmAt) return;
+    this.#alarmAt = Number.POSITIVE_INFINITY;
+    this.#tell();
   }
 
   /** Room has been added behind the last grain. */
@@ -64,6 +85,7 @@ export class Allocator implements PlaceCounts {
   reserve(count: number): void {
     if (this.available < count) throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
     this.#reserved += count;
+    this.#look();
   }
 
   /** Promises grains to somebody who had them: they may be in quarantine still. */
@@ -79,7 +101,9 @@ export class Allocator implements PlaceCounts {
   allocate(promised: boolean): number {
     if (promised) this.#reserved--;
     else if (this.available < 1) throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
-    return this.#take(this.#next(this.#cursor));
+    const grain = this.#take(this.#next(this.#cursor));
+    this.#look();
+    return grain;
   }
 
   /** At most `count` free grains one behind the other, each with one reference: the first, and how many. */
@@ -90,6 +114,7 @@ export class Allocator implements PlaceCounts {
     let length = 0;
     while (length < wanted && first + length < this.#total && this.#isFree(first + length))
       this.#take(first + length++);
+    this.#look();
     return { first, count: length };
   }
 
@@ -123,15 +148,18 @@ export class Allocator implements PlaceCounts {
   takeQuarantine(): number[] {
     const taken = this.#quarantine;
     this.#quarantine = [];
+    this.#leaving += taken.length;
     return taken;
   }
 
   /** Puts grains back that takeQuarantine gave out: the metadata could not be made durable. */
   returnQuarantine(grains: readonly number[]): void {
+    this.#leaving -= grains.length;
     for (const grain of grains) this.#quarantine.push(grain);
   }
 
   endQuarantine(grains: readonly number[]): void {
+    this.#leaving -= grains.length;
     for (const grain of grains) {
       this.#hold(grain, false);
       this.#free++;

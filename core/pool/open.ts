@@ -84,6 +84,18 @@ export async function growPool(files: PoolFiles, pool: Pool, bytes: number): Pro
   }
 }
 
+/** Makes the place hold no pool any more; what is in it is lost. It must be closed. */
+export async function erasePool({ files }: PoolPlace): Promise<void> {
+  try {
+    const file = await files.superblock();
+    await file.write(Buffer.alloc(2 * BLOCK), 0, 2 * BLOCK, 0);
+    await file.dataSync();
+    await file.close();
+  } finally {
+    await files.close();
+  }
+}
+
 /** The journal is written once, so that appending to it changes no metadata of a file system. */
 async function clearJournal(file: DiskFile, bytes: number): Promise<void> {
   const zeros = Buffer.alloc(Math.min(bytes, 1_048_576));

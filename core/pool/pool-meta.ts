@@ -30,6 +30,8 @@ export interface PoolVolumeRecord {
   readonly fence: number;
   /** Its map is being given back. */
   readonly deleting: boolean;
+  /** By which its owner knows it; absent: it was made without one. */
+  readonly tag?: string | undefined;
   /** Milliseconds since 1970. */
   readonly created: number;
 }
@@ -72,8 +74,10 @@ export class LmdbMeta implements PoolMeta {
 
   /** Opens or creates the store in folder `path`. */
   constructor(path: string) {
-    // overlappingSync would let a transaction be seen before it is on stable media.
-    this.#db = open<Buffer, [number, number]>({ path, encoding: 'binary', overlappingSync: false, maxReaders: 16 });
+    // overlappingSync would let a transaction be seen before it is on stable media. eventTurnBatching makes promises of
+    // its own that nobody can wait for: a full disk would be an unhandled rejection, which ends the process.
+    const options = { overlappingSync: false, eventTurnBatching: false };
+    this.#db = open<Buffer, [number, number]>({ path, encoding: 'binary', maxReaders: 16, ...options });
   }
 
   load(): MetaContent | undefined {
@@ -89,22 +93,32 @@ export class LmdbMeta implements PoolMeta {
   }
 
   async commit(change: MetaChange): Promise<void> {
-    await this.#db.transaction(() => {
-      this.#put([STATE, 0], change.state);
-      for (const { id, record, leaves } of change.volumes) {
-        if (record === undefined) {
-          this.#db.removeSync([VOLUME, id]);
-          this.#db.removeSync([LEAVES, id]);
-          continue;
-        }
-        this.#put([VOLUME, id], record);
-        if (leaves !== undefined) this.#db.putSync([LEAVES, id], encodeNumbers(leaves));
+    try {
+      await this.#db.transaction(() => {
+        this.#apply(change);
+      });
+    } catch (error) {
+      // Why a commit failed is in a promise beside the error; it must not be left unhandled.
+      if (!(error instanceof Error) || !('commitError' in error)) throw error;
+      throw await Promise.resolve(error.commitError).catch((why: unknown) => why);
+    }
+  }
+
+  #apply(change: MetaChange): void {
+    this.#put([STATE, 0], change.state);
+    for (const { id, record, leaves } of change.volumes) {
+      if (record === undefined) {
+        this.#db.removeSync([VOLUME, id]);
+        this.#db.removeSync([LEAVES, id]);
+        continue;
       }
-      for (const [id, bytes] of change.leaves) {
-        if (bytes === undefined) this.#db.removeSync([LEAF, id]);
-        else this.#db.putSync([LEAF, id], bytes);
-      }
-    });
+      this.#put([VOLUME, id], record);
+      if (leaves !== undefined) this.#db.putSync([LEAVES, id], encodeNumbers(leaves));
+    }
+    for (const [id, bytes] of change.leaves) {
+      if (bytes === undefined) this.#db.removeSync([LEAF, id]);
+      else this.#db.putSync([LEAF, id], bytes);
+    }
   }
 
   async close(): Promise<void> {

@@ -32,6 +32,8 @@ export class PoolVolume implements Volume, WriteLog {
   readonly #thick: boolean;
   /** Grains that will need a fresh grain of the pool when what was admitted is placed. */
   readonly #pending = new Set<number>();
+  /** Grains that are being written to a fresh grain of the pool: what is admitted meanwhile goes there, too. */
+  readonly #arriving = new Set<number>();
   /** How many syncs had begun when something was put into its place last; -1: never. */
   #placedAt = -1;
   /** By grain: the last call that puts something into it. */
@@ -113,7 +115,7 @@ export class PoolVolume implements Volume, WriteLog {
     if (!this.#core.journal.ready) return false;
     const last = Math.floor((position + length - 1) / GRAIN);
     for (let grain = Math.floor(position / GRAIN); grain <= last; grain++) {
-      if (this.#pending.has(grain) || this.#inPlace(grain)) continue;
+      if (this.#pending.has(grain) || this.#inPlace(grain) || this.#arriving.has(grain)) continue;
       // A thick volume has room for itself; what it shares with a snapshot needs more.
       if ((!this.#thick || this.map.place(grain) !== 0) && !this.#core.reserve()) return false;
       this.#pending.add(grain);
@@ -190,6 +192,7 @@ export class PoolVolume implements Volume, WriteLog {
       return;
     }
     const fresh = this.#allocate(promised, place === 0);
+    this.#arriving.add(grain);
     try {
       const kept = valid & ~written;
       if (kept !== 0) await this.#copy(grain, place - 1, fresh, kept);
@@ -200,6 +203,9 @@ export class PoolVolume implements Volume, WriteLog {
       core.allocator.reserveAgain(1);
       if (!this.#thick || place !== 0) this.#pending.add(grain);
       throw error;
+    } finally {
+      // What follows happens in the same turn.
+      this.#arriving.delete(grain);
     }
     this.#set(grain, fresh + 1, next);
   }

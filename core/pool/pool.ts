@@ -11,21 +11,17 @@ import { Durability, VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { Allocator } from './allocator.ts';
 import type { Journal, JournalMark } from './journal.ts';
 import type { PoolCore } from './pool-core.ts';
+import { refuseUnplaced } from './pool-entry.ts';
+import type { PoolEntry } from './pool-entry.ts';
 import type { PoolMeta, PoolState, PoolVolumeRecord } from './pool-meta.ts';
 import { PoolVolume } from './pool-volume.ts';
 import { shareGrains } from './share.ts';
 import type { Slab, Slabs } from './slabs.ts';
+import { SoftThreshold } from './threshold.ts';
 import { VolumeMap } from './volume-map.ts';
 import type { Leaves } from './volume-map.ts';
 
-/** A volume as the pool knows it, open or not. */
-export interface PoolEntry {
-  record: PoolVolumeRecord;
-  readonly map: VolumeMap;
-  /** Differs from what the metadata has. */
-  changed: boolean;
-  open: PoolVolume | undefined;
-}
+export type { PoolEntry };
 
 /** Everything a pool is made of, as poolOpen() found or made it. */
 export interface PoolParts {
@@ -57,12 +53,17 @@ export interface NewVolume {
   readonly thick: boolean;
   /** Milliseconds since 1970. */
   readonly created: number;
+  /** By which the caller finds it again. */
+  readonly tag?: string | undefined;
 }
 
 export class Pool implements PoolCore {
   readonly slabs: Slabs;
   readonly allocator: Allocator;
   readonly journal: Journal;
+  readonly threshold: SoftThreshold;
+  /** Name of a volume, for people. */
+  nameOf: (id: number) => string = String;
   readonly #parts: PoolParts;
   readonly #entries: Map<number, PoolEntry>;
   /** Checkpoints and everything that changes what volumes there are. */
@@ -92,6 +93,7 @@ export class Pool implements PoolCore {
     this.slabs = parts.slabs;
     this.allocator = parts.allocator;
     this.journal = parts.journal;
+    this.threshold = new SoftThreshold(parts.allocator, parts.clock);
     this.#entries = parts.entries;
     this.#dataSyncs = new GroupCommit(() => this.slabs.dataSync());
     this.#slabNames = parts.state.slabs;
@@ -149,6 +151,7 @@ export class Pool implements PoolCore {
   open(id: number, options: OpenVolumeOptions): PoolVolume {
     const entry = this.entry(id);
     if (entry.open !== undefined) throw new ServiceError('in-use', `volume ${String(id)} of the pool is open already`);
+    refuseUnplaced(entry);
     const { size, thick, snapshotOf } = entry.record;
     const readOnly = options.readOnly || snapshotOf !== undefined;
     const volume = new PoolVolume(this, entry.map, { ...options, id, size, thick, readOnly });
@@ -158,6 +161,8 @@ export class Pool implements PoolCore {
 
   closed(volume: PoolVolume): Promise<void> {
     const entry = this.#entries.get(volume.id);
+    const placed = volume.upper?.quiet(0, volume.info.size) ?? true;
+    if (entry !== undefined && !placed && volume.info.durability !== Durability.volatile) entry.unplaced = true;
     volume.forgetPending();
     if (entry?.open === volume) entry.open = undefined;
     return Promise.resolve();
@@ -165,14 +170,19 @@ export class Pool implements PoolCore {
 
   /**
    * Copies of the volumes as they all are at one instant; `writable`: clones, else snapshots. Their ids, in the same order.
-   * Takes the time of one small commit, however large they are.
+   * Takes the time of one small commit, however large they are. `tags`: those of the copies.
    */
-  async copy(ids: readonly number[], writable: boolean, created: number): Promise<number[]> {
+  async copy(
+    ids: readonly number[],
+    writable: boolean,
+    created: number,
+    tags: readonly string[] = [],
+  ): Promise<number[]> {
     const entries = ids.map((id) => this.entry(id));
     return this.#whilePaused(entries, () => {
-      const copies = entries.map(({ record, map }) => {
+      const copies = entries.map(({ record, map }, i) => {
         const snapshotOf = writable ? undefined : record.id;
-        return this.#add({ size: record.size, thick: false, snapshotOf, created }, map.share());
+        return this.#add({ size: record.size, thick: false, snapshotOf, created, tag: tags[i] }, map.share());
       });
       return Promise.resolve(copies);
     });
@@ -206,17 +216,25 @@ export class Pool implements PoolCore {
 
   /** Deletes a volume or snapshot that is not open. Its space comes back bit by bit; resolves when all of it has. */
   async delete(id: number, progress?: (done: number) => void): Promise<void> {
+    await this.finishDelete(await this.beginDelete(id), progress);
+  }
+
+  /** The volume is gone for everybody, also after a crash, when it resolves; finishDelete gives its space back. */
+  async beginDelete(id: number): Promise<PoolEntry> {
     const entry = this.entry(id);
     if (entry.open !== undefined) throw new ServiceError('in-use', `volume ${String(id)} of the pool is open`);
     await this.#turn.run(async () => {
-      entry.record = { ...entry.record, deleting: true };
+      // What the journal has of it must not be replayed into a volume that is on its way out.
+      const { seq } = await this.journal.mark();
+      entry.record = { ...entry.record, fence: seq, deleting: true };
+      entry.unplaced = false;
       entry.changed = true;
       await this.#commit(this.#trimmed);
     });
-    await this.finishDelete(entry, progress);
+    return entry;
   }
 
-  /** Goes on with a deletion that has begun. */
+  /** Goes on with a deletion that has begun; when the pool is closed meanwhile, its next opening does. */
   async finishDelete(entry: PoolEntry, progress?: (done: number) => void): Promise<void> {
     const { map, record } = entry;
     const total = Math.max(map.leaves.length, 1);
@@ -227,6 +245,7 @@ export class Pool implements PoolCore {
       await new Promise<void>((resolve) => {
         this.#parts.clock.soon(resolve);
       });
+      if (this.#closed) return;
     }
     await this.#turn.run(async () => {
       this.allocator.unreserve(thick);
@@ -262,6 +281,7 @@ export class Pool implements PoolCore {
   /** Runs `work` while the volumes stand still and everything written to them is in its place; then commits. */
   async #whilePaused<T>(entries: readonly PoolEntry[], work: () => Promise<T>): Promise<T> {
     this.mayWrite();
+    entries.forEach(refuseUnplaced);
     const uppers = entries.map((entry) => entry.open?.upper).filter((upper) => upper !== undefined);
     const resume = uppers.map((upper) => upper.pause());
     try {
@@ -297,6 +317,7 @@ export class Pool implements PoolCore {
 
   async #checkpointNow(): Promise<void> {
     try {
+      for (const entry of this.#entries.values()) refuseUnplaced(entry);
       const mark = await this.journal.mark();
       const open = [...this.#entries.values()].flatMap(({ open }) => (open === undefined ? [] : [open]));
       await Promise.all(open.map((volume) => this.#placeAll(volume)));
@@ -347,6 +368,7 @@ export class Pool implements PoolCore {
       this.#fail(error);
     }
     this.allocator.endQuarantine(freed);
+    this.threshold.check();
   }
 
   /** Adds room: a slab that is there already, as a file of the pool's folder. */
@@ -445,7 +467,7 @@ export class Pool implements PoolCore {
   damaged(volume: number, position: number): void {
     this.damagedBlocks++;
     this.#parts.log.error(
-      { volume, lba: Math.floor(position / 512) },
+      { volume: this.nameOf(volume), lba: Math.floor(position / 512) },
       'a block does not match its checksum: it is not served; restore it from a snapshot or a backup',
     );
   }
@@ -457,8 +479,10 @@ export class Pool implements PoolCore {
     this.#timer?.cancel();
     try {
       if (this.#poison === undefined && this.journal.poison === undefined) {
-        await this.checkpoint();
-        await this.#parts.finish();
+        // Else the journal is replayed when it is opened again.
+        const placed = [...this.#entries.values()].every((entry) => entry.unplaced !== true);
+        if (placed) await this.checkpoint();
+        if (placed) await this.#parts.finish();
       }
     } finally {
       await this.#parts.meta.close();

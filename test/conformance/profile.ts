@@ -15,6 +15,8 @@ export interface Profile {
   title: string;
   /** Arguments of `volume create` that make the LUN what it is. */
   createArguments: readonly string[];
+  /** Arguments of `pool create` for the pool the LUNs are in; without it, there is none. */
+  poolArguments?: readonly string[];
   /** Only these suites are listed in the expectation file; without it, the file has to list all there are. */
   subset?: true;
 }
@@ -96,6 +98,7 @@ export function defineProfile(profile: Profile): void {
     let running: Awaited<ReturnType<typeof startDaemon>> | undefined;
     before(async () => {
       running = await startDaemon({ portals: 2 });
+      if (profile.poolArguments) await running.daemon.gemelJson(['pool', 'create', ...profile.poolArguments]);
     });
     after(async () => {
       await running?.end();

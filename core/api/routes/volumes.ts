@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
-import { CreateVolume, Force, ResizeVolume, Volume, VolumeParams } from '../schemas.ts';
+import { CreateVolume, DeleteVolume, ResizeVolume, Volume, VolumeParams } from '../schemas.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
@@ -69,8 +69,9 @@ export function volumeRoutes({ provisioner, views }: ControlPlane): Route[] {
       role: 'operator',
       summary: 'Delete a volume and its data',
       params: VolumeParams,
-      query: Force,
-      handle: ({ params, query }) => provisioner.delete(params.name, query.force === 'true'),
+      query: DeleteVolume,
+      handle: ({ params, query }) =>
+        provisioner.delete(params.name, query.force === 'true', query.withSnapshots === 'true'),
     }),
   ];
 }

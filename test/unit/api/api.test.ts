@@ -10,7 +10,12 @@ const ALICE = 'iqn.2026-01.example.host:alice';
 
 /** A path with every parameter filled in. */
 const filled = (path: string): string =>
-  V1 + path.replace(':name', 'some-volume').replace(':initiator', ALICE).replace(':iqn', ALICE);
+  V1 +
+  path
+    .replace(':name', 'some-volume')
+    .replace(':snapshot', 'some-snapshot')
+    .replace(':initiator', ALICE)
+    .replace(':iqn', ALICE);
 
 describe('the API', () => {
   it('creates, shows, maps, grows and deletes a volume', async () => {
@@ -63,6 +68,49 @@ describe('the API', () => {
       assert.equal((await ask('GET', '/nope', { token: admin })).status, 404);
       const stored = JSON.stringify(plane.catalog.tokens.values());
       assert.ok(!stored.includes(admin.split('.')[1] ?? '-'), 'tokens are stored as hashes');
+    });
+  });
+
+  it('creates a pool, snapshots, rolls back, clones and counts space', async () => {
+    await withApi(async ({ ask, admin: token, viewer, plane }) => {
+      const post = (path: string, body: unknown, by = token) =>
+        ask('POST', V1 + path, { token: by, body: JSON.stringify(body) });
+      const operator = await plane.tokens.issue('operator', 'operator', token.split('.')[2] ?? '');
+      assert.equal((await post('/pools', { name: 'tank', size: 16 << 20 }, operator)).status, 403);
+      const pool = await post('/pools', { name: 'tank', size: 16 << 20 });
+      assert.equal(pool.status, 201, pool.text);
+      assert.equal((await post('/pools', { name: 'tiny', size: 1 << 20 })).status, 400);
+      for (const name of ['a', 'b'])
+        assert.equal((await post('/volumes', { name, size: 8 << 20 }, operator)).status, 201);
+      const group = await post('/snapshots', { volumes: ['a', 'b'], name: 's' }, operator);
+      assert.equal(group.status, 201, group.text);
+      const listed = await ask('GET', `${V1}/snapshots?volume=b`, { token: viewer });
+      assert.deepEqual(
+        (listed.json as unknown as { volume: string; name: string; pool: string }[]).map((each) => each.volume),
+        ['b'],
+      );
+      assert.equal((await ask('POST', `${V1}/volumes/a/snapshots/s/rollback`, { token: operator })).status, 200);
+      const clone = await post(
+        '/volumes/a/clone',
+        { name: 'c', snapshot: 's', maps: [{ initiator: 'all' }] },
+        operator,
+      );
+      assert.equal(clone.status, 201, clone.text);
+      assert.deepEqual([clone.json['kind'], clone.json['pool'], clone.json['size']], ['pool', 'tank', 8 << 20]);
+      const space = await ask('GET', `${V1}/volumes/a/space`, { token: viewer });
+      assert.deepEqual([space.json['logicalBytes'], space.json['exclusiveBytes']], [0, 0]);
+      const grown = await ask('PATCH', `${V1}/pools/tank`, { token, body: '{"growBytes":1048576,"threshold":70}' });
+      assert.equal(grown.json['threshold'], 70, grown.text);
+      assert.equal((grown.json['facts'] as { capacityBytes: number }).capacityBytes, 32 << 20);
+      assert.deepEqual((await ask('POST', `${V1}/pools/tank/check`, { token: operator })).json['findings'], []);
+      assert.equal((await post('/pools/tank/scrub', {}, operator)).status, 202);
+      const kept = await ask('DELETE', `${V1}/volumes/a`, { token: operator });
+      assert.deepEqual([kept.status, kept.json['code']], [409, 'has-snapshots']);
+      assert.equal((await ask('DELETE', `${V1}/volumes/a?withSnapshots=true`, { token: operator })).status, 204);
+      assert.equal((await ask('DELETE', `${V1}/volumes/b/snapshots/s`, { token: operator })).status, 204);
+      assert.equal((await ask('DELETE', `${V1}/pools/tank`, { token })).status, 409);
+      for (const name of ['b', 'c']) await ask('DELETE', `${V1}/volumes/${name}`, { token });
+      assert.equal((await ask('DELETE', `${V1}/pools/tank`, { token })).status, 204);
     });
   });
 

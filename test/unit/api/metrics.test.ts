@@ -112,11 +112,18 @@ describe('the metrics page', () => {
   it('is well-formed, with every counter of every volume and session', async () => {
     await withPlane(async (plane) => {
       await plane.provisioner.create({ name: 'one', size: 1 << 20 });
-      await plane.provisioner.create({ name: 'two.b-c', size: 1 << 20 });
+      await plane.pools.create({ name: 'tank', size: 16 << 20 });
+      await plane.provisioner.create({ name: 'two.b-c', size: 1 << 20, pool: 'tank' });
       const lu = plane.units.unit('one');
       assert.ok(lu);
       for (let i = 0; i < 40; i++) lu.counters.readLatency.add(1, 2 ** (i % 30) * 1.3);
       lu.counters.reads = 40;
+      const pooled = plane.units.unit('two.b-c')?.volume;
+      assert.ok(pooled);
+      await pooled.write(0, Buffer.alloc(4096, 1), 0, 4096, false);
+      const dirty = parse(metricsOf(plane)).get('gemel_cache_dirty_bytes')?.samples;
+      assert.equal(dirty?.find((each) => each.labels.get('volume') === 'two.b-c')?.value, 65_536);
+      await plane.pools.pool('tank').checkpoint();
       const hostile = 'iqn.2026-01.example:a"b\\c\nd{}';
       const server = {
         portals: [],
@@ -130,6 +137,13 @@ describe('the metrics page', () => {
       const latency = one('gemel_volume_read_seconds', 'volume', 'one');
       assert.equal(latency.find((each) => each.name.endsWith('_count'))?.value, 40);
       assert.equal(one('gemel_session_read_bytes_total', 'initiator', hostile)[0]?.value, 2 ** 52);
+      assert.equal(one('gemel_pool_up', 'pool', 'tank')[0]?.value, 1);
+      assert.equal(one('gemel_pool_capacity_bytes', 'pool', 'tank')[0]?.value, 16 << 20);
+      assert.equal(one('gemel_pool_used_bytes', 'pool', 'tank')[0]?.value, 65_536);
+      assert.ok((one('gemel_pool_checkpoints_total', 'pool', 'tank')[0]?.value ?? 0) > 0);
+      assert.equal(one('gemel_pool_damaged_blocks_total', 'pool', 'tank')[0]?.value, 0);
+      assert.equal(one('gemel_cache_dirty_bytes', 'volume', 'two.b-c')[0]?.value, 0);
+      assert.ok((one('gemel_cache_destaged_bytes_total', 'volume', 'two.b-c')[0]?.value ?? 0) >= 4096);
       for (const [name, { samples }] of families) {
         if (name.startsWith('gemel_volume_')) assert.ok(new Set(samples.map((s) => s.labels.get('volume'))).size === 2);
         if (name.startsWith('gemel_session_')) assert.equal(samples.length, 2, name);

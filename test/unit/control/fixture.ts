@@ -7,9 +7,11 @@ import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
+import { PoolManager } from '../../../core/control/pools.ts';
 import { Provisioner } from '../../../core/control/provision.ts';
 import { SecretBox } from '../../../core/control/secret-box.ts';
 import type { SessionSource } from '../../../core/control/sessions.ts';
+import { Snapshots } from '../../../core/control/snapshots.ts';
 import { Tokens } from '../../../core/control/tokens.ts';
 import { Units } from '../../../core/control/units.ts';
 import { Views } from '../../../core/control/views.ts';
@@ -47,8 +49,11 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const portals = [{ address: '127.0.0.1', port: 3260, group: 1, advertised: undefined }];
   const source: SessionSource = { portals, sessions: () => [], closeTarget: () => undefined };
   const server = (): SessionSource => source;
-  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), new L1Cache(4_194_304, 2_097_152));
+  const cache = new L1Cache(4_194_304, 2_097_152);
+  const pools = new PoolManager({ world, catalog, units, log, cache, folder: join(folder, 'pools') });
+  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
+  const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
   let initiators: Initiators;
   try {
     initiators = new Initiators(catalog, new SecretBox(key, world.random), world.clock);
@@ -56,6 +61,8 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     await catalog.close();
     throw error;
   }
+  await pools.openAll();
+  await snapshots.recover();
   await provisioner.openAll();
   return {
     folder,
@@ -63,6 +70,8 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     catalog,
     units,
     provisioner,
+    pools,
+    snapshots,
     initiators,
     tokens: new Tokens(catalog, world),
     views: new Views(catalog, units, backend, server, '192.0.2.1'),
@@ -72,6 +81,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     now: () => 61_000,
     close: async () => {
       await provisioner.close();
+      await pools.close();
       await catalog.close();
     },
   };

@@ -1,0 +1,110 @@
+import { z } from 'zod';
+import { SCRUB_RATE } from '../../base/limits.ts';
+import type { ControlPlane } from '../../control/control-plane.ts';
+import { poolView } from '../../control/pool-views.ts';
+import type { PoolView } from '../../control/pool-views.ts';
+import { ChangePool, CreatePool, Pool, PoolCheck, PoolDetail, StartScrub, VolumeParams } from '../schemas.ts';
+import { route } from '../route.ts';
+import type { Route } from '../route.ts';
+
+export function poolRoutes({ catalog, pools }: ControlPlane): Route[] {
+  const tag = 'pools';
+  const view = (name: string): PoolView => poolView(pools, pools.record(name));
+  return [
+    route({
+      method: 'get',
+      path: '/pools',
+      tag,
+      role: 'viewer',
+      summary: 'List the pools',
+      response: z.array(Pool),
+      handle: () => catalog.pools.values().map((record) => poolView(pools, record)),
+    }),
+    route({
+      method: 'post',
+      path: '/pools',
+      tag,
+      role: 'admin',
+      summary: 'Create a pool in a folder or on a device',
+      body: CreatePool,
+      status: 201,
+      response: Pool,
+      handle: async ({ body }) => poolView(pools, await pools.create(body)),
+    }),
+    route({
+      method: 'get',
+      path: '/pools/:name',
+      tag,
+      role: 'viewer',
+      summary: 'Show one pool',
+      params: VolumeParams,
+      response: PoolDetail,
+      handle: async ({ params: { name } }) => {
+        const shown = view(name);
+        return { ...shown, snapshotBytes: shown.facts === null ? null : await pools.snapshotBytes(name) };
+      },
+    }),
+    route({
+      method: 'patch',
+      path: '/pools/:name',
+      tag,
+      role: 'admin',
+      summary: 'Add room to a pool, or change its threshold',
+      params: VolumeParams,
+      body: ChangePool,
+      response: Pool,
+      handle: async ({ params: { name }, body }) => {
+        if (body.growBytes !== undefined) await pools.grow(name, body.growBytes);
+        if (body.threshold !== undefined) await pools.setThreshold(name, body.threshold);
+        return view(name);
+      },
+    }),
+    route({
+      method: 'delete',
+      path: '/pools/:name',
+      tag,
+      role: 'admin',
+      summary: 'Delete a pool that has no volumes',
+      params: VolumeParams,
+      handle: ({ params }) => pools.delete(params.name),
+    }),
+    route({
+      method: 'post',
+      path: '/pools/:name/check',
+      tag,
+      role: 'operator',
+      summary: 'Count all references anew and compare',
+      params: VolumeParams,
+      response: PoolCheck,
+      handle: ({ params }) => pools.check(params.name),
+    }),
+    route({
+      method: 'post',
+      path: '/pools/:name/scrub',
+      tag,
+      role: 'operator',
+      summary: 'Compare all data with its checksums, in the background',
+      params: VolumeParams,
+      body: StartScrub,
+      status: 202,
+      response: Pool,
+      handle: ({ params: { name }, body }) => {
+        pools.jobs(name).startScrub(body.rate ?? SCRUB_RATE);
+        return view(name);
+      },
+    }),
+    route({
+      method: 'delete',
+      path: '/pools/:name/scrub',
+      tag,
+      role: 'operator',
+      summary: 'Stop the scrub',
+      params: VolumeParams,
+      response: Pool,
+      handle: async ({ params: { name } }) => {
+        await pools.jobs(name).stopScrub();
+        return view(name);
+      },
+    }),
+  ];
+}

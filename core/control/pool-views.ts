@@ -1,0 +1,91 @@
+// Pools as people, the API and metrics see them.
+import { DEFAULT_THRESHOLD } from '../base/limits.ts';
+import type { Clock } from '../base/world.ts';
+import type { Pool } from '../pool/pool.ts';
+import { countSpace } from '../pool/space.ts';
+import { GRAIN } from '../volume/grain.ts';
+import type { DeletionView, ScrubView } from './pool-jobs.ts';
+import type { PoolManager } from './pools.ts';
+import type { PoolRecord } from './records.ts';
+
+/** Bytes, where nothing else is said. */
+export interface PoolFacts {
+  capacityBytes: number;
+  /** Holds data. */
+  usedBytes: number;
+  /** Promised: to thick volumes, and to what is on its way to its place. */
+  reservedBytes: number;
+  /** Given back, and free after the next checkpoint. */
+  quarantinedBytes: number;
+  journalBytes: number;
+  journalUsedBytes: number;
+  /** Since the pool was opened. */
+  checkpoints: number;
+  damagedBlocks: number;
+}
+
+export interface PoolView {
+  name: string;
+  id: string;
+  kind: string;
+  path: string;
+  state: 'online' | 'failed';
+  problem: string | null;
+  /** Percent. */
+  threshold: number;
+  thresholdReached: boolean;
+  facts: PoolFacts | null;
+  volumes: number;
+  snapshots: number;
+  deletions: DeletionView[];
+  scrub: ScrubView | null;
+  created: string;
+}
+
+export function poolFacts({ allocator, journal, journalBytes, checkpoints, damagedBlocks }: Pool): PoolFacts {
+  return {
+    capacityBytes: allocator.total * GRAIN,
+    usedBytes: allocator.used * GRAIN,
+    reservedBytes: allocator.reserved * GRAIN,
+    quarantinedBytes: allocator.quarantined * GRAIN,
+    journalBytes,
+    journalUsedBytes: journal.usedBytes,
+    checkpoints,
+    damagedBlocks,
+  };
+}
+
+export function poolView(pools: PoolManager, record: PoolRecord): PoolView {
+  const problem = pools.problem(record.name);
+  const pool = problem === undefined ? pools.pool(record.name) : undefined;
+  const jobs = problem === undefined ? pools.jobs(record.name) : undefined;
+  const entries = pool === undefined ? [] : [...pool.entries.values()].filter((entry) => !entry.record.deleting);
+  const snapshots = entries.filter((entry) => entry.record.snapshotOf !== undefined).length;
+  return {
+    name: record.name,
+    id: record.id,
+    kind: record.kind,
+    path: pools.where(record),
+    state: problem === undefined ? 'online' : 'failed',
+    problem: problem ?? null,
+    threshold: record.threshold ?? DEFAULT_THRESHOLD,
+    thresholdReached: pool?.threshold.crossed ?? false,
+    facts: pool === undefined ? null : poolFacts(pool),
+    volumes: entries.length - snapshots,
+    snapshots,
+    deletions: jobs?.deletions() ?? [],
+    scrub: jobs?.scrub() ?? null,
+    created: new Date(record.created).toISOString(),
+  };
+}
+
+/** Bytes that come back when all snapshots of the pool are deleted. Looks at all of their maps. */
+export async function snapshotBytes(pool: Pool, clock: Clock): Promise<number> {
+  const snapshots = [...pool.entries.values()].filter(({ record }) => record.snapshotOf !== undefined);
+  const { exclusive } = await countSpace(
+    pool.allocator,
+    snapshots.map((entry) => entry.map),
+    clock,
+  );
+  return exclusive * GRAIN;
+}

@@ -1,0 +1,22 @@
+import { ServiceError } from '../base/errors.ts';
+import type { PoolVolumeRecord } from './pool-meta.ts';
+import type { PoolVolume } from './pool-volume.ts';
+import type { VolumeMap } from './volume-map.ts';
+
+/** A volume as the pool knows it, open or not. */
+export interface PoolEntry {
+  record: PoolVolumeRecord;
+  readonly map: VolumeMap;
+  /** Differs from what the metadata has. */
+  changed: boolean;
+  open: PoolVolume | undefined;
+  /** It was closed with data that is in the journal only: the journal keeps it until the pool is opened again. */
+  unplaced?: boolean;
+}
+
+/** Throws ServiceError io-error for a volume whose data is not where its map says. */
+export function refuseUnplaced({ record, unplaced }: PoolEntry): void {
+  if (unplaced !== true) return;
+  const what = `data of volume ${String(record.id)} of the pool could not be written to its place before it was closed`;
+  throw new ServiceError('io-error', `${what}; it is in the journal until the pool is opened again`);
+}
