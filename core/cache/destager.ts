@@ -231,6 +231,8 @@ export class Destager {
     } finally {
       for (const { frame } of run.parts) cache.pins[frame] = (cache.pins[frame] as number) - 1;
       if (this.#spare.length < DESTAGE_PARALLEL) this.#spare.push(run.data);
+      // Whoever waits for room need not wait for the rest of the round.
+      if (this.#waiting.length > 0 && !this.full) this.#wake();
     }
   }
 }

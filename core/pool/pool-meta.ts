@@ -55,6 +55,8 @@ export interface MetaContent {
 export interface PoolMeta {
   /** undefined: nothing was ever committed. */
   load(): MetaContent | undefined;
+  /** What load() gave is not used any more: the memory it took goes back. */
+  loaded(): Promise<void>;
   /** Everything is on stable media when it resolves, or nothing has changed. */
   commit(change: MetaChange): Promise<void>;
   close(): Promise<void>;
@@ -68,12 +70,13 @@ type Key = readonly [number, number];
 
 /** The metadata in LMDB. */
 export class LmdbMeta implements PoolMeta {
-  readonly #db: RootDatabase<Buffer, [number, number]>;
+  readonly #path: string;
+  #db: RootDatabase<Buffer, [number, number]>;
 
   /** Opens or creates the store in folder `path`. */
   constructor(path: string) {
-    // overlappingSync would let a transaction be seen before it is on stable media.
-    this.#db = open<Buffer, [number, number]>({ path, encoding: 'binary', overlappingSync: false, maxReaders: 16 });
+    this.#path = path;
+    this.#db = openStore(path);
   }
 
   load(): MetaContent | undefined {
@@ -86,6 +89,12 @@ export class LmdbMeta implements PoolMeta {
       volumes.push({ record: { ...record, snapshotOf: record.snapshotOf }, leaves: this.#leavesOf(key[1]) });
     }
     return { state, volumes, leaf: (id) => this.#db.getBinary([LEAF, id]) };
+  }
+
+  /** The store is a mapped file: what was read of it stays in memory until it is closed. */
+  async loaded(): Promise<void> {
+    await this.#db.close();
+    this.#db = openStore(this.#path);
   }
 
   async commit(change: MetaChange): Promise<void> {
@@ -119,6 +128,11 @@ export class LmdbMeta implements PoolMeta {
   #put(key: Key, value: object): void {
     this.#db.putSync([key[0], key[1]], Buffer.from(JSON.stringify(value)));
   }
+}
+
+function openStore(path: string): RootDatabase<Buffer, [number, number]> {
+  // overlappingSync would let a transaction be seen before it is on stable media.
+  return open<Buffer, [number, number]>({ path, encoding: 'binary', overlappingSync: false, maxReaders: 16 });
 }
 
 function encodeNumbers(numbers: readonly number[]): Buffer {

@@ -20,8 +20,10 @@ export class Leaf {
   dirty = false;
   /** Grain of the pool plus one; 0: no block of this grain holds data. */
   readonly places: Uint32Array;
-  /** Which blocks of the grain hold data; the others read as zeros. */
+  /** Which blocks of the grain hold data; the others read as zeros. Changed by put() only. */
   readonly valid: Uint16Array;
+  /** Blocks that hold data. Kept, because a thousand snapshots of a large volume ask for it when a pool is opened. */
+  blocks = 0;
 
   constructor(id: number, bytes = new ArrayBuffer(LEAF_BYTES)) {
     this.id = id;
@@ -47,14 +49,18 @@ export class Leaf {
     copy.set(bytes);
     copy.subarray(0, LEAF_GRAINS * 4).swap32();
     copy.subarray(LEAF_GRAINS * 4).swap16();
-    return new Leaf(id, memory);
+    const leaf = new Leaf(id, memory);
+    for (let i = 0; i < LEAF_GRAINS; i++) leaf.blocks += countBlocks(leaf.valid[i] as number);
+    return leaf;
   }
 
-  /** Blocks that hold data. */
-  get blocks(): number {
-    let blocks = 0;
-    for (const mask of this.valid) if (mask !== 0) blocks += countBlocks(mask);
-    return blocks;
+  /** Grain `at` of the leaf lies there from now on; by how many blocks the leaf holds more. */
+  put(at: number, place: number, valid: number): number {
+    const more = countBlocks(valid) - countBlocks(this.valid[at] as number);
+    this.places[at] = place;
+    this.valid[at] = valid;
+    this.blocks += more;
+    return more;
   }
 }
 
@@ -99,6 +105,7 @@ export class Leaves {
     const copy = this.create();
     copy.places.set(leaf.places);
     copy.valid.set(leaf.valid);
+    copy.blocks = leaf.blocks;
     leaf.refs--;
     return copy;
   }
@@ -180,13 +187,8 @@ export class VolumeMap {
       leaf = this.#put(index, this.#all.copy(leaf));
     }
     const before = leaf.places[at] as number;
-    if (before !== place) {
-      leaf.places[at] = place;
-      if (before !== 0) this.#counts.release(before - 1);
-    }
-    const mask = place === 0 ? 0 : valid;
-    this.blocks += countBlocks(mask) - countBlocks(leaf.valid[at] as number);
-    leaf.valid[at] = mask;
+    if (before !== place && before !== 0) this.#counts.release(before - 1);
+    this.blocks += leaf.put(at, place, place === 0 ? 0 : valid);
     this.#all.touch(leaf);
   }
 
@@ -196,10 +198,7 @@ export class VolumeMap {
     let leaf = this.leaves[index];
     if (leaf === undefined) leaf = this.#put(index, this.#all.create());
     else if (leaf.refs > 1) leaf = this.#put(index, this.#all.copyUncounted(leaf));
-    const at = grain % LEAF_GRAINS;
-    this.blocks += countBlocks(valid) - countBlocks(leaf.valid[at] as number);
-    leaf.places[at] = place;
-    leaf.valid[at] = valid;
+    this.blocks += leaf.put(grain % LEAF_GRAINS, place, valid);
     this.#all.touch(leaf);
   }
 
