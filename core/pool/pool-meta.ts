@@ -48,7 +48,7 @@ export interface MetaChange {
 export interface MetaContent {
   readonly state: PoolState;
   readonly volumes: readonly { readonly record: PoolVolumeRecord; readonly leaves: readonly number[] }[];
-  /** Content of a leaf; undefined when it is missing. */
+  /** Content of a leaf, until the next call; undefined when it is missing. */
   leaf(id: number): Uint8Array | undefined;
 }
 
@@ -88,7 +88,13 @@ export class LmdbMeta implements PoolMeta {
       const record = JSON.parse(value.toString()) as PoolVolumeRecord;
       volumes.push({ record: { ...record, snapshotOf: record.snapshotOf }, leaves: this.#leavesOf(key[1]) });
     }
-    return { state, volumes, leaf: (id) => this.#db.getBinary([LEAF, id]) };
+    return { state, volumes, leaf: (id) => this.#leaf(id) };
+  }
+
+  /** In memory that the store uses again: to allocate each of very many leaves twice leaves holes behind. */
+  #leaf(id: number): Uint8Array | undefined {
+    const bytes = this.#db.getBinaryFast([LEAF, id]);
+    return bytes?.subarray(0, bytes.length);
   }
 
   /** The store is a mapped file: what was read of it stays in memory until it is closed. */

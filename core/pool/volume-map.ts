@@ -25,7 +25,8 @@ export class Leaf {
   /** Blocks that hold data. Kept, because a thousand snapshots of a large volume ask for it when a pool is opened. */
   blocks = 0;
 
-  constructor(id: number, bytes = new ArrayBuffer(LEAF_BYTES)) {
+  constructor(id: number) {
+    const bytes = new ArrayBuffer(LEAF_BYTES);
     this.id = id;
     this.places = new Uint32Array(bytes, 0, LEAF_GRAINS);
     this.valid = new Uint16Array(bytes, LEAF_GRAINS * 4, LEAF_GRAINS);
@@ -44,12 +45,11 @@ export class Leaf {
   /** Throws RangeError when the bytes are not a leaf. */
   static decode(id: number, bytes: Uint8Array): Leaf {
     if (bytes.length !== LEAF_BYTES) throw new RangeError(`leaf ${String(id)} has ${String(bytes.length)} bytes`);
-    const memory = new ArrayBuffer(LEAF_BYTES);
-    const copy = Buffer.from(memory);
-    copy.set(bytes);
-    copy.subarray(0, LEAF_GRAINS * 4).swap32();
-    copy.subarray(LEAF_GRAINS * 4).swap16();
-    const leaf = new Leaf(id, memory);
+    const leaf = new Leaf(id);
+    const { buffer } = leaf.places;
+    Buffer.from(buffer).set(bytes);
+    Buffer.from(buffer, 0, LEAF_GRAINS * 4).swap32();
+    Buffer.from(buffer, LEAF_GRAINS * 4).swap16();
     for (let i = 0; i < LEAF_GRAINS; i++) leaf.blocks += countBlocks(leaf.valid[i] as number);
     return leaf;
   }
