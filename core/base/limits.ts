@@ -148,8 +148,12 @@ export const DESTAGE_RETRY = 1_000;
 /** Of the dirty frames, the share one round writes back (one in so many), and the least number of them. */
 export const DESTAGE_SHARE = 16;
 export const DESTAGE_FRAMES = 64;
-/** Bytes of one write of the write-back, and such writes at a time. */
+/**
+ * Bytes of blocks that are written back together, runs of adjacent ones among them, and such loads at a time. With scattered
+ * blocks as many small writes are in front of the next append of a log as four loads have runs: not too many.
+ */
 export const DESTAGE_RUN = 1_048_576;
+export const DESTAGE_RUNS = 16;
 export const DESTAGE_PARALLEL = 4;
 
 // ---- pool

@@ -6,6 +6,7 @@ import {
   DESTAGE_PARALLEL,
   DESTAGE_RETRY,
   DESTAGE_RUN,
+  DESTAGE_RUNS,
   DESTAGE_SHARE,
 } from '../base/limits.ts';
 import { Turn } from '../base/turn.ts';
@@ -17,13 +18,23 @@ import { BLOCK, FRAME } from './l1-cache.ts';
 const EVERYTHING = Number.MAX_SAFE_INTEGER;
 /** Of the dirty frames of the cache, the share every volume may have (one in so many). */
 const OWN_SHARE = 64;
+/** Of the dirty frames of the cache, the share that has to be free before those who wait go on (one in so many). */
+const ROOMY = 32;
 
-/** Adjacent dirty blocks on their way to the storage below, as a copy: the frames may change meanwhile. */
+/** Adjacent dirty blocks on their way to the storage below. */
 interface Run {
-  position: number;
+  readonly position: number;
+  /** Where its data begins in the load. */
+  readonly at: number;
   length: number;
+  readonly parts: { readonly frame: number; readonly bits: number }[];
+}
+
+/** Runs that go together, and a copy of their data: the frames may change meanwhile. */
+interface Load {
   readonly data: Buffer;
-  readonly parts: { readonly grain: number; readonly frame: number; readonly bits: number }[];
+  used: number;
+  readonly runs: Run[];
 }
 
 export class Destager {
@@ -63,6 +74,12 @@ export class Destager {
   get full(): boolean {
     const { cache, dirtyFrames } = this.#blocks;
     return cache.dirtyFrames >= cache.dirtyLimit && dirtyFrames * OWN_SHARE >= cache.dirtyLimit;
+  }
+
+  /** There is room for many frames, not only for one. */
+  get #roomy(): boolean {
+    const { cache } = this.#blocks;
+    return !this.full && cache.dirtyFrames * ROOMY <= cache.dirtyLimit * (ROOMY - 1);
   }
 
   /** Runs `work` while nothing is being written back. */
@@ -159,16 +176,12 @@ export class Destager {
     const { index, cache } = this.#blocks;
     const flight = new Set<Promise<void>>();
     const failures: unknown[] = [];
-    let run: Run | undefined;
+    let load: Load | undefined;
     const issue = async (): Promise<void> => {
-      if (run === undefined) return;
-      const writing: Promise<void> = this.#write(run)
-        .catch((error: unknown) => {
-          failures.push(error);
-        })
-        .finally(() => flight.delete(writing));
+      if (load === undefined) return;
+      const writing: Promise<void> = this.#write(load, failures).finally(() => flight.delete(writing));
       flight.add(writing);
-      run = undefined;
+      load = undefined;
       if (flight.size >= DESTAGE_PARALLEL) await Promise.race(flight);
     };
     let left = quota;
@@ -183,14 +196,14 @@ export class Destager {
         while (((rest >> to) & 1) === 1) to++;
         const position = grain * FRAME + from * BLOCK;
         const bytes = Math.min((to - from) * BLOCK, this.#blocks.backing.info.size - position);
-        if (run !== undefined && (run.position + run.length !== position || run.length + bytes > DESTAGE_RUN)) {
+        if (load !== undefined && !hasRoom(load, position, bytes)) {
           await issue();
           // Another frame may have taken the place of this one while we waited: the grain is looked at anew.
           if (index.get(grain) !== frame) break;
         }
         rest &= -1 << to;
-        run ??= { position, length: 0, data: this.#spare.pop() ?? Buffer.allocUnsafeSlow(DESTAGE_RUN), parts: [] };
-        this.#gather(run, grain, frame, from, to, bytes);
+        load ??= { data: this.#spare.pop() ?? Buffer.allocUnsafeSlow(DESTAGE_RUN), used: 0, runs: [] };
+        this.#gather(load, grain, frame, from, to, bytes);
       }
       // Never the same blocks twice in one sweep: two writes of them at once would end in any order.
       if (rest === 0) grain = index.next(grain + 1, end);
@@ -201,36 +214,67 @@ export class Destager {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** Copies blocks [from, to) of a frame to the end of the run; they count as clean until the write fails. */
-  #gather(run: Run, grain: number, frame: number, from: number, to: number, bytes: number): void {
+  /** Copies blocks [from, to) of a frame to the end of the load; they count as clean until the write fails. */
+  #gather(load: Load, grain: number, frame: number, from: number, to: number, bytes: number): void {
     const { cache } = this.#blocks;
     const offset = cache.offset(frame) + from * BLOCK;
-    cache.slab(frame).copy(run.data, run.length, offset, offset + bytes);
+    cache.slab(frame).copy(load.data, load.used, offset, offset + bytes);
+    const position = grain * FRAME + from * BLOCK;
+    let run = load.runs.at(-1);
+    if (run === undefined || run.position + run.length !== position) {
+      run = { position, at: load.used, length: 0, parts: [] };
+      load.runs.push(run);
+    }
     run.length += bytes;
+    load.used += bytes;
     const bits = ((1 << to) - 1) & ~((1 << from) - 1) & (cache.dirty[frame] as number);
     this.#blocks.setDirty(frame, (cache.dirty[frame] as number) & ~bits);
     // Until the storage below has the data, nobody may take the frame.
     cache.pins[frame] = (cache.pins[frame] as number) + 1;
-    run.parts.push({ grain, frame, bits });
+    run.parts.push({ frame, bits });
   }
 
-  async #write(run: Run): Promise<void> {
-    const { backing, cache } = this.#blocks;
+  /** Never rejects: what fails is dirty again, and its error in `failures`. */
+  async #write(load: Load, failures: unknown[]): Promise<void> {
     try {
-      if (this.#log === undefined) {
-        await backing.write(run.position, run.data, 0, run.length, false);
-      } else {
-        // Nothing goes to its place before the log has it: a write that a crash cuts in two is mended from there.
-        await this.#log.stable();
-        await this.#log.place(run.position, run.data, 0, run.length);
-      }
-      this.destagedBytes += run.length;
+      // Nothing goes to its place before the log has it: a write that a crash cuts in two is mended from there.
+      await this.#log?.stable();
+      await Promise.all(load.runs.map((run) => this.#writeRun(load, run, failures)));
     } catch (error) {
-      for (const { frame, bits } of run.parts) this.#blocks.setDirty(frame, (cache.dirty[frame] as number) | bits);
-      throw error;
-    } finally {
-      for (const { frame } of run.parts) cache.pins[frame] = (cache.pins[frame] as number) - 1;
-      if (this.#spare.length < DESTAGE_PARALLEL) this.#spare.push(run.data);
+      for (const run of load.runs) this.#settle(run, false);
+      failures.push(error);
+    }
+    if (this.#spare.length < DESTAGE_PARALLEL) this.#spare.push(load.data);
+    // Whoever waits for room need not wait for the rest of the round; several at once make one append of the log.
+    if (this.#waiting.length > 0 && this.#roomy) this.#wake();
+  }
+
+  async #writeRun({ data }: Load, run: Run, failures: unknown[]): Promise<void> {
+    const { position, at, length } = run;
+    try {
+      if (this.#log === undefined) await this.#blocks.backing.write(position, data, at, length, false);
+      else await this.#log.place(position, data, at, length);
+      this.destagedBytes += length;
+      this.#settle(run, true);
+    } catch (error) {
+      this.#settle(run, false);
+      failures.push(error);
     }
   }
+
+  /** The write of the run is over. */
+  #settle(run: Run, written: boolean): void {
+    const { cache } = this.#blocks;
+    for (const { frame, bits } of run.parts) {
+      if (!written) this.#blocks.setDirty(frame, (cache.dirty[frame] as number) | bits);
+      cache.pins[frame] = (cache.pins[frame] as number) - 1;
+    }
+  }
+}
+
+/** False: the blocks have to go with the next load. */
+function hasRoom(load: Load, position: number, bytes: number): boolean {
+  if (load.used + bytes > DESTAGE_RUN) return false;
+  const last = load.runs.at(-1);
+  return load.runs.length < DESTAGE_RUNS || (last !== undefined && last.position + last.length === position);
 }

@@ -170,7 +170,7 @@ export class Provisioner {
    * the storage cannot be opened; the volume is not served then.
    */
   reopen(name: string, force: boolean): Promise<VolumeRecord> {
-    return this.#turn.run(async () => {
+    return this.turn.run(async () => {
       const record = this.volume(name);
       if (record.state !== 'ready') throw new ServiceError('io-error', this.#notServed(record));
       const users = this.#users(name);

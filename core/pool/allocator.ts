@@ -3,11 +3,14 @@
 import { VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { PlaceCounts } from './volume-map.ts';
 
-/** References counted in the table; what is beyond is counted in a map of its own. */
-const TABLE_LIMIT = 0xffff;
+/**
+ * References counted in the table; what is beyond is counted in a map of its own. A count is by leaves, not by maps: a grain
+ * with so many has as many leaves of 6 KiB that name it, beside which its place in the map does not matter.
+ */
+const TABLE_LIMIT = 0xff;
 
 export class Allocator implements PlaceCounts {
-  #refs: Uint16Array;
+  #refs: Uint8Array;
   /** Counts at and above TABLE_LIMIT. */
   readonly #many = new Map<number, number>();
   /** Where the search for a free grain goes on. */
@@ -26,7 +29,7 @@ export class Allocator implements PlaceCounts {
   constructor(grains: number) {
     this.#total = grains;
     this.#free = grains;
-    this.#refs = new Uint16Array(grains);
+    this.#refs = new Uint8Array(grains);
     this.#held = new Uint8Array(Math.ceil(grains / 8));
   }
 
@@ -71,7 +74,7 @@ export class Allocator implements PlaceCounts {
 
   /** Room has been added behind the last grain. */
   grow(grains: number): void {
-    const refs = new Uint16Array(grains);
+    const refs = new Uint8Array(grains);
     refs.set(this.#refs);
     const held = new Uint8Array(Math.ceil(grains / 8));
     held.set(this.#held);
@@ -190,8 +193,9 @@ export class Allocator implements PlaceCounts {
   }
 
   #setRefs(grain: number, count: number): void {
+    const before = this.#refs[grain];
     this.#refs[grain] = Math.min(count, TABLE_LIMIT);
     if (count >= TABLE_LIMIT) this.#many.set(grain, count);
-    else if (this.#many.size > 0) this.#many.delete(grain);
+    else if (before === TABLE_LIMIT) this.#many.delete(grain);
   }
 }

@@ -1,5 +1,5 @@
 // `gemel pool check`: counts every reference anew from the maps and compares with what the pool believes.
-import { GRAIN } from '../volume/grain.ts';
+import { GRAIN, countBlocks } from '../volume/grain.ts';
 import type { Pool } from './pool.ts';
 import type { Leaf } from './volume-map.ts';
 
@@ -33,6 +33,9 @@ export function checkPool(pool: Pool): CheckResult {
   }
   for (const [leaf, refs] of leafRefs) {
     if (refs !== leaf.refs) say(`leaf ${String(leaf.id)} has ${String(refs)} users, not ${String(leaf.refs)}`);
+    let blocks = 0;
+    for (const mask of leaf.valid) blocks += countBlocks(mask);
+    if (blocks !== leaf.blocks) say(`leaf ${String(leaf.id)} has ${String(blocks)} blocks, not ${String(leaf.blocks)}`);
     leaf.places.forEach((place, i) => {
       if (place > allocator.total)
         say(`leaf ${String(leaf.id)} names grain ${String(place - 1)}, which is outside the pool`);

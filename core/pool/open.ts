@@ -174,6 +174,7 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
   const allocator = new Allocator(slabs.grains);
   const leaves = new Leaves(allocator, content.state.nextLeaf);
   const entries = loadEntries(content, allocator, leaves);
+  await meta.loaded();
   const replay = await readJournal(journalFile, {
     poolId: superblock.poolId,
     generation: content.state.generation,

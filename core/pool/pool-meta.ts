@@ -50,13 +50,15 @@ export interface MetaChange {
 export interface MetaContent {
   readonly state: PoolState;
   readonly volumes: readonly { readonly record: PoolVolumeRecord; readonly leaves: readonly number[] }[];
-  /** Content of a leaf; undefined when it is missing. */
+  /** Content of a leaf, until the next call; undefined when it is missing. */
   leaf(id: number): Uint8Array | undefined;
 }
 
 export interface PoolMeta {
   /** undefined: nothing was ever committed. */
   load(): MetaContent | undefined;
+  /** What load() gave is not used any more: the memory it took goes back. */
+  loaded(): Promise<void>;
   /** Everything is on stable media when it resolves, or nothing has changed. */
   commit(change: MetaChange): Promise<void>;
   close(): Promise<void>;
@@ -70,14 +72,13 @@ type Key = readonly [number, number];
 
 /** The metadata in LMDB. */
 export class LmdbMeta implements PoolMeta {
-  readonly #db: RootDatabase<Buffer, [number, number]>;
+  readonly #path: string;
+  #db: RootDatabase<Buffer, [number, number]>;
 
   /** Opens or creates the store in folder `path`. */
   constructor(path: string) {
-    // overlappingSync would let a transaction be seen before it is on stable media. eventTurnBatching makes promises of
-    // its own that nobody can wait for: a full disk would be an unhandled rejection, which ends the process.
-    const options = { overlappingSync: false, eventTurnBatching: false };
-    this.#db = open<Buffer, [number, number]>({ path, encoding: 'binary', maxReaders: 16, ...options });
+    this.#path = path;
+    this.#db = openStore(path);
   }
 
   load(): MetaContent | undefined {
@@ -89,7 +90,19 @@ export class LmdbMeta implements PoolMeta {
       const record = JSON.parse(value.toString()) as PoolVolumeRecord;
       volumes.push({ record: { ...record, snapshotOf: record.snapshotOf }, leaves: this.#leavesOf(key[1]) });
     }
-    return { state, volumes, leaf: (id) => this.#db.getBinary([LEAF, id]) };
+    return { state, volumes, leaf: (id) => this.#leaf(id) };
+  }
+
+  /** In memory that the store uses again: to allocate each of very many leaves twice leaves holes behind. */
+  #leaf(id: number): Uint8Array | undefined {
+    const bytes = this.#db.getBinaryFast([LEAF, id]);
+    return bytes?.subarray(0, bytes.length);
+  }
+
+  /** The store is a mapped file: what was read of it stays in memory until it is closed. */
+  async loaded(): Promise<void> {
+    await this.#db.close();
+    this.#db = openStore(this.#path);
   }
 
   async commit(change: MetaChange): Promise<void> {
@@ -133,6 +146,13 @@ export class LmdbMeta implements PoolMeta {
   #put(key: Key, value: object): void {
     this.#db.putSync([key[0], key[1]], Buffer.from(JSON.stringify(value)));
   }
+}
+
+function openStore(path: string): RootDatabase<Buffer, [number, number]> {
+  // overlappingSync would let a transaction be seen before it is on stable media. eventTurnBatching makes promises of its
+  // own that nobody can wait for: a full disk would be an unhandled rejection, which ends the process.
+  const options = { overlappingSync: false, eventTurnBatching: false };
+  return open<Buffer, [number, number]>({ path, encoding: 'binary', maxReaders: 16, ...options });
 }
 
 function encodeNumbers(numbers: readonly number[]): Buffer {

@@ -96,8 +96,9 @@ export class PoolVolume implements Volume, WriteLog {
   async #readGrain(grain: number, first: number, end: number, target: Buffer, at: number): Promise<void> {
     for (let tries = 0; ; tries++) {
       const place = this.map.place(grain);
-      const valid = this.map.valid(grain) & blockMask(first, end);
-      target.fill(0, at, at + (end - first) * BLOCK);
+      const wanted = blockMask(first, end);
+      const valid = this.map.valid(grain) & wanted;
+      if (valid !== wanted) target.fill(0, at, at + (end - first) * BLOCK);
       const bad = valid === 0 ? -1 : await this.#io.readBlocks(place - 1, valid, target, at - first * BLOCK);
       // A grain that was given back meanwhile may hold something else by now.
       if (this.map.place(grain) !== place && tries < MAX_MOVES) continue;
@@ -165,9 +166,8 @@ export class PoolVolume implements Volume, WriteLog {
    */
   async placeGrain(grain: number, written: number, source: Buffer, base: number): Promise<void> {
     const before = this.#placingIn.get(grain);
-    const mine = (before ?? Promise.resolve())
-      .catch(() => undefined)
-      .then(() => this.#placeNext(grain, written, source, base));
+    const place = (): Promise<void> => this.#placeNext(grain, written, source, base);
+    const mine = before === undefined ? place() : before.then(place, place);
     this.#placingIn.set(grain, mine);
     try {
       await mine;
@@ -445,9 +445,16 @@ export async function eachGrain(
   length: number,
   work: (grain: number, first: number, end: number, done: number) => Promise<void>,
 ): Promise<void> {
+  const start = Math.floor(position / GRAIN);
   const last = Math.floor((position + length - 1) / GRAIN);
+  // Most calls are about one.
+  if (start === last) {
+    const from = position - start * GRAIN;
+    await work(start, from / BLOCK, (from + length) / BLOCK, 0);
+    return;
+  }
   let running: Promise<void>[] = [];
-  for (let grain = Math.floor(position / GRAIN); grain <= last; grain++) {
+  for (let grain = start; grain <= last; grain++) {
     const base = grain * GRAIN;
     const from = Math.max(position, base);
     const to = Math.min(position + length, base + GRAIN);

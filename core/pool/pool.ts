@@ -319,8 +319,7 @@ export class Pool implements PoolCore {
     try {
       for (const entry of this.#entries.values()) refuseUnplaced(entry);
       const mark = await this.journal.mark();
-      const open = [...this.#entries.values()].flatMap(({ open }) => (open === undefined ? [] : [open]));
-      await Promise.all(open.map((volume) => this.#placeAll(volume)));
+      await this.#placeEverything();
       await this.#commit(mark);
       this.#trimmed = mark;
       this.journal.trim(mark);
@@ -333,6 +332,19 @@ export class Pool implements PoolCore {
       this.journal.wake();
       throw error;
     }
+  }
+
+  /**
+   * One volume after the other: the next append of the journal has to wait for the writes in front of it, and those of one
+   * volume are enough to keep the disk busy. All are tried; what fails in one does not keep the others from their places.
+   */
+  async #placeEverything(): Promise<void> {
+    const failures: unknown[] = [];
+    for (const { open } of [...this.#entries.values()]) {
+      if (open === undefined) continue;
+      await this.#placeAll(open).catch((error: unknown) => failures.push(error));
+    }
+    if (failures.length > 0) throw failures[0];
   }
 
   async #placeAll(volume: PoolVolume): Promise<void> {

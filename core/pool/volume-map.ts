@@ -20,10 +20,13 @@ export class Leaf {
   dirty = false;
   /** Grain of the pool plus one; 0: no block of this grain holds data. */
   readonly places: Uint32Array;
-  /** Which blocks of the grain hold data; the others read as zeros. */
+  /** Which blocks of the grain hold data; the others read as zeros. Changed by put() only. */
   readonly valid: Uint16Array;
+  /** Blocks that hold data. Kept, because a thousand snapshots of a large volume ask for it when a pool is opened. */
+  blocks = 0;
 
-  constructor(id: number, bytes = new ArrayBuffer(LEAF_BYTES)) {
+  constructor(id: number) {
+    const bytes = new ArrayBuffer(LEAF_BYTES);
     this.id = id;
     this.places = new Uint32Array(bytes, 0, LEAF_GRAINS);
     this.valid = new Uint16Array(bytes, LEAF_GRAINS * 4, LEAF_GRAINS);
@@ -31,30 +34,33 @@ export class Leaf {
 
   /** As it is kept; the numbers are big-endian. */
   encode(): Buffer {
-    const bytes = Buffer.allocUnsafe(LEAF_BYTES);
-    for (let i = 0; i < LEAF_GRAINS; i++) {
-      bytes.writeUInt32BE(this.places[i] as number, i * 4);
-      bytes.writeUInt16BE(this.valid[i] as number, LEAF_GRAINS * 4 + i * 2);
-    }
+    const bytes = Buffer.allocUnsafeSlow(LEAF_BYTES);
+    const split = LEAF_GRAINS * 4;
+    bytes.set(new Uint8Array(this.places.buffer));
+    bytes.subarray(0, split).swap32();
+    bytes.subarray(split).swap16();
     return bytes;
   }
 
   /** Throws RangeError when the bytes are not a leaf. */
   static decode(id: number, bytes: Uint8Array): Leaf {
     if (bytes.length !== LEAF_BYTES) throw new RangeError(`leaf ${String(id)} has ${String(bytes.length)} bytes`);
-    const memory = new ArrayBuffer(LEAF_BYTES);
-    const copy = Buffer.from(memory);
-    copy.set(bytes);
-    copy.subarray(0, LEAF_GRAINS * 4).swap32();
-    copy.subarray(LEAF_GRAINS * 4).swap16();
-    return new Leaf(id, memory);
+    const leaf = new Leaf(id);
+    const { buffer } = leaf.places;
+    Buffer.from(buffer).set(bytes);
+    Buffer.from(buffer, 0, LEAF_GRAINS * 4).swap32();
+    Buffer.from(buffer, LEAF_GRAINS * 4).swap16();
+    for (let i = 0; i < LEAF_GRAINS; i++) leaf.blocks += countBlocks(leaf.valid[i] as number);
+    return leaf;
   }
 
-  /** Blocks that hold data. */
-  get blocks(): number {
-    let blocks = 0;
-    for (const mask of this.valid) if (mask !== 0) blocks += countBlocks(mask);
-    return blocks;
+  /** Grain `at` of the leaf lies there from now on; by how many blocks the leaf holds more. */
+  put(at: number, place: number, valid: number): number {
+    const more = countBlocks(valid) - countBlocks(this.valid[at] as number);
+    this.places[at] = place;
+    this.valid[at] = valid;
+    this.blocks += more;
+    return more;
   }
 }
 
@@ -99,6 +105,7 @@ export class Leaves {
     const copy = this.create();
     copy.places.set(leaf.places);
     copy.valid.set(leaf.valid);
+    copy.blocks = leaf.blocks;
     leaf.refs--;
     return copy;
   }
@@ -180,13 +187,8 @@ export class VolumeMap {
       leaf = this.#put(index, this.#all.copy(leaf));
     }
     const before = leaf.places[at] as number;
-    if (before !== place) {
-      leaf.places[at] = place;
-      if (before !== 0) this.#counts.release(before - 1);
-    }
-    const mask = place === 0 ? 0 : valid;
-    this.blocks += countBlocks(mask) - countBlocks(leaf.valid[at] as number);
-    leaf.valid[at] = mask;
+    if (before !== place && before !== 0) this.#counts.release(before - 1);
+    this.blocks += leaf.put(at, place, place === 0 ? 0 : valid);
     this.#all.touch(leaf);
   }
 
@@ -196,10 +198,7 @@ export class VolumeMap {
     let leaf = this.leaves[index];
     if (leaf === undefined) leaf = this.#put(index, this.#all.create());
     else if (leaf.refs > 1) leaf = this.#put(index, this.#all.copyUncounted(leaf));
-    const at = grain % LEAF_GRAINS;
-    this.blocks += countBlocks(valid) - countBlocks(leaf.valid[at] as number);
-    leaf.places[at] = place;
-    leaf.valid[at] = valid;
+    this.blocks += leaf.put(grain % LEAF_GRAINS, place, valid);
     this.#all.touch(leaf);
   }
 
@@ -213,16 +212,15 @@ export class VolumeMap {
   /** Another map with the same content. */
   share(): VolumeMap {
     for (const leaf of this.leaves) if (leaf !== undefined) leaf.refs++;
-    const map = new VolumeMap(this.#all, this.#counts);
-    map.leaves.push(...this.leaves);
-    map.blocks = this.blocks;
+    const map = new VolumeMap(this.#all, this.#counts, this.leaves.slice());
     map.changed = true;
     return map;
   }
 
   /** Becomes what `other` is, which is used up. This map must be empty. */
   take(other: VolumeMap): void {
-    this.leaves.push(...other.leaves);
+    // A large map has more leaves than a call may have arguments.
+    for (const leaf of other.leaves) this.leaves.push(leaf);
     this.blocks = other.blocks;
     this.changed = true;
   }

@@ -2,6 +2,7 @@
 // the same socket calls, in one run on the same machine: servers alternate inside each repetition, and what counts is the
 // median of the ratios of the repetitions.
 // `npm run bench -- soak [--minutes N]`, `-- sessions`, `-- hotcold --data DIR`: what a table of ratios cannot show.
+// `npm run bench -- pool [--data DIR]`: the pool on a real disk (pool.ts).
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir } from 'node:os';
@@ -13,6 +14,7 @@ import type { Case } from './cases.ts';
 import { compileTools, filledFile, has, must, startGemel, startIstgt, startReference, startTgt } from './peers.ts';
 import type { Server } from './peers.ts';
 import { hotAndCold, manySessions, soak } from './modes.ts';
+import { PoolBench } from './pool.ts';
 import { markdown, summarize } from './report.ts';
 import type { Sample } from './report.ts';
 
@@ -33,12 +35,16 @@ const { values, positionals } = parseArgs({
 const chosen = values.case?.split(',');
 const cases = CASES.filter((each) => chosen?.includes(each.name) ?? true);
 const megabytes = Number(values.size);
-const base = values.data ?? (existsSync('/dev/shm') ? '/dev/shm' : tmpdir());
+const [mode] = positionals;
+const inMemory = mode !== 'pool' && existsSync('/dev/shm');
+const base = values.data ?? (inMemory ? '/dev/shm' : tmpdir());
 const folder = mkdtempSync(join(base, 'gemel-bench-'));
 const tools = compileTools(folder);
 const servers: Server[] = [];
+let pool: PoolBench | undefined;
 
 async function cleanUp(): Promise<void> {
+  pool?.abort();
   for (const each of servers.splice(0)) await each.stop();
   rmSync(folder, { recursive: true, force: true });
 }
@@ -84,13 +90,13 @@ function measure(each: Case, server: Server): Sample {
 }
 
 /** One of the long runs, with Gemel alone. */
-async function runMode(mode: string): Promise<string> {
+async function runMode(name: string): Promise<string> {
   const gemel = await startGemel(join(folder, 'gemel'), megabytes, values.durability);
   servers.push(gemel);
   generate(gemel.url, ['-S', '-m', '0', '-b', '1m', '-q', '8', '-t', '3'], false);
-  if (mode === 'soak') return soak(tools.load, gemel, Number(values.minutes));
-  if (mode === 'sessions') return manySessions(tools.load, gemel);
-  if (mode !== 'hotcold') throw new Error(`no mode ${mode}: soak, sessions, hotcold`);
+  if (name === 'soak') return soak(tools.load, gemel, Number(values.minutes));
+  if (name === 'sessions') return manySessions(tools.load, gemel);
+  if (name !== 'hotcold') throw new Error(`no mode ${name}: soak, sessions, hotcold, pool`);
   // A second volume of the same daemon; hot and cold are only apart on a real disk (--data DIR).
   const url = gemel.create('cold', megabytes);
   generate(url, ['-S', '-m', '0', '-b', '1m', '-q', '8', '-t', '5'], false);
@@ -139,9 +145,17 @@ async function compare(): Promise<void> {
   if (values.markdown !== undefined) writeFileSync(values.markdown, table);
 }
 
+/** What a pool costs, on a disk. */
+function runPool(): Promise<string> {
+  const { reps, seconds, json } = values;
+  const options = { folder, tool: tools.load, size: megabytes, parts: chosen, json, markdown: values.markdown };
+  pool = new PoolBench({ ...options, reps: Number(reps), seconds: Number(seconds) });
+  return pool.run();
+}
+
 try {
-  const [mode] = positionals;
   if (mode === undefined) await compare();
+  else if (mode === 'pool') console.log(await runPool());
   else console.log(await runMode(mode));
 } finally {
   await cleanUp();

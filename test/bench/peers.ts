@@ -68,9 +68,12 @@ export async function startReference(program: string, file: string): Promise<Ser
   return { name: 'reference', url: '127.0.0.1:13290/x/0', pid: child.pid ?? 0, stop: () => stop(child) };
 }
 
-export async function startTgt(file: string): Promise<Server> {
+/** `durable`: no write cache, and the file is opened with O_SYNC. */
+export async function startTgt(file: string, { durable = false } = {}): Promise<Server> {
   mkdirSync('/var/run/tgtd', { recursive: true });
-  const args = ['-f', '-C', '95', '-t', '4', '--iscsi', 'portal=127.0.0.1:13261,nop_interval=0,nop_count=0'];
+  // Threads that wait for the disk: the default of tgt when they do.
+  const threads = durable ? '16' : '4';
+  const args = ['-f', '-C', '95', '-t', threads, '--iscsi', 'portal=127.0.0.1:13261,nop_interval=0,nop_count=0'];
   const child = spawn('tgtd', args, { stdio: 'ignore' });
   await sleep(1000);
   const admin = (...more: string[]): string => must('tgtadm', ['-C', '95', '--lld', 'iscsi', ...more]);
@@ -90,7 +93,11 @@ export async function startTgt(file: string): Promise<Server> {
     const [name = '', value = ''] = each.split('=');
     admin('--op', 'update', '--mode', 'target', '--tid', '1', '--name', name, '--value', value);
   }
-  admin('--op', 'new', '--mode', 'logicalunit', '--tid', '1', '--lun', '1', '-b', file, '--bstype', 'rdwr');
+  const sync = durable ? ['--bsoflags', 'sync'] : [];
+  admin('--op', 'new', '--mode', 'logicalunit', '--tid', '1', '--lun', '1', '-b', file, '--bstype', 'rdwr', ...sync);
+  // Caching mode page (SBC-4 6.6.4) without any cache: page, subpage, length, then so many bytes; WCE is in the first.
+  const page = `mode_page=8:0:18${':0'.repeat(18)}`;
+  if (durable) admin('--op', 'update', '--mode', 'logicalunit', '--tid', '1', '--lun', '1', '--params', page);
   admin('--op', 'bind', '--mode', 'target', '--tid', '1', '-I', 'ALL');
   // tgtd ignores SIGTERM while it has targets.
   return { name: 'tgt', url: `127.0.0.1:13261/${IQN}:tgt/1`, pid: child.pid ?? 0, stop: () => stop(child, 'SIGKILL') };

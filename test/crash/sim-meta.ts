@@ -27,6 +27,10 @@ export class SimMeta implements PoolMeta {
     return { state, volumes: [...volumes.values()], leaf: (id) => leaves.get(id) };
   }
 
+  loaded(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async commit(change: MetaChange): Promise<void> {
     await this.#disk.wait();
     const error = this.#disk.fault('commit', 'meta', 0);

@@ -1,0 +1,98 @@
+// What a pool is measured against: tgt made equally durable, and fio doing to the disk what the pool does.
+import { spawnSync } from 'node:child_process';
+import { readFileSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { must, startTgt } from './peers.ts';
+import type { Server } from './peers.ts';
+import type { Sample } from './report.ts';
+
+/** Octal flags of open(2) on Linux, as /proc/PID/fdinfo shows them. */
+const O_SYNC = 0o4010000;
+
+/** A line of the load generator, with what the table of report.ts does not show. */
+export interface LoadSample extends Sample {
+  readonly p999us: number;
+  readonly maxus: number;
+}
+
+/** Runs the load generator to its end. */
+export function load(tool: string, url: string, options: readonly string[]): LoadSample {
+  const done = spawnSync(tool, ['-u', url, ...options], { encoding: 'utf8', timeout: 300_000 });
+  if (done.status !== 0) throw new Error(`${url} ${options.join(' ')}: ${done.stderr}`);
+  return JSON.parse(done.stdout) as LoadSample;
+}
+
+/** tgt without a write cache on a file that is opened with O_SYNC; throws when it is not. */
+export async function startDurableTgt(file: string): Promise<Server> {
+  const tgt = await startTgt(file, { durable: true });
+  const flags = flagsOf(tgt.pid, file);
+  if (flags.length > 0 && flags.every((each) => (each & O_SYNC) === O_SYNC)) return tgt;
+  await tgt.stop();
+  throw new Error(`tgt does not have ${file} open with O_SYNC`);
+}
+
+/** Flags with which a process has the file open. */
+function flagsOf(pid: number, file: string): number[] {
+  const folder = `/proc/${String(pid)}`;
+  return readdirSync(`${folder}/fd`).flatMap((fd) => {
+    if (readlinkSync(`${folder}/fd/${fd}`) !== file) return [];
+    const line = /^flags:\s+([0-7]+)$/m.exec(readFileSync(`${folder}/fdinfo/${fd}`, 'latin1'));
+    return [parseInt(line?.[1] ?? '0', 8)];
+  });
+}
+
+/** The kernel forgets what it has of files. Needs root. */
+export function dropCaches(): void {
+  must('sync', []);
+  writeFileSync('/proc/sys/vm/drop_caches', '3');
+}
+
+export interface FioResult {
+  /** Engine and how it was used. */
+  readonly how: string;
+  readonly iops: number;
+  readonly bytesPerSecond: number;
+}
+
+interface FioJob {
+  readonly read: { readonly iops: number; readonly bw_bytes: number };
+  readonly write: { readonly iops: number; readonly bw_bytes: number };
+}
+
+function fio(how: string, options: readonly string[], seconds: number): FioResult | undefined {
+  const always = ['--name=bench', '--output-format=json', '--time_based', '--group_reporting', '--thread'];
+  const time = [`--runtime=${String(seconds)}`, '--ramp_time=0.3', '--randrepeat=0', '--norandommap'];
+  const done = spawnSync('fio', [...always, ...time, ...options], { encoding: 'utf8', timeout: 300_000 });
+  if (done.status !== 0) return undefined;
+  const job = (JSON.parse(done.stdout.slice(done.stdout.indexOf('{'))) as { jobs: FioJob[] }).jobs[0];
+  if (job === undefined) return undefined;
+  const { iops, bw_bytes: bytesPerSecond } = job.read.iops > 0 ? job.read : job.write;
+  return { how, iops, bytesPerSecond };
+}
+
+const QUEUES: readonly { readonly how: string; readonly options: readonly string[] }[] = [
+  { how: 'libaio, direct', options: ['--ioengine=libaio', '--direct=1', '--iodepth=32'] },
+  { how: 'io_uring, direct', options: ['--ioengine=io_uring', '--direct=1', '--iodepth=32'] },
+  { how: '32 threads, buffered', options: ['--ioengine=psync', '--numjobs=32'] },
+];
+
+/** 4 KiB at random places at queue depth 32, with each engine that runs here; the fastest comes first. */
+export function fioRandom(file: string, kind: 'randread' | 'randwrite', seconds: number): FioResult[] {
+  const results = QUEUES.flatMap(({ how, options }) => {
+    if (kind === 'randread') dropCaches();
+    const sync = kind === 'randwrite' ? ['--sync=dsync', '--overwrite=1'] : [];
+    const size = [`--filename=${file}`, `--rw=${kind}`, '--bs=4k', ...sync];
+    return fio(how, [...size, ...options], seconds) ?? [];
+  });
+  if (results.length === 0) throw new Error(`fio runs with no engine on ${file}`);
+  return results.sort((a, b) => b.iops - a.iops);
+}
+
+/** Appends of `bytes`, two at a time and each stable before the next: what the journal does. */
+export function fioAppend(file: string, bytes: number, seconds: number): FioResult {
+  const how = `O_DSYNC, 2 × ${String(bytes / 1024)} KiB`;
+  const options = ['--rw=write', `--bs=${String(bytes)}`, '--ioengine=psync', '--sync=dsync', '--overwrite=1'];
+  const jobs = ['--numjobs=2', '--offset_increment=50%', '--size=50%'];
+  const result = fio(how, [`--filename=${file}`, ...options, ...jobs], seconds);
+  if (result === undefined) throw new Error(`fio cannot append to ${file}`);
+  return result;
+}
