@@ -11,6 +11,8 @@ export interface CliContext {
   readonly readStdin: () => string;
   /** Columns of the terminal, if there is one. */
   readonly width: number | undefined;
+  /** Where progress can be drawn over and over; absent when nobody watches. */
+  readonly terminal?: { readonly write: (text: string) => void; readonly columns: () => number } | undefined;
 }
 
 /** Prints `answer` as JSON when --json was given, else what `text` makes of it. */

@@ -16,6 +16,9 @@ const program = createProgram(
     },
     readStdin: () => readFileSync(0, 'utf8'),
     width: process.stdout.isTTY ? process.stdout.columns : undefined,
+    terminal: process.stderr.isTTY
+      ? { write: (text) => process.stderr.write(text), columns: () => process.stderr.columns }
+      : undefined,
   },
   packageVersion(),
 );

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
 import { addInitiatorCommands } from './access-commands.ts';
 import type { CliContext } from './command.ts';
+import { addImageCommands } from './image-commands.ts';
 import { addStatusCommands } from './status-commands.ts';
 import { addMapCommands, addVolumeCommands } from './volume-commands.ts';
 
@@ -15,6 +16,7 @@ export function createProgram(context: CliContext, version: string): Command {
   addMapCommands(program, context);
   addInitiatorCommands(program, context);
   addStatusCommands(program, context);
+  addImageCommands(program, context);
   forEachCommand(program, (command) => {
     // On every command, so that they may stand anywhere on the line.
     command
