@@ -36,8 +36,9 @@ interface ExportOptions {
 /** Of a volume in a pool, the API names the pool as well. */
 type PoolDisk = Disk & { readonly pool?: string | null };
 
-/** Bytes a volume is a multiple of. */
+/** Bytes a volume is a multiple of: the logical block, or in a pool the block that has a checksum. */
 const BLOCK = 512;
+const POOL_BLOCK = 4096;
 
 const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
 
@@ -130,6 +131,7 @@ async function importImage(
   const who = await oneTimeInitiator(client, undo);
   goOn(signal);
   const path = `/volumes/${segment(name)}`;
+  const block = options.pool === undefined ? BLOCK : POOL_BLOCK;
   const made: { id?: string } = {};
   undo.add(`disk ${name}`, async () => {
     // When the answer to our request was lost, the map tells whether it was carried out: a disk of this name that is not
@@ -140,7 +142,7 @@ async function importImage(
   });
   const created = (await client.call('POST', '/volumes', {
     name,
-    size: Math.max(MIN_VOLUME, Math.ceil(bytes / BLOCK) * BLOCK),
+    size: Math.max(MIN_VOLUME, Math.ceil(bytes / block) * block),
     thin: options.thick === true ? false : undefined,
     durability: options.durability,
     pool: options.pool,
