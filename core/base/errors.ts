@@ -83,6 +83,13 @@ export const ERRORS = {
     remedy: 'Check that --api and --token belong to the same daemon.',
   },
   'io-error': { http: 500, exit: 9, retriable: true, remedy: 'Check the disk; the daemon log names the file.' },
+  'program-missing': {
+    http: 500,
+    exit: 11,
+    retriable: false,
+    remedy: 'As root: apt-get install qemu-utils qemu-block-extra.',
+  },
+  interrupted: { http: 500, exit: 130, retriable: true, remedy: 'Run the command again when you are ready.' },
   internal: { http: 500, exit: 10, retriable: false, remedy: 'This is a defect: report it with the daemon log.' },
 } as const satisfies Record<string, ErrorRow>;
 

@@ -220,3 +220,15 @@ export const API_HEADERS_TIMEOUT = 10_000;
 export const MAX_API_CONNECTIONS = 256;
 /** Milliseconds after SIGTERM after which the daemon ends even if something hangs. */
 export const SHUTDOWN_LIMIT = 15_000;
+
+// ---- images
+/** Requests qemu-img keeps under way while it copies an image. */
+export const IMAGE_COROUTINES = 8;
+/** Milliseconds qemu-img may look at the header of an image; a crafted one could keep it busy. */
+export const IMAGE_LOOK_TIMEOUT = 60_000;
+/** Bytes kept of what qemu-img says. */
+export const MAX_IMAGE_REPORT = 1_048_576;
+/** Bytes of the text that describes a VMDK image; QEMU reads no more either. */
+export const MAX_VMDK_DESCRIPTOR = 1_048_576;
+/** Milliseconds a portal has to accept a connection before the next one is tried. */
+export const PORTAL_PATIENCE = 3_000;

@@ -13,6 +13,8 @@ export interface CliContext {
   readonly width: number | undefined;
   /** Shows that `what` is done to this share (0 to 1); undefined: it is over. Absent: nobody looks. */
   readonly progress?: (what: string, share: number | undefined) => void;
+  /** Where progress can be drawn over and over; absent when nobody watches. */
+  readonly terminal?: { readonly write: (text: string) => void; readonly columns: () => number } | undefined;
 }
 
 /** Prints `answer` as JSON when --json was given, else what `text` makes of it. */

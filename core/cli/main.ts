@@ -23,6 +23,9 @@ const program = createProgram(
     readStdin: () => readFileSync(0, 'utf8'),
     width: process.stdout.isTTY ? process.stdout.columns : undefined,
     ...(process.stderr.isTTY ? { progress: drawProgress } : {}),
+    terminal: process.stderr.isTTY
+      ? { write: (text) => process.stderr.write(text), columns: () => process.stderr.columns }
+      : undefined,
   },
   packageVersion(),
 );

@@ -180,7 +180,11 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
     generation: content.state.generation,
     size: superblock.journalBytes,
     from: content.state.mark,
-    fence: (volume) => entries.get(volume)?.record.fence,
+    fence: (volume) => {
+      const record = entries.get(volume)?.record;
+      // Nobody will read what a volume that is being deleted should contain.
+      return record?.deleting === false ? record.fence : undefined;
+    },
     mapped: (volume, first, end) => entries.get(volume)?.map.mapped(first, end) ?? [],
   });
   for (const [volume, grains] of replay.volumes) remap(entries.get(volume) as PoolEntry, grains);

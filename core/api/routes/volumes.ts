@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
-import { CreateVolume, DeleteVolume, ResizeVolume, Volume, VolumeParams } from '../schemas.ts';
+import { CreateVolume, DeleteVolume, Force, ResizeVolume, Volume, VolumeParams } from '../schemas.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
