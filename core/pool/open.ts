@@ -6,7 +6,7 @@ import type { DiskFile, World } from '../base/world.ts';
 import { BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
 import { Durability } from '../volume/volume.ts';
 import { Allocator } from './allocator.ts';
-import { FORMAT_VERSION, GRAINS_OF_SUMS, chooseSuperblock, encodeSuperblock } from './format.ts';
+import { FORMAT_VERSION, GRAINS_OF_SUMS, LEAF_GRAINS, chooseSuperblock, encodeSuperblock } from './format.ts';
 import type { Superblock } from './format.ts';
 import { Journal } from './journal.ts';
 import type { PoolFiles } from './pool-files.ts';
@@ -25,6 +25,8 @@ export interface PoolPlace {
   /** Opens the metadata store of the pool. */
   readonly meta: () => PoolMeta;
   readonly log: Log;
+  /** Opens a pool whose journal is damaged as far as it is whole: what was acknowledged after that is lost. */
+  readonly acceptLoss?: boolean;
 }
 
 export interface NewPool {
@@ -167,9 +169,19 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
     generation: content.state.generation,
     size: superblock.journalBytes,
     from: content.state.mark,
-    fence: (volume) => entries.get(volume)?.record.fence,
+    fence: (volume) => {
+      const record = entries.get(volume)?.record;
+      return record?.deleting === true ? undefined : record?.fence;
+    },
     mapped: (volume, first, end) => entries.get(volume)?.map.mapped(first, end) ?? [],
   });
+  if (replay.damaged !== undefined) {
+    const where = `the journal of the pool is damaged at byte ${String(replay.next.position)} (batch ${String(replay.damaged)})`;
+    if (place.acceptLoss !== true) {
+      throw new ServiceError('io-error', `${where}: writes that were acknowledged after it would be lost`);
+    }
+    place.log.error({ batch: replay.damaged }, `${where}; writes that were acknowledged after it are lost`);
+  }
   for (const [volume, grains] of replay.volumes) remap(entries.get(volume) as PoolEntry, grains);
   // References are counted when the maps say what they say for good; nothing was given back until then.
   countReferences(entries, allocator);
@@ -226,15 +238,14 @@ function loadEntries(content: MetaContent, allocator: Allocator, leaves: Leaves)
   const known = new Map<number, Leaf>();
   const entries = new Map<number, PoolEntry>();
   for (const { record, leaves: ids } of content.volumes) {
-    const list = ids.map((id): Leaf | undefined => {
+    const list = ids.map((id, index): Leaf | undefined => {
       if (id === 0) return undefined;
       const present = known.get(id);
       if (present !== undefined) {
         present.refs++;
         return present;
       }
-      const bytes = content.leaf(id);
-      if (bytes === undefined) throw new RangeError(`leaf ${String(id)} of volume ${String(record.id)} is missing`);
+      const bytes = leafOf(content, id, record.id, index);
       const leaf = Leaf.decode(id, bytes);
       known.set(id, leaf);
       return leaf;
@@ -243,6 +254,19 @@ function loadEntries(content: MetaContent, allocator: Allocator, leaves: Leaves)
     entries.set(record.id, { record, map, changed: false, open: undefined });
   }
   return entries;
+}
+
+/** What is damaged is told by what a person knows: the volume, and where in it. */
+function leafOf(content: MetaContent, id: number, volume: number, index: number): Uint8Array {
+  const first = index * LEAF_GRAINS * GRAIN;
+  const where = `bytes ${String(first)} to ${String(first + LEAF_GRAINS * GRAIN)} of volume ${String(volume)}`;
+  try {
+    const bytes = content.leaf(id);
+    if (bytes !== undefined) return bytes;
+  } catch (error) {
+    throw new ServiceError('io-error', `${messageOf(error)} (${where})`, { cause: error });
+  }
+  throw new ServiceError('io-error', `leaf ${String(id)} of a map is missing (${where})`);
 }
 
 /** Brings the map to where the journal says the grains are, without the data that is still in the journal. */
@@ -265,15 +289,18 @@ function countReferences(entries: ReadonlyMap<number, PoolEntry>, allocator: All
     }
   }
   for (const { record, map } of entries.values()) {
-    if (record.thick) allocator.reserveAgain(Math.ceil(record.size / GRAIN) - map.grains());
+    if (record.thick && !record.deleting) allocator.reserveAgain(Math.ceil(record.size / GRAIN) - map.grains());
   }
 }
 
 /** Checksums of grains that were written past the journal, then the data that is only in the journal. */
 async function placeReplayed(pool: Pool, replay: Replay, journal: DiskFile): Promise<void> {
   for (const [id, grains] of replay.volumes) {
-    for (const { place } of grains.values()) {
-      if (place?.sums !== undefined && place.place !== 0) await pool.slabs.setSums(place.place - 1, place.sums);
+    const map = pool.entry(id).map;
+    for (const [grain, { place }] of grains) {
+      // A grain that was cleared since may be somebody else's by now.
+      if (place?.sums === undefined || place.place === 0 || map.place(grain) !== place.place) continue;
+      await pool.slabs.setSums(place.place - 1, place.sums);
     }
     const volume = pool.open(id, { blockSize: 512, durability: Durability.durable, readOnly: false });
     const size = volume.info.size;

@@ -19,8 +19,8 @@ export interface PoolCore {
   /** Syncs that have begun, and that are over; they come one after the other. */
   readonly syncsBegun: number;
   readonly syncs: number;
-  /** Data of the volume at this position (bytes) does not match its checksum. */
-  damaged(volume: number, position: number): void;
+  /** Data of the volume at this position (bytes) cannot be had; `what`: why, in words. */
+  damaged(volume: number, position: number, what: string): void;
   resize(volume: PoolVolume, size: number): Promise<void>;
   /** The volume is not used any more (it is not deleted). */
   closed(volume: PoolVolume): Promise<void>;

@@ -1,17 +1,19 @@
 // A volume of a pool. It puts blocks into grains of the pool: into the grain it has, if nobody shares it, else into a fresh
 // one. Whatever changes is in the journal before.
-import { BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
+import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
 import { VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
 import type { Durability, Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
-import { GrainIo, zeroBlocks } from './grain-io.ts';
+import { eachGrain } from './each-grain.ts';
+import { GrainIo, isWriteError, zeroBlocks } from './grain-io.ts';
 import type { PoolCore } from './pool-core.ts';
 import type { GrainPlace } from './record.ts';
 import type { VolumeMap } from './volume-map.ts';
 
-/** Grains that are read or written at a time for one call. */
-const PARALLEL = 16;
 /** Times a read is repeated because the grain moved meanwhile. */
 const MAX_MOVES = 8;
+/** Fresh grains that are tried for one that can be written. */
+const WRITE_TRIES = 4;
+const MISMATCH = 'the data does not match its checksum';
 
 export interface PoolVolumeOptions {
   readonly id: number;
@@ -96,13 +98,20 @@ export class PoolVolume implements Volume, WriteLog {
       const place = this.map.place(grain);
       const valid = this.map.valid(grain) & blockMask(first, end);
       target.fill(0, at, at + (end - first) * BLOCK);
-      const bad = valid === 0 ? -1 : await this.#io.readBlocks(place - 1, valid, target, at - first * BLOCK);
+      let bad = -1;
+      let trouble: unknown;
+      try {
+        if (valid !== 0) bad = await this.#io.readBlocks(place - 1, valid, target, at - first * BLOCK);
+      } catch (error) {
+        bad = lowestBlock(valid);
+        trouble = error;
+      }
       // A grain that was given back meanwhile may hold something else by now.
       if (this.map.place(grain) !== place && tries < MAX_MOVES) continue;
       if (bad < 0) return;
       // The data and its checksum are changed one after the other.
       if (tries === 0) continue;
-      this.#damaged(grain, bad);
+      this.#damaged(grain, bad, trouble === undefined ? MISMATCH : 'the disk cannot read', trouble);
     }
   }
 
@@ -152,10 +161,10 @@ export class PoolVolume implements Volume, WriteLog {
     );
   }
 
-  /** True when writing the grain needs no other grain: it is there and nobody shares it. */
+  /** True when writing the grain needs no other grain: it is there and nobody shares it, or would after a crash. */
   #inPlace(grain: number): boolean {
     const place = this.map.place(grain);
-    return place !== 0 && this.map.ownsLeaf(grain) && this.#core.allocator.refs(place - 1) === 1;
+    return place !== 0 && this.map.ownsLeaf(grain) && this.#core.allocator.alone(place - 1);
   }
 
   /**
@@ -185,28 +194,75 @@ export class PoolVolume implements Volume, WriteLog {
     const next = (valid & ~zeros) | data;
     if (next === 0 || this.#inPlace(grain)) {
       if (promised) core.allocator.unreserve(1);
-      if (data !== 0) await this.#write(place - 1, data, source, base);
-      if (next !== valid) this.#set(grain, next === 0 ? 0 : place, next);
+      try {
+        if (data !== 0) await this.#write(place - 1, data, source, base);
+        if (next !== valid) this.#set(grain, next === 0 ? 0 : place, next);
+      } catch (error) {
+        // What cannot be written here may be written elsewhere. A full disk is another matter.
+        if (!isWriteError(error)) throw error;
+        await this.#move(grain, false, place, valid & ~written, data, source, base, error);
+      }
       return;
     }
-    const fresh = this.#allocate(promised, place === 0);
+    await this.#move(grain, promised, place, valid & ~written, data, source, base, undefined);
+  }
+
+  /**
+   * Blocks `kept` of the place, and `data`, to a fresh grain. One that cannot be written is given up for another. `failed`:
+   * why the place itself cannot be written.
+   */
+  async #move(
+    grain: number,
+    promised: boolean,
+    place: number,
+    kept: number,
+    data: number,
+    source: Buffer,
+    base: number,
+    failed: unknown,
+  ): Promise<void> {
+    const { allocator, slabs } = this.#core;
+    let trouble = failed;
+    let last = place - 1;
+    let moved = false;
     try {
-      const kept = valid & ~written;
-      if (kept !== 0) await this.#copy(grain, place - 1, fresh, kept);
-      await this.#write(fresh, data, source, base);
-    } catch (error) {
+      for (let tries = 0; tries < WRITE_TRIES; tries++) {
+        // Trouble is often not alone: the next try is behind the page of checksums, then in another slab.
+        const from = trouble === undefined ? undefined : tries < 2 ? slabs.pageEnd(last) : slabs.slabEnd(last);
+        const fresh = this.#allocate(promised, place === 0, from, trouble);
+        try {
+          if (kept !== 0) await this.#copy(grain, place - 1, fresh, kept);
+          if (data !== 0) await this.#write(fresh, data, source, base);
+        } catch (error) {
+          allocator.release(fresh);
+          if (promised || (this.#thick && place === 0)) allocator.reserveAgain(1);
+          trouble = error;
+          last = fresh;
+          if (!isWriteError(error)) break;
+          allocator.retire(fresh);
+          continue;
+        }
+        moved = true;
+        // Not before there is something else: the place is given back with this.
+        if (failed !== undefined) allocator.retire(place - 1);
+        this.#set(grain, fresh + 1, kept | data);
+        return;
+      }
+      throw trouble;
+    } finally {
       // It will be tried again, and must not find the pool full then.
-      core.allocator.release(fresh);
-      core.allocator.reserveAgain(1);
-      if (!this.#thick || place !== 0) this.#pending.add(grain);
-      throw error;
+      if (!moved && promised) this.#pending.add(grain);
     }
-    this.#set(grain, fresh + 1, next);
   }
 
   /** A free grain. A thick volume takes what was set aside for it, unless it only moves. */
-  #allocate(promised: boolean, isNew: boolean): number {
-    return this.#core.allocator.allocate(promised || (this.#thick && isNew));
+  #allocate(promised: boolean, isNew: boolean, from: number | undefined, trouble: unknown): number {
+    try {
+      return this.#core.allocator.allocate(promised || (this.#thick && isNew), from);
+    } catch (error) {
+      // That there is no other place is not what went wrong.
+      throw trouble ?? error;
+    }
   }
 
   /** Changes the map; a thick volume sets room aside again for what it gives back. */
@@ -221,17 +277,24 @@ export class PoolVolume implements Volume, WriteLog {
     this.#placedAt = this.#core.syncsBegun;
   }
 
+  /**
+   * Blocks that cannot be read stay so where they go: the ones beside them must not wait for them, or what was acknowledged
+   * would never get into its place.
+   */
   async #copy(grain: number, from: number, to: number, mask: number): Promise<void> {
     const buffer = Buffer.allocUnsafe(GRAIN);
-    const bad = await this.#io.readBlocks(from, mask, buffer, 0);
-    if (bad >= 0) this.#damaged(grain, bad);
-    await this.#write(to, mask, buffer, 0);
+    const lost = await this.#io.salvage(from, mask, buffer);
+    for (let rest = lost; rest !== 0; rest &= rest - 1) {
+      this.#core.damaged(this.id, grain * GRAIN + lowestBlock(rest) * BLOCK, 'a block was lost before it was moved');
+    }
+    if (mask !== lost) await this.#write(to, mask & ~lost, buffer, 0);
+    if (lost !== 0) await this.#io.spoil(to, lost);
   }
 
-  #damaged(grain: number, block: number): never {
+  #damaged(grain: number, block: number, what: string, cause?: unknown): never {
     const position = grain * GRAIN + block * BLOCK;
-    this.#core.damaged(this.id, position);
-    throw new VolumeError(VolumeFault.readError, 'the data does not match its checksum', position);
+    this.#core.damaged(this.id, position, what);
+    throw new VolumeError(VolumeFault.readError, what, position, { cause });
   }
 
   // ---- sharing
@@ -287,6 +350,8 @@ export class PoolVolume implements Volume, WriteLog {
       await core.dataStable();
       for (;;) {
         const position = first * GRAIN;
+        // The checksums are only with this record: whoever shares the grains must not depend on it.
+        this.#placedAt = core.syncsBegun;
         const switchNow = (): Promise<boolean> => this.setPlaces(first, places);
         const upper = this.upper;
         const quiet = upper === undefined || upper.quiet(position, count * GRAIN);
@@ -431,30 +496,4 @@ export class PoolVolume implements Volume, WriteLog {
 
 function closedError(): VolumeError {
   return new VolumeError(VolumeFault.notReady, 'the volume is closed');
-}
-
-/** Calls `work` for the part of the range in each grain: blocks [first, end), `done` bytes into the range. */
-export async function eachGrain(
-  position: number,
-  length: number,
-  work: (grain: number, first: number, end: number, done: number) => Promise<void>,
-): Promise<void> {
-  const last = Math.floor((position + length - 1) / GRAIN);
-  let running: Promise<void>[] = [];
-  for (let grain = Math.floor(position / GRAIN); grain <= last; grain++) {
-    const base = grain * GRAIN;
-    const from = Math.max(position, base);
-    const to = Math.min(position + length, base + GRAIN);
-    running.push(work(grain, (from - base) / BLOCK, (to - base) / BLOCK, from - position));
-    if (running.length < PARALLEL) continue;
-    await allOf(running);
-    running = [];
-  }
-  await allOf(running);
-}
-
-/** Waits for all, also when one fails: what runs uses memory of the caller. */
-async function allOf(running: readonly Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(running);
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }

@@ -84,7 +84,7 @@ export class Pool implements PoolCore {
   checkpoints = 0;
   syncsBegun = 0;
   syncs = 0;
-  /** Blocks found that do not match their checksums, since the pool was opened. */
+  /** Times a block was found that does not match its checksum or cannot be read, since the pool was opened. */
   damagedBlocks = 0;
 
   constructor(parts: PoolParts) {
@@ -198,8 +198,11 @@ export class Pool implements PoolCore {
     }
     await this.#whilePaused([entry], async () => {
       const shared = from.map.share();
+      const before = entry.map.grains();
       entry.map.dropLeaves(0, entry.map.leaves.length);
       entry.map.take(shared);
+      // Room is set aside for what a thick volume does not have.
+      if (entry.record.thick) this.allocator.reserveAgain(before - entry.map.grains());
       await entry.open?.upper?.settled(0, 0, () => entry.open?.upper?.replaced(0, entry.record.size));
     });
   }
@@ -209,6 +212,7 @@ export class Pool implements PoolCore {
     const entry = this.entry(id);
     if (entry.open !== undefined) throw new ServiceError('in-use', `volume ${String(id)} of the pool is open`);
     await this.#turn.run(async () => {
+      if (entry.record.thick) this.allocator.unreserve(Math.ceil(entry.record.size / GRAIN) - entry.map.grains());
       entry.record = { ...entry.record, deleting: true };
       entry.changed = true;
       await this.#commit(this.#trimmed);
@@ -220,7 +224,6 @@ export class Pool implements PoolCore {
   async finishDelete(entry: PoolEntry, progress?: (done: number) => void): Promise<void> {
     const { map, record } = entry;
     const total = Math.max(map.leaves.length, 1);
-    const thick = record.thick ? Math.ceil(record.size / GRAIN) - map.grains() : 0;
     for (let left = map.leaves.length; left > 0; left = map.leaves.length) {
       map.dropLeaves(Math.max(0, left - DELETE_STEP), left);
       progress?.((total - map.leaves.length) / total);
@@ -229,11 +232,12 @@ export class Pool implements PoolCore {
       });
     }
     await this.#turn.run(async () => {
-      this.allocator.unreserve(thick);
       this.#entries.delete(record.id);
       this.#gone.push(record.id);
       await this.#commit(this.#trimmed);
     });
+    // The room can be used after a checkpoint; one that fails is tried again.
+    await this.checkpoint().catch(() => undefined);
   }
 
   /** Bytes, a multiple of 4096. What is cut off is gone. */
@@ -241,7 +245,7 @@ export class Pool implements PoolCore {
     const entry = this.entry(volume.id);
     const before = entry.record.size;
     if (size % BLOCK !== 0) throw new ServiceError('bad-request', 'a volume of a pool has a multiple of 4096 bytes');
-    await volume.placed();
+    await volume.written();
     await this.#turn.run(async () => {
       const mark = await this.journal.mark();
       if (entry.record.thick) {
@@ -296,16 +300,21 @@ export class Pool implements PoolCore {
   }
 
   async #checkpointNow(): Promise<void> {
+    // Before the mark: nothing behind it names what has become free until now. Of what becomes free later, records behind the
+    // mark may say that it is somebody's, and replaying them would bring that back.
+    const freed = this.allocator.takeQuarantine();
     try {
       const mark = await this.journal.mark();
       const open = [...this.#entries.values()].flatMap(({ open }) => (open === undefined ? [] : [open]));
       await Promise.all(open.map((volume) => this.#placeAll(volume)));
       await this.#commit(mark);
+      this.allocator.endQuarantine(freed);
       this.#trimmed = mark;
       this.journal.trim(mark);
       this.#stuck = undefined;
       this.checkpoints++;
     } catch (error) {
+      this.allocator.returnQuarantine(freed);
       if (this.#stuck === undefined)
         this.#parts.log.error({ error: messageOf(error) }, 'a checkpoint of the pool failed; it is tried again');
       this.#stuck = error instanceof Error ? error : new Error(String(error));
@@ -325,7 +334,6 @@ export class Pool implements PoolCore {
   /** Makes data, checksums and metadata stable as they are now. A failure ends all writing. */
   async #commit(mark: JournalMark): Promise<void> {
     if (this.#poison !== undefined) throw this.#poison;
-    const freed = this.allocator.takeQuarantine();
     const volumes = [...this.#entries.values()]
       .filter((entry) => entry.changed || entry.map.changed)
       .map((entry) => {
@@ -346,7 +354,6 @@ export class Pool implements PoolCore {
     } catch (error) {
       this.#fail(error);
     }
-    this.allocator.endQuarantine(freed);
   }
 
   /** Adds room: a slab that is there already, as a file of the pool's folder. */
@@ -369,7 +376,11 @@ export class Pool implements PoolCore {
 
   /** What the journal knew better is in its place: from now on the journal of this generation counts. */
   async commitReplay(): Promise<void> {
-    await this.#turn.run(() => this.#commit(this.#trimmed));
+    await this.#turn.run(async () => {
+      const freed = this.allocator.takeQuarantine();
+      await this.#commit(this.#trimmed);
+      this.allocator.endQuarantine(freed);
+    });
     for (const entry of this.#entries.values()) {
       if (entry.record.deleting) void this.finishDelete(entry).catch(() => undefined);
     }
@@ -442,11 +453,12 @@ export class Pool implements PoolCore {
     return true;
   }
 
-  damaged(volume: number, position: number): void {
+  damaged(volume: number, position: number, what: string): void {
     this.damagedBlocks++;
+    const blockSize = this.#entries.get(volume)?.open?.info.blockSize ?? 512;
     this.#parts.log.error(
-      { volume, lba: Math.floor(position / 512) },
-      'a block does not match its checksum: it is not served; restore it from a snapshot or a backup',
+      { volume, lba: Math.floor(position / blockSize), blockSize },
+      `${what}: the block is not served; restore it from a snapshot or a backup`,
     );
   }
 

@@ -33,6 +33,8 @@ export class Slabs {
   readonly #pages = new Map<number, Page>();
   readonly #loading = new Map<number, Promise<void>>();
   readonly #unsynced = new Set<DiskFile>();
+  /** What sync() is about to make stable. */
+  #syncing: ReadonlySet<DiskFile> = new Set();
 
   /** Grains of all slabs. */
   get grains(): number {
@@ -59,6 +61,16 @@ export class Slabs {
     if (slab === undefined || index >= slab.grains)
       throw new RangeError(`grain ${String(grain)} lies outside the pool`);
     return { slab, index };
+  }
+
+  /** The first grain behind those whose checksums are in one block with those of this one; behind its slab. */
+  pageEnd(grain: number): number {
+    return (Math.floor(grain / GRAINS_OF_SUMS) + 1) * GRAINS_OF_SUMS;
+  }
+
+  slabEnd(grain: number): number {
+    const { slab, index } = this.#spot(grain);
+    return grain - index + slab.grains;
   }
 
   /** Bytes [from, from+length) of a grain, unchecked. Grains one behind the other in a slab are one piece. */
@@ -103,7 +115,7 @@ export class Slabs {
 
   /** What was written to the grains up to now is stable when it resolves; the checksums need not be. */
   async dataSync(): Promise<void> {
-    await Promise.all([...this.#unsynced].map((file) => file.dataSync()));
+    await Promise.all([...new Set([...this.#unsynced, ...this.#syncing])].map((file) => file.dataSync()));
   }
 
   /** Checksums of the 16 blocks of a grain. */
@@ -153,10 +165,11 @@ export class Slabs {
     }
   }
 
-  /** Writes the checksums that changed up to now, then makes everything written up to now stable. */
+  /** Writes the checksums that changed up to now, then makes everything written up to now stable. One call at a time. */
   async sync(): Promise<void> {
     const files = new Set(this.#unsynced);
     this.#unsynced.clear();
+    this.#syncing = files;
     try {
       const writes: Promise<void>[] = [];
       for (const [number, page] of this.#pages) {
@@ -169,6 +182,8 @@ export class Slabs {
     } catch (error) {
       for (const file of files) this.#unsynced.add(file);
       throw error;
+    } finally {
+      this.#syncing = new Set();
     }
   }
 
