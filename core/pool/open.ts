@@ -3,16 +3,18 @@ import { MIN_JOURNAL } from '../base/limits.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { DiskFile, World } from '../base/world.ts';
-import { BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
+import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
 import { Durability } from '../volume/volume.ts';
 import { Allocator } from './allocator.ts';
 import { FORMAT_VERSION, GRAINS_OF_SUMS, LEAF_GRAINS, chooseSuperblock, encodeSuperblock } from './format.ts';
 import type { Superblock } from './format.ts';
+import { GrainIo } from './grain-io.ts';
 import { Journal } from './journal.ts';
 import type { PoolFiles } from './pool-files.ts';
 import type { MetaContent, PoolMeta, PoolState } from './pool-meta.ts';
 import { Pool } from './pool.ts';
 import type { PoolEntry } from './pool.ts';
+import type { PoolVolume } from './pool-volume.ts';
 import { readData, readJournal } from './replay.ts';
 import type { GrainState, Replay } from './replay.ts';
 import { Slabs } from './slabs.ts';
@@ -186,7 +188,9 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
   // References are counted when the maps say what they say for good; nothing was given back until then.
   countReferences(entries, allocator);
   const generation = Math.max(superblock.generation, content.state.generation) + 1;
-  const start = { position: 0, seq: replay.next.seq };
+  // A fence may be ahead of what the journal kept: batches of this life must not look as if they were before it.
+  const fences = [...entries.values()].map(({ record }) => record.fence);
+  const start = { position: 0, seq: fences.reduce((most, fence) => Math.max(most, fence), replay.next.seq) };
   const running: { pool?: Pool } = {};
   const { clock } = place.world;
   const journal = new Journal(journalFile, {
@@ -309,9 +313,35 @@ async function placeReplayed(pool: Pool, replay: Replay, journal: DiskFile): Pro
       if (grain * GRAIN >= size) continue;
       const within = blockMask(0, Math.min(BLOCKS, Math.ceil((size - grain * GRAIN) / BLOCK)));
       // All blocks at once: what is beside them is kept, and only what the journal does not have is sure to be whole.
-      const mask = (await readData(journal, state, buffer)) & within;
+      const inJournal = (await readData(journal, state, buffer)) & within;
+      const mask = inJournal & ~(await inPlaceAlready(pool, volume, grain, inJournal, buffer));
       if (mask !== 0) await volume.placeGrain(grain, mask, buffer, 0);
     }
     await volume.close();
   }
+}
+
+/**
+ * The blocks of the mask that somebody else shares with the volume and that are what they should be. Writing them again would
+ * need a grain, and a full pool has none: they were placed before they were shared.
+ */
+async function inPlaceAlready(
+  pool: Pool,
+  volume: PoolVolume,
+  grain: number,
+  mask: number,
+  source: Buffer,
+): Promise<number> {
+  const place = volume.map.place(grain);
+  if (place === 0 || (volume.map.ownsLeaf(grain) && pool.allocator.alone(place - 1))) return 0;
+  const io = new GrainIo(pool);
+  const found = Buffer.alloc(GRAIN);
+  let same = 0;
+  for (let rest = mask & volume.map.valid(grain); rest !== 0; rest &= rest - 1) {
+    const block = lowestBlock(rest);
+    const [from, to] = [block * BLOCK, (block + 1) * BLOCK];
+    const bad = await io.readBlocks(place - 1, 1 << block, found, 0).catch(() => block);
+    if (bad < 0 && found.compare(source, from, to, from, to) === 0) same |= 1 << block;
+  }
+  return same;
 }

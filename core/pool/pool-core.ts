@@ -12,6 +12,8 @@ export interface PoolCore {
   mayWrite(): void;
   /** Promises one grain. False: none is free yet, some soon will be. Throws VolumeError no-space. */
   reserve(): boolean;
+  /** Resolves when grains that wait for a commit may be free. */
+  grainsFreed(): Promise<void>;
   /** What was written to the slabs so far is stable when it resolves. */
   sync(): Promise<void>;
   /** The data (not the checksums) written to the slabs so far is stable when it resolves; many callers share one sync. */

@@ -4,6 +4,7 @@ import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts
 import { VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
 import type { Durability, Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
 import { eachGrain } from './each-grain.ts';
+import { extentsOf } from './extents.ts';
 import { GrainIo, isWriteError, zeroBlocks } from './grain-io.ts';
 import type { PoolCore } from './pool-core.ts';
 import type { GrainPlace } from './record.ts';
@@ -42,6 +43,8 @@ export class PoolVolume implements Volume, WriteLog {
   readonly #writing = new Set<Promise<boolean>>();
   /** Logged by write() and on the way to its place. */
   readonly #placing = new Set<Promise<void>>();
+  /** admit() found no free grain, and some will be. */
+  #short = false;
   upper: LogUpper | undefined;
   #closed = false;
 
@@ -124,7 +127,10 @@ export class PoolVolume implements Volume, WriteLog {
     for (let grain = Math.floor(position / GRAIN); grain <= last; grain++) {
       if (this.#pending.has(grain) || this.#inPlace(grain)) continue;
       // A thick volume has room for itself; what it shares with a snapshot needs more.
-      if ((!this.#thick || this.map.place(grain) !== 0) && !this.#core.reserve()) return false;
+      if ((!this.#thick || this.map.place(grain) !== 0) && !this.#core.reserve()) {
+        this.#short = true;
+        return false;
+      }
       this.#pending.add(grain);
     }
     return true;
@@ -141,7 +147,10 @@ export class PoolVolume implements Volume, WriteLog {
   }
 
   room(): Promise<void> {
-    return this.#core.journal.room();
+    // The journal may have room all the time: waiting for it would be no waiting.
+    if (!this.#short) return this.#core.journal.room();
+    this.#short = false;
+    return this.#core.grainsFreed();
   }
 
   clear(position: number, length: number): boolean {
@@ -192,7 +201,8 @@ export class PoolVolume implements Volume, WriteLog {
     const valid = this.map.valid(grain);
     const promised = this.#pending.delete(grain) && (!this.#thick || place !== 0);
     const next = (valid & ~zeros) | data;
-    if (next === 0 || this.#inPlace(grain)) {
+    // Zeros where there is nothing anyway change nothing, also where the grain is shared.
+    if (next === 0 || (data === 0 && next === valid) || this.#inPlace(grain)) {
       if (promised) core.allocator.unreserve(1);
       try {
         if (data !== 0) await this.#write(place - 1, data, source, base);
@@ -439,24 +449,8 @@ export class PoolVolume implements Volume, WriteLog {
   // ---- the rest
 
   extents(position: number, length: number, limit: number): Promise<Extent[]> {
-    const found: { position: number; length: number; mapped: boolean }[] = [];
     const end = Math.min(position + length, this.info.size);
-    for (let at = position; at < end;) {
-      const grain = Math.floor(at / GRAIN);
-      let upTo = at - (at % BLOCK) + BLOCK;
-      let mapped = false;
-      if (this.map.leafMissing(grain)) upTo = (this.map.lastOfLeaf(grain) + 1) * GRAIN;
-      else if (this.map.place(grain) === 0) upTo = (grain + 1) * GRAIN;
-      else mapped = ((this.map.valid(grain) >> Math.floor((at % GRAIN) / BLOCK)) & 1) === 1;
-      mapped ||= this.#thick;
-      upTo = Math.min(upTo, end);
-      const last = found.at(-1);
-      if (last?.mapped === mapped) last.length += upTo - at;
-      else if (found.length === limit) break;
-      else found.push({ position: at, length: upTo - at, mapped });
-      at = upTo;
-    }
-    return Promise.resolve(found);
+    return Promise.resolve(extentsOf(this.map, this.#thick, position, end, limit));
   }
 
   /** Bytes of blocks that hold data, shared or not. */

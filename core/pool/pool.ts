@@ -431,7 +431,7 @@ export class Pool implements PoolCore {
     if (!this.#closed) this.#plan();
   }
 
-  /** The journal is half full, or grains are wanted that wait for a commit. */
+  /** The journal is half full. */
   want(): void {
     if (this.#poison === undefined && !this.#closed) void this.checkpoint().catch(() => undefined);
   }
@@ -445,12 +445,14 @@ export class Pool implements PoolCore {
   }
 
   reserve(): boolean {
-    if (this.allocator.available < 1 && this.allocator.quarantined > 0) {
-      this.want();
-      return false;
-    }
+    // When checkpoints fail, none will become free.
+    if (this.allocator.available < 1 && this.allocator.quarantined > 0 && this.#stuck === undefined) return false;
     this.allocator.reserve(1);
     return true;
+  }
+
+  async grainsFreed(): Promise<void> {
+    await this.checkpoint().catch(() => undefined);
   }
 
   damaged(volume: number, position: number, what: string): void {

@@ -1,10 +1,23 @@
 import { describe, test } from 'node:test';
-import { crashRounds } from './scenario.ts';
+import { crashRounds, optionsOf } from './rounds.ts';
+
+/** Milliseconds for seeds nobody has tried before. */
+const TIME = 8_000;
 
 describe('a pool whose power fails', () => {
   for (let seed = 1; seed <= 12; seed++) {
     test(`has everything it acknowledged (seed ${String(seed)})`, async () => {
-      await crashRounds(seed, 4, 40, 150);
+      await crashRounds(seed, optionsOf(seed));
     });
   }
+
+  const first = Date.now() % 2 ** 31;
+  test(`has everything it acknowledged (npm run crash -- --seed ${String(first)})`, async () => {
+    console.log(`crash: seeds from ${String(first)} on`);
+    for (let seed = first, end = Date.now() + TIME; Date.now() < end; seed++) {
+      await crashRounds(seed, optionsOf(seed)).catch((error: unknown) => {
+        throw new Error(`npm run crash -- --seed ${String(seed)}`, { cause: error });
+      });
+    }
+  });
 });

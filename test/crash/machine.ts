@@ -3,7 +3,7 @@ import { silentLog } from '../../core/base/log.ts';
 import type { World } from '../../core/base/world.ts';
 import { CachedVolume } from '../../core/cache/cached-volume.ts';
 import { L1Cache } from '../../core/cache/l1-cache.ts';
-import { createPool, openPool } from '../../core/pool/open.ts';
+import { createPool, growPool, openPool } from '../../core/pool/open.ts';
 import type { Recovery } from '../../core/pool/open.ts';
 import { FolderFiles } from '../../core/pool/pool-files.ts';
 import type { Pool } from '../../core/pool/pool.ts';
@@ -22,7 +22,8 @@ export interface Running {
   readonly recovery: Recovery;
   readonly disk: SimDisk;
   readonly power: Power;
-  open(id: number): CachedVolume;
+  open(id: number, durability?: Durability): CachedVolume;
+  readonly files: FolderFiles;
 }
 
 export class Machine {
@@ -78,16 +79,22 @@ export class Machine {
     const disk = new SimDisk(this.#storage, power, this.#random);
     const world = this.#world(disk);
     const meta = (): SimMeta => new SimMeta(this.#meta, disk, this.#random);
-    const opening = openPool({ world, files: new FolderFiles(world, FOLDER), meta, log: silentLog });
+    const files = new FolderFiles(world, FOLDER);
+    const opening = openPool({ world, files, meta, log: silentLog });
     const opened = await Promise.race([opening, power.failed.then(() => undefined)]);
     if (opened === undefined) return undefined;
     const { pool, recovery } = opened;
     const cache = new L1Cache(cacheFrames * FRAME, (cacheFrames / 2) * FRAME);
-    const open = (id: number): CachedVolume => {
-      const volume = pool.open(id, { blockSize: 512, durability: Durability.durable, readOnly: false });
+    const open = (id: number, durability: Durability = Durability.durable): CachedVolume => {
+      const volume = pool.open(id, { blockSize: 512, durability, readOnly: false });
       return new CachedVolume(volume, cache, world.clock);
     };
-    return { pool, recovery, disk, power, open };
+    return { pool, recovery, disk, power, open, files };
+  }
+
+  /** One slab more. */
+  grow({ files, pool }: Running): Promise<void> {
+    return growPool(files, pool, this.slabSize);
   }
 
   /** What the power failure leaves. */

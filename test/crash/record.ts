@@ -1,6 +1,7 @@
 // What the volumes of the crash harness may hold: the record of what was sent and what was acknowledged.
 import assert from 'node:assert/strict';
 import type { CachedVolume } from '../../core/cache/cached-volume.ts';
+import { ServiceError } from '../../core/base/errors.ts';
 import { VolumeError, VolumeFault } from '../../core/volume/volume.ts';
 import type { Random } from './sim-disk.ts';
 
@@ -98,10 +99,14 @@ export async function unlessFull(work: () => Promise<void>): Promise<boolean> {
     await work();
     return true;
   } catch (error) {
-    if (error instanceof VolumeError && error.fault === VolumeFault.noSpace) return false;
+    if (isFull(error)) return false;
     throw error;
   }
 }
+
+export const isFull = (error: unknown): boolean =>
+  (error instanceof VolumeError && error.fault === VolumeFault.noSpace) ||
+  (error instanceof ServiceError && error.code === 'no-space');
 
 /** Waits as long as `turns` turns of the event loop. */
 export async function idle(turns: number): Promise<void> {

@@ -66,6 +66,13 @@ export class Power {
     this.failed = new Promise((resolve) => (this.#fail = resolve));
   }
 
+  /** Off, as if it had failed. */
+  stop(): void {
+    this.failAt = this.operations;
+    this.off = true;
+    this.#fail();
+  }
+
   /** One more operation. True: it does not happen any more. */
   tick(): boolean {
     if (this.off) return true;
