@@ -3,7 +3,7 @@ import { MIN_JOURNAL } from '../base/limits.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { DiskFile, World } from '../base/world.ts';
-import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
+import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
 import { Durability } from '../volume/volume.ts';
 import { Allocator } from './allocator.ts';
 import { FORMAT_VERSION, GRAINS_OF_SUMS, LEAF_GRAINS, chooseSuperblock, encodeSuperblock } from './format.ts';
@@ -301,10 +301,13 @@ function countReferences(entries: ReadonlyMap<number, PoolEntry>, allocator: All
 async function placeReplayed(pool: Pool, replay: Replay, journal: DiskFile): Promise<void> {
   for (const [id, grains] of replay.volumes) {
     const map = pool.entry(id).map;
-    for (const [grain, { place }] of grains) {
+    for (const [grain, { place, cleared, data }] of grains) {
       // A grain that was cleared since may be somebody else's by now.
       if (place?.sums === undefined || place.place === 0 || map.place(grain) !== place.place) continue;
-      await pool.slabs.setSums(place.place - 1, place.sums);
+      // What was written into the grain since then, and shared since, has newer checksums in the table.
+      let mask = ALL_BLOCKS & ~cleared;
+      for (const block of data.keys()) mask &= ~(1 << block);
+      await pool.slabs.setSums(place.place - 1, place.sums, mask);
     }
     const volume = pool.open(id, { blockSize: 512, durability: Durability.durable, readOnly: false });
     const size = volume.info.size;

@@ -315,6 +315,22 @@ export class PoolVolume implements Volume, WriteLog {
     return this.placed().then(work);
   }
 
+  /**
+   * Where the grain lies, with one reference more. Inside settled() only. What was admitted for it meanwhile needs another
+   * grain from now on. Throws VolumeError no-space.
+   */
+  hold(grain: number): GrainPlace {
+    const place = this.map.place(grain);
+    if (place === 0) return { place, valid: 0 };
+    const { allocator } = this.#core;
+    if (!this.#pending.has(grain) && this.upper?.quiet(grain * GRAIN, GRAIN) === false) {
+      allocator.reserve(1);
+      this.#pending.add(grain);
+    }
+    allocator.retain(place - 1);
+    return { place, valid: this.map.valid(grain) };
+  }
+
   /** True when what is in the places of this volume may not be stable yet. */
   get unsynced(): boolean {
     return this.#placedAt >= this.#core.syncs;

@@ -2,7 +2,7 @@
 // front. Reads are checked against the checksums; nothing that does not match is handed out.
 import { POOL_SUM_PAGES } from '../base/limits.ts';
 import type { DiskFile } from '../base/world.ts';
-import { BLOCK, BLOCKS, GRAIN } from '../volume/grain.ts';
+import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN } from '../volume/grain.ts';
 import { GRAINS_OF_SUMS, SUMS_OF_GRAIN, sumsBytes } from './format.ts';
 
 /** A slab: `grains` grains in `file`, whose checksum table begins at `position`. */
@@ -125,10 +125,13 @@ export class Slabs {
     return page.sums.slice(at, at + BLOCKS);
   }
 
-  /** Sets all checksums of a grain (its data was written by somebody who summed it). */
-  async setSums(grain: number, sums: Uint32Array): Promise<void> {
+  /** Sets the checksums of blocks of a grain (its data was written by somebody who summed it). */
+  async setSums(grain: number, sums: Uint32Array, mask = ALL_BLOCKS): Promise<void> {
     const page = await this.#page(grain);
-    page.sums.set(sums, (grain % GRAINS_OF_SUMS) * BLOCKS);
+    const at = (grain % GRAINS_OF_SUMS) * BLOCKS;
+    for (let block = 0; block < BLOCKS; block++) {
+      if (((mask >> block) & 1) === 1) page.sums[at + block] = sums[block] as number;
+    }
     page.dirty = true;
   }
 

@@ -1,4 +1,6 @@
+import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { everyBoundary } from './boundaries.ts';
 import { crashRounds, optionsOf } from './rounds.ts';
 
 /** Milliseconds for seeds nobody has tried before. */
@@ -8,6 +10,12 @@ describe('a pool whose power fails', () => {
   for (let seed = 1; seed <= 12; seed++) {
     test(`has everything it acknowledged (seed ${String(seed)})`, async () => {
       await crashRounds(seed, optionsOf(seed));
+    });
+  }
+
+  for (const seed of [1, 2]) {
+    test(`has everything it acknowledged, wherever it is cut off (seed ${String(seed)})`, async () => {
+      assert.ok((await everyBoundary(seed)) > 40, 'the script does a lot');
     });
   }
 

@@ -210,10 +210,11 @@ export class Solo {
   }
 
   /** After a start; what is found is what counts from now on. */
-  async verify({ pool, open }: Running): Promise<void> {
+  async verify(running: Running): Promise<void> {
+    const { pool } = running;
     const { size } = pool.entry(this.#id).record;
     assert.ok(this.#sizes.has(size), `${this.#name} has ${String(size)} bytes, not ${[...this.#sizes].join(' or ')}`);
-    const volume = open(this.#id, this.#durability);
+    const volume = running.open(this.#id, this.#durability);
     const found = await readVersions(volume, 0, size / SECTOR, this.#name);
     await volume.close();
     const allowed = (record: Record, sector: number): Set<number> => {
@@ -239,7 +240,7 @@ export class Solo {
     this.#since.clear();
     this.#covered();
     for (const [id, snapshot] of this.#snapshots) {
-      const copy = open(id);
+      const copy = running.open(id);
       const name = `snapshot ${String(id)} of ${this.#name}`;
       const versions = await readVersions(copy, 0, snapshot.size / SECTOR, name);
       await copy.close();
