@@ -34,7 +34,7 @@ async function setting(slabs = 1): Promise<Setting> {
   const say = (facts: unknown, text?: string): void => {
     said.push(`${JSON.stringify(facts)} ${text ?? ''}`);
   };
-  machine.log = { ...machine.log, error: say as Machine['log']['error'], warn: say as Machine['log']['warn'] };
+  machine.log = { ...machine.log, error: say, warn: say };
   await machine.create(slabs);
   const running = (await machine.start()) as Running;
   const ids: number[] = [];
