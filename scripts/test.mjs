@@ -30,6 +30,7 @@ const STAGES = [
   { name: 'lint', command: ['node_modules/eslint/bin/eslint.js', '.'] },
   { name: 'tidy', concurrency: 2, timeout: 60_000 },
   { name: 'unit', concurrency: 2, timeout: 180_000 },
+  { name: 'crash', concurrency: 2, timeout: 180_000 },
   { name: 'fuzz', concurrency: 1, timeout: 180_000 },
   { name: 'conformance', concurrency: 1, timeout: 600_000, peers: true },
   { name: 'interop', concurrency: 1, timeout: 300_000, peers: true },

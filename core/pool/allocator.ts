@@ -25,12 +25,25 @@ export class Allocator implements PlaceCounts {
   #held: Uint8Array;
   #alarmAt = Number.POSITIVE_INFINITY;
   #tell: () => void = () => undefined;
+  /**
+   * Bits of grains that lost one of several users since takeQuarantine(), and before it. As long as the metadata on disk
+   * still names such a grain for the user that is gone, who is left must not write into it: a crash would show that to both.
+   */
+  #parted: Uint8Array;
+  #parting: Uint8Array;
+  #anyParted = false;
+  /** Grains the disk could not write: not used again until the pool is opened anew. */
+  readonly #retired = new Set<number>();
+  /** Retired grains that nobody names any more. */
+  #lost = 0;
 
   constructor(grains: number) {
     this.#total = grains;
     this.#free = grains;
     this.#refs = new Uint8Array(grains);
     this.#held = new Uint8Array(Math.ceil(grains / 8));
+    this.#parted = new Uint8Array(Math.ceil(grains / 8));
+    this.#parting = new Uint8Array(Math.ceil(grains / 8));
   }
 
   get total(): number {
@@ -52,7 +65,7 @@ export class Allocator implements PlaceCounts {
 
   /** Grains that are neither free nor about to be. */
   get used(): number {
-    return this.#total - this.#free - this.quarantined;
+    return this.#total - this.#free - this.quarantined - this.#lost;
   }
 
   /** Grains that are used or promised: nobody else can have them. */
@@ -76,10 +89,15 @@ export class Allocator implements PlaceCounts {
   grow(grains: number): void {
     const refs = new Uint8Array(grains);
     refs.set(this.#refs);
-    const held = new Uint8Array(Math.ceil(grains / 8));
-    held.set(this.#held);
+    const larger = (bits: Uint8Array): Uint8Array => {
+      const grown = new Uint8Array(Math.ceil(grains / 8));
+      grown.set(bits);
+      return grown;
+    };
     this.#refs = refs;
-    this.#held = held;
+    this.#held = larger(this.#held);
+    this.#parted = larger(this.#parted);
+    this.#parting = larger(this.#parting);
     this.#free += grains - this.#total;
     this.#total = grains;
   }
@@ -100,11 +118,17 @@ export class Allocator implements PlaceCounts {
     this.#reserved -= count;
   }
 
-  /** A free grain with one reference; `promised`: it was reserved before. Throws VolumeError no-space. */
-  allocate(promised: boolean): number {
+  /**
+   * A free grain with one reference, preferably `from` or one behind it; `promised`: it was reserved before. Throws
+   * VolumeError no-space.
+   */
+  allocate(promised: boolean, from = this.#cursor): number {
+    // Grains promised may turn out to be unusable (retire): then there is nothing left to keep the promise with.
+    if (this.#free < 1 || (!promised && this.available < 1)) {
+      throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
+    }
     if (promised) this.#reserved--;
-    else if (this.available < 1) throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
-    const grain = this.#take(this.#next(this.#cursor));
+    const grain = this.#take(this.#next(from));
     this.#look();
     return grain;
   }
@@ -134,9 +158,28 @@ export class Allocator implements PlaceCounts {
     const count = this.refs(grain);
     if (count === 0) throw new RangeError(`grain ${String(grain)} is released more often than it was used`);
     this.#setRefs(grain, count - 1);
-    if (count > 1) return;
+    if (count > 1) {
+      this.part(grain);
+      return;
+    }
     this.#hold(grain, true);
     this.#quarantine.push(grain);
+  }
+
+  /** One of several users of the grain is gone. */
+  part(grain: number): void {
+    setBit(this.#parted, grain, true);
+    this.#anyParted = true;
+  }
+
+  /** True when the grain has one user, also for the metadata on disk: it may be written in place. */
+  alone(grain: number): boolean {
+    return this.refs(grain) === 1 && !bit(this.#parted, grain) && !bit(this.#parting, grain);
+  }
+
+  /** The disk cannot write the grain: once it is given back, nobody gets it until the pool is opened again. */
+  retire(grain: number): void {
+    this.#retired.add(grain);
   }
 
   /** Takes note that a map on disk names the grain (when a pool is opened). Throws RangeError for a grain that is not there. */
@@ -147,26 +190,44 @@ export class Allocator implements PlaceCounts {
     this.#setRefs(grain, count + 1);
   }
 
-  /** Grains that became free up to now. They may be used again after the metadata that no longer names them is durable. */
+  /**
+   * Grains that became free up to now. They may be used again when neither the metadata on disk nor what would be replayed of
+   * the journal names them. One at a time: endQuarantine or returnQuarantine comes before the next call.
+   */
   takeQuarantine(): number[] {
     const taken = this.#quarantine;
     this.#quarantine = [];
     this.#leaving += taken.length;
+    if (this.#anyParted) {
+      [this.#parted, this.#parting] = [this.#parting, this.#parted];
+      this.#anyParted = false;
+    }
     return taken;
   }
 
-  /** Puts grains back that takeQuarantine gave out: the metadata could not be made durable. */
+  /** Puts back what takeQuarantine gave out: it is still named. */
   returnQuarantine(grains: readonly number[]): void {
     this.#leaving -= grains.length;
     for (const grain of grains) this.#quarantine.push(grain);
+    this.#parting.forEach((bits, i) => {
+      if (bits === 0) return;
+      this.#parted[i] = (this.#parted[i] as number) | bits;
+      this.#anyParted = true;
+    });
+    this.#parting.fill(0);
   }
 
   endQuarantine(grains: readonly number[]): void {
     this.#leaving -= grains.length;
     for (const grain of grains) {
+      if (this.#retired.has(grain)) {
+        this.#lost++;
+        continue;
+      }
       this.#hold(grain, false);
       this.#free++;
     }
+    this.#parting.fill(0);
   }
 
   #take(grain: number): number {
@@ -177,19 +238,17 @@ export class Allocator implements PlaceCounts {
   }
 
   #isFree(grain: number): boolean {
-    return this.#refs[grain] === 0 && (((this.#held[grain >> 3] as number) >> (grain & 7)) & 1) === 0;
+    return this.#refs[grain] === 0 && !bit(this.#held, grain);
   }
 
   #next(from: number): number {
     for (let grain = from; grain < this.#total; grain++) if (this.#isFree(grain)) return grain;
-    for (let grain = 0; grain < from; grain++) if (this.#isFree(grain)) return grain;
+    for (let grain = 0; grain < Math.min(from, this.#total); grain++) if (this.#isFree(grain)) return grain;
     throw new RangeError('no grain is free although some should be');
   }
 
   #hold(grain: number, held: boolean): void {
-    const mask = 1 << (grain & 7);
-    const byte = this.#held[grain >> 3] as number;
-    this.#held[grain >> 3] = held ? byte | mask : byte & ~mask;
+    setBit(this.#held, grain, held);
   }
 
   #setRefs(grain: number, count: number): void {
@@ -198,4 +257,12 @@ export class Allocator implements PlaceCounts {
     if (count >= TABLE_LIMIT) this.#many.set(grain, count);
     else if (before === TABLE_LIMIT) this.#many.delete(grain);
   }
+}
+
+const bit = (bits: Uint8Array, grain: number): boolean => (((bits[grain >> 3] as number) >> (grain & 7)) & 1) === 1;
+
+function setBit(bits: Uint8Array, grain: number, value: boolean): void {
+  const mask = 1 << (grain & 7);
+  const byte = bits[grain >> 3] as number;
+  bits[grain >> 3] = value ? byte | mask : byte & ~mask;
 }

@@ -29,7 +29,7 @@ export function checkPool(pool: Pool): CheckResult {
     for (const leaf of map.leaves) blocks += leaf?.blocks ?? 0;
     if (blocks !== map.blocks)
       say(`volume ${String(record.id)} has ${String(blocks)} blocks, not ${String(map.blocks)}`);
-    if (record.thick) setAside += Math.ceil(record.size / GRAIN) - map.grains();
+    if (record.thick && !record.deleting) setAside += Math.ceil(record.size / GRAIN) - map.grains();
   }
   for (const [leaf, refs] of leafRefs) {
     if (refs !== leaf.refs) say(`leaf ${String(leaf.id)} has ${String(refs)} users, not ${String(leaf.refs)}`);

@@ -6,6 +6,16 @@ import type { PoolCore } from './pool-core.ts';
 import type { GrainPlace } from './record.ts';
 
 const ZEROS = Buffer.alloc(BLOCK);
+/** Times a block is read before it counts as lost. */
+const READ_TRIES = 3;
+
+async function reading<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw new VolumeError(VolumeFault.readError, 'the disk cannot read', undefined, { cause: error });
+  }
+}
 
 export class GrainIo {
   readonly #core: PoolCore;
@@ -20,20 +30,51 @@ export class GrainIo {
     for (let rest = mask; rest !== 0;) {
       const first = lowestBlock(rest);
       const end = runEnd(rest, first);
-      try {
-        await slabs.readRaw(grain, first * BLOCK, (end - first) * BLOCK, target, at + first * BLOCK);
-      } catch (error) {
-        throw new VolumeError(VolumeFault.readError, 'the disk cannot read', undefined, { cause: error });
-      }
+      await reading(slabs.readRaw(grain, first * BLOCK, (end - first) * BLOCK, target, at + first * BLOCK));
       rest &= ~blockMask(first, end);
     }
-    const sums = await slabs.sums(grain);
+    const sums = await reading(slabs.sums(grain));
     for (let rest = mask; rest !== 0; rest &= rest - 1) {
       const block = lowestBlock(rest);
       const from = at + block * BLOCK;
       if (crc32c(target, from, from + BLOCK) !== sums[block]) return block;
     }
     return -1;
+  }
+
+  /**
+   * Reads the blocks of the mask like readBlocks, one by one where that fails. The blocks that cannot be had: their places in
+   * `target` are zeros. A disk gets several tries.
+   */
+  async salvage(grain: number, mask: number, target: Buffer): Promise<number> {
+    let lost = 0;
+    for (let rest = mask; rest !== 0; rest &= rest - 1) {
+      const block = lowestBlock(rest);
+      let whole = false;
+      for (let tries = 0; tries < READ_TRIES && !whole; tries++) {
+        whole = await this.readBlocks(grain, 1 << block, target, 0).then(
+          (bad) => bad < 0,
+          () => false,
+        );
+      }
+      if (whole) continue;
+      target.fill(0, block * BLOCK, (block + 1) * BLOCK);
+      lost |= 1 << block;
+    }
+    return lost;
+  }
+
+  /** Makes the blocks of the mask such that reading them fails. */
+  async spoil(grain: number, mask: number): Promise<void> {
+    const wrong = [~crc32c(ZEROS, 0, BLOCK) >>> 0];
+    for (let rest = mask; rest !== 0; rest &= rest - 1) {
+      const block = lowestBlock(rest);
+      try {
+        await this.#core.slabs.write(grain, block * BLOCK, BLOCK, ZEROS, 0, wrong);
+      } catch (error) {
+        throw diskError(error);
+      }
+    }
   }
 
   /** Writes the blocks of the mask from `source`, where the grain would begin at `at`. */
@@ -54,7 +95,7 @@ export class GrainIo {
     }
   }
 
-  /** Grains of zeros are not written. undefined: there is no room. */
+  /** Grains of zeros are not written. undefined: there is no room, or it cannot be written. */
   async writeFresh(count: number, source: Buffer, at: number, thin: boolean): Promise<GrainPlace[] | undefined> {
     const { allocator, slabs } = this.#core;
     const sums: Uint32Array[] = [];
@@ -87,7 +128,10 @@ export class GrainIo {
     } catch (error) {
       for (const { place } of places) if (place !== 0) allocator.release(place - 1);
       if (error instanceof VolumeError && error.fault === VolumeFault.noSpace) return undefined;
-      throw diskError(error);
+      const trouble = diskError(error);
+      // By way of the log the data finds a place that can be written.
+      if (trouble.fault === VolumeFault.writeError) return undefined;
+      throw trouble;
     }
     return places;
   }
@@ -103,6 +147,9 @@ export function zeroBlocks(mask: number, source: Buffer, at: number): number {
   }
   return zeros;
 }
+
+export const isWriteError = (error: unknown): boolean =>
+  error instanceof VolumeError && error.fault === VolumeFault.writeError;
 
 function diskError(error: unknown): VolumeError {
   const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');

@@ -3,16 +3,18 @@ import { MIN_JOURNAL } from '../base/limits.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { DiskFile, World } from '../base/world.ts';
-import { BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
+import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
 import { Durability } from '../volume/volume.ts';
 import { Allocator } from './allocator.ts';
-import { FORMAT_VERSION, GRAINS_OF_SUMS, chooseSuperblock, encodeSuperblock } from './format.ts';
+import { FORMAT_VERSION, GRAINS_OF_SUMS, LEAF_GRAINS, chooseSuperblock, encodeSuperblock } from './format.ts';
 import type { Superblock } from './format.ts';
+import { GrainIo } from './grain-io.ts';
 import { Journal } from './journal.ts';
 import type { PoolFiles } from './pool-files.ts';
 import type { MetaContent, PoolMeta, PoolState } from './pool-meta.ts';
 import { Pool } from './pool.ts';
 import type { PoolEntry } from './pool.ts';
+import type { PoolVolume } from './pool-volume.ts';
 import { readData, readJournal } from './replay.ts';
 import type { GrainState, Replay } from './replay.ts';
 import { Slabs } from './slabs.ts';
@@ -25,6 +27,8 @@ export interface PoolPlace {
   /** Opens the metadata store of the pool. */
   readonly meta: () => PoolMeta;
   readonly log: Log;
+  /** Opens a pool whose journal is damaged as far as it is whole: what was acknowledged after that is lost. */
+  readonly acceptLoss?: boolean;
 }
 
 export interface NewPool {
@@ -187,11 +191,20 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
     },
     mapped: (volume, first, end) => entries.get(volume)?.map.mapped(first, end) ?? [],
   });
+  if (replay.damaged !== undefined) {
+    const where = `the journal of the pool is damaged at byte ${String(replay.next.position)} (batch ${String(replay.damaged)})`;
+    if (place.acceptLoss !== true) {
+      throw new ServiceError('io-error', `${where}: writes that were acknowledged after it would be lost`);
+    }
+    place.log.error({ batch: replay.damaged }, `${where}; writes that were acknowledged after it are lost`);
+  }
   for (const [volume, grains] of replay.volumes) remap(entries.get(volume) as PoolEntry, grains);
   // References are counted when the maps say what they say for good; nothing was given back until then.
   countReferences(entries, allocator);
   const generation = Math.max(superblock.generation, content.state.generation) + 1;
-  const start = { position: 0, seq: replay.next.seq };
+  // A fence may be ahead of what the journal kept: batches of this life must not look as if they were before it.
+  const fences = [...entries.values()].map(({ record }) => record.fence);
+  const start = { position: 0, seq: fences.reduce((most, fence) => Math.max(most, fence), replay.next.seq) };
   const running: { pool?: Pool } = {};
   const { clock } = place.world;
   const journal = new Journal(journalFile, {
@@ -243,15 +256,14 @@ function loadEntries(content: MetaContent, allocator: Allocator, leaves: Leaves)
   const known = new Map<number, Leaf>();
   const entries = new Map<number, PoolEntry>();
   for (const { record, leaves: ids } of content.volumes) {
-    const list = ids.map((id): Leaf | undefined => {
+    const list = ids.map((id, index): Leaf | undefined => {
       if (id === 0) return undefined;
       const present = known.get(id);
       if (present !== undefined) {
         present.refs++;
         return present;
       }
-      const bytes = content.leaf(id);
-      if (bytes === undefined) throw new RangeError(`leaf ${String(id)} of volume ${String(record.id)} is missing`);
+      const bytes = leafOf(content, id, record.id, index);
       const leaf = Leaf.decode(id, bytes);
       known.set(id, leaf);
       return leaf;
@@ -260,6 +272,19 @@ function loadEntries(content: MetaContent, allocator: Allocator, leaves: Leaves)
     entries.set(record.id, { record, map, changed: false, open: undefined });
   }
   return entries;
+}
+
+/** What is damaged is told by what a person knows: the volume, and where in it. */
+function leafOf(content: MetaContent, id: number, volume: number, index: number): Uint8Array {
+  const first = index * LEAF_GRAINS * GRAIN;
+  const where = `bytes ${String(first)} to ${String(first + LEAF_GRAINS * GRAIN)} of volume ${String(volume)}`;
+  try {
+    const bytes = content.leaf(id);
+    if (bytes !== undefined) return bytes;
+  } catch (error) {
+    throw new ServiceError('io-error', `${messageOf(error)} (${where})`, { cause: error });
+  }
+  throw new ServiceError('io-error', `leaf ${String(id)} of a map is missing (${where})`);
 }
 
 /** Brings the map to where the journal says the grains are, without the data that is still in the journal. */
@@ -282,15 +307,21 @@ function countReferences(entries: ReadonlyMap<number, PoolEntry>, allocator: All
     }
   }
   for (const { record, map } of entries.values()) {
-    if (record.thick) allocator.reserveAgain(Math.ceil(record.size / GRAIN) - map.grains());
+    if (record.thick && !record.deleting) allocator.reserveAgain(Math.ceil(record.size / GRAIN) - map.grains());
   }
 }
 
 /** Checksums of grains that were written past the journal, then the data that is only in the journal. */
 async function placeReplayed(pool: Pool, replay: Replay, journal: DiskFile): Promise<void> {
   for (const [id, grains] of replay.volumes) {
-    for (const { place } of grains.values()) {
-      if (place?.sums !== undefined && place.place !== 0) await pool.slabs.setSums(place.place - 1, place.sums);
+    const map = pool.entry(id).map;
+    for (const [grain, { place, cleared, data }] of grains) {
+      // A grain that was cleared since may be somebody else's by now.
+      if (place?.sums === undefined || place.place === 0 || map.place(grain) !== place.place) continue;
+      // What was written into the grain since then, and shared since, has newer checksums in the table.
+      let mask = ALL_BLOCKS & ~cleared;
+      for (const block of data.keys()) mask &= ~(1 << block);
+      await pool.slabs.setSums(place.place - 1, place.sums, mask);
     }
     const volume = pool.open(id, { blockSize: 512, durability: Durability.durable, readOnly: false });
     const size = volume.info.size;
@@ -299,9 +330,35 @@ async function placeReplayed(pool: Pool, replay: Replay, journal: DiskFile): Pro
       if (grain * GRAIN >= size) continue;
       const within = blockMask(0, Math.min(BLOCKS, Math.ceil((size - grain * GRAIN) / BLOCK)));
       // All blocks at once: what is beside them is kept, and only what the journal does not have is sure to be whole.
-      const mask = (await readData(journal, state, buffer)) & within;
+      const inJournal = (await readData(journal, state, buffer)) & within;
+      const mask = inJournal & ~(await inPlaceAlready(pool, volume, grain, inJournal, buffer));
       if (mask !== 0) await volume.placeGrain(grain, mask, buffer, 0);
     }
     await volume.close();
   }
+}
+
+/**
+ * The blocks of the mask that somebody else shares with the volume and that are what they should be. Writing them again would
+ * need a grain, and a full pool has none: they were placed before they were shared.
+ */
+async function inPlaceAlready(
+  pool: Pool,
+  volume: PoolVolume,
+  grain: number,
+  mask: number,
+  source: Buffer,
+): Promise<number> {
+  const place = volume.map.place(grain);
+  if (place === 0 || (volume.map.ownsLeaf(grain) && pool.allocator.alone(place - 1))) return 0;
+  const io = new GrainIo(pool);
+  const found = Buffer.alloc(GRAIN);
+  let same = 0;
+  for (let rest = mask & volume.map.valid(grain); rest !== 0; rest &= rest - 1) {
+    const block = lowestBlock(rest);
+    const [from, to] = [block * BLOCK, (block + 1) * BLOCK];
+    const bad = await io.readBlocks(place - 1, 1 << block, found, 0).catch(() => block);
+    if (bad < 0 && found.compare(source, from, to, from, to) === 0) same |= 1 << block;
+  }
+  return same;
 }

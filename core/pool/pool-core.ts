@@ -12,6 +12,8 @@ export interface PoolCore {
   mayWrite(): void;
   /** Promises one grain. False: none is free yet, some soon will be. Throws VolumeError no-space. */
   reserve(): boolean;
+  /** Resolves when grains that wait for a commit may be free. */
+  grainsFreed(): Promise<void>;
   /** What was written to the slabs so far is stable when it resolves. */
   sync(): Promise<void>;
   /** The data (not the checksums) written to the slabs so far is stable when it resolves; many callers share one sync. */
@@ -19,8 +21,8 @@ export interface PoolCore {
   /** Syncs that have begun, and that are over; they come one after the other. */
   readonly syncsBegun: number;
   readonly syncs: number;
-  /** Data of the volume at this position (bytes) does not match its checksum. */
-  damaged(volume: number, position: number): void;
+  /** Data of the volume at this position (bytes) cannot be had; `what`: why, in words. */
+  damaged(volume: number, position: number, what: string): void;
   resize(volume: PoolVolume, size: number): Promise<void>;
   /** The volume is not used any more (it is not deleted). */
   closed(volume: PoolVolume): Promise<void>;

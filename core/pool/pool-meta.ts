@@ -1,5 +1,7 @@
 // The metadata of a pool: what the maps of its volumes are, and up to where the journal is contained in them. Kept in a
 // store that changes all of it at once or nothing; LMDB in the product.
+import { crc32c } from '../base/crc32c.ts';
+import { ServiceError } from '../base/errors.ts';
 import { open } from 'lmdb';
 import type { RootDatabase } from 'lmdb';
 import type { JournalMark } from './journal.ts';
@@ -84,10 +86,11 @@ export class LmdbMeta implements PoolMeta {
   load(): MetaContent | undefined {
     const stored = this.#db.get([STATE, 0]);
     if (stored === undefined) return undefined;
-    const state = JSON.parse(stored.toString()) as PoolState;
+    const state = JSON.parse(unseal([STATE, 0], stored, 'the state').toString()) as PoolState;
     const volumes: { record: PoolVolumeRecord; leaves: number[] }[] = [];
     for (const { key, value } of this.#db.getRange({ start: [VOLUME, 0], end: [LEAVES, 0] })) {
-      const record = JSON.parse(value.toString()) as PoolVolumeRecord;
+      const text = unseal([VOLUME, key[1]], value, `volume ${String(key[1])}`).toString();
+      const record = JSON.parse(text) as PoolVolumeRecord;
       volumes.push({ record: { ...record, snapshotOf: record.snapshotOf }, leaves: this.#leavesOf(key[1]) });
     }
     return { state, volumes, leaf: (id) => this.#leaf(id) };
@@ -96,7 +99,9 @@ export class LmdbMeta implements PoolMeta {
   /** In memory that the store uses again: to allocate each of very many leaves twice leaves holes behind. */
   #leaf(id: number): Uint8Array | undefined {
     const bytes = this.#db.getBinaryFast([LEAF, id]);
-    return bytes?.subarray(0, bytes.length);
+    return bytes === undefined
+      ? undefined
+      : unseal([LEAF, id], bytes.subarray(0, bytes.length), `leaf ${String(id)} of a map`);
   }
 
   /** The store is a mapped file: what was read of it stays in memory until it is closed. */
@@ -126,11 +131,11 @@ export class LmdbMeta implements PoolMeta {
         continue;
       }
       this.#put([VOLUME, id], record);
-      if (leaves !== undefined) this.#db.putSync([LEAVES, id], encodeNumbers(leaves));
+      if (leaves !== undefined) this.#db.putSync([LEAVES, id], seal([LEAVES, id], encodeNumbers(leaves)));
     }
     for (const [id, bytes] of change.leaves) {
       if (bytes === undefined) this.#db.removeSync([LEAF, id]);
-      else this.#db.putSync([LEAF, id], bytes);
+      else this.#db.putSync([LEAF, id], seal([LEAF, id], bytes));
     }
   }
 
@@ -140,11 +145,11 @@ export class LmdbMeta implements PoolMeta {
 
   #leavesOf(id: number): number[] {
     const bytes = this.#db.get([LEAVES, id]);
-    return bytes === undefined ? [] : decodeNumbers(bytes);
+    return bytes === undefined ? [] : decodeNumbers(unseal([LEAVES, id], bytes, `the map of volume ${String(id)}`));
   }
 
   #put(key: Key, value: object): void {
-    this.#db.putSync([key[0], key[1]], Buffer.from(JSON.stringify(value)));
+    this.#db.putSync([key[0], key[1]], seal(key, Buffer.from(JSON.stringify(value))));
   }
 }
 
@@ -153,6 +158,32 @@ function openStore(path: string): RootDatabase<Buffer, [number, number]> {
   // own that nobody can wait for: a full disk would be an unhandled rejection, which ends the process.
   const options = { overlappingSync: false, eventTurnBatching: false };
   return open<Buffer, [number, number]>({ path, encoding: 'binary', maxReaders: 16, ...options });
+}
+
+/** LMDB does not sum what it keeps, and a wrong place in a map would read as somebody else's data. */
+function sumOf(key: Key, bytes: Uint8Array): number {
+  const named = Buffer.alloc(12 + bytes.length);
+  named.writeUInt32BE(key[0], 0);
+  named.writeUIntBE(key[1], 4, 6);
+  named.set(bytes, 12);
+  return crc32c(named, 0, named.length);
+}
+
+/** The value with its CRC32C, which covers the key too, behind it. */
+function seal(key: Key, bytes: Uint8Array): Buffer {
+  const sealed = Buffer.alloc(bytes.length + 4);
+  sealed.set(bytes);
+  sealed.writeUInt32BE(sumOf(key, bytes), bytes.length);
+  return sealed;
+}
+
+/** Throws ServiceError io-error. */
+function unseal(key: Key, sealed: Buffer, what: string): Buffer {
+  const bytes = sealed.subarray(0, Math.max(0, sealed.length - 4));
+  if (sealed.length < 4 || sealed.readUInt32BE(bytes.length) !== sumOf(key, bytes)) {
+    throw new ServiceError('io-error', `the metadata of the pool is damaged: ${what} does not match its checksum`);
+  }
+  return bytes;
 }
 
 function encodeNumbers(numbers: readonly number[]): Buffer {

@@ -1,17 +1,20 @@
 // A volume of a pool. It puts blocks into grains of the pool: into the grain it has, if nobody shares it, else into a fresh
 // one. Whatever changes is in the journal before.
-import { BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
+import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
 import { VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
 import type { Durability, Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
-import { GrainIo, zeroBlocks } from './grain-io.ts';
+import { eachGrain } from './each-grain.ts';
+import { extentsOf } from './extents.ts';
+import { GrainIo, isWriteError, zeroBlocks } from './grain-io.ts';
 import type { PoolCore } from './pool-core.ts';
 import type { GrainPlace } from './record.ts';
 import type { VolumeMap } from './volume-map.ts';
 
-/** Grains that are read or written at a time for one call. */
-const PARALLEL = 16;
 /** Times a read is repeated because the grain moved meanwhile. */
 const MAX_MOVES = 8;
+/** Fresh grains that are tried for one that can be written. */
+const WRITE_TRIES = 4;
+const MISMATCH = 'the data does not match its checksum';
 
 export interface PoolVolumeOptions {
   readonly id: number;
@@ -42,6 +45,8 @@ export class PoolVolume implements Volume, WriteLog {
   readonly #writing = new Set<Promise<boolean>>();
   /** Logged by write() and on the way to its place. */
   readonly #placing = new Set<Promise<void>>();
+  /** admit() found no free grain, and some will be. */
+  #short = false;
   upper: LogUpper | undefined;
   #closed = false;
 
@@ -99,13 +104,20 @@ export class PoolVolume implements Volume, WriteLog {
       const wanted = blockMask(first, end);
       const valid = this.map.valid(grain) & wanted;
       if (valid !== wanted) target.fill(0, at, at + (end - first) * BLOCK);
-      const bad = valid === 0 ? -1 : await this.#io.readBlocks(place - 1, valid, target, at - first * BLOCK);
+      let bad = -1;
+      let trouble: unknown;
+      try {
+        if (valid !== 0) bad = await this.#io.readBlocks(place - 1, valid, target, at - first * BLOCK);
+      } catch (error) {
+        bad = lowestBlock(valid);
+        trouble = error;
+      }
       // A grain that was given back meanwhile may hold something else by now.
       if (this.map.place(grain) !== place && tries < MAX_MOVES) continue;
       if (bad < 0) return;
       // The data and its checksum are changed one after the other.
       if (tries === 0) continue;
-      this.#damaged(grain, bad);
+      this.#damaged(grain, bad, trouble === undefined ? MISMATCH : 'the disk cannot read', trouble);
     }
   }
 
@@ -118,7 +130,10 @@ export class PoolVolume implements Volume, WriteLog {
     for (let grain = Math.floor(position / GRAIN); grain <= last; grain++) {
       if (this.#pending.has(grain) || this.#inPlace(grain) || this.#arriving.has(grain)) continue;
       // A thick volume has room for itself; what it shares with a snapshot needs more.
-      if ((!this.#thick || this.map.place(grain) !== 0) && !this.#core.reserve()) return false;
+      if ((!this.#thick || this.map.place(grain) !== 0) && !this.#core.reserve()) {
+        this.#short = true;
+        return false;
+      }
       this.#pending.add(grain);
     }
     return true;
@@ -135,7 +150,10 @@ export class PoolVolume implements Volume, WriteLog {
   }
 
   room(): Promise<void> {
-    return this.#core.journal.room();
+    // The journal may have room all the time: waiting for it would be no waiting.
+    if (!this.#short) return this.#core.journal.room();
+    this.#short = false;
+    return this.#core.grainsFreed();
   }
 
   clear(position: number, length: number): boolean {
@@ -155,10 +173,10 @@ export class PoolVolume implements Volume, WriteLog {
     );
   }
 
-  /** True when writing the grain needs no other grain: it is there and nobody shares it. */
+  /** True when writing the grain needs no other grain: it is there and nobody shares it, or would after a crash. */
   #inPlace(grain: number): boolean {
     const place = this.map.place(grain);
-    return place !== 0 && this.map.ownsLeaf(grain) && this.#core.allocator.refs(place - 1) === 1;
+    return place !== 0 && this.map.ownsLeaf(grain) && this.#core.allocator.alone(place - 1);
   }
 
   /**
@@ -185,34 +203,80 @@ export class PoolVolume implements Volume, WriteLog {
     const valid = this.map.valid(grain);
     const promised = this.#pending.delete(grain) && (!this.#thick || place !== 0);
     const next = (valid & ~zeros) | data;
-    if (next === 0 || this.#inPlace(grain)) {
+    // Zeros where there is nothing anyway change nothing, also where the grain is shared.
+    if (next === 0 || (data === 0 && next === valid) || this.#inPlace(grain)) {
       if (promised) core.allocator.unreserve(1);
-      if (data !== 0) await this.#write(place - 1, data, source, base);
-      if (next !== valid) this.#set(grain, next === 0 ? 0 : place, next);
+      try {
+        if (data !== 0) await this.#write(place - 1, data, source, base);
+        if (next !== valid) this.#set(grain, next === 0 ? 0 : place, next);
+      } catch (error) {
+        // What cannot be written here may be written elsewhere. A full disk is another matter.
+        if (!isWriteError(error)) throw error;
+        await this.#move(grain, false, place, valid & ~written, data, source, base, error);
+      }
       return;
     }
-    const fresh = this.#allocate(promised, place === 0);
+    await this.#move(grain, promised, place, valid & ~written, data, source, base, undefined);
+  }
+
+  /**
+   * Blocks `kept` of the place, and `data`, to a fresh grain. One that cannot be written is given up for another. `failed`:
+   * why the place itself cannot be written.
+   */
+  async #move(
+    grain: number,
+    promised: boolean,
+    place: number,
+    kept: number,
+    data: number,
+    source: Buffer,
+    base: number,
+    failed: unknown,
+  ): Promise<void> {
+    const { allocator, slabs } = this.#core;
+    let trouble = failed;
+    let last = place - 1;
+    let moved = false;
     this.#arriving.add(grain);
     try {
-      const kept = valid & ~written;
-      if (kept !== 0) await this.#copy(grain, place - 1, fresh, kept);
-      await this.#write(fresh, data, source, base);
-    } catch (error) {
-      // It will be tried again, and must not find the pool full then.
-      core.allocator.release(fresh);
-      core.allocator.reserveAgain(1);
-      if (!this.#thick || place !== 0) this.#pending.add(grain);
-      throw error;
+      for (let tries = 0; tries < WRITE_TRIES; tries++) {
+        // Trouble is often not alone: the next try is behind the page of checksums, then in another slab.
+        const from = trouble === undefined ? undefined : tries < 2 ? slabs.pageEnd(last) : slabs.slabEnd(last);
+        const fresh = this.#allocate(promised, place === 0, from, trouble);
+        try {
+          if (kept !== 0) await this.#copy(grain, place - 1, fresh, kept);
+          if (data !== 0) await this.#write(fresh, data, source, base);
+        } catch (error) {
+          allocator.release(fresh);
+          if (promised || (this.#thick && place === 0)) allocator.reserveAgain(1);
+          trouble = error;
+          last = fresh;
+          if (!isWriteError(error)) break;
+          allocator.retire(fresh);
+          continue;
+        }
+        moved = true;
+        // Not before there is something else: the place is given back with this.
+        if (failed !== undefined) allocator.retire(place - 1);
+        this.#set(grain, fresh + 1, kept | data);
+        return;
+      }
+      throw trouble;
     } finally {
-      // What follows happens in the same turn.
+      // It will be tried again, and must not find the pool full then.
+      if (!moved && promised) this.#pending.add(grain);
       this.#arriving.delete(grain);
     }
-    this.#set(grain, fresh + 1, next);
   }
 
   /** A free grain. A thick volume takes what was set aside for it, unless it only moves. */
-  #allocate(promised: boolean, isNew: boolean): number {
-    return this.#core.allocator.allocate(promised || (this.#thick && isNew));
+  #allocate(promised: boolean, isNew: boolean, from: number | undefined, trouble: unknown): number {
+    try {
+      return this.#core.allocator.allocate(promised || (this.#thick && isNew), from);
+    } catch (error) {
+      // That there is no other place is not what went wrong.
+      throw trouble ?? error;
+    }
   }
 
   /** Changes the map; a thick volume sets room aside again for what it gives back. */
@@ -227,17 +291,24 @@ export class PoolVolume implements Volume, WriteLog {
     this.#placedAt = this.#core.syncsBegun;
   }
 
+  /**
+   * Blocks that cannot be read stay so where they go: the ones beside them must not wait for them, or what was acknowledged
+   * would never get into its place.
+   */
   async #copy(grain: number, from: number, to: number, mask: number): Promise<void> {
     const buffer = Buffer.allocUnsafe(GRAIN);
-    const bad = await this.#io.readBlocks(from, mask, buffer, 0);
-    if (bad >= 0) this.#damaged(grain, bad);
-    await this.#write(to, mask, buffer, 0);
+    const lost = await this.#io.salvage(from, mask, buffer);
+    for (let rest = lost; rest !== 0; rest &= rest - 1) {
+      this.#core.damaged(this.id, grain * GRAIN + lowestBlock(rest) * BLOCK, 'a block was lost before it was moved');
+    }
+    if (mask !== lost) await this.#write(to, mask & ~lost, buffer, 0);
+    if (lost !== 0) await this.#io.spoil(to, lost);
   }
 
-  #damaged(grain: number, block: number): never {
+  #damaged(grain: number, block: number, what: string, cause?: unknown): never {
     const position = grain * GRAIN + block * BLOCK;
-    this.#core.damaged(this.id, position);
-    throw new VolumeError(VolumeFault.readError, 'the data does not match its checksum', position);
+    this.#core.damaged(this.id, position, what);
+    throw new VolumeError(VolumeFault.readError, what, position, { cause });
   }
 
   // ---- sharing
@@ -246,6 +317,22 @@ export class PoolVolume implements Volume, WriteLog {
   settled<T>(position: number, length: number, work: () => T): Promise<T> {
     if (this.upper !== undefined) return this.upper.settled(position, length, work);
     return this.placed().then(work);
+  }
+
+  /**
+   * Where the grain lies, with one reference more. Inside settled() only. What was admitted for it meanwhile needs another
+   * grain from now on. Throws VolumeError no-space.
+   */
+  hold(grain: number): GrainPlace {
+    const place = this.map.place(grain);
+    if (place === 0) return { place, valid: 0 };
+    const { allocator } = this.#core;
+    if (!this.#pending.has(grain) && this.upper?.quiet(grain * GRAIN, GRAIN) === false) {
+      allocator.reserve(1);
+      this.#pending.add(grain);
+    }
+    allocator.retain(place - 1);
+    return { place, valid: this.map.valid(grain) };
   }
 
   /** True when what is in the places of this volume may not be stable yet. */
@@ -293,6 +380,8 @@ export class PoolVolume implements Volume, WriteLog {
       await core.dataStable();
       for (;;) {
         const position = first * GRAIN;
+        // The checksums are only with this record: whoever shares the grains must not depend on it.
+        this.#placedAt = core.syncsBegun;
         const switchNow = (): Promise<boolean> => this.setPlaces(first, places);
         const upper = this.upper;
         const quiet = upper === undefined || upper.quiet(position, count * GRAIN);
@@ -380,24 +469,8 @@ export class PoolVolume implements Volume, WriteLog {
   // ---- the rest
 
   extents(position: number, length: number, limit: number): Promise<Extent[]> {
-    const found: { position: number; length: number; mapped: boolean }[] = [];
     const end = Math.min(position + length, this.info.size);
-    for (let at = position; at < end;) {
-      const grain = Math.floor(at / GRAIN);
-      let upTo = at - (at % BLOCK) + BLOCK;
-      let mapped = false;
-      if (this.map.leafMissing(grain)) upTo = (this.map.lastOfLeaf(grain) + 1) * GRAIN;
-      else if (this.map.place(grain) === 0) upTo = (grain + 1) * GRAIN;
-      else mapped = ((this.map.valid(grain) >> Math.floor((at % GRAIN) / BLOCK)) & 1) === 1;
-      mapped ||= this.#thick;
-      upTo = Math.min(upTo, end);
-      const last = found.at(-1);
-      if (last?.mapped === mapped) last.length += upTo - at;
-      else if (found.length === limit) break;
-      else found.push({ position: at, length: upTo - at, mapped });
-      at = upTo;
-    }
-    return Promise.resolve(found);
+    return Promise.resolve(extentsOf(this.map, this.#thick, position, end, limit));
   }
 
   /** Bytes of blocks that hold data, shared or not. */
@@ -437,37 +510,4 @@ export class PoolVolume implements Volume, WriteLog {
 
 function closedError(): VolumeError {
   return new VolumeError(VolumeFault.notReady, 'the volume is closed');
-}
-
-/** Calls `work` for the part of the range in each grain: blocks [first, end), `done` bytes into the range. */
-export async function eachGrain(
-  position: number,
-  length: number,
-  work: (grain: number, first: number, end: number, done: number) => Promise<void>,
-): Promise<void> {
-  const start = Math.floor(position / GRAIN);
-  const last = Math.floor((position + length - 1) / GRAIN);
-  // Most calls are about one.
-  if (start === last) {
-    const from = position - start * GRAIN;
-    await work(start, from / BLOCK, (from + length) / BLOCK, 0);
-    return;
-  }
-  let running: Promise<void>[] = [];
-  for (let grain = start; grain <= last; grain++) {
-    const base = grain * GRAIN;
-    const from = Math.max(position, base);
-    const to = Math.min(position + length, base + GRAIN);
-    running.push(work(grain, (from - base) / BLOCK, (to - base) / BLOCK, from - position));
-    if (running.length < PARALLEL) continue;
-    await allOf(running);
-    running = [];
-  }
-  await allOf(running);
-}
-
-/** Waits for all, also when one fails: what runs uses memory of the caller. */
-async function allOf(running: readonly Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(running);
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }

@@ -85,7 +85,7 @@ export class Pool implements PoolCore {
   checkpoints = 0;
   syncsBegun = 0;
   syncs = 0;
-  /** Blocks found that do not match their checksums, since the pool was opened. */
+  /** Times a block was found that does not match its checksum or cannot be read, since the pool was opened. */
   damagedBlocks = 0;
 
   constructor(parts: PoolParts) {
@@ -208,8 +208,11 @@ export class Pool implements PoolCore {
     }
     await this.#whilePaused([entry], async () => {
       const shared = from.map.share();
+      const before = entry.map.grains();
       entry.map.dropLeaves(0, entry.map.leaves.length);
       entry.map.take(shared);
+      // Room is set aside for what a thick volume does not have.
+      if (entry.record.thick) this.allocator.reserveAgain(before - entry.map.grains());
       await entry.open?.upper?.settled(0, 0, () => entry.open?.upper?.replaced(0, entry.record.size));
     });
   }
@@ -226,6 +229,7 @@ export class Pool implements PoolCore {
     await this.#turn.run(async () => {
       // What the journal has of it must not be replayed into a volume that is on its way out.
       const { seq } = await this.journal.mark();
+      if (entry.record.thick) this.allocator.unreserve(Math.ceil(entry.record.size / GRAIN) - entry.map.grains());
       entry.record = { ...entry.record, fence: seq, deleting: true };
       entry.unplaced = false;
       entry.changed = true;
@@ -238,7 +242,6 @@ export class Pool implements PoolCore {
   async finishDelete(entry: PoolEntry, progress?: (done: number) => void): Promise<void> {
     const { map, record } = entry;
     const total = Math.max(map.leaves.length, 1);
-    const thick = record.thick ? Math.ceil(record.size / GRAIN) - map.grains() : 0;
     for (let left = map.leaves.length; left > 0; left = map.leaves.length) {
       map.dropLeaves(Math.max(0, left - DELETE_STEP), left);
       progress?.((total - map.leaves.length) / total);
@@ -248,11 +251,12 @@ export class Pool implements PoolCore {
       if (this.#closed) return;
     }
     await this.#turn.run(async () => {
-      this.allocator.unreserve(thick);
       this.#entries.delete(record.id);
       this.#gone.push(record.id);
       await this.#commit(this.#trimmed);
     });
+    // The room can be used after a checkpoint; one that fails is tried again.
+    await this.checkpoint().catch(() => undefined);
   }
 
   /** Bytes, a multiple of 4096. What is cut off is gone. */
@@ -260,7 +264,7 @@ export class Pool implements PoolCore {
     const entry = this.entry(volume.id);
     const before = entry.record.size;
     if (size % BLOCK !== 0) throw new ServiceError('bad-request', 'a volume of a pool has a multiple of 4096 bytes');
-    await volume.placed();
+    await volume.written();
     await this.#turn.run(async () => {
       const mark = await this.journal.mark();
       if (entry.record.thick) {
@@ -316,16 +320,21 @@ export class Pool implements PoolCore {
   }
 
   async #checkpointNow(): Promise<void> {
+    // Before the mark: nothing behind it names what has become free until now. Of what becomes free later, records behind the
+    // mark may say that it is somebody's, and replaying them would bring that back.
+    const freed = this.allocator.takeQuarantine();
     try {
       for (const entry of this.#entries.values()) refuseUnplaced(entry);
       const mark = await this.journal.mark();
       await this.#placeEverything();
       await this.#commit(mark);
+      this.allocator.endQuarantine(freed);
       this.#trimmed = mark;
       this.journal.trim(mark);
       this.#stuck = undefined;
       this.checkpoints++;
     } catch (error) {
+      this.allocator.returnQuarantine(freed);
       if (this.#stuck === undefined)
         this.#parts.log.error({ error: messageOf(error) }, 'a checkpoint of the pool failed; it is tried again');
       this.#stuck = error instanceof Error ? error : new Error(String(error));
@@ -358,7 +367,6 @@ export class Pool implements PoolCore {
   /** Makes data, checksums and metadata stable as they are now. A failure ends all writing. */
   async #commit(mark: JournalMark): Promise<void> {
     if (this.#poison !== undefined) throw this.#poison;
-    const freed = this.allocator.takeQuarantine();
     const volumes = [...this.#entries.values()]
       .filter((entry) => entry.changed || entry.map.changed)
       .map((entry) => {
@@ -379,7 +387,6 @@ export class Pool implements PoolCore {
     } catch (error) {
       this.#fail(error);
     }
-    this.allocator.endQuarantine(freed);
     this.threshold.check();
   }
 
@@ -403,7 +410,11 @@ export class Pool implements PoolCore {
 
   /** What the journal knew better is in its place: from now on the journal of this generation counts. */
   async commitReplay(): Promise<void> {
-    await this.#turn.run(() => this.#commit(this.#trimmed));
+    await this.#turn.run(async () => {
+      const freed = this.allocator.takeQuarantine();
+      await this.#commit(this.#trimmed);
+      this.allocator.endQuarantine(freed);
+    });
     for (const entry of this.#entries.values()) {
       if (entry.record.deleting) void this.finishDelete(entry).catch(() => undefined);
     }
@@ -454,7 +465,7 @@ export class Pool implements PoolCore {
     if (!this.#closed) this.#plan();
   }
 
-  /** The journal is half full, or grains are wanted that wait for a commit. */
+  /** The journal is half full. */
   want(): void {
     if (this.#poison === undefined && !this.#closed) void this.checkpoint().catch(() => undefined);
   }
@@ -468,19 +479,22 @@ export class Pool implements PoolCore {
   }
 
   reserve(): boolean {
-    if (this.allocator.available < 1 && this.allocator.quarantined > 0) {
-      this.want();
-      return false;
-    }
+    // When checkpoints fail, none will become free.
+    if (this.allocator.available < 1 && this.allocator.quarantined > 0 && this.#stuck === undefined) return false;
     this.allocator.reserve(1);
     return true;
   }
 
-  damaged(volume: number, position: number): void {
+  async grainsFreed(): Promise<void> {
+    await this.checkpoint().catch(() => undefined);
+  }
+
+  damaged(volume: number, position: number, what: string): void {
     this.damagedBlocks++;
+    const blockSize = this.#entries.get(volume)?.open?.info.blockSize ?? 512;
     this.#parts.log.error(
-      { volume: this.nameOf(volume), lba: Math.floor(position / 512) },
-      'a block does not match its checksum: it is not served; restore it from a snapshot or a backup',
+      { volume: this.nameOf(volume), lba: Math.floor(position / blockSize), blockSize },
+      `${what}: the block is not served; restore it from a snapshot or a backup`,
     );
   }
 

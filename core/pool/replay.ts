@@ -1,6 +1,6 @@
 // What the journal says that the metadata does not contain yet. Every record says what is, not what to do, so the last one
 // counts for each block, and replaying twice gives the same.
-import { JOURNAL_BATCH, JOURNAL_HEADER } from '../base/limits.ts';
+import { JOURNAL_BATCH, JOURNAL_HEADER, JOURNAL_PARALLEL } from '../base/limits.ts';
 import type { DiskFile } from '../base/world.ts';
 import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
 import type { JournalMark } from './journal.ts';
@@ -26,6 +26,8 @@ export interface Replay {
   readonly batches: number;
   /** Bytes of data in it. */
   readonly dataBytes: number;
+  /** A batch that was acknowledged is damaged: its number. What it and those behind it said is lost. */
+  readonly damaged: number | undefined;
 }
 
 export interface ReplayOptions {
@@ -63,7 +65,32 @@ export async function readJournal(file: DiskFile, options: ReplayOptions): Promi
     seq++;
     batches++;
   }
-  return { volumes, next: { position, seq }, batches, dataBytes };
+  const behind = await batchBehind(file, options, position, seq);
+  return { volumes, next: { position, seq }, batches, dataBytes, damaged: behind ? seq : undefined };
+}
+
+/**
+ * True when a whole batch lies behind the end that was not sent before the missing one was stable: a torn append at the end
+ * of the journal is what a crash leaves, a hole in it is damage.
+ */
+async function batchBehind(file: DiskFile, options: ReplayOptions, position: number, seq: number): Promise<boolean> {
+  const window = (JOURNAL_PARALLEL + 1) * (JOURNAL_HEADER + JOURNAL_BATCH);
+  // Where the missing one and those sent with it may end; the ring goes on at its beginning.
+  const ranges = [
+    { from: position, to: Math.min(options.size, position + window) },
+    { from: 0, to: Math.min(options.size, window) },
+  ];
+  for (const { from, to } of ranges) {
+    if (to <= from) continue;
+    const bytes = Buffer.allocUnsafe(to - from);
+    await file.read(bytes, 0, bytes.length, from);
+    for (let at = 0; at + BLOCK <= bytes.length; at += BLOCK) {
+      const header = peekHeader(bytes.subarray(at, at + BLOCK), options.generation, options.poolId);
+      if (header === undefined || header.seq < seq + JOURNAL_PARALLEL) continue;
+      if ((await batchAt(file, options, from + at, header.seq)) !== undefined) return true;
+    }
+  }
+  return false;
 }
 
 async function batchAt(

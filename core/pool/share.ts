@@ -40,13 +40,14 @@ export async function shareGrains(
   }
 }
 
-/** The places of the grains as they are now, each with one reference more. */
+/** The places of the grains as they are now, each with one reference more. Throws VolumeError no-space. */
 function hold(core: PoolCore, source: PoolVolume, first: number, count: number): GrainPlace[] {
   const held: GrainPlace[] = [];
-  for (let grain = first; grain < first + count; grain++) {
-    const place = source.map.place(grain);
-    if (place !== 0) core.allocator.retain(place - 1);
-    held.push({ place, valid: source.map.valid(grain) });
+  try {
+    for (let grain = first; grain < first + count; grain++) held.push(source.hold(grain));
+  } catch (error) {
+    for (const { place } of held) if (place !== 0) core.allocator.release(place - 1);
+    throw error;
   }
   return held;
 }

@@ -2,7 +2,7 @@
 // front. Reads are checked against the checksums; nothing that does not match is handed out.
 import { POOL_SUM_PAGES } from '../base/limits.ts';
 import type { DiskFile } from '../base/world.ts';
-import { BLOCK, BLOCKS, GRAIN } from '../volume/grain.ts';
+import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN } from '../volume/grain.ts';
 import { GRAINS_OF_SUMS, SUMS_OF_GRAIN, sumsBytes } from './format.ts';
 
 /** A slab: `grains` grains in `file`, whose checksum table begins at `position`. */
@@ -33,6 +33,8 @@ export class Slabs {
   readonly #pages = new Map<number, Page>();
   readonly #loading = new Map<number, Promise<void>>();
   readonly #unsynced = new Set<DiskFile>();
+  /** What sync() is about to make stable. */
+  #syncing: ReadonlySet<DiskFile> = new Set();
 
   /** Grains of all slabs. */
   get grains(): number {
@@ -59,6 +61,16 @@ export class Slabs {
     if (slab === undefined || index >= slab.grains)
       throw new RangeError(`grain ${String(grain)} lies outside the pool`);
     return { slab, index };
+  }
+
+  /** The first grain behind those whose checksums are in one block with those of this one; behind its slab. */
+  pageEnd(grain: number): number {
+    return (Math.floor(grain / GRAINS_OF_SUMS) + 1) * GRAINS_OF_SUMS;
+  }
+
+  slabEnd(grain: number): number {
+    const { slab, index } = this.#spot(grain);
+    return grain - index + slab.grains;
   }
 
   /** Bytes [from, from+length) of a grain, unchecked. Grains one behind the other in a slab are one piece. */
@@ -103,7 +115,7 @@ export class Slabs {
 
   /** What was written to the grains up to now is stable when it resolves; the checksums need not be. */
   async dataSync(): Promise<void> {
-    await Promise.all([...this.#unsynced].map((file) => file.dataSync()));
+    await Promise.all([...new Set([...this.#unsynced, ...this.#syncing])].map((file) => file.dataSync()));
   }
 
   /** Checksums of the 16 blocks of a grain. */
@@ -113,10 +125,13 @@ export class Slabs {
     return page.sums.slice(at, at + BLOCKS);
   }
 
-  /** Sets all checksums of a grain (its data was written by somebody who summed it). */
-  async setSums(grain: number, sums: Uint32Array): Promise<void> {
+  /** Sets the checksums of blocks of a grain (its data was written by somebody who summed it). */
+  async setSums(grain: number, sums: Uint32Array, mask = ALL_BLOCKS): Promise<void> {
     const page = await this.#page(grain);
-    page.sums.set(sums, (grain % GRAINS_OF_SUMS) * BLOCKS);
+    const at = (grain % GRAINS_OF_SUMS) * BLOCKS;
+    for (let block = 0; block < BLOCKS; block++) {
+      if (((mask >> block) & 1) === 1) page.sums[at + block] = sums[block] as number;
+    }
     page.dirty = true;
   }
 
@@ -153,10 +168,11 @@ export class Slabs {
     }
   }
 
-  /** Writes the checksums that changed up to now, then makes everything written up to now stable. */
+  /** Writes the checksums that changed up to now, then makes everything written up to now stable. One call at a time. */
   async sync(): Promise<void> {
     const files = new Set(this.#unsynced);
     this.#unsynced.clear();
+    this.#syncing = files;
     try {
       const writes: Promise<void>[] = [];
       for (const [number, page] of this.#pages) {
@@ -169,6 +185,8 @@ export class Slabs {
     } catch (error) {
       for (const file of files) this.#unsynced.add(file);
       throw error;
+    } finally {
+      this.#syncing = new Set();
     }
   }
 

@@ -7,6 +7,8 @@ import { LEAF_GRAINS } from './format.ts';
 export interface PlaceCounts {
   retain(place: number): void;
   release(place: number): void;
+  /** One of several users is gone, whose references were counted as one. */
+  part(place: number): void;
 }
 
 /** Bytes of a leaf as it is kept: 1024 places of 4 bytes, then 1024 masks of 2. */
@@ -112,7 +114,10 @@ export class Leaves {
 
   /** One map less contains the leaf. The last one takes what it names with it. */
   drop(leaf: Leaf): void {
-    if (--leaf.refs > 0) return;
+    if (--leaf.refs > 0) {
+      if (leaf.refs === 1) for (const place of leaf.places) if (place !== 0) this.#counts.part(place - 1);
+      return;
+    }
     for (const place of leaf.places) if (place !== 0) this.#counts.release(place - 1);
     this.#changed.delete(leaf);
     this.#gone.push(leaf.id);

@@ -1,10 +1,31 @@
+import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { crashRounds } from './scenario.ts';
+import { everyBoundary } from './boundaries.ts';
+import { crashRounds, optionsOf } from './rounds.ts';
+
+/** Milliseconds for seeds nobody has tried before. */
+const TIME = 8_000;
 
 describe('a pool whose power fails', () => {
   for (let seed = 1; seed <= 12; seed++) {
     test(`has everything it acknowledged (seed ${String(seed)})`, async () => {
-      await crashRounds(seed, 4, 40, 150);
+      await crashRounds(seed, optionsOf(seed));
     });
   }
+
+  for (const seed of [1, 2]) {
+    test(`has everything it acknowledged, wherever it is cut off (seed ${String(seed)})`, async () => {
+      assert.ok((await everyBoundary(seed)) > 40, 'the script does a lot');
+    });
+  }
+
+  const first = Date.now() % 2 ** 31;
+  test(`has everything it acknowledged (npm run crash -- --seed ${String(first)})`, async () => {
+    console.log(`crash: seeds from ${String(first)} on`);
+    for (let seed = first, end = Date.now() + TIME; Date.now() < end; seed++) {
+      await crashRounds(seed, optionsOf(seed)).catch((error: unknown) => {
+        throw new Error(`npm run crash -- --seed ${String(seed)}`, { cause: error });
+      });
+    }
+  });
 });

@@ -1,16 +1,19 @@
 // A machine with a pool that can be switched off and on again, and the record of what it has acknowledged.
 import { silentLog } from '../../core/base/log.ts';
+import type { Log } from '../../core/base/log.ts';
 import type { World } from '../../core/base/world.ts';
 import { CachedVolume } from '../../core/cache/cached-volume.ts';
 import { L1Cache } from '../../core/cache/l1-cache.ts';
-import { createPool, openPool } from '../../core/pool/open.ts';
+import { createPool, growPool, openPool } from '../../core/pool/open.ts';
 import type { Recovery } from '../../core/pool/open.ts';
 import { FolderFiles } from '../../core/pool/pool-files.ts';
 import type { Pool } from '../../core/pool/pool.ts';
 import { Durability } from '../../core/volume/volume.ts';
 import { Power, SimDisk, SimStorage } from './sim-disk.ts';
+import { stamp } from './record.ts';
 import type { Random } from './sim-disk.ts';
-import { SimMeta, emptyMeta } from './sim-meta.ts';
+import { SimMeta, copyMeta, emptyMeta } from './sim-meta.ts';
+import type { MetaStorage } from './sim-meta.ts';
 
 const MIB = 1_048_576;
 export const FOLDER = '/pool';
@@ -22,18 +25,28 @@ export interface Running {
   readonly recovery: Recovery;
   readonly disk: SimDisk;
   readonly power: Power;
-  open(id: number): CachedVolume;
+  open(id: number, durability?: Durability): CachedVolume;
+  readonly files: FolderFiles;
 }
 
 export class Machine {
-  readonly #storage = new SimStorage();
-  readonly #meta = emptyMeta();
+  readonly #storage: SimStorage;
+  readonly #meta: MetaStorage;
   readonly #random: Random;
   readonly slabSize: number;
+  log: Log = silentLog;
+  acceptLoss = false;
 
-  constructor(random: Random, slabSize = 4 * MIB) {
+  constructor(random: Random, slabSize = 4 * MIB, storage = new SimStorage(), meta = emptyMeta()) {
     this.#random = random;
     this.slabSize = slabSize;
+    this.#storage = storage;
+    this.#meta = meta;
+  }
+
+  /** Another machine with the same content. */
+  copy(random: Random): Machine {
+    return new Machine(random, this.slabSize, this.#storage.copy(), copyMeta(this.#meta));
   }
 
   #world(disk: SimDisk): World {
@@ -78,16 +91,22 @@ export class Machine {
     const disk = new SimDisk(this.#storage, power, this.#random);
     const world = this.#world(disk);
     const meta = (): SimMeta => new SimMeta(this.#meta, disk, this.#random);
-    const opening = openPool({ world, files: new FolderFiles(world, FOLDER), meta, log: silentLog });
+    const files = new FolderFiles(world, FOLDER);
+    const opening = openPool({ world, files, meta, log: this.log, acceptLoss: this.acceptLoss });
     const opened = await Promise.race([opening, power.failed.then(() => undefined)]);
     if (opened === undefined) return undefined;
     const { pool, recovery } = opened;
     const cache = new L1Cache(cacheFrames * FRAME, (cacheFrames / 2) * FRAME);
-    const open = (id: number): CachedVolume => {
-      const volume = pool.open(id, { blockSize: 512, durability: Durability.durable, readOnly: false });
+    const open = (id: number, durability: Durability = Durability.durable): CachedVolume => {
+      const volume = pool.open(id, { blockSize: 512, durability, readOnly: false });
       return new CachedVolume(volume, cache, world.clock);
     };
-    return { pool, recovery, disk, power, open };
+    return { pool, recovery, disk, power, open, files };
+  }
+
+  /** One slab more. */
+  grow({ files, pool }: Running): Promise<void> {
+    return growPool(files, pool, this.slabSize);
   }
 
   /** What the power failure leaves. */
@@ -102,6 +121,16 @@ export class Machine {
     if (page === undefined) return false;
     page[near % 4096] = (page[near % 4096] as number) ^ 0x10;
     return true;
+  }
+
+  /** Where a sector that is all of this version is stored: bytes of the file; -1: nowhere. */
+  find(name: string, version: number): number {
+    const wanted = stamp(version, 1);
+    for (const [number, page] of this.#storage.files.get(`${FOLDER}/${name}`)?.pages ?? []) {
+      const at = page.indexOf(wanted);
+      if (at >= 0) return number * 4096 + at;
+    }
+    return -1;
   }
 
   /** Pages of a file that hold something. */

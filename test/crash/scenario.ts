@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import type { CachedVolume } from '../../core/cache/cached-volume.ts';
 import { checkPool } from '../../core/pool/check.ts';
 import { WriteNow } from '../../core/volume/volume.ts';
-import { Machine } from './machine.ts';
-import type { Running } from './machine.ts';
+import { Counter } from './counter.ts';
+import type { Machine, Running } from './machine.ts';
+import { GRAIN, Record, SECTOR, idle, isFull, readVersions, stamp, unlessFull, versions } from './record.ts';
 import type { Random } from './sim-disk.ts';
+import { Solo } from './solo.ts';
 
-const SECTOR = 512;
-const GRAIN = 65_536;
 /** Parts of the volume that are used: its beginning, and where one leaf of the map ends and the next begins. */
 const WINDOWS = [
   { from: 0, to: 6 * GRAIN },
@@ -17,76 +17,9 @@ const WINDOWS = [
 ] as const;
 export const VOLUME_SIZE = 1030 * GRAIN;
 const HOSTS = 3;
+const MAX_CLONES = 2;
 /** The part where one host writes whole grains, and smaller things in between. */
 const LARGE = { from: 100 * GRAIN, to: 108 * GRAIN } as const;
-
-export function seeded(seed: number): Random {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
-/** What a sector may hold: versions; 0 is zeros. */
-export class Record {
-  /** By sector number: acknowledged content. */
-  readonly acknowledged = new Map<number, number>();
-  /** By sector number: what has been sent and not acknowledged. */
-  readonly underWay = new Map<number, Set<number>>();
-
-  value(sector: number): number {
-    return this.acknowledged.get(sector) ?? 0;
-  }
-
-  begin(first: number, count: number, version: number): void {
-    for (let sector = first; sector < first + count; sector++) {
-      let set = this.underWay.get(sector);
-      if (set === undefined) this.underWay.set(sector, (set = new Set<number>()));
-      set.add(version);
-    }
-  }
-
-  end(first: number, count: number, version: number): void {
-    for (let sector = first; sector < first + count; sector++) {
-      this.acknowledged.set(sector, version);
-      this.underWay.delete(sector);
-    }
-  }
-
-  /** Versions the sector may have after a crash. */
-  allowed(sector: number): Set<number> {
-    return new Set([this.value(sector), ...(this.underWay.get(sector) ?? [])]);
-  }
-
-  copy(): Record {
-    const copy = new Record();
-    for (const [sector, version] of this.acknowledged) copy.acknowledged.set(sector, version);
-    return copy;
-  }
-}
-
-const stamp = (version: number, sectors: number): Buffer => {
-  const bytes = Buffer.alloc(sectors * SECTOR);
-  for (let at = 0; at < bytes.length; at += 4) bytes.writeUInt32LE(version, at);
-  return bytes;
-};
-
-/** Version of each sector read; throws when a sector is torn. */
-function versions(bytes: Buffer, what: string): number[] {
-  const found: number[] = [];
-  for (let at = 0; at < bytes.length; at += SECTOR) {
-    const version = bytes.readUInt32LE(at);
-    assert.ok(
-      bytes.subarray(at, at + SECTOR).equals(stamp(version, 1)),
-      `${what}: sector ${String(at / SECTOR)} is torn`,
-    );
-    found.push(version);
-  }
-  return found;
-}
 
 export class Scenario {
   readonly machine: Machine;
@@ -95,46 +28,71 @@ export class Scenario {
   readonly #snapshots = new Map<number, Record>();
   /** Ranges of the others are copied to it; nobody else writes to it. */
   #target: { readonly id: number; readonly record: Record } | undefined;
+  readonly #solos: readonly Solo[];
+  #counter = new Counter([]);
   #version = 1;
-  /** Copies between pool volumes that were asked for. */
+  /** Writable copies; one host each. */
+  readonly #clones = new Set<number>();
+  #work: Promise<void>[] = [];
+  /** Operations asked for. */
   steps = 0;
 
   constructor(random: Random, machine: Machine) {
     this.#random = random;
     this.machine = machine;
+    this.#solos = (['thin', 'thick', 'volatile'] as const).map((kind) => new Solo(kind, random));
   }
 
   #pick(limit: number): number {
     return Math.floor(this.#random() * limit);
   }
 
-  async create(pool: Running['pool']): Promise<void> {
-    const id = await pool.create({ size: VOLUME_SIZE, thick: false, created: 0 });
-    this.#volumes.set(id, new Record());
+  /** Makes the volumes. `spare`: grains left for them; undefined: all of the pool. */
+  async create(pool: Running['pool'], spare?: number): Promise<void> {
+    for (let i = 0; i < 2; i++) {
+      this.#volumes.set(await pool.create({ size: VOLUME_SIZE, thick: false, created: 0 }), new Record());
+    }
+    this.#counter = new Counter([...this.#volumes.keys()]);
+    this.#target = { id: await pool.create({ size: VOLUME_SIZE, thick: false, created: 0 }), record: new Record() };
+    for (const solo of this.#solos) await solo.create(pool);
+    const left = pool.allocator.available;
+    if (spare !== undefined) {
+      this.#filler = await pool.create({ size: (left - spare) * GRAIN, thick: true, created: 0 });
+    }
   }
 
-  async createTarget(pool: Running['pool']): Promise<void> {
-    this.#target = { id: await pool.create({ size: VOLUME_SIZE, thick: false, created: 0 }), record: new Record() };
-  }
+  #filler: number | undefined;
 
   /** Runs until the power fails or `steps` operations of each host are done. */
   async run(running: Running, steps: number): Promise<void> {
-    const work: Promise<void>[] = [];
     const volumes: CachedVolume[] = [];
     const target = this.#target === undefined ? undefined : running.open(this.#target.id);
     if (target !== undefined) volumes.push(target);
+    this.#work = this.#solos.map((solo) => solo.run(running, steps));
+    const counted: CachedVolume[] = [];
     for (const [id, record] of this.#volumes) {
       const volume = running.open(id);
       volumes.push(volume);
-      for (let host = 0; host < HOSTS; host++) work.push(this.#host(volume, record, host, steps));
-      work.push(this.#largeHost(volume, record, Math.ceil(steps / 3)));
+      const hosts = this.#clones.has(id) ? 1 : HOSTS;
+      for (let host = 0; host < hosts; host++) this.#work.push(this.#host(volume, record, host, steps));
+      if (this.#clones.has(id)) continue;
+      counted.push(volume);
+      this.#work.push(this.#largeHost(volume, record, Math.ceil(steps / 3)));
     }
-    work.push(this.#administrator(running, Math.ceil(steps / 6), target));
-    const done = Promise.all(work).then(async () => {
-      for (const volume of volumes) await volume.close();
-      if (this.#random() < 0.5) await running.pool.close();
-    });
-    await Promise.race([done, running.power.failed]);
+    this.#work.push(this.#counter.count(counted, steps));
+    this.#work.push(this.#administrator(running, Math.ceil(steps / 3), target, volumes));
+    const finish = async (): Promise<void> => {
+      // The administrator adds to it.
+      for (let done = 0; done < this.#work.length;) {
+        done = this.#work.length;
+        await Promise.all(this.#work);
+      }
+      // A full pool may be unable to place what is in the journal; then it is there after the next start.
+      let placed = true;
+      for (const volume of volumes) placed = (await unlessFull(() => volume.close())) && placed;
+      if (placed && this.#random() < 0.5) await unlessFull(() => running.pool.close());
+    };
+    await Promise.race([finish(), running.power.failed]);
   }
 
   /** Somebody with every HOSTS-th run of 13 sectors for himself. */
@@ -163,8 +121,9 @@ export class Scenario {
       const count = 256 + this.#pick(2) * 17;
       const version = this.#random() < 0.1 ? 0 : this.#version++;
       record.begin(first, count, version);
-      await volume.write(first * SECTOR, stamp(version, count), 0, count * SECTOR, false);
-      record.end(first, count, version);
+      const data = stamp(version, count);
+      const done = await unlessFull(() => volume.write(first * SECTOR, data, 0, data.length, false));
+      if (done) record.end(first, count, version);
     }
   }
 
@@ -173,48 +132,92 @@ export class Scenario {
     const length = count * SECTOR;
     const choice = this.#random();
     if (choice < 0.2) {
-      const target = Buffer.alloc(length);
-      await volume.read(position, length, target, 0);
-      const expected = Array.from({ length: count }, (_, i) => record.value(first + i));
-      assert.deepEqual(versions(target, 'read'), expected, 'a read gives what was written');
+      const found = await readVersions(volume, first, count, 'read');
+      found.forEach((version, i) => {
+        // A write that found the pool full may have happened or not.
+        assert.ok(record.allowed(first + i).has(version), `sector ${String(first + i)} reads as ${String(version)}`);
+        record.decided(first + i, version);
+      });
     } else if (choice < 0.8) {
       const version = this.#version++;
-      const data = stamp(version, count);
       record.begin(first, count, version);
-      if (this.#random() < 0.5 && volume.writeNow(position, data, 0, length) === WriteNow.placed) {
-        await new Promise<void>((resolve, reject) => {
-          volume.whenStable({
-            stable: (error) => {
-              if (error === undefined) resolve();
-              else reject(error);
-            },
-          });
-        });
-      } else {
-        await volume.write(position, data, 0, length, false);
+      if (await unlessFull(() => this.#write(volume, position, stamp(version, count)))) {
+        record.end(first, count, version);
       }
-      record.end(first, count, version);
     } else if (choice < 0.95) {
       record.begin(first, count, 0);
-      await (this.#random() < 0.5 ? volume.unmap(position, length) : volume.zero(position, length));
-      record.end(first, count, 0);
+      const unmap = this.#random() < 0.5;
+      const done = await unlessFull(() => (unmap ? volume.unmap(position, length) : volume.zero(position, length)));
+      if (done) record.end(first, count, 0);
     } else {
       await volume.flush();
     }
   }
 
-  async #administrator(running: Running, steps: number, target: CachedVolume | undefined): Promise<void> {
+  /** The fast path of a durable write where it takes it, or the other. */
+  async #write(volume: CachedVolume, position: number, data: Buffer): Promise<void> {
+    if (this.#random() >= 0.5 || volume.writeNow(position, data, 0, data.length) !== WriteNow.placed) {
+      await volume.write(position, data, 0, data.length, false);
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      volume.whenStable({
+        stable: (error) => {
+          if (error === undefined) resolve();
+          else reject(error);
+        },
+      });
+    });
+  }
+
+  async #administrator(
+    running: Running,
+    steps: number,
+    target: CachedVolume | undefined,
+    volumes: CachedVolume[],
+  ): Promise<void> {
     const { pool } = running;
     for (let step = 0; step < steps; step++) {
       const choice = this.#random();
       const ids = [...this.#volumes.keys()];
       const id = ids[this.#pick(ids.length)] as number;
-      if (choice < 0.25) await pool.checkpoint();
-      else if (choice < 0.6) await this.#snapshot(running, choice < 0.35 ? ids : [id]);
-      else if (choice < 0.7) await this.#deleteSnapshot(running);
-      else if (choice < 0.9 && target !== undefined) await this.#share(running, id, target);
-      else for (let turn = 0; turn < 20; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
+      try {
+        if (choice < 0.15) await pool.checkpoint();
+        else if (choice < 0.3) await this.#snapshot(running, choice < 0.2 ? ids : [id]);
+        else if (choice < 0.4) await this.#deleteSnapshot(running);
+        else if (choice < 0.6 && target !== undefined) await this.#share(running, id, target);
+        else if (choice < 0.7) await this.#clone(running, id, volumes);
+        else if (choice < 0.78) await this.#counter.snapshot(running);
+        else if (choice < 0.82) await this.#counter.prune(running, 1);
+        // What the other volumes did until then is on the way of the journal to its place, not yet in the metadata's.
+        else if (choice < 0.9)
+          await pool.create({ size: 4096, thick: false, created: 0 }).then((each) => pool.delete(each));
+        else if (choice < 0.91) await this.machine.grow(running);
+        else await idle(20);
+      } catch (error) {
+        if (!isFull(error)) throw error;
+      }
     }
+  }
+
+  /** A writable copy, which somebody writes to at once. */
+  async #clone(running: Running, id: number, volumes: CachedVolume[]): Promise<void> {
+    if (this.#clones.size >= MAX_CLONES) return;
+    const before = this.#volumes.get(id)?.copy() ?? new Record();
+    const during = this.#watch(id);
+    const [copy] = await running.pool.copy([id], true, 0);
+    const seen = during();
+    const volume = running.open(copy as number);
+    volumes.push(volume);
+    const record = new Record();
+    await this.#each(volume, (sector, version) => {
+      const allowed = new Set([before.value(sector), ...(seen.get(sector) ?? [])]);
+      assert.ok(allowed.has(version), `sector ${String(sector)} of a clone has ${String(version)}`);
+      record.decided(sector, version);
+    });
+    this.#volumes.set(copy as number, record);
+    this.#clones.add(copy as number);
+    this.#work.push(this.#host(volume, record, this.#pick(HOSTS), 12));
   }
 
   /** Copies some grains of a volume that is being written to, within the pool. */
@@ -235,8 +238,9 @@ export class Scenario {
     const seen = this.#watch(id, (sector, version) => {
       if (sector >= first && sector < first + sectors) record.begin(sector + offset, 1, version);
     });
-    await pool.share(id, from, targetId, to, grains * GRAIN);
+    const done = await unlessFull(() => pool.share(id, from, targetId, to, grains * GRAIN));
     seen();
+    if (!done) return;
     const bytes = Buffer.alloc(grains * GRAIN);
     await target.read(to, bytes.length, bytes, 0);
     versions(bytes, 'a copy').forEach((version, i) => {
@@ -311,23 +315,21 @@ export class Scenario {
 
   /** After a start: everything acknowledged is there, nothing else is, and the pool's books are right. */
   async verify(running: Running): Promise<void> {
-    const result = checkPool(running.pool);
-    assert.deepEqual(result.findings, [], 'pool check');
+    const { pool } = running;
+    assert.deepEqual(checkPool(pool).findings, [], 'pool check');
     const all = [...this.#volumes];
     if (this.#target !== undefined) all.push([this.#target.id, this.#target.record]);
     for (const [id, record] of all) {
       const volume = running.open(id);
-      const now = new Map<number, number>();
       await this.#each(volume, (sector, version) => {
         const allowed = record.allowed(sector);
         assert.ok(
           allowed.has(version),
           `volume ${String(id)}, sector ${String(sector)}: ${String(version)}, allowed ${[...allowed].join(' ')}`,
         );
-        now.set(sector, version);
+        // What was under way has been decided by the crash.
+        record.decided(sector, version);
       });
-      // What was under way has been decided by the crash.
-      for (const [sector, version] of now) record.acknowledged.set(sector, version);
       record.underWay.clear();
       await volume.close();
     }
@@ -338,31 +340,29 @@ export class Scenario {
       });
       await volume.close();
     }
-    assert.deepEqual(checkPool(running.pool).findings, [], 'pool check after reading');
+    for (const solo of this.#solos) await solo.verify(running);
+    await this.#counter.verify(running);
+    assert.deepEqual(checkPool(pool).findings, [], 'pool check after reading');
+    await this.#cleanUp(running);
   }
-}
 
-/** One life after the other: `lives` times switched on, worked with, and cut off at a random operation. */
-export async function crashRounds(seed: number, lives: number, steps: number, failWithin: number): Promise<number> {
-  const random = seeded(seed);
-  const machine = new Machine(random);
-  await machine.create(6);
-  const scenario = new Scenario(random, machine);
-  const first = await machine.start();
-  assert.ok(first !== undefined);
-  await scenario.create(first.pool);
-  await scenario.create(first.pool);
-  await scenario.createTarget(first.pool);
-  await first.pool.close();
-  for (let life = 0; life < lives; life++) {
-    const failAt = 1 + Math.floor(random() * failWithin);
-    const running = await machine.start(failAt);
-    if (running !== undefined) await scenario.run(running, steps);
-    machine.crash();
-    const calm = await machine.start();
-    assert.ok(calm !== undefined);
-    await scenario.verify(calm);
-    await calm.pool.close();
+  /** Deletes what nobody knows of: its making was not acknowledged, or its deletion. And some clones. */
+  async #cleanUp({ pool }: Running): Promise<void> {
+    for (const id of this.#clones) {
+      if (this.#random() < 0.5) continue;
+      this.#clones.delete(id);
+      this.#volumes.delete(id);
+    }
+    const known = new Set([
+      ...this.#volumes.keys(),
+      ...this.#snapshots.keys(),
+      ...this.#counter.snapshots,
+      ...this.#solos.flatMap((solo) => [solo.id, ...solo.snapshots]),
+    ]);
+    if (this.#target !== undefined) known.add(this.#target.id);
+    if (this.#filler !== undefined) known.add(this.#filler);
+    for (const [id, { record }] of [...pool.entries]) {
+      if (!known.has(id) && !record.deleting) await pool.delete(id);
+    }
   }
-  return scenario.steps;
 }

@@ -28,6 +28,16 @@ interface StoredFile {
 export class SimStorage {
   readonly files = new Map<string, StoredFile>();
 
+  /** The same files, to go on from in another way. */
+  copy(): SimStorage {
+    const copy = new SimStorage();
+    for (const [path, { pages, size }] of this.files) {
+      const same = [...pages].map(([number, page]): [number, Buffer] => [number, Buffer.from(page)]);
+      copy.files.set(path, { pages: new Map(same), size, pending: [] });
+    }
+    return copy;
+  }
+
   /** The power is gone: of what was not stable some survives, whole or in sectors. */
   crash(random: Random): void {
     for (const file of this.files.values()) {
@@ -54,6 +64,13 @@ export class Power {
 
   constructor() {
     this.failed = new Promise((resolve) => (this.#fail = resolve));
+  }
+
+  /** Off, as if it had failed. */
+  stop(): void {
+    this.failAt = this.operations;
+    this.off = true;
+    this.#fail();
   }
 
   /** One more operation. True: it does not happen any more. */
@@ -84,7 +101,9 @@ export class SimDisk implements Disk {
 
   /** The order in which things happen is any. */
   async wait(): Promise<void> {
-    for (let turns = Math.floor(this.#random() * 3); turns >= 0; turns--) {
+    // Now and then something takes much longer than what came after it.
+    const most = this.#random() < 0.06 ? 24 : 3;
+    for (let turns = Math.floor(this.#random() * most); turns >= 0; turns--) {
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
     if (this.power.off) await never();
@@ -161,6 +180,8 @@ class SimFile implements DiskFile {
     if (this.#disk.power.tick()) await never();
     await this.#disk.wait();
     if (!this.#syncWrites) return;
+    // What was begun later may be stable already.
+    if (this.#disk.power.tick()) await never();
     store(this.#file.pages, position, mine.data);
     this.#file.pending = this.#file.pending.filter((each) => each !== mine);
   }

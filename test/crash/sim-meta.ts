@@ -10,6 +10,13 @@ export interface MetaStorage {
 
 export const emptyMeta = (): MetaStorage => ({ state: undefined, volumes: new Map(), leaves: new Map() });
 
+/** What is in it is replaced, never changed. */
+export const copyMeta = ({ state, volumes, leaves }: MetaStorage): MetaStorage => ({
+  state,
+  volumes: new Map(volumes),
+  leaves: new Map(leaves),
+});
+
 export class SimMeta implements PoolMeta {
   readonly #storage: MetaStorage;
   readonly #disk: SimDisk;

@@ -1,0 +1,252 @@
+// A disk that fails, and one that lies: everything that is wrong is noticed and told with the volume and the LBA, what can go
+// on goes on, and nothing that failed is taken for done.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { CachedVolume } from '../../core/cache/cached-volume.ts';
+import { checkPool } from '../../core/pool/check.ts';
+import { sumsBytes } from '../../core/pool/format.ts';
+import { VolumeError, VolumeFault } from '../../core/volume/volume.ts';
+import { Machine } from './machine.ts';
+import type { Running } from './machine.ts';
+import { GRAIN, SECTOR, readVersions, seeded, stamp } from './record.ts';
+
+const SIZE = 8 * GRAIN;
+const SLAB = 'slab-00000';
+const SUMS = sumsBytes(64);
+
+const eio = (code = 'EIO'): Error => Object.assign(new Error(code), { code });
+const fault =
+  (wanted: VolumeFault) =>
+  (error: unknown): boolean =>
+    error instanceof VolumeError && error.fault === wanted;
+
+interface Setting {
+  readonly machine: Machine;
+  readonly running: Running;
+  readonly ids: readonly number[];
+  readonly volumes: readonly CachedVolume[];
+  readonly said: string[];
+}
+
+async function setting(slabs = 1): Promise<Setting> {
+  const machine = new Machine(seeded(1));
+  const said: string[] = [];
+  const say = (facts: unknown, text?: string): void => {
+    said.push(`${JSON.stringify(facts)} ${text ?? ''}`);
+  };
+  machine.log = { ...machine.log, error: say, warn: say };
+  await machine.create(slabs);
+  const running = (await machine.start()) as Running;
+  const ids: number[] = [];
+  for (let i = 0; i < 2; i++) ids.push(await running.pool.create({ size: SIZE, thick: false, created: 0 }));
+  return { machine, running, ids, volumes: ids.map((id) => running.open(id)), said };
+}
+
+const write = (volume: CachedVolume | undefined, first: number, count: number, version: number): Promise<void> =>
+  (volume as CachedVolume).write(first * SECTOR, stamp(version, count), 0, count * SECTOR, false);
+
+/** Cut off and on again; nothing that was written in the running life was lost by that. */
+async function restart(machine: Machine, running: Running): Promise<Running> {
+  running.power.stop();
+  machine.crash();
+  return (await machine.start()) as Running;
+}
+
+async function holds(running: Running, id: number, first: number, version: number): Promise<void> {
+  const volume = running.open(id);
+  assert.deepEqual(await readVersions(volume, first, 1, 'a volume'), [version]);
+  await volume.close();
+}
+
+describe('a disk that fails', () => {
+  test('a grain that cannot be written any more is given up for another', async () => {
+    const { machine, running, ids, volumes } = await setting();
+    const [first, second] = volumes;
+    await write(first, 0, 16, 1);
+    await write(second, 0, 16, 2);
+    await running.pool.checkpoint();
+    const at = machine.find(SLAB, 1);
+    const bad = at - ((at - SUMS) % GRAIN);
+    const isBad = (position: number): boolean => position >= bad && position < bad + GRAIN;
+    running.disk.fault = (operation, path, position) =>
+      operation === 'write' && path.endsWith(SLAB) && isBad(position) ? eio() : undefined;
+    await write(first, 8, 8, 3);
+    await write(second, 8, 8, 4);
+    await running.pool.checkpoint();
+    assert.notEqual(machine.find(SLAB, 3), -1, 'the new data lies somewhere');
+    assert.deepEqual(checkPool(running.pool).findings, []);
+    // Nobody gets the bad grain: the pool can be filled.
+    await running.pool.checkpoint();
+    for (let grain = 1; grain < 8; grain++) await write(second, grain * 128, 128, 10 + grain);
+    await running.pool.checkpoint();
+    assert.deepEqual(checkPool(running.pool).findings, []);
+    const again = await restart(machine, running);
+    await holds(again, ids[0] as number, 0, 1);
+    await holds(again, ids[0] as number, 8, 3);
+    await holds(again, ids[1] as number, 8, 4);
+  });
+
+  test('a slab that cannot be written at all leaves the others', async () => {
+    const { running, volumes } = await setting(2);
+    running.disk.fault = (operation, path) => (operation === 'write' && path.endsWith(SLAB) ? eio() : undefined);
+    await write(volumes[0], 0, 8, 1);
+    await write(volumes[1], 0, 256, 2);
+    // The checksums of the bad slab are not changed: nothing of it is written.
+    await running.pool.checkpoint();
+    assert.deepEqual(await readVersions(volumes[0] as CachedVolume, 0, 1, 'a volume'), [1]);
+  });
+
+  test('a full disk is no loss, and no end', async () => {
+    const { running, volumes } = await setting();
+    running.disk.fault = (operation, path) =>
+      operation === 'write' && path.includes('slab') ? eio('ENOSPC') : undefined;
+    await write(volumes[0], 0, 8, 1);
+    await assert.rejects(running.pool.checkpoint(), fault(VolumeFault.noSpace));
+    await assert.rejects(write(volumes[1], 0, 256, 2), fault(VolumeFault.noSpace), 'a large write is not logged');
+    running.disk.fault = () => undefined;
+    await running.pool.checkpoint();
+    await write(volumes[1], 0, 8, 3);
+    assert.deepEqual(checkPool(running.pool).findings, []);
+  });
+
+  for (const [what, operation, path] of [
+    ['sync of a slab', 'sync', 'slab'],
+    ['commit of the metadata', 'commit', 'meta'],
+  ] as const) {
+    test(`a failed ${what} is never tried again`, async () => {
+      const { machine, running, ids, volumes } = await setting();
+      await write(volumes[0], 0, 8, 1);
+      let failures = 0;
+      running.disk.fault = (each, name) =>
+        each === operation && name.includes(path) && failures++ === 0 ? eio() : undefined;
+      await assert.rejects(running.pool.checkpoint(), fault(VolumeFault.writeError));
+      assert.ok(failures > 0);
+      // The disk says yes again; what it has lost is lost.
+      await assert.rejects(running.pool.checkpoint(), fault(VolumeFault.writeError));
+      await assert.rejects(write(volumes[1], 0, 8, 2), fault(VolumeFault.writeError));
+      assert.deepEqual(await readVersions(volumes[0] as CachedVolume, 0, 1, 'reading goes on'), [1]);
+      const again = await restart(machine, running);
+      await holds(again, ids[0] as number, 0, 1);
+    });
+  }
+
+  test('a failed sync of a large write is not acknowledged', async () => {
+    const { running, volumes } = await setting();
+    running.disk.fault = (operation, path) => (operation === 'sync' && path.includes('slab') ? eio() : undefined);
+    await assert.rejects(write(volumes[0], 0, 256, 1), fault(VolumeFault.writeError));
+    running.disk.fault = () => undefined;
+    await assert.rejects(write(volumes[0], 0, 256, 2), fault(VolumeFault.writeError));
+  });
+
+  test('a journal that cannot be written ends all writing, and loses nothing', async () => {
+    const { machine, running, ids, volumes } = await setting();
+    await write(volumes[0], 0, 8, 1);
+    let failures = 0;
+    running.disk.fault = (operation, path) =>
+      operation === 'write' && path.endsWith('journal') && failures++ === 0 ? eio() : undefined;
+    await assert.rejects(write(volumes[0], 8, 8, 2), fault(VolumeFault.writeError));
+    await assert.rejects(write(volumes[1], 0, 8, 3), fault(VolumeFault.writeError));
+    const again = await restart(machine, running);
+    await holds(again, ids[0] as number, 0, 1);
+  });
+
+  test('a read that fails names the place, and other blocks are read', async () => {
+    const { machine, running, ids, volumes, said } = await setting();
+    await write(volumes[0], 136, 16, 1);
+    await running.pool.checkpoint();
+    await volumes[0]?.close();
+    const at = machine.find(SLAB, 1);
+    running.disk.fault = (operation, path, position) =>
+      operation === 'read' && path.endsWith(SLAB) && position >= at - (at % 4096) && position < at + 4096
+        ? eio()
+        : undefined;
+    const volume = running.open(ids[0] as number);
+    await assert.rejects(
+      readVersions(volume, 136, 1, 'bad'),
+      (error) =>
+        error instanceof VolumeError && error.fault === VolumeFault.readError && error.position === 136 * SECTOR,
+    );
+    assert.ok(
+      said.some((line) => line.includes(`"volume":${String(ids[0])}`) && line.includes('"lba":136')),
+      said.join(),
+    );
+    assert.deepEqual(await readVersions(volume, 144, 1, 'good'), [1]);
+  });
+});
+
+describe('a disk that lies', () => {
+  for (const what of ['data', 'checksum'] as const) {
+    test(`a flipped bit in ${what} is told, and stands in nobody's way`, async () => {
+      const { machine, running, ids, volumes, said } = await setting();
+      const id = ids[0] as number;
+      await write(volumes[0], 128, 24, 1);
+      const [snapshot] = (await running.pool.copy([id], false, 0)) as [number];
+      for (const volume of volumes) await volume.close();
+      await running.pool.close();
+      // Block 1 of the grain, or its checksum.
+      const at = machine.find(SLAB, 1) + 4096;
+      assert.ok(machine.damage(SLAB, what === 'data' ? at : Math.floor((at - SUMS) / GRAIN) * 64 + 4));
+      const again = (await machine.start()) as Running;
+      const volume = again.open(id);
+      await assert.rejects(
+        readVersions(volume, 136, 1, 'bad'),
+        (error) =>
+          error instanceof VolumeError && error.fault === VolumeFault.readError && error.position === 136 * SECTOR,
+      );
+      assert.ok(
+        said.some((line) => line.includes(`"volume":${String(id)}`) && line.includes('"lba":136')),
+        said.join(),
+      );
+      assert.deepEqual(await readVersions(volume, 144, 8, 'beside it'), Array<number>(8).fill(1));
+      // The grain is shared with the snapshot: to be written to it moves, with what is left of it.
+      await write(volume, 160, 8, 2);
+      await again.pool.checkpoint();
+      await volume.close();
+      const moved = again.open(id);
+      await assert.rejects(readVersions(moved, 136, 1, 'still bad'), fault(VolumeFault.readError));
+      assert.deepEqual(await readVersions(moved, 128, 1, 'moved'), [1]);
+      assert.deepEqual(await readVersions(moved, 160, 1, 'moved'), [2]);
+      await assert.rejects(readVersions(again.open(snapshot), 136, 1, 'the snapshot'), fault(VolumeFault.readError));
+      // A block that is written again is whole again.
+      await write(moved, 136, 8, 3);
+      await moved.close();
+      await holds(again, id, 136, 3);
+      await holds(again, ids[1] as number, 0, 0);
+    });
+  }
+
+  test('one superblock that is damaged is mended, two are told', async () => {
+    const { machine, running, volumes } = await setting();
+    for (const volume of volumes) await volume.close();
+    await running.pool.close();
+    for (const at of [20, 4096 + 20]) {
+      machine.damage('superblock', at);
+      const again = (await machine.start()) as Running;
+      await again.pool.close();
+    }
+    machine.damage('superblock', 20);
+    machine.damage('superblock', 4096 + 20);
+    await assert.rejects(machine.start(), /both superblocks of the pool are damaged/);
+  });
+
+  test('a damaged journal is told apart from one that a crash has cut off', async () => {
+    const { machine, running, ids, volumes } = await setting();
+    for (let i = 1; i <= 6; i++) await write(volumes[0], i * 8, 8, i);
+    running.power.stop();
+    machine.crash();
+    machine.damage('journal', machine.find('journal', 6));
+    const cut = machine.copy(seeded(2));
+    // Nobody can say of the last batch whether it was ever whole.
+    await holds((await cut.start()) as Running, ids[0] as number, 40, 5);
+    machine.damage('journal', machine.find('journal', 2));
+    await assert.rejects(
+      machine.start(),
+      /the journal of the pool is damaged at byte \d+ \(batch \d+\): writes that were ack/,
+    );
+    machine.acceptLoss = true;
+    const again = (await machine.start()) as Running;
+    await holds(again, ids[0] as number, 8, 1);
+    await holds(again, ids[0] as number, 16, 0);
+    assert.deepEqual(checkPool(again.pool).findings, []);
+  });
+});
