@@ -60,6 +60,8 @@ export interface PoolManagerOptions {
   readonly folder: string;
   /** The RAM cache of the node, if it has one. */
   readonly cache: L1Cache | undefined;
+  /** Throws unless the metadata in this folder can be read: LMDB does not say so, it ends the process. */
+  readonly checkMeta: (folder: string) => void;
 }
 
 interface Opened {
@@ -117,8 +119,10 @@ export class PoolManager {
   async openAll(): Promise<void> {
     for (const record of this.#options.catalog.pools.values()) {
       try {
-        if (record.state === 'ready') await this.#open(record);
-        else if (record.state === 'creating') await this.#takeBack(record);
+        if (record.state === 'ready') {
+          this.#options.checkMeta(join(this.#home(record), 'meta'));
+          await this.#open(record);
+        } else if (record.state === 'creating') await this.#takeBack(record);
         else await this.#forget(record);
       } catch (error) {
         this.#problems.set(record.name, messageOf(error));

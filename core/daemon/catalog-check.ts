@@ -1,4 +1,4 @@
-// Is the catalog whole? LMDB maps its file into memory and believes it: a truncated or overwritten one does not fail, it
+// Is the catalog whole, and the metadata of pools? LMDB maps its file into memory and believes it: a truncated or overwritten one does not fail, it
 // kills the process. So a process that may die looks first.
 import { spawnSync } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
@@ -14,6 +14,15 @@ const PROGRAM = `
   await store.check();
   await store.close();`;
 
+const META = new URL('../pool/pool-meta.js', import.meta.url).href;
+const META_PROGRAM = `
+  import { LmdbMeta } from ${JSON.stringify(META)};
+  const meta = new LmdbMeta(process.argv[1]);
+  const content = meta.load();
+  const leaves = new Set(content.volumes.flatMap((volume) => volume.leaves));
+  for (const id of leaves) if (id !== 0 && content.leaf(id) === undefined) process.exit(1);
+  await meta.close();`;
+
 /** Throws ServiceError catalog-damaged unless the catalog of the data folder is whole, or this is its first start. */
 export function checkCatalog(data: string): void {
   const folder = join(data, 'catalog');
@@ -26,11 +35,25 @@ export function checkCatalog(data: string): void {
     const what = disks ? `there are disks in the folder ${pools ? 'pools' : 'volumes'}` : 'this data folder is not new';
     throw new ServiceError('catalog-damaged', `the catalog in ${folder} is missing, but ${what}`);
   }
-  const args = ['--input-type=module', '-e', PROGRAM, folder];
+  const why = trouble(PROGRAM, folder);
+  if (why !== undefined) throw new ServiceError('catalog-damaged', `the catalog in ${folder} is damaged: ${why}`);
+}
+
+/** Throws ServiceError io-error unless the metadata of a pool (LmdbMeta) in `folder` can be read. */
+export function checkPoolMeta(folder: string): void {
+  if ((statSync(join(folder, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0) === 0) {
+    throw new ServiceError('io-error', `its metadata in ${folder} is missing`);
+  }
+  const why = trouble(META_PROGRAM, folder);
+  if (why !== undefined) throw new ServiceError('io-error', `its metadata in ${folder} is damaged: ${why}`);
+}
+
+/** Why the program, which reads everything in the folder, did not come to its end. */
+function trouble(program: string, folder: string): string | undefined {
+  const args = ['--input-type=module', '-e', program, folder];
   const { status, signal, error } = spawnSync(process.execPath, args, { stdio: 'ignore', timeout: PATIENCE });
-  if (status === 0) return;
-  const why = error?.message ?? (signal === null ? 'a record cannot be read' : `reading it ends with ${signal}`);
-  throw new ServiceError('catalog-damaged', `the catalog in ${folder} is damaged: ${why}`, { cause: error });
+  if (status === 0) return undefined;
+  return error?.message ?? (signal === null ? 'a record cannot be read' : `reading it ends with ${signal}`);
 }
 
 function filesOf(folder: string): string[] {

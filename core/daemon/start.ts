@@ -29,7 +29,7 @@ import { RESERVATION_COMMANDS } from '../scsi/reservations/index.ts';
 import { SBC_COMMANDS } from '../scsi/sbc/index.ts';
 import { SPC_COMMANDS } from '../scsi/spc/index.ts';
 import { VAAI_COMMANDS } from '../../vaai/index.ts';
-import { checkCatalog } from './catalog-check.ts';
+import { checkCatalog, checkPoolMeta } from './catalog-check.ts';
 import { certificateHosts, localAddresses, outsideAddress } from './addresses.ts';
 import { ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
 import type { DaemonOptions } from './options.ts';
@@ -88,7 +88,10 @@ async function start(
   const running: { server?: IscsiServer } = {};
   const server = (): IscsiServer | undefined => running.server;
   const cache = options.cacheSize === 0 ? undefined : new L1Cache(options.cacheSize, options.cacheSize / DIRTY_SHARE);
-  const pools = new PoolManager({ world, catalog, units, log, cache, folder: join(options.data, 'pools') });
+  const pools = new PoolManager({
+    ...{ world, catalog, units, log, cache, folder: join(options.data, 'pools') },
+    checkMeta: checkPoolMeta,
+  });
   const backend = new NodeBackend(world, catalog, folder, cache, pools);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });

@@ -19,7 +19,9 @@ describe('gemel with a pool', () => {
         const client = (): ApiClient => new ApiClient(url, admin);
         const program = createProgram({ client, print, readStdin: () => '', width: 80, progress }, '1.2.3');
         const { status, complaint } = await runProgram(program, line.split(' '));
-        for (const each of output.split('\n')) if (!line.includes('--json')) assert.ok(each.length <= 80, each);
+        // Paths are shown as they are, wherever the data folder of this test is.
+        const lines = output.split('\n').filter((each) => !each.includes(plane.folder));
+        for (const each of lines) if (!line.includes('--json')) assert.ok(each.length <= 80, each);
         return status === 0 ? output : `${String(status)} ${complaint ?? ''}`;
       };
       assert.match(await gemel('pool list'), /^No pools yet\. Try: gemel pool create/);

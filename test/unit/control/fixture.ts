@@ -16,6 +16,7 @@ import { Tokens } from '../../../core/control/tokens.ts';
 import { Units } from '../../../core/control/units.ts';
 import { Views } from '../../../core/control/views.ts';
 import { CommandTable } from '../../../core/scsi/command-table.ts';
+import { checkPoolMeta } from '../../../core/daemon/catalog-check.ts';
 import { nodeWorld } from '../../../core/world/node-world.ts';
 import { temporaryFolder } from '../../support/cleanup.ts';
 
@@ -50,7 +51,10 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const source: SessionSource = { portals, sessions: () => [], closeTarget: () => undefined };
   const server = (): SessionSource => source;
   const cache = new L1Cache(4_194_304, 2_097_152);
-  const pools = new PoolManager({ world, catalog, units, log, cache, folder: join(folder, 'pools') });
+  const pools = new PoolManager({
+    ...{ world, catalog, units, log, cache, folder: join(folder, 'pools') },
+    checkMeta: checkPoolMeta,
+  });
   const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });

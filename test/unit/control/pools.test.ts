@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -159,6 +159,18 @@ describe('pools', () => {
       // Nothing is removed of a pool that is not there.
       assert.equal(await codeOf(() => again.provisioner.delete('lost', true)), 'io-error');
       assert.equal(again.catalog.volumes.get('lost')?.state, 'ready');
+    });
+  });
+
+  it('whose metadata is damaged end nobody', async () => {
+    await withPlane(async (plane, reopen) => {
+      const { id } = await plane.pools.create({ name: 'bad', size: 16 * MIB });
+      await plane.provisioner.create({ name: 'lost', size: 8 * MIB });
+      await plane.close();
+      const path = join(plane.folder, 'pools', id, 'meta', 'data.mdb');
+      truncateSync(path, 8192);
+      const again = await reopen().catch(() => undefined);
+      assert.match(again?.views.disks()[0]?.problem ?? '', /pool 'bad' is not open: its metadata in .* is damaged/);
     });
   });
 

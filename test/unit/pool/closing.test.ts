@@ -34,10 +34,11 @@ async function withUnplaced(body: (running: Running, id: number, other: number) 
 
 describe('a volume of a pool that is closed before its data is in its place', () => {
   it('has it after the next start, although the pool was closed in between', async () => {
-    const machine = await withUnplaced(async ({ pool, open }, id, other) => {
-      assert.throws(() => open(id), { code: 'io-error' });
+    const machine = await withUnplaced(async (running, id, other) => {
+      const { pool } = running;
+      assert.throws(() => running.open(id), { code: 'io-error' });
       await assert.rejects(pool.copy([id], false, 0), { code: 'io-error' });
-      const volume = open(other);
+      const volume = running.open(other);
       await volume.write(0, Buffer.alloc(4096, 9), 0, 4096, false);
       await assert.rejects(pool.checkpoint());
       await volume.close();
