@@ -159,6 +159,26 @@ describe('cached volume', () => {
     await volume.close();
   });
 
+  test('a write that waits for room goes on before all is written back', async () => {
+    const scheduler = new Scheduler(seeded(3));
+    const frames = 256;
+    const backing = new SlowVolume(scheduler, frames * FRAME, Durability.volatile);
+    backing.refuses = 0;
+    const cache = new L1Cache(frames * FRAME, (frames / 2) * FRAME);
+    const volume = new CachedVolume(backing, cache, scheduler.clock);
+    const block = filled(4 * KIB, 7);
+    for (let frame = 0; frame < frames / 2; frame++) {
+      assert.equal(volume.writeNow(frame * FRAME, block, 0, block.length), WriteNow.done);
+    }
+    assert.equal(volume.writeNow(200 * FRAME, block, 0, block.length), WriteNow.refused, 'there is room');
+    await volume.write(200 * FRAME, block, 0, block.length, false);
+    const { destagedBytes } = volume.counters();
+    // An open volume with something dirty would keep the process alive.
+    await volume.close();
+    assert.ok(destagedBytes > 0 && destagedBytes < (frames / 2) * block.length, `${String(destagedBytes)} bytes`);
+    assert.ok(backing.bytes.subarray(200 * FRAME, 200 * FRAME + block.length).equals(block));
+  });
+
   test('a written-through volume does not serve what was there before', () => {
     const { volume, backing } = setup(4, Durability.durable);
     backing.refuses = 0;
