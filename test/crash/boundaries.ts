@@ -42,6 +42,11 @@ class Script {
     await Promise.all([this.write(volume, a, 1, 8), this.write(third, clone, 16, 8)]);
     await pool.checkpoint();
     await Promise.all([this.write(volume, a, 24, 8), this.write(third, clone, 32, 8)]);
+    // Into its place while the journal is still being written; large, while the checkpoint makes the slabs stable.
+    await pool.checkpoint();
+    for (let i = 0; i < 3; i++) {
+      await Promise.all([this.write(volume, a, 24, 8), this.write(other, b, 512, 256), pool.checkpoint()]);
+    }
     await this.write(volume, a, 256, 256);
     await this.rollback(running, a, snapshot);
     await this.write(volume, a, 100, 3);

@@ -4,16 +4,16 @@ import { everyBoundary } from './boundaries.ts';
 import { crashRounds, optionsOf } from './rounds.ts';
 
 /** Milliseconds for seeds nobody has tried before. */
-const TIME = 8_000;
+const TIME = 6_000;
 
 describe('a pool whose power fails', () => {
-  for (let seed = 1; seed <= 12; seed++) {
+  for (let seed = 1; seed <= 10; seed++) {
     test(`has everything it acknowledged (seed ${String(seed)})`, async () => {
       await crashRounds(seed, optionsOf(seed));
     });
   }
 
-  for (const seed of [1, 2]) {
+  for (const seed of [1]) {
     test(`has everything it acknowledged, wherever it is cut off (seed ${String(seed)})`, async () => {
       assert.ok((await everyBoundary(seed)) > 40, 'the script does a lot');
     });

@@ -1,0 +1,136 @@
+// The ring of the journal for itself: round and round, and cut off.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { Clock, DiskFile } from '../../core/base/world.ts';
+import { Journal } from '../../core/pool/journal.ts';
+import type { JournalMark } from '../../core/pool/journal.ts';
+import { readJournal } from '../../core/pool/replay.ts';
+import type { Replay } from '../../core/pool/replay.ts';
+import { seeded, stamp } from './record.ts';
+import { Power, SimDisk, SimStorage } from './sim-disk.ts';
+import type { Random } from './sim-disk.ts';
+
+const SIZE = 16_777_216;
+const POOL = Buffer.alloc(16, 5);
+const BLOCK = 4096;
+
+const clock: Clock = {
+  now: () => 0,
+  wall: () => 0,
+  after: () => ({ cancel: () => undefined }),
+  soon: (fn) => {
+    setImmediate(fn);
+  },
+};
+
+async function ring(storage: SimStorage, random: Random): Promise<{ disk: SimDisk; file: DiskFile }> {
+  const disk = new SimDisk(storage, new Power(), random);
+  const file = await disk.open('journal', { create: true, syncWrites: true });
+  await file.truncate(SIZE);
+  return { disk, file };
+}
+
+const journalOn = (file: DiskFile, generation: number, start: JournalMark): Journal =>
+  new Journal(file, { poolId: POOL, generation, size: SIZE, start, clock, pressure: () => undefined });
+
+const replay = (file: DiskFile, generation: number, from: JournalMark): Promise<Replay> =>
+  readJournal(file, { poolId: POOL, generation, size: SIZE, from, fence: () => 0, mapped: () => [] });
+
+/** Blocks of volume 1 that a replay has: their numbers. */
+function blocksOf({ volumes }: Replay): number[] {
+  const found: number[] = [];
+  for (const [grain, { data }] of volumes.get(1) ?? []) for (const block of data.keys()) found.push(grain * 16 + block);
+  return found.sort((a, b) => a - b);
+}
+
+describe('the ring of the journal', () => {
+  for (const seed of [1, 2, 3]) {
+    test(`has everything behind the mark, wherever it wraps (seed ${String(seed)})`, async () => {
+      const random = seeded(seed);
+      const { file } = await ring(new SimStorage(), random);
+      let mark: JournalMark = { position: 0, seq: 1 };
+      const journal = journalOn(file, 1, mark);
+      let next = 0;
+      let kept = 0;
+      let laps = 0;
+      let last = 0;
+      while (laps < 3) {
+        const blocks = 1 + Math.floor(random() * 200);
+        const data = Buffer.concat(Array.from({ length: blocks }, (_, i) => stamp(next + i, 8)));
+        if (!journal.data(1, next, data, 0, blocks)) {
+          await journal.stable();
+          if (journal.usedBytes < SIZE / 2) continue;
+          mark = await journal.mark();
+          kept = next;
+          journal.trim(mark);
+          assert.equal(journal.usedBytes, 0);
+          continue;
+        }
+        next += blocks;
+        if (random() < 0.5) continue;
+        await journal.stable();
+        if (random() < 0.1) {
+          const found = await replay(file, 1, mark);
+          assert.deepEqual(
+            blocksOf(found),
+            Array.from({ length: next - kept }, (_, i) => kept + i),
+          );
+          assert.equal(found.damaged, undefined);
+          if (found.next.position < last) laps++;
+          last = found.next.position;
+          const page = Buffer.alloc(BLOCK);
+          for (const [grain, { data: places }] of found.volumes.get(1) ?? []) {
+            for (const [block, position] of places) {
+              if (random() > 0.02) continue;
+              await file.read(page, 0, BLOCK, position);
+              assert.ok(page.equals(stamp(grain * 16 + block, 8)));
+            }
+          }
+        }
+      }
+    });
+  }
+
+  test('what a crash has cut out of it stays out, whatever later lives write', async () => {
+    // Two batches are on their way; the second reaches the disk, the first does not.
+    const storage = new SimStorage();
+    const { disk, file } = await ring(storage, seeded(1));
+    const journal = journalOn(file, 1, { position: 0, seq: 1 });
+    let acknowledged = 0;
+    const wait = (): void => {
+      journal.wait({
+        stable: (error) => {
+          if (error === undefined) acknowledged++;
+        },
+      });
+    };
+    let stall: () => void = () => undefined;
+    const stalled = new Promise<void>((resolve) => (stall = resolve));
+    const original = file.write.bind(file);
+    let writes = 0;
+    file.write = async (from, at, length, position) => {
+      if (++writes === 1) await stalled;
+      await original(from, at, length, position);
+    };
+    journal.data(1, 0, stamp(1, 8), 0, 1);
+    wait();
+    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+    journal.data(1, 1, stamp(2, 8), 0, 1);
+    wait();
+    for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(writes, 2, 'both are on their way');
+    assert.equal(acknowledged, 0, 'the second is not acknowledged before the first');
+    disk.power.stop();
+    stall();
+    storage.crash(() => 0);
+    const second = await ring(storage, seeded(2));
+    const found = await replay(second.file, 1, { position: 0, seq: 1 });
+    assert.deepEqual([blocksOf(found), found.next.seq, found.damaged], [[], 1, undefined]);
+    // The next life gives the same number to its first batch, which is as long as the one that is missing.
+    const again = journalOn(second.file, 2, { position: 0, seq: found.next.seq });
+    again.data(1, 100, stamp(3, 8), 0, 1);
+    await again.stable();
+    assert.deepEqual(blocksOf(await replay(second.file, 2, { position: 0, seq: 1 })), [100]);
+  });
+});
