@@ -167,7 +167,7 @@ describe('a disk that fails', () => {
         error instanceof VolumeError && error.fault === VolumeFault.readError && error.position === 136 * SECTOR,
     );
     assert.ok(
-      said.some((line) => line.includes(`"volume":${String(ids[0])}`) && line.includes('"lba":136')),
+      said.some((line) => line.includes(`"volume":"${String(ids[0])}"`) && line.includes('"lba":136')),
       said.join(),
     );
     assert.deepEqual(await readVersions(volume, 144, 1, 'good'), [1]);
@@ -194,7 +194,7 @@ describe('a disk that lies', () => {
           error instanceof VolumeError && error.fault === VolumeFault.readError && error.position === 136 * SECTOR,
       );
       assert.ok(
-        said.some((line) => line.includes(`"volume":${String(id)}`) && line.includes('"lba":136')),
+        said.some((line) => line.includes(`"volume":"${String(id)}"`) && line.includes('"lba":136')),
         said.join(),
       );
       assert.deepEqual(await readVersions(volume, 144, 8, 'beside it'), Array<number>(8).fill(1));
