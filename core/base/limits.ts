@@ -165,6 +165,9 @@ export const JOURNAL_BATCHES = 4;
 export const JOURNAL_PARALLEL = 2;
 /** Smallest journal, bytes: two full batches for every one under way. */
 export const MIN_JOURNAL = 16_777_216;
+/** Times a read is repeated because the grain moved meanwhile; fresh grains that are tried for one that can be written. */
+export const MAX_MOVES = 8;
+export const WRITE_TRIES = 4;
 /** Grains a scrub reads between two pauses. */
 export const SCRUB_GRAINS = 64;
 /** Writes of at least so many bytes go past the journal where they cover whole grains. */

@@ -1,8 +1,18 @@
 // What the volumes of a pool need of it.
+import type { Durability } from '../volume/volume.ts';
 import type { Allocator } from './allocator.ts';
 import type { Journal } from './journal.ts';
 import type { PoolVolume } from './pool-volume.ts';
 import type { Slabs } from './slabs.ts';
+
+export interface PoolVolumeOptions {
+  readonly id: number;
+  readonly size: number;
+  readonly blockSize: number;
+  readonly durability: Durability;
+  readonly readOnly: boolean;
+  readonly thick: boolean;
+}
 
 export interface PoolCore {
   readonly slabs: Slabs;

@@ -1,29 +1,15 @@
 // A volume of a pool. It puts blocks into grains of the pool: into the grain it has, if nobody shares it, else into a fresh
 // one. Whatever changes is in the journal before.
+import { MAX_MOVES, WRITE_TRIES } from '../base/limits.ts';
 import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
 import { VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
-import type { Durability, Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
+import type { Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
 import { eachGrain } from './each-grain.ts';
 import { extentsOf } from './extents.ts';
 import { GrainIo, isWriteError, zeroBlocks } from './grain-io.ts';
-import type { PoolCore } from './pool-core.ts';
+import type { PoolCore, PoolVolumeOptions } from './pool-core.ts';
 import type { GrainPlace } from './record.ts';
 import type { VolumeMap } from './volume-map.ts';
-
-/** Times a read is repeated because the grain moved meanwhile. */
-const MAX_MOVES = 8;
-/** Fresh grains that are tried for one that can be written. */
-const WRITE_TRIES = 4;
-const MISMATCH = 'the data does not match its checksum';
-
-export interface PoolVolumeOptions {
-  readonly id: number;
-  readonly size: number;
-  readonly blockSize: number;
-  readonly durability: Durability;
-  readonly readOnly: boolean;
-  readonly thick: boolean;
-}
 
 export class PoolVolume implements Volume, WriteLog {
   info: VolumeInfo;
@@ -45,8 +31,7 @@ export class PoolVolume implements Volume, WriteLog {
   readonly #writing = new Set<Promise<boolean>>();
   /** Logged by write() and on the way to its place. */
   readonly #placing = new Set<Promise<void>>();
-  /** admit() found no free grain, and some will be. */
-  #short = false;
+  #short = false; // admit() found no free grain, and some will be
   upper: LogUpper | undefined;
   #closed = false;
 
@@ -84,7 +69,7 @@ export class PoolVolume implements Volume, WriteLog {
   }
 
   async read(position: number, length: number, target: Buffer, at: number): Promise<void> {
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw new VolumeError(VolumeFault.notReady, 'the volume is closed');
     const from = position - (position % BLOCK);
     const to = Math.ceil((position + length) / BLOCK) * BLOCK;
     // Checksums are of whole blocks.
@@ -117,7 +102,12 @@ export class PoolVolume implements Volume, WriteLog {
       if (bad < 0) return;
       // The data and its checksum are changed one after the other.
       if (tries === 0) continue;
-      this.#damaged(grain, bad, trouble === undefined ? MISMATCH : 'the disk cannot read', trouble);
+      this.#damaged(
+        grain,
+        bad,
+        trouble === undefined ? 'the data does not match its checksum' : 'the disk cannot read',
+        trouble,
+      );
     }
   }
 
@@ -271,9 +261,14 @@ export class PoolVolume implements Volume, WriteLog {
 
   /** A free grain. A thick volume takes what was set aside for it, unless it only moves. */
   #allocate(promised: boolean, isNew: boolean, from: number | undefined, trouble: unknown): number {
+    const { allocator } = this.#core;
+    // What was acknowledged goes before what is only set aside.
+    const extra = promised || (this.#thick && isNew) ? 0 : 1;
+    allocator.reserveAgain(extra);
     try {
-      return this.#core.allocator.allocate(promised || (this.#thick && isNew), from);
+      return allocator.allocate(true, from);
     } catch (error) {
+      allocator.unreserve(extra);
       // That there is no other place is not what went wrong.
       throw trouble ?? error;
     }
@@ -503,11 +498,7 @@ export class PoolVolume implements Volume, WriteLog {
 
   #mayWrite(): void {
     if (this.info.readOnly) throw new VolumeError(VolumeFault.readOnly, 'the volume is read-only');
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw new VolumeError(VolumeFault.notReady, 'the volume is closed');
     this.#core.mayWrite();
   }
-}
-
-function closedError(): VolumeError {
-  return new VolumeError(VolumeFault.notReady, 'the volume is closed');
 }

@@ -2,9 +2,8 @@
 // checkpoint puts it into its places, makes the places and the maps stable, and lets the journal go on in its room.
 import { CHECKPOINT_INTERVAL, DELETE_STEP, MAX_POOL_VOLUMES } from '../base/limits.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import type { Log } from '../base/log.ts';
 import { Turn } from '../base/turn.ts';
-import type { Clock, Timer } from '../base/world.ts';
+import type { Timer } from '../base/world.ts';
 import { BLOCK, GRAIN } from '../volume/grain.ts';
 import { GroupCommit } from '../volume/group-commit.ts';
 import { Durability, VolumeError, VolumeFault } from '../volume/volume.ts';
@@ -13,49 +12,15 @@ import type { Journal, JournalMark } from './journal.ts';
 import type { PoolCore } from './pool-core.ts';
 import { refuseUnplaced } from './pool-entry.ts';
 import type { PoolEntry } from './pool-entry.ts';
-import type { PoolMeta, PoolState, PoolVolumeRecord } from './pool-meta.ts';
+import type { PoolState, PoolVolumeRecord } from './pool-meta.ts';
+import type { NewVolume, OpenVolumeOptions, PoolParts } from './pool-parts.ts';
 import { PoolVolume } from './pool-volume.ts';
 import { shareGrains } from './share.ts';
 import type { Slab, Slabs } from './slabs.ts';
 import { SoftThreshold } from './threshold.ts';
 import { VolumeMap } from './volume-map.ts';
-import type { Leaves } from './volume-map.ts';
 
 export type { PoolEntry };
-
-/** Everything a pool is made of, as poolOpen() found or made it. */
-export interface PoolParts {
-  readonly journalBytes: number;
-  readonly slabs: Slabs;
-  readonly allocator: Allocator;
-  readonly journal: Journal;
-  readonly leaves: Leaves;
-  readonly meta: PoolMeta;
-  readonly entries: Map<number, PoolEntry>;
-  readonly state: PoolState;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** Says on the disk that the pool was closed in an orderly way. */
-  readonly finish: () => Promise<void>;
-  /** Lets go of the files besides the slabs. */
-  readonly close: () => Promise<void>;
-}
-
-export interface OpenVolumeOptions {
-  readonly blockSize: number;
-  readonly durability: Durability;
-  readonly readOnly: boolean;
-}
-
-export interface NewVolume {
-  /** Bytes, a multiple of 4096. */
-  readonly size: number;
-  readonly thick: boolean;
-  /** Milliseconds since 1970. */
-  readonly created: number;
-  /** By which the caller finds it again. */
-  readonly tag?: string | undefined;
-}
 
 export class Pool implements PoolCore {
   readonly slabs: Slabs;

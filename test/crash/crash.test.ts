@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { afterEach, describe, test } from 'node:test';
 import { everyBoundary } from './boundaries.ts';
+import { stopAll } from './machine.ts';
 import { crashRounds, optionsOf } from './rounds.ts';
 
 /** Milliseconds for seeds nobody has tried before. */
 const TIME = 6_000;
+
+afterEach(stopAll);
 
 describe('a pool whose power fails', () => {
   for (let seed = 1; seed <= 10; seed++) {

@@ -1,14 +1,16 @@
 // A disk that fails, and one that lies: everything that is wrong is noticed and told with the volume and the LBA, what can go
 // on goes on, and nothing that failed is taken for done.
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { afterEach, describe, test } from 'node:test';
 import type { CachedVolume } from '../../core/cache/cached-volume.ts';
 import { checkPool } from '../../core/pool/check.ts';
 import { sumsBytes } from '../../core/pool/format.ts';
 import { VolumeError, VolumeFault } from '../../core/volume/volume.ts';
-import { Machine } from './machine.ts';
+import { Machine, stopAll } from './machine.ts';
 import type { Running } from './machine.ts';
 import { GRAIN, SECTOR, readVersions, seeded, stamp } from './record.ts';
+
+afterEach(stopAll);
 
 const SIZE = 8 * GRAIN;
 const SLAB = 'slab-00000';

@@ -29,6 +29,14 @@ export interface Running {
   readonly files: FolderFiles;
 }
 
+const running = new Set<Power>();
+
+/** Switches off everything that still runs: its timers would keep the process alive. */
+export function stopAll(): void {
+  for (const power of running) power.stop();
+  running.clear();
+}
+
 export class Machine {
   readonly #storage: SimStorage;
   readonly #meta: MetaStorage;
@@ -88,6 +96,7 @@ export class Machine {
   async start(failAt = Number.POSITIVE_INFINITY, cacheFrames = 24): Promise<Running | undefined> {
     const power = new Power();
     power.failAt = failAt;
+    running.add(power);
     const disk = new SimDisk(this.#storage, power, this.#random);
     const world = this.#world(disk);
     const meta = (): SimMeta => new SimMeta(this.#meta, disk, this.#random);
@@ -111,6 +120,8 @@ export class Machine {
 
   /** What the power failure leaves. */
   crash(): void {
+    // One that was through with its work is cut off now: it must not go on beside the next.
+    stopAll();
     this.#storage.crash(this.#random);
   }
 

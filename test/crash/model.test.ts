@@ -55,7 +55,7 @@ describe('maps', () => {
         const allocator = new Allocator(GRAINS);
         const leaves = new Leaves(allocator, 1);
         const maps = [new VolumeMap(leaves, allocator)];
-        const models: Model[] = [new Map()];
+        const models: Model[] = [new Map() as Model];
         for (const [what, which, where, valid] of steps) {
           const i = which % maps.length;
           const [map, model, grain] = [maps[i] as VolumeMap, models[i] as Model, USED[where] as number];

@@ -33,8 +33,7 @@ export async function crashRounds(seed: number, options: RoundOptions): Promise<
     if (running !== undefined) await scenario.run(running, options.steps);
     machine.crash();
     while (random() < 0.4) {
-      const again = await machine.start(1 + Math.floor(random() * RECOVERY));
-      again?.power.stop();
+      await machine.start(1 + Math.floor(random() * RECOVERY));
       machine.crash();
     }
     const calm = await machine.start();

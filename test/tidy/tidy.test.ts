@@ -38,9 +38,7 @@ describe('the house', () => {
     assert.deepEqual(deadFiles(product, ['core/daemon.ts', 'core/cli/main.ts']), []);
   });
   test('no test helper is dead', () => {
-    const entries = tests
-      .map(({ path }) => path)
-      .filter((path) => path.endsWith('.test.ts') || path.endsWith('/main.ts'));
+    const entries = tests.map(({ path }) => path).filter((path) => /(\.test|\/main|\/worker)\.ts$/.test(path));
     assert.deepEqual(deadFiles(tests, entries), []);
   });
 });
