@@ -102,12 +102,7 @@ export class PoolVolume implements Volume, WriteLog {
       if (bad < 0) return;
       // The data and its checksum are changed one after the other.
       if (tries === 0) continue;
-      this.#damaged(
-        grain,
-        bad,
-        trouble === undefined ? 'the data does not match its checksum' : 'the disk cannot read',
-        trouble,
-      );
+      this.#damaged(grain, bad, trouble);
     }
   }
 
@@ -300,7 +295,8 @@ export class PoolVolume implements Volume, WriteLog {
     if (lost !== 0) await this.#io.spoil(to, lost);
   }
 
-  #damaged(grain: number, block: number, what: string, cause?: unknown): never {
+  #damaged(grain: number, block: number, cause: unknown): never {
+    const what = cause === undefined ? 'the data does not match its checksum' : 'the disk cannot read';
     const position = grain * GRAIN + block * BLOCK;
     this.#core.damaged(this.id, position, what);
     throw new VolumeError(VolumeFault.readError, what, position, { cause });
