@@ -42,15 +42,15 @@ function slope(values: readonly number[], interval: number): number {
   return down === 0 ? 0 : (up / down) * (60_000 / interval);
 }
 
-/** Mixed load for some minutes: does memory grow? The first fifth is start-up. */
+/** Mixed load for some minutes: does memory grow? In the first half caches fill and the young generation takes its size. */
 export async function soak(tool: string, server: Server, minutes: number): Promise<string> {
   const interval = 2000;
   const args = ['-u', server.url, '-m', '70', '-b', '4k', '-q', '32', '-n', '4', '-t', String(minutes * 60)];
   const memory = await sampled(tool, args, server.pid, interval);
-  const later = memory.slice(Math.floor(memory.length / 5));
+  const later = memory.slice(Math.floor(memory.length / 2));
   const growth = slope(later, interval);
-  const verdict = Math.abs(growth) * minutes < 16 ? 'no growth' : 'MEMORY GROWS';
-  const steps = Array.from({ length: 9 }, (_, i) => later[Math.floor((i * (later.length - 1)) / 8)]?.toFixed(0) ?? '');
+  const verdict = growth * minutes < 16 ? 'no growth' : 'MEMORY GROWS';
+  const steps = Array.from({ length: 9 }, (_, i) => memory[Math.floor((i * (memory.length - 1)) / 8)]?.toFixed(0) ?? '');
   return `soak, ${String(minutes)} min mixed: ${steps.join(' ')} MiB resident, ${growth.toFixed(2)} MiB/min: ${verdict}`;
 }
 
