@@ -50,7 +50,10 @@ export async function soak(tool: string, server: Server, minutes: number): Promi
   const later = memory.slice(Math.floor(memory.length / 2));
   const growth = slope(later, interval);
   const verdict = growth * minutes < 16 ? 'no growth' : 'MEMORY GROWS';
-  const steps = Array.from({ length: 9 }, (_, i) => memory[Math.floor((i * (memory.length - 1)) / 8)]?.toFixed(0) ?? '');
+  const steps = Array.from(
+    { length: 9 },
+    (_, i) => memory[Math.floor((i * (memory.length - 1)) / 8)]?.toFixed(0) ?? '',
+  );
   return `soak, ${String(minutes)} min mixed: ${steps.join(' ')} MiB resident, ${growth.toFixed(2)} MiB/min: ${verdict}`;
 }
 
