@@ -23,6 +23,10 @@ const sizeRule = `a volume has ${formatSize(MIN_VOLUME)} to ${formatSize(MAX_VOL
 const sizeOfVolume = z.int().min(MIN_VOLUME, sizeRule).max(MAX_VOLUME, sizeRule).meta({ description: 'bytes' });
 
 const lunRule = `a LUN is a number from 0 to ${String(MAX_LUNS - 1)}`;
+const Lun = z
+  .int()
+  .min(0, lunRule)
+  .max(MAX_LUNS - 1, lunRule);
 
 export const CreateVolume = z.strictObject({
   name: VolumeName,
@@ -36,11 +40,7 @@ export const CreateVolume = z.strictObject({
   pool: VolumeName.optional().meta({ description: 'when absent, and no kind is given: the pool there is, if any' }),
   path: z.string().min(1).max(4096).optional().meta({ description: 'block device, for kind "device"' }),
   target: VolumeName.optional().meta({ description: 'volumes with the same target are LUNs of one iSCSI target' }),
-  lun: z
-    .int()
-    .min(0, lunRule)
-    .max(MAX_LUNS - 1, lunRule)
-    .optional(),
+  lun: Lun.optional(),
   maps: z.array(MapEntry).max(MAX_MAPS).optional(),
 });
 
@@ -229,11 +229,7 @@ export const CloneVolume = z.strictObject({
   readOnly: z.boolean().optional(),
   durability: z.enum(['durable', 'volatile']).optional(),
   target: VolumeName.optional(),
-  lun: z
-    .int()
-    .min(0, lunRule)
-    .max(MAX_LUNS - 1, lunRule)
-    .optional(),
+  lun: Lun.optional(),
   maps: z.array(MapEntry).max(MAX_MAPS).optional(),
 });
 export const Space = z.object({

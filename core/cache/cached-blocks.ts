@@ -2,9 +2,10 @@
 // storage below. Everything here happens within one turn of the event loop except read().
 import { viewGuard } from '../base/view-guard.ts';
 import { CACHE_READ_RETRIES } from '../base/limits.ts';
+import { BLOCK, blockMask, lowestBlock, runEnd } from '../volume/grain.ts';
 import type { Volume, WriteLog } from '../volume/volume.ts';
 import { GrainIndex } from './grain-index.ts';
-import { BLOCK, FRAME, coveredBlocks, touchedBlocks } from './l1-cache.ts';
+import { FRAME, coveredBlocks, touchedBlocks } from './l1-cache.ts';
 import type { FrameOwner, L1Cache } from './l1-cache.ts';
 
 /** Counters by grain, several grains share one: enough to notice that a grain changed while it was being read. */
@@ -135,13 +136,12 @@ export class CachedBlocks implements FrameOwner {
     const slab = cache.slab(frame);
     const offset = cache.offset(frame);
     for (let missing = need & ~(cache.valid[frame] as number); missing !== 0;) {
-      const first = 31 - Math.clz32(missing & -missing);
-      let end = first + 1;
-      while (((missing >> end) & 1) === 1) end++;
+      const first = lowestBlock(missing);
+      const end = runEnd(missing, first);
       const from = first * BLOCK;
       const bytes = Math.min(end * BLOCK, limit) - from;
       if (!this.backing.readNow(base + from, bytes, slab, offset + from)) return false;
-      const bits = maskOf(first, end);
+      const bits = blockMask(first, end);
       cache.valid[frame] = (cache.valid[frame] as number) | bits;
       missing &= ~bits;
     }
@@ -394,9 +394,4 @@ export class CachedBlocks implements FrameOwner {
   #endIn(grain: number): number {
     return Math.min(FRAME, this.backing.info.size - grain * FRAME);
   }
-}
-
-/** Bits of the blocks from `first` up to and without `end`. */
-function maskOf(first: number, end: number): number {
-  return ((1 << end) - 1) & ~((1 << first) - 1);
 }

@@ -11,9 +11,10 @@ import {
 } from '../base/limits.ts';
 import { Turn } from '../base/turn.ts';
 import type { Clock, Timer } from '../base/world.ts';
+import { BLOCK, blockMask, lowestBlock, runEnd } from '../volume/grain.ts';
 import type { WriteLog } from '../volume/volume.ts';
 import type { CachedBlocks } from './cached-blocks.ts';
-import { BLOCK, FRAME } from './l1-cache.ts';
+import { FRAME } from './l1-cache.ts';
 
 const EVERYTHING = Number.MAX_SAFE_INTEGER;
 /** Of the dirty frames of the cache, the share every volume may have (one in so many). */
@@ -191,9 +192,8 @@ export class Destager {
       let rest = (cache.dirtySince[frame] as number) > before ? 0 : (cache.dirty[frame] as number);
       if (rest !== 0) left--;
       while (rest !== 0) {
-        const from = 31 - Math.clz32(rest & -rest);
-        let to = from + 1;
-        while (((rest >> to) & 1) === 1) to++;
+        const from = lowestBlock(rest);
+        const to = runEnd(rest, from);
         const position = grain * FRAME + from * BLOCK;
         const bytes = Math.min((to - from) * BLOCK, this.#blocks.backing.info.size - position);
         if (load !== undefined && !hasRoom(load, position, bytes)) {
@@ -227,7 +227,7 @@ export class Destager {
     }
     run.length += bytes;
     load.used += bytes;
-    const bits = ((1 << to) - 1) & ~((1 << from) - 1) & (cache.dirty[frame] as number);
+    const bits = blockMask(from, to) & (cache.dirty[frame] as number);
     this.#blocks.setDirty(frame, (cache.dirty[frame] as number) & ~bits);
     // Until the storage below has the data, nobody may take the frame.
     cache.pins[frame] = (cache.pins[frame] as number) + 1;

@@ -1,11 +1,11 @@
 // The memory of the read and write cache, shared by all volumes: frames of one grain (64 KiB), each with a bit per 4 KiB
 // block for "holds what the volume holds" and for "the storage below does not have it yet".
 import { viewGuard } from '../base/view-guard.ts';
+import { BLOCK, GRAIN, blockMask } from '../volume/grain.ts';
 import { Eviction } from './eviction.ts';
 
-/** Bytes of a frame, and of a block of it. */
-export const FRAME = 65_536;
-export const BLOCK = 4096;
+/** Bytes of a frame: it holds one grain. */
+export const FRAME = GRAIN;
 /** Frames that are allocated together. */
 const SLAB_FRAMES = 64;
 /** Volumes × grains: keys stay exact in a double. */
@@ -131,12 +131,12 @@ export class L1Cache {
 export function touchedBlocks(from: number, to: number): number {
   const first = from >> 12;
   const end = (to + BLOCK - 1) >> 12;
-  return ((1 << end) - 1) & ~((1 << first) - 1);
+  return blockMask(first, end);
 }
 
 /** Bits of the blocks that bytes [from, to) of a frame cover completely; `end` is where the volume ends in this frame. */
 export function coveredBlocks(from: number, to: number, end: number): number {
   const first = (from + BLOCK - 1) >> 12;
   const last = to >= end ? (to + BLOCK - 1) >> 12 : to >> 12;
-  return last <= first ? 0 : ((1 << last) - 1) & ~((1 << first) - 1);
+  return last <= first ? 0 : blockMask(first, last);
 }
