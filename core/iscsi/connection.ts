@@ -229,6 +229,8 @@ export class Connection implements SocketSink {
   #parseAll(): void {
     const receive = this.#receive;
     const bytes = receive.bytes;
+    const sent = this.send.sent;
+    let half = (receive.start + receive.end) / 2;
     while (receive.end - receive.start >= BHS_LENGTH && !this.#held && !this.#blocked && !this.ended) {
       const at = receive.start;
       const ahs = (bytes[at + 4] as number) * 4;
@@ -250,6 +252,10 @@ export class Connection implements SocketSink {
       if (this.#dataDigest !== 0 && dataLength > 0 && !this.#checkData(bytes, at, dataAt, padded)) continue;
       this.#dispatch(bytes, at, dataAt, dataLength);
       this.send.flushIfFull();
+      if (receive.start >= half) {
+        half = Infinity;
+        this.send.flushHalf(sent);
+      }
       if (this.send.full) this.#blocked = true;
     }
   }

@@ -144,10 +144,17 @@ class DirectSocket extends BaseSocket {
       return;
     }
     const from = internals(accepted);
+    let last: Buffer | undefined;
     const options = {
       handle: from._handle,
       onread: {
-        buffer: () => sink.buffer(),
+        // Asked after every read; no answer means the same memory again.
+        buffer: () => {
+          const next = sink.buffer();
+          if (next === last) return undefined;
+          last = next;
+          return next;
+        },
         callback: (bytes: number) => sink.received(bytes),
       },
     };

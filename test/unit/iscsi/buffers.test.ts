@@ -116,6 +116,37 @@ describe('send buffer', () => {
     assert.equal(socket.sent.toString(), 'keptalso');
   });
 
+  test('half a batch leaves early when it is worth a send, and only when nothing has left yet', () => {
+    const socket = new FakeSocket();
+    const send = new SendBuffer(socket, new SlabPool(), plenty());
+    const before = send.sent;
+    fill(send, 'small');
+    send.flushHalf(before);
+    assert.equal(socket.written.length, 0);
+    fill(send, 'x'.repeat(65_536));
+    send.flushHalf(before);
+    assert.equal(socket.written.length, 1);
+    fill(send, 'y'.repeat(65_536));
+    send.flushHalf(before);
+    assert.equal(socket.written.length, 1);
+  });
+
+  test('answers of equal and of other sizes are sent as they are', () => {
+    const socket = new FakeSocket();
+    const send = new SendBuffer(socket, new SlabPool(), plenty());
+    let expected = '';
+    for (const text of ['one', 'two', 'three', 'six', 'seven']) {
+      fill(send, text);
+      expected += text;
+      socket.stuck = text === 'three';
+      // The network may still hold what it was given: only then is memory not used again at once.
+      const seen = socket.written.length;
+      send.flush();
+      assert.equal(socket.written[seen]?.toString(), text);
+    }
+    assert.equal(send.sent, expected.length);
+  });
+
   test('a slab is not reused while the network holds it, and comes back afterwards', () => {
     const pool = new SlabPool();
     const socket = new FakeSocket();
