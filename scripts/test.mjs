@@ -32,7 +32,7 @@ const STAGES = [
   { name: 'unit', concurrency: 2, timeout: 180_000 },
   { name: 'crash', concurrency: 2, timeout: 180_000 },
   { name: 'fuzz', concurrency: 1, timeout: 180_000 },
-  { name: 'conformance', concurrency: 1, timeout: 600_000, peers: true },
+  { name: 'conformance', concurrency: 2, timeout: 600_000, peers: true },
   { name: 'interop', concurrency: 1, timeout: 300_000, peers: true },
   { name: 'guest', concurrency: 1, timeout: 400_000, peers: true },
 ];
