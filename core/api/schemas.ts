@@ -37,7 +37,7 @@ export const CreateVolume = z.strictObject({
   readOnly: z.boolean().optional(),
   durability: z.enum(['durable', 'volatile']).optional(),
   kind: z.enum(['file', 'device', 'memory', 'pool']).optional(),
-  pool: VolumeName.optional().meta({ description: 'when absent, and no kind is given: the pool there is, if any' }),
+  pool: VolumeName.optional().meta({ description: 'when absent, and no kind is given: the default pool, if any' }),
   path: z.string().min(1).max(4096).optional().meta({ description: 'block device, for kind "device"' }),
   target: VolumeName.optional().meta({ description: 'volumes with the same target are LUNs of one iSCSI target' }),
   lun: Lun.optional(),
@@ -166,6 +166,7 @@ export const CreatePool = z.strictObject({
 export const ChangePool = z.strictObject({
   growBytes: z.int().min(1).max(MAX_POOL).optional().meta({ description: 'room to add, at least; bytes' }),
   threshold: z.int().min(1).max(99).optional().meta({ description: 'percent in use at which initiators are told' }),
+  default: z.literal(true).optional().meta({ description: 'takes the disks for which nobody names a pool' }),
 });
 const Scrub = z.object({
   state: z.enum(['running', 'done', 'aborted', 'failed']),
@@ -186,6 +187,7 @@ export const Pool = z.object({
   problem: z.string().nullable(),
   threshold: z.int(),
   thresholdReached: z.boolean(),
+  default: z.boolean(),
   facts: z
     .object({
       capacityBytes: bytes,

@@ -35,6 +35,7 @@ export interface Pool {
   problem: string | null;
   threshold: number;
   thresholdReached: boolean;
+  default: boolean;
   facts: {
     capacityBytes: number;
     usedBytes: number;

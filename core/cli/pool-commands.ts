@@ -57,6 +57,13 @@ export function addPoolCommands(program: Command, context: CliContext): void {
       show(context, command, changed as Pool, (each) => `${each.name} tells at ${String(each.threshold)} %`);
     });
   pool
+    .command('default <name>')
+    .description('put disks into this pool when nobody names one')
+    .action(async (name: string, _options: unknown, command: Command) => {
+      const changed = await context.client(command).call('PATCH', `/pools/${segment(name)}`, { default: true });
+      show(context, command, changed as Pool, (each) => `${each.name} is the default pool`);
+    });
+  pool
     .command('delete <name>')
     .description('delete a pool that has no disks')
     .action(async (name: string, _options: unknown, command: Command) => {
@@ -171,7 +178,7 @@ function poolFacts(pool: Pool): string {
   return facts([
     ['Name', pool.name],
     ['State', pool.problem === null ? pool.state : `${pool.state}: ${pool.problem}`],
-    ['Kind', pool.kind],
+    ['Kind', pool.default ? `${pool.kind}, the default pool` : pool.kind],
     ['Path', pool.path],
     ...lines,
     ['Threshold', `${String(pool.threshold)} %${crossed}`],

@@ -34,6 +34,8 @@ export interface PoolView {
   /** Percent. */
   threshold: number;
   thresholdReached: boolean;
+  /** Takes the disks for which nobody names a pool. */
+  default: boolean;
   facts: PoolFacts | null;
   volumes: number;
   snapshots: number;
@@ -70,6 +72,7 @@ export function poolView(pools: PoolManager, record: PoolRecord): PoolView {
     problem: problem ?? null,
     threshold: record.threshold ?? DEFAULT_THRESHOLD,
     thresholdReached: pool?.threshold.crossed ?? false,
+    default: pools.isDefault(record.name),
     facts: pool === undefined ? null : poolFacts(pool),
     volumes: entries.length - snapshots,
     snapshots,

@@ -1,19 +1,9 @@
 // The pools of this node: made, opened at the start, grown, scrubbed, closed. A pool that cannot be opened is reported, its
 // volumes are not served; everybody else is.
-import { readdir, realpath, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import {
-  DEFAULT_THRESHOLD,
-  MAX_POOL,
-  MAX_POOLS,
-  MIN_JOURNAL,
-  MIN_POOL,
-  POOL_CACHE,
-  POOL_JOURNAL,
-  POOL_JOURNAL_SHARE,
-  POOL_SLAB,
-} from '../base/limits.ts';
+import { DEFAULT_THRESHOLD, MAX_POOL, MAX_POOLS, POOL_CACHE } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { formatSize } from '../base/sizes.ts';
 import { Turn } from '../base/turn.ts';
@@ -29,18 +19,17 @@ import type { PoolFiles } from '../pool/pool-files.ts';
 import { LmdbMeta } from '../pool/pool-meta.ts';
 import type { Pool, PoolEntry } from '../pool/pool.ts';
 import { SENSE } from '../scsi/sense.ts';
-import { BLOCK, GRAIN } from '../volume/grain.ts';
+import { GRAIN } from '../volume/grain.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { Catalog } from './catalog.ts';
+import type { Edit } from './collection.ts';
 import { checkName } from './names.ts';
 import { PoolJobs } from './pool-jobs.ts';
+import { devicePath, planOf, poolSize } from './pool-plan.ts';
 import { snapshotBytes } from './pool-views.ts';
 import type { PoolRecord, VolumeRecord } from './records.ts';
 import type { Units } from './units.ts';
 import { noPool } from './volume-request.ts';
-
-/** Grains of a slab are a multiple of this many bytes, see Slabs.add. */
-const SLAB_UNIT = 64 * GRAIN;
 
 export interface CreatePool {
   readonly name: string;
@@ -49,6 +38,8 @@ export interface CreatePool {
   /** Absolute; when absent, the pool is in the data folder. */
   readonly folder?: string | undefined;
   readonly device?: string | undefined;
+  /** It takes the disks for which nobody names a pool; another one did so before. */
+  readonly isDefault?: boolean | undefined;
 }
 
 export interface PoolManagerOptions {
@@ -137,7 +128,8 @@ export class PoolManager {
       const { catalog, world, log } = this.#options;
       const { record, plan } = await this.#plan(wanted);
       await catalog.apply(catalog.pools.edit(record.name, record));
-      const ready: PoolRecord = { ...record, state: 'ready' };
+      const mark = wanted.isDefault === true ? { isDefault: true } : {};
+      const ready: PoolRecord = { ...record, ...mark, state: 'ready' };
       let made = false;
       try {
         await world.disk.makeFolder(this.#options.folder);
@@ -145,7 +137,7 @@ export class PoolManager {
         await createPool(this.#place(record), plan);
         made = true;
         await this.#open(ready);
-        await catalog.apply(catalog.pools.edit(record.name, ready));
+        await catalog.apply(...this.#unmark(ready), catalog.pools.edit(record.name, ready));
       } catch (error) {
         await this.#close(record.name).catch(() => undefined);
         // On a full disk this fails as well: the next start takes it back then.
@@ -174,7 +166,7 @@ export class PoolManager {
     const id = world.random.bytes(8).toString('hex');
     const kind = device === undefined ? 'folder' : 'device';
     const record = { name, id, kind, path, state: 'creating', created: world.clock.wall() } as const;
-    const size = device === undefined ? sizeOf(wanted.size) : await this.#deviceSize(path, wanted.size);
+    const size = device === undefined ? poolSize(wanted.size) : await this.#deviceSize(path, wanted.size);
     return { record, plan: planOf(size) };
   }
 
@@ -260,6 +252,28 @@ export class PoolManager {
       const to = pool.allocator.total * GRAIN;
       this.#options.log.info({ pool: name, from: total, to }, 'pool has grown');
     });
+  }
+
+  /** It takes the disks for which nobody names a pool. */
+  isDefault(name: string): boolean {
+    return this.#options.catalog.defaultPool?.name === name;
+  }
+
+  /** The pool takes the disks for which nobody names one. */
+  setDefault(name: string): Promise<PoolRecord> {
+    return this.#turn.run(async () => {
+      const { catalog } = this.#options;
+      const record: PoolRecord = { ...this.record(name), isDefault: true };
+      await catalog.apply(...this.#unmark(record), catalog.pools.edit(name, record));
+      return record;
+    });
+  }
+
+  /** The default is no other than this one, if it is. */
+  #unmark({ name, isDefault }: PoolRecord): Edit[] {
+    const { pools } = this.#options.catalog;
+    const marked = pools.values().filter((each) => isDefault === true && each.isDefault === true && each.name !== name);
+    return marked.map(({ isDefault: _, ...rest }) => pools.edit(rest.name, rest));
   }
 
   /** Initiators are told when `percent` of the pool are in use. */
@@ -420,29 +434,4 @@ async function removeFiles(folder: string): Promise<void> {
   for (const name of names.filter((each) => /^(journal|slab-\d{5,})$/.test(each))) await rm(join(folder, name));
   // Last: without it the rest is no pool.
   await rm(join(folder, 'superblock'), { force: true });
-}
-
-/** Throws ServiceError bad-request. */
-async function devicePath(device: string): Promise<string> {
-  const wanted = normalize(device);
-  const found = await realpath(wanted).catch(() => undefined);
-  if (found?.startsWith('/dev/') === true) return wanted;
-  throw new ServiceError('bad-request', `${wanted} is not a block device`);
-}
-
-function sizeOf(size: number | undefined): number {
-  if (size === undefined) throw new ServiceError('bad-request', 'the size is missing');
-  if (Number.isSafeInteger(size) && size >= MIN_POOL && size <= MAX_POOL) return size;
-  throw new ServiceError('bad-request', `a pool has ${formatSize(MIN_POOL)} to ${formatSize(MAX_POOL)}`);
-}
-
-/** Journal and slabs of a pool with `size` bytes: as large as they may be, smaller where the pool is small. */
-export function planOf(size: number): NewPool {
-  const share = Math.floor(size / POOL_JOURNAL_SHARE / BLOCK) * BLOCK;
-  const slabs = Math.ceil(size / POOL_SLAB);
-  return {
-    size,
-    journalBytes: Math.max(MIN_JOURNAL, Math.min(POOL_JOURNAL, share)),
-    slabSize: Math.ceil(size / slabs / SLAB_UNIT) * SLAB_UNIT,
-  };
 }

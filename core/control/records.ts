@@ -82,6 +82,8 @@ export interface PoolRecord {
   readonly path: string;
   /** Percent of it in use at which its initiators are told; the default when absent. */
   readonly threshold?: number;
+  /** Takes the disks for which nobody names a pool; at most one pool does. With a single pool, that one does anyway. */
+  readonly isDefault?: boolean;
   readonly state: 'creating' | 'ready' | 'deleting';
   /** Milliseconds since 1970. */
   readonly created: number;

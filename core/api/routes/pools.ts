@@ -49,13 +49,14 @@ export function poolRoutes({ catalog, pools }: ControlPlane): Route[] {
       path: '/pools/:name',
       tag,
       role: 'admin',
-      summary: 'Add room to a pool, or change its threshold',
+      summary: 'Add room to a pool, change its threshold, or make it the default',
       params: VolumeParams,
       body: ChangePool,
       response: Pool,
       handle: async ({ params: { name }, body }) => {
         if (body.growBytes !== undefined) await pools.grow(name, body.growBytes);
         if (body.threshold !== undefined) await pools.setThreshold(name, body.threshold);
+        if (body.default === true) await pools.setDefault(name);
         return view(name);
       },
     }),

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { planOf } from '../../../core/control/pools.ts';
+import { planOf } from '../../../core/control/pool-plan.ts';
 import { poolView } from '../../../core/control/pool-views.ts';
 import { SENSE } from '../../../core/scsi/sense.ts';
 import type { Volume } from '../../../core/volume/volume.ts';
