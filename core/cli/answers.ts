@@ -36,6 +36,7 @@ export interface Pool {
   threshold: number;
   thresholdReached: boolean;
   default: boolean;
+  parts: { index: number; kind: string; path: string; bytes: number }[];
   facts: {
     capacityBytes: number;
     usedBytes: number;

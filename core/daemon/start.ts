@@ -17,6 +17,7 @@ import type { ControlPlane } from '../control/control-plane.ts';
 import { firstStart } from '../control/first-start.ts';
 import { Initiators } from '../control/initiators.ts';
 import { NodeBackend } from '../control/node-backend.ts';
+import { PoolMoves } from '../control/pool-moves.ts';
 import { PoolManager } from '../control/pools.ts';
 import { Provisioner } from '../control/provision.ts';
 import { Snapshots } from '../control/snapshots.ts';
@@ -95,6 +96,7 @@ async function start(
   const backend = new NodeBackend(world, catalog, folder, cache, pools);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
+  const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   undo.push(() => pools.close());
   await pools.openAll();
   undo.push(() => provisioner.close());
@@ -113,7 +115,7 @@ async function start(
   const tokens = new Tokens(catalog, world);
   const now = (): number => world.clock.wall();
   const control: ControlPlane = {
-    ...{ catalog, units, provisioner, pools, snapshots, initiators, tokens, views, server, version },
+    ...{ catalog, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
     ...{ started: now(), now },
   };
   const tls = await tlsIdentity(world, join(options.data, 'tls'), catalog.node.id, certificateHosts(options.api.host));

@@ -182,7 +182,7 @@ describe('pools', () => {
       assert.deepEqual([facts()?.capacityBytes, facts()?.reservedBytes], [64 * MIB, 48 * MIB]);
       assert.equal(await codeOf(() => plane.provisioner.resize('thick', 80 * MIB, false)), 'no-space');
       assert.equal(plane.catalog.volumes.get('thick')?.size, 48 * MIB);
-      await plane.pools.grow('tank', 10 * MIB);
+      await plane.pools.grow('tank', { bytes: 10 * MIB });
       assert.equal(facts()?.capacityBytes, 128 * MIB, 'whole slabs');
       assert.equal((await plane.provisioner.resize('thick', 80 * MIB, false)).size, 80 * MIB);
       assert.equal(await codeOf(() => plane.provisioner.resize('thick', 80 * MIB + 512, false)), 'bad-request');
