@@ -266,7 +266,7 @@ export class PoolManager {
   #unmark({ name, isDefault }: PoolRecord): Edit[] {
     const { pools } = this.#options.catalog;
     const marked = pools.values().filter((each) => isDefault === true && each.isDefault === true && each.name !== name);
-    return marked.map(({ isDefault: _, ...rest }) => pools.edit(rest.name, rest));
+    return marked.map((each) => pools.edit(each.name, { ...each, isDefault: false }));
   }
 
   /** Initiators are told when `percent` of the pool are in use. */

@@ -31,7 +31,7 @@ async function failToStart(folder: string, args: readonly string[] = []): Promis
   const all = [projectFile('scripts', 'start.mjs'), '--json', '--data', folder, ...addresses, ...args];
   const result = await run(process.execPath, all, { timeoutMs: 60_000 });
   assert.equal(result.timedOut, false, describeRun(result));
-  return { code: result.code ?? -1, said: result.stderr };
+  return { code: result.code, said: result.stderr };
 }
 
 /** Runs `body` with a small file system; false: this user may not mount one. */

@@ -24,7 +24,7 @@ describe('the first start', () => {
       assert.equal((await plane.provisioner.create({ name: 'a', size: MIB })).pool, FIRST_POOL);
       await plane.pools.setDefault('tank');
       assert.equal((await plane.provisioner.create({ name: 'b', size: MIB })).pool, 'tank');
-      assert.equal(plane.catalog.pools.get(FIRST_POOL)?.isDefault, undefined, 'one at most is the default');
+      assert.equal(plane.catalog.pools.get(FIRST_POOL)?.isDefault, false, 'one at most is the default');
       await plane.provisioner.delete('demo', true);
       const again = await reopen();
       await begin(again, 10 * GIB);
