@@ -37,7 +37,7 @@ export const CreateVolume = z.strictObject({
   readOnly: z.boolean().optional(),
   durability: z.enum(['durable', 'volatile']).optional(),
   kind: z.enum(['file', 'device', 'memory', 'pool']).optional(),
-  pool: VolumeName.optional().meta({ description: 'when absent, and no kind is given: the pool there is, if any' }),
+  pool: VolumeName.optional().meta({ description: 'when absent, and no kind is given: the default pool, if any' }),
   path: z.string().min(1).max(4096).optional().meta({ description: 'block device, for kind "device"' }),
   target: VolumeName.optional().meta({ description: 'volumes with the same target are LUNs of one iSCSI target' }),
   lun: Lun.optional(),
@@ -165,7 +165,11 @@ export const CreatePool = z.strictObject({
 });
 export const ChangePool = z.strictObject({
   growBytes: z.int().min(1).max(MAX_POOL).optional().meta({ description: 'room to add, at least; bytes' }),
+  addFolder: path.optional().meta({ description: 'absolute; room for growBytes is added there' }),
+  addDevice: path.optional().meta({ description: 'block device, which is added as a whole' }),
+  useGrown: z.literal(true).optional().meta({ description: 'take what devices of the pool have become larger by' }),
   threshold: z.int().min(1).max(99).optional().meta({ description: 'percent in use at which initiators are told' }),
+  default: z.literal(true).optional().meta({ description: 'takes the disks for which nobody names a pool' }),
 });
 const Scrub = z.object({
   state: z.enum(['running', 'done', 'aborted', 'failed']),
@@ -186,6 +190,8 @@ export const Pool = z.object({
   problem: z.string().nullable(),
   threshold: z.int(),
   thresholdReached: z.boolean(),
+  default: z.boolean(),
+  parts: z.array(z.object({ index: z.int(), kind: z.enum(['folder', 'device']), path: z.string(), bytes })),
   facts: z
     .object({
       capacityBytes: bytes,
@@ -206,6 +212,18 @@ export const Pool = z.object({
 });
 export const PoolDetail = Pool.extend({
   snapshotBytes: bytes.nullable().meta({ description: 'comes back when all snapshots are deleted' }),
+});
+export const ImportPool = z.strictObject({
+  name: VolumeName.optional().meta({ description: 'the one it had when absent' }),
+  parts: z
+    .array(z.strictObject({ folder: path.optional(), device: path.optional() }))
+    .min(1)
+    .max(256)
+    .meta({ description: 'folders and devices of the pool; first the one it was made in' }),
+});
+export const ExportedPool = z.object({
+  name: z.string(),
+  parts: z.array(z.object({ kind: z.string(), path: z.string() })),
 });
 export const PoolCheck = z.object({ leaves: z.int(), grains: z.int(), findings: z.array(z.string()) });
 

@@ -83,6 +83,12 @@ export const ERRORS = {
     remedy: 'Check that --api and --token belong to the same daemon.',
   },
   'io-error': { http: 500, exit: 9, retriable: true, remedy: 'Check the disk; the daemon log names the file.' },
+  'newer-format': {
+    http: 500,
+    exit: 9,
+    retriable: false,
+    remedy: 'Use the version of Gemel that wrote it, or a later one.',
+  },
   'program-missing': {
     http: 500,
     exit: 11,

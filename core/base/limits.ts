@@ -189,6 +189,11 @@ export const SPACE_COUNT_MS = 3;
 export const POOL_JOURNAL = 268_435_456;
 export const POOL_JOURNAL_SHARE = 32;
 export const POOL_SLAB = 1_073_741_824;
+/** Slabs a new pool is made of; they are larger when it is. */
+export const MAX_FIRST_SLABS = 1024;
+/** The pool of the first start leaves one in so many bytes of its file system free, and has at most so many bytes. */
+export const FIRST_POOL_SPARE = 10;
+export const MAX_FIRST_POOL = 4_398_046_511_104;
 /** Smallest and largest pool, bytes (of volume data). */
 export const MIN_POOL = 16_777_216;
 export const MAX_POOL = 70_368_744_177_664;

@@ -35,6 +35,8 @@ export interface Pool {
   problem: string | null;
   threshold: number;
   thresholdReached: boolean;
+  default: boolean;
+  parts: { index: number; kind: string; path: string; bytes: number }[];
   facts: {
     capacityBytes: number;
     usedBytes: number;

@@ -42,15 +42,13 @@ const POOL_BLOCK = 4096;
 
 const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
 
-/** `import` and `export`, below `volume` and below `pool`; added after the commands of those. */
+/** `import` and `export` below `volume`; added after its other commands. (Those below `pool` are about whole pools.) */
 export function addImageCommands(program: Command, context: CliContext): void {
-  for (const noun of ['volume', 'pool']) {
-    const parent =
-      program.commands.find((command) => command.name() === noun) ??
-      program.command(noun).description('import disks from images and export them');
-    addImport(parent, context);
-    addExport(parent, context);
-  }
+  const parent =
+    program.commands.find((command) => command.name() === 'volume') ??
+    program.command('volume').description('import disks from images and export them');
+  addImport(parent, context);
+  addExport(parent, context);
 }
 
 function addImport(parent: Command, context: CliContext): void {

@@ -1,3 +1,4 @@
+import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ServiceError } from '../base/errors.ts';
 import { formatSize, parseSize } from '../base/sizes.ts';
@@ -6,6 +7,12 @@ import type { ApiClient } from './client.ts';
 import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
 import { facts, table } from './output.ts';
+
+interface GrowOptions {
+  readonly by?: string;
+  readonly addFolder?: string;
+  readonly addDevice?: string;
+}
 
 /** Milliseconds between two looks at something that goes on in the background. */
 const LOOK_INTERVAL = 200;
@@ -40,10 +47,16 @@ export function addPoolCommands(program: Command, context: CliContext): void {
     });
   pool
     .command('grow <name>')
-    .description('add room to a pool')
-    .requiredOption('--by <size>', 'at least so much')
-    .action(async (name: string, options: { by: string }, command: Command) => {
-      const body = { growBytes: parseSize(options.by) };
+    .description('add room to a pool; without options: what its devices have become larger by')
+    .option('--by <size>', 'at least so much')
+    .option('--add-folder <folder>', 'on another disk; absolute, with --by')
+    .addOption(
+      new Option('--add-device <path>', 'another block device; what is on it is lost').conflicts(['by', 'addFolder']),
+    )
+    .action(async (name: string, options: GrowOptions, command: Command) => {
+      const growBytes = options.by === undefined ? undefined : parseSize(options.by);
+      const useGrown = Object.keys(options).length === 0 ? true : undefined;
+      const body = { growBytes, addFolder: options.addFolder, addDevice: options.addDevice, useGrown };
       const grown = await context.client(command).call('PATCH', `/pools/${segment(name)}`, body);
       show(context, command, grown as Pool, (each) => `${each.name} has ${capacity(each)} now`);
     });
@@ -57,13 +70,52 @@ export function addPoolCommands(program: Command, context: CliContext): void {
       show(context, command, changed as Pool, (each) => `${each.name} tells at ${String(each.threshold)} %`);
     });
   pool
+    .command('default <name>')
+    .description('put disks into this pool when nobody names one')
+    .action(async (name: string, _options: unknown, command: Command) => {
+      const changed = await context.client(command).call('PATCH', `/pools/${segment(name)}`, { default: true });
+      show(context, command, changed as Pool, (each) => `${each.name} is the default pool`);
+    });
+  pool
     .command('delete <name>')
     .description('delete a pool that has no disks')
     .action(async (name: string, _options: unknown, command: Command) => {
       await context.client(command).call('DELETE', `/pools/${segment(name)}`);
       show(context, command, { deleted: name }, () => `Deleted pool ${name}`);
     });
+  addMoveCommands(pool, context);
   addCheckCommands(pool, context);
+}
+
+function addMoveCommands(pool: Command, context: CliContext): void {
+  const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+  pool
+    .command('export <name>')
+    .description('take a pool and its disks off this node, to import it elsewhere')
+    .option('--force', 'although initiators are using disks of it')
+    .action(async (name: string, options: { force?: boolean }, command: Command) => {
+      const query = options.force === true ? '?force=true' : '';
+      const answer = await context.client(command).call('POST', `/pools/${segment(name)}/export${query}`);
+      const exported = answer as { parts: { kind: string; path: string }[] };
+      show(context, command, exported, ({ parts }) => {
+        const where = parts.map(({ kind, path }) => `--${kind} ${path}`).join(' ');
+        return `Exported ${name}; where its disks are then: gemel pool import ${where}`;
+      });
+    });
+  pool
+    .command('import')
+    .description('attach a pool that was exported, with the names and identities of its disks')
+    .option('--folder <folder>', 'where the pool is; repeatable for one of several disks, the first one first', collect)
+    .option('--device <path>', 'the same; repeatable', collect)
+    .option('--name <name>', 'another name for the pool')
+    .action(async (options: { folder?: string[]; device?: string[]; name?: string }, command: Command) => {
+      // A pool that began in a folder has its superblock there, whatever devices it has got.
+      const folders = (options.folder ?? []).map((folder) => ({ folder }));
+      const parts = [...folders, ...(options.device ?? []).map((device) => ({ device }))];
+      if (parts.length === 0) throw new ServiceError('bad-request', 'say where it is with --folder or --device');
+      const made = await context.client(command).call('POST', '/pool-imports', { name: options.name, parts });
+      show(context, command, made as Pool, (each) => `Imported pool ${each.name}: ${String(each.volumes)} disks`);
+    });
 }
 
 function addCheckCommands(pool: Command, context: CliContext): void {
@@ -171,8 +223,14 @@ function poolFacts(pool: Pool): string {
   return facts([
     ['Name', pool.name],
     ['State', pool.problem === null ? pool.state : `${pool.state}: ${pool.problem}`],
-    ['Kind', pool.kind],
+    ['Kind', pool.default ? `${pool.kind}, the default pool` : pool.kind],
     ['Path', pool.path],
+    ...pool.parts
+      .filter(() => pool.parts.length > 1)
+      .map(({ index, kind, path, bytes }): [string, string] => [
+        `Part ${String(index)}`,
+        `${formatSize(bytes)} on ${kind} ${path}`,
+      ]),
     ...lines,
     ['Threshold', `${String(pool.threshold)} %${crossed}`],
     ['Disks', String(pool.volumes)],

@@ -55,7 +55,7 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     .addOption(new Option('--device <path>', 'serve a block device').conflicts(['memory', 'size', 'thick', 'thin']))
     .option('--memory', 'serve a disk in RAM, empty after each start')
     .addOption(
-      new Option('--pool <name>', 'in this pool (default: in the pool, if there is one)').conflicts([
+      new Option('--pool <name>', 'in this pool (default: in the default pool, if any)').conflicts([
         'device',
         'memory',
       ]),

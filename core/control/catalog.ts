@@ -85,6 +85,12 @@ export class Catalog {
     return this.volumes.values().filter((volume) => volume.pool === pool);
   }
 
+  /** The pool for disks for which nobody names one: the marked one, or the only one. */
+  get defaultPool(): PoolRecord | undefined {
+    const pools = this.pools.values();
+    return pools.find((pool) => pool.isDefault === true) ?? (pools.length === 1 ? pools[0] : undefined);
+  }
+
   /** Oldest first. */
   snapshotsOf(volume: string): SnapshotRecord[] {
     const all = this.snapshots.values().filter((snapshot) => snapshot.volume === volume);

@@ -1,5 +1,6 @@
 import type { Catalog } from './catalog.ts';
 import type { Initiators } from './initiators.ts';
+import type { PoolMoves } from './pool-moves.ts';
 import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
 import type { SessionSource } from './sessions.ts';
@@ -14,6 +15,7 @@ export interface ControlPlane {
   readonly units: Units;
   readonly provisioner: Provisioner;
   readonly pools: PoolManager;
+  readonly moves: PoolMoves;
   readonly snapshots: Snapshots;
   readonly initiators: Initiators;
   readonly tokens: Tokens;

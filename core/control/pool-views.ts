@@ -4,6 +4,7 @@ import type { Clock } from '../base/world.ts';
 import type { Pool } from '../pool/pool.ts';
 import { countSpace } from '../pool/space.ts';
 import { GRAIN } from '../volume/grain.ts';
+import type { Catalog } from './catalog.ts';
 import type { DeletionView, ScrubView } from './pool-jobs.ts';
 import type { PoolManager } from './pools.ts';
 import type { PoolRecord } from './records.ts';
@@ -34,6 +35,10 @@ export interface PoolView {
   /** Percent. */
   threshold: number;
   thresholdReached: boolean;
+  /** Takes the disks for which nobody names a pool. */
+  default: boolean;
+  /** Its folders and devices; 0 is the one with the superblock. `bytes`: room for volume data. */
+  parts: { index: number; kind: string; path: string; bytes: number }[];
   facts: PoolFacts | null;
   volumes: number;
   snapshots: number;
@@ -70,6 +75,8 @@ export function poolView(pools: PoolManager, record: PoolRecord): PoolView {
     problem: problem ?? null,
     threshold: record.threshold ?? DEFAULT_THRESHOLD,
     thresholdReached: pool?.threshold.crossed ?? false,
+    default: pools.isDefault(record.name),
+    parts: partsOf(record, pools.where(record), pool),
     facts: pool === undefined ? null : poolFacts(pool),
     volumes: entries.length - snapshots,
     snapshots,
@@ -77,6 +84,23 @@ export function poolView(pools: PoolManager, record: PoolRecord): PoolView {
     scrub: jobs?.scrub() ?? null,
     created: new Date(record.created).toISOString(),
   };
+}
+
+function partsOf({ kind }: PoolRecord, path: string, pool: Pool | undefined): PoolView['parts'] {
+  const all = [{ index: 0, kind, path }, ...(pool?.members ?? [])];
+  return all.map((part) => {
+    const slabs = pool?.slabRecords.filter(({ member = 0 }) => member === part.index) ?? [];
+    return { ...part, bytes: slabs.reduce((sum, { grains }) => sum + grains * GRAIN, 0) };
+  });
+}
+
+/** Name of a volume or `VOLUME@SNAPSHOT` of the pool, for people. */
+export function nameInPool({ volumes, snapshots }: Catalog, pool: Pool, inside: number): string {
+  const tag = pool.entries.get(inside)?.record.tag;
+  const volume = volumes.values().find((each) => each.id === tag);
+  const snapshot = snapshots.values().find((each) => each.id === tag);
+  if (volume !== undefined) return volume.name;
+  return snapshot === undefined ? `(${String(inside)})` : `${snapshot.volume}@${snapshot.name}`;
 }
 
 /** Bytes that come back when all snapshots of the pool are deleted. Looks at all of their maps. */

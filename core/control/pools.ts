@@ -1,19 +1,9 @@
 // The pools of this node: made, opened at the start, grown, scrubbed, closed. A pool that cannot be opened is reported, its
 // volumes are not served; everybody else is.
-import { readdir, realpath, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import {
-  DEFAULT_THRESHOLD,
-  MAX_POOL,
-  MAX_POOLS,
-  MIN_JOURNAL,
-  MIN_POOL,
-  POOL_CACHE,
-  POOL_JOURNAL,
-  POOL_JOURNAL_SHARE,
-  POOL_SLAB,
-} from '../base/limits.ts';
+import { DEFAULT_THRESHOLD, MAX_POOL, MAX_POOLS, POOL_CACHE } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { formatSize } from '../base/sizes.ts';
 import { Turn } from '../base/turn.ts';
@@ -25,31 +15,26 @@ import type { CheckResult } from '../pool/check.ts';
 import { createPool, erasePool, growPool, openPool } from '../pool/open.ts';
 import type { NewPool, PoolPlace } from '../pool/open.ts';
 import { DeviceFiles, FolderFiles } from '../pool/pool-files.ts';
-import type { PoolFiles } from '../pool/pool-files.ts';
+import { eraseMembers, memberAt } from '../pool/members.ts';
+import type { PoolDisks } from '../pool/members.ts';
+import { attachPool, exportPool, importMeta, isExported } from '../pool/moving.ts';
 import { LmdbMeta } from '../pool/pool-meta.ts';
+import type { MemberRecord } from '../pool/pool-meta.ts';
 import type { Pool, PoolEntry } from '../pool/pool.ts';
 import { SENSE } from '../scsi/sense.ts';
-import { BLOCK, GRAIN } from '../volume/grain.ts';
+import { GRAIN } from '../volume/grain.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { Catalog } from './catalog.ts';
+import type { Edit } from './collection.ts';
 import { checkName } from './names.ts';
 import { PoolJobs } from './pool-jobs.ts';
-import { snapshotBytes } from './pool-views.ts';
+import { forgetPool } from './pool-moves.ts';
+import { devicePath, deviceSize, newMember, planOf, poolSize, removeFiles } from './pool-plan.ts';
+import type { CreatePool, GrowPool } from './pool-plan.ts';
+import { nameInPool, snapshotBytes } from './pool-views.ts';
 import type { PoolRecord, VolumeRecord } from './records.ts';
 import type { Units } from './units.ts';
 import { noPool } from './volume-request.ts';
-
-/** Grains of a slab are a multiple of this many bytes, see Slabs.add. */
-const SLAB_UNIT = 64 * GRAIN;
-
-export interface CreatePool {
-  readonly name: string;
-  /** Bytes for volumes; undefined only for a device, which is used as a whole. */
-  readonly size?: number | undefined;
-  /** Absolute; when absent, the pool is in the data folder. */
-  readonly folder?: string | undefined;
-  readonly device?: string | undefined;
-}
 
 export interface PoolManagerOptions {
   readonly world: World;
@@ -66,7 +51,7 @@ export interface PoolManagerOptions {
 
 interface Opened {
   readonly pool: Pool;
-  readonly files: PoolFiles;
+  readonly disks: PoolDisks;
   readonly jobs: PoolJobs;
   /** By the id of the volume or snapshot: its id in the pool. */
   readonly ids: Map<string, number>;
@@ -122,7 +107,9 @@ export class PoolManager {
         if (record.state === 'ready') {
           this.#options.checkMeta(join(this.#home(record), 'meta'));
           await this.#open(record);
-        } else if (record.state === 'creating') await this.#takeBack(record);
+        } else if (record.state === 'exporting') await this.#finishExport(record);
+        else if (record.state === 'importing') await this.#finishImport(record);
+        else if (record.state === 'creating') await this.#takeBack(record);
         else await this.#forget(record);
       } catch (error) {
         this.#problems.set(record.name, messageOf(error));
@@ -137,7 +124,8 @@ export class PoolManager {
       const { catalog, world, log } = this.#options;
       const { record, plan } = await this.#plan(wanted);
       await catalog.apply(catalog.pools.edit(record.name, record));
-      const ready: PoolRecord = { ...record, state: 'ready' };
+      const mark = wanted.isDefault === true ? { isDefault: true } : {};
+      const ready: PoolRecord = { ...record, ...mark, state: 'ready' };
       let made = false;
       try {
         await world.disk.makeFolder(this.#options.folder);
@@ -145,7 +133,7 @@ export class PoolManager {
         await createPool(this.#place(record), plan);
         made = true;
         await this.#open(ready);
-        await catalog.apply(catalog.pools.edit(record.name, ready));
+        await catalog.apply(...this.#unmark(ready), catalog.pools.edit(record.name, ready));
       } catch (error) {
         await this.#close(record.name).catch(() => undefined);
         // On a full disk this fails as well: the next start takes it back then.
@@ -174,20 +162,8 @@ export class PoolManager {
     const id = world.random.bytes(8).toString('hex');
     const kind = device === undefined ? 'folder' : 'device';
     const record = { name, id, kind, path, state: 'creating', created: world.clock.wall() } as const;
-    const size = device === undefined ? sizeOf(wanted.size) : await this.#deviceSize(path, wanted.size);
+    const size = device === undefined ? poolSize(wanted.size) : await deviceSize(world, path, wanted.size);
     return { record, plan: planOf(size) };
-  }
-
-  async #deviceSize(path: string, size: number | undefined): Promise<number> {
-    if (size !== undefined) throw new ServiceError('bad-request', 'a device is used as a whole; leave the size out');
-    // Looked at read-only first, so that nothing that is not a device is ever open for writing.
-    const file = await this.#options.world.disk.open(path, { readOnly: true });
-    try {
-      if (!file.isDevice) throw new ServiceError('bad-request', `${path} is not a block device`);
-      return file.size();
-    } finally {
-      await file.close();
-    }
   }
 
   /** Where the metadata is, and the rest too unless it was to be elsewhere. */
@@ -211,7 +187,7 @@ export class PoolManager {
   async #open(record: PoolRecord): Promise<void> {
     const { world, log } = this.#options;
     const place = this.#place(record);
-    const { pool, recovery } = await openPool(place);
+    const { pool, disks, recovery } = await openPool(place);
     const ids = new Map<string, number>();
     for (const { record: volume } of pool.entries.values()) {
       if (volume.tag !== undefined && !volume.deleting) ids.set(volume.tag, volume.id);
@@ -220,9 +196,9 @@ export class PoolManager {
     const known = new Set([...volumes.values(), ...snapshots.values()].map((each) => each.id));
     const strangers = [...ids.keys()].filter((id) => !known.has(id)).length;
     if (strangers > 0) log.warn({ pool: record.name, volumes: strangers }, 'the catalog does not know all in the pool');
-    pool.nameOf = (id) => this.nameOf(pool, id);
+    pool.nameOf = (id) => nameInPool(this.#options.catalog, pool, id);
     const jobs = new PoolJobs(record.name, pool, world.clock, log);
-    this.#opened.set(record.name, { pool, files: place.files, jobs, ids });
+    this.#opened.set(record.name, { pool, disks, jobs, ids });
     this.#problems.delete(record.name);
     this.#watch(record, pool);
     const { unclean, batches, dataBytes } = recovery;
@@ -250,16 +226,47 @@ export class PoolManager {
     await opened.pool.close();
   }
 
-  /** Adds room for at least `bytes` of volume data. */
-  grow(name: string, bytes: number): Promise<void> {
+  /** Adds room: `bytes` of volume data at least, what devices have grown by, another folder or device. */
+  grow(name: string, wanted: GrowPool): Promise<void> {
     return this.#turn.run(async () => {
-      const { pool, files } = this.#get(name);
+      const { pool, disks } = this.#get(name);
+      const { bytes, folder, device } = wanted;
       const total = pool.allocator.total * GRAIN;
-      if (total + bytes > MAX_POOL) throw new ServiceError('bad-request', `a pool has at most ${formatSize(MAX_POOL)}`);
-      await growPool(files, pool, bytes);
+      if (total + (bytes ?? 0) > MAX_POOL) {
+        throw new ServiceError('bad-request', `a pool has at most ${formatSize(MAX_POOL)}`);
+      }
+      if (folder !== undefined || device !== undefined) {
+        const { kind, path } = await newMember(this.record(name), wanted);
+        await disks.add(pool, kind, path, bytes ?? 0);
+      } else if (bytes !== undefined) await growPool(disks, pool, bytes);
+      else if (!(await disks.useGrown(pool))) {
+        throw new ServiceError('bad-request', `no device of pool '${name}' has grown: say how much, or add a disk`);
+      }
       const to = pool.allocator.total * GRAIN;
       this.#options.log.info({ pool: name, from: total, to }, 'pool has grown');
     });
+  }
+
+  /** It takes the disks for which nobody names a pool. */
+  isDefault(name: string): boolean {
+    return this.#options.catalog.defaultPool?.name === name;
+  }
+
+  /** The pool takes the disks for which nobody names one. */
+  setDefault(name: string): Promise<PoolRecord> {
+    return this.#turn.run(async () => {
+      const { catalog } = this.#options;
+      const record: PoolRecord = { ...this.record(name), isDefault: true };
+      await catalog.apply(...this.#unmark(record), catalog.pools.edit(name, record));
+      return record;
+    });
+  }
+
+  /** The default is no other than this one, if it is. */
+  #unmark({ name, isDefault }: PoolRecord): Edit[] {
+    const { pools } = this.#options.catalog;
+    const marked = pools.values().filter((each) => isDefault === true && each.isDefault === true && each.name !== name);
+    return marked.map((each) => pools.edit(each.name, { ...each, isDefault: false }));
   }
 
   /** Initiators are told when `percent` of the pool are in use. */
@@ -311,15 +318,26 @@ export class PoolManager {
         const list = users.slice(0, 3).join(', ') + (users.length > 3 ? ' …' : '');
         throw new ServiceError('in-use', `pool '${name}' has volumes (${list}); delete them first`);
       }
-      await catalog.apply(catalog.pools.edit(name, { ...record, state: 'deleting' }));
+      const opened = this.#opened.get(name);
+      const erase = { poolId: opened?.disks.poolId.toString('hex') ?? '', members: opened?.pool.members ?? [] };
+      const deleting: PoolRecord = { ...record, erase, state: 'deleting' };
+      await catalog.apply(catalog.pools.edit(name, deleting));
       await this.#close(name).catch(() => undefined);
-      await this.#forget(record);
+      await this.#forget(deleting);
       log.info({ pool: name }, 'pool deleted');
     });
   }
 
   /** Removes what is on the disks, then the record. Can be repeated after a crash. */
   async #forget(record: PoolRecord): Promise<void> {
+    const { poolId = '', members = [] } = record.erase ?? {};
+    for (const member of members) {
+      const { world } = this.#options;
+      const found = await memberAt(world, member);
+      if (found?.poolId.toString('hex') !== poolId) continue;
+      if (member.kind === 'folder') await removeFiles(member.path);
+      await eraseMembers(world, Buffer.from(poolId, 'hex'), [member], []);
+    }
     if (record.kind === 'device') await erasePool(this.#place(record));
     else if (record.path !== '') await removeFiles(record.path);
     await this.#strike(record);
@@ -340,6 +358,74 @@ export class PoolManager {
     await rm(this.#home(record), { recursive: true, force: true });
     await catalog.apply(catalog.pools.edit(record.name, undefined));
     this.#problems.delete(record.name);
+  }
+
+  // ---- moving (PoolMoves)
+
+  /** The disks of the pool besides the one with the superblock. */
+  members(name: string): readonly MemberRecord[] {
+    return this.pool(name).members;
+  }
+
+  /** Closes the pool, whose volumes are closed, and lets it go with `note`. It stays when that fails. */
+  release(name: string, note: object): Promise<void> {
+    return this.#turn.run(async () => {
+      const { catalog } = this.#options;
+      const record = this.record(name);
+      this.pool(name);
+      await catalog.apply(catalog.pools.edit(name, { ...record, state: 'exporting' }));
+      try {
+        await this.#close(name);
+        await exportPool(this.#place(record), note);
+      } catch (error) {
+        await this.#finishExport(record);
+        throw error;
+      }
+      await this.#finishExport(record);
+    });
+  }
+
+  /** It has left, or goes on here. */
+  async #finishExport(record: PoolRecord): Promise<void> {
+    const { catalog } = this.#options;
+    if (await isExported(this.#place(record).files)) {
+      await catalog.apply(...forgetPool(catalog, record.name));
+      await rm(join(this.#home(record), record.path === '' ? 'meta' : ''), { recursive: true, force: true });
+      return;
+    }
+    const ready: PoolRecord = { ...record, state: 'ready' };
+    await this.#open(ready);
+    await catalog.apply(catalog.pools.edit(record.name, ready));
+  }
+
+  /** Makes an exported pool ours, and `edits` with it. Nothing has changed when that fails. */
+  adopt(record: PoolRecord, members: readonly MemberRecord[], edits: readonly Edit[]): Promise<void> {
+    return this.#turn.run(async () => {
+      const { catalog, world } = this.#options;
+      if (catalog.pools.size >= MAX_POOLS) {
+        throw new ServiceError('limit-reached', `there are ${String(MAX_POOLS)} pools already`);
+      }
+      const importing: PoolRecord = { ...record, state: 'importing' };
+      await catalog.apply(catalog.pools.edit(record.name, record));
+      try {
+        await world.disk.makeFolder(this.#options.folder);
+        await world.disk.makeFolder(this.#home(record));
+        await importMeta(this.#place(record), members);
+        await catalog.apply(catalog.pools.edit(record.name, importing), ...edits);
+      } catch (error) {
+        await this.#takeBack(record).catch(() => undefined);
+        throw error;
+      }
+      await this.#finishImport(importing);
+    });
+  }
+
+  async #finishImport(record: PoolRecord): Promise<void> {
+    const { catalog } = this.#options;
+    await attachPool(this.#place(record).files);
+    const ready: PoolRecord = { ...record, state: 'ready' };
+    await this.#open(ready);
+    await catalog.apply(catalog.pools.edit(record.name, ready));
   }
 
   // ---- volumes
@@ -402,47 +488,4 @@ export class PoolManager {
     ids.delete(id);
     jobs.giveBack(entry, label);
   }
-
-  /** Name of a volume or `VOLUME@SNAPSHOT` of the pool, for people. */
-  nameOf(pool: Pool, inside: number): string {
-    const tag = pool.entries.get(inside)?.record.tag;
-    const { volumes, snapshots } = this.#options.catalog;
-    const volume = volumes.values().find((each) => each.id === tag);
-    const snapshot = snapshots.values().find((each) => each.id === tag);
-    if (volume !== undefined) return volume.name;
-    return snapshot === undefined ? `(${String(inside)})` : `${snapshot.volume}@${snapshot.name}`;
-  }
-}
-
-/** The files of a pool, and nothing else of the folder. */
-async function removeFiles(folder: string): Promise<void> {
-  const names = await readdir(folder).catch((): string[] => []);
-  for (const name of names.filter((each) => /^(journal|slab-\d{5,})$/.test(each))) await rm(join(folder, name));
-  // Last: without it the rest is no pool.
-  await rm(join(folder, 'superblock'), { force: true });
-}
-
-/** Throws ServiceError bad-request. */
-async function devicePath(device: string): Promise<string> {
-  const wanted = normalize(device);
-  const found = await realpath(wanted).catch(() => undefined);
-  if (found?.startsWith('/dev/') === true) return wanted;
-  throw new ServiceError('bad-request', `${wanted} is not a block device`);
-}
-
-function sizeOf(size: number | undefined): number {
-  if (size === undefined) throw new ServiceError('bad-request', 'the size is missing');
-  if (Number.isSafeInteger(size) && size >= MIN_POOL && size <= MAX_POOL) return size;
-  throw new ServiceError('bad-request', `a pool has ${formatSize(MIN_POOL)} to ${formatSize(MAX_POOL)}`);
-}
-
-/** Journal and slabs of a pool with `size` bytes: as large as they may be, smaller where the pool is small. */
-export function planOf(size: number): NewPool {
-  const share = Math.floor(size / POOL_JOURNAL_SHARE / BLOCK) * BLOCK;
-  const slabs = Math.ceil(size / POOL_SLAB);
-  return {
-    size,
-    journalBytes: Math.max(MIN_JOURNAL, Math.min(POOL_JOURNAL, share)),
-    slabSize: Math.ceil(size / slabs / SLAB_UNIT) * SLAB_UNIT,
-  };
 }

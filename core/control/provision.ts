@@ -264,17 +264,25 @@ export class Provisioner {
     this.#units.expose(current, this.#iqnOf(current), volume);
   }
 
-  /** Ends serving, removes the storage and then every record of the volume. Can be repeated after a crash. */
-  async #erase(record: VolumeRecord): Promise<void> {
+  /** Ends serving, and closes the volume. Rejects when what was written could not be made stable. In the turn. */
+  async withdraw(record: VolumeRecord): Promise<void> {
     const iqn = this.#iqnOf(record);
     const lu = this.#units.withdraw(record, iqn);
-    if (lu !== undefined) {
-      if (!this.#units.devices.has(iqn)) this.#server()?.closeTarget(iqn);
-      // What a closing volume could not make stable is deleted anyway.
-      await lu.volume.close().catch((error: unknown) => {
-        this.#log.warn({ volume: record.name, error: messageOf(error) }, 'closing a deleted volume');
-      });
-    }
+    if (lu === undefined) return;
+    if (!this.#units.devices.has(iqn)) this.#server()?.closeTarget(iqn);
+    await lu.volume.close();
+  }
+
+  isServed(name: string): boolean {
+    return this.#units.unit(name) !== undefined;
+  }
+
+  /** Ends serving, removes the storage and then every record of the volume. Can be repeated after a crash. */
+  async #erase(record: VolumeRecord): Promise<void> {
+    // What a closing volume could not make stable is deleted anyway.
+    await this.withdraw(record).catch((error: unknown) => {
+      this.#log.warn({ volume: record.name, error: messageOf(error) }, 'closing a deleted volume');
+    });
     const snapshots = this.#catalog.snapshotsOf(record.name);
     for (const snapshot of snapshots) await this.#backend.removeSnapshot(snapshot);
     await this.#backend.remove(record);

@@ -1,4 +1,5 @@
 // What the catalog keeps. Every record is JSON in the ConfigStore; a field that is added later must be optional.
+import type { MemberRecord } from '../pool/pool-meta.ts';
 import type { Durability } from '../volume/volume.ts';
 
 /** What holds the data of a volume. */
@@ -82,7 +83,11 @@ export interface PoolRecord {
   readonly path: string;
   /** Percent of it in use at which its initiators are told; the default when absent. */
   readonly threshold?: number;
-  readonly state: 'creating' | 'ready' | 'deleting';
+  /** Takes the disks for which nobody names a pool; at most one pool does. With a single pool, that one does anyway. */
+  readonly isDefault?: boolean;
+  /** What is to be erased with it, while it is being deleted: its identity (hexadecimal) and its other disks. */
+  readonly erase?: { readonly poolId: string; readonly members: readonly MemberRecord[] };
+  readonly state: 'creating' | 'ready' | 'deleting' | 'exporting' | 'importing';
   /** Milliseconds since 1970. */
   readonly created: number;
 }

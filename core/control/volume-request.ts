@@ -23,7 +23,7 @@ export interface CreateVolume {
   readonly kind?: VolumeKind | undefined;
   /** Of a device. */
   readonly path?: string | undefined;
-  /** Name of the pool. When absent, and no kind is given: the pool there is, if there is one. */
+  /** Name of the pool. When absent, and no kind is given: the default pool, if there is one (Catalog.defaultPool). */
   readonly pool?: string | undefined;
   /** Name of the target; the name of the volume when absent. */
   readonly target?: string | undefined;
@@ -86,10 +86,13 @@ function poolOf(catalog: Catalog, { kind, path, pool }: CreateVolume): string | 
     return pool;
   }
   if ((kind !== undefined && kind !== VolumeKind.pool) || path !== undefined) return undefined;
+  const chosen = catalog.defaultPool;
   const names = catalog.pools.values().map((each) => each.name);
-  if (names.length > 1) throw new ServiceError('bad-request', `name the pool: ${names.slice(0, 5).join(', ')}`);
-  if (kind === VolumeKind.pool && names.length === 0) throw new ServiceError('bad-request', 'there is no pool yet');
-  return names[0];
+  if (chosen === undefined && names.length > 0) {
+    throw new ServiceError('bad-request', `name the pool (${names.slice(0, 5).join(', ')}), or make one the default`);
+  }
+  if (kind === VolumeKind.pool && chosen === undefined) throw new ServiceError('bad-request', 'there is no pool yet');
+  return chosen?.name;
 }
 
 export const noPool = (name: string): ServiceError =>

@@ -6,9 +6,11 @@ import { CACHE_SHARE, MAX_CACHE, MAX_DEFAULT_CACHE } from '../base/limits.ts';
 import { formatHostPort, parseHostPort } from '../base/host-port.ts';
 import type { HostPort } from '../base/host-port.ts';
 import { formatSize, parseSize } from '../base/sizes.ts';
+import { poolSize } from '../control/pool-plan.ts';
 import { checkSize } from '../control/volume-request.ts';
 import { checkIqnPrefix } from '../control/names.ts';
 import type { PortalOptions } from '../iscsi/context.ts';
+import { BLOCK } from '../volume/grain.ts';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export const LOG_FORMATS = ['auto', 'json', 'text'] as const;
@@ -18,8 +20,10 @@ export interface DaemonOptions {
   readonly data: string;
   readonly portals: readonly PortalOptions[];
   readonly api: HostPort;
-  /** Bytes; undefined: no demo disk. */
+  /** Bytes; undefined: neither a pool nor a disk at the first start. */
   readonly demoSize: number | undefined;
+  /** Bytes of the pool of the first start; undefined: what the file system has. */
+  readonly poolSize: number | undefined;
   readonly iqnPrefix: string;
   /** Bytes of the RAM cache; 0: none. */
   readonly cacheSize: number;
@@ -37,6 +41,7 @@ const Settings = z.strictObject({
   api: z.string().optional(),
   demoSize: z.string().optional(),
   demo: z.boolean().optional(),
+  poolSize: z.string().optional(),
   iqnPrefix: z.string().optional(),
   cacheSize: z.string().optional(),
   logLevel: z.enum(LOG_LEVELS).optional(),
@@ -75,7 +80,7 @@ export function readOptions(sources: OptionSources): DaemonOptions {
   const env = fromEnvironment(sources.env);
   const configFile = config ?? sources.env['GEMEL_CONFIG'];
   const file = configFile === undefined ? {} : fromFile(configFile, sources.readFile);
-  const defaults = { ...DEFAULTS, data: sources.defaultData, cacheSize: undefined };
+  const defaults = { ...DEFAULTS, data: sources.defaultData, cacheSize: undefined, poolSize: undefined };
   const merged = { ...defaults, ...defined(file), ...defined(env), ...defined(flags) };
   const portals = merged.portals.map(parsePortal);
   const api = parseHostPort(merged.api, 'api');
@@ -87,7 +92,8 @@ export function readOptions(sources: OptionSources): DaemonOptions {
     data: merged.data,
     portals,
     api,
-    demoSize: merged.demo ? checkSize(parseSize(merged.demoSize), 512) : undefined,
+    demoSize: merged.demo ? checkSize(parseSize(merged.demoSize), BLOCK) : undefined,
+    poolSize: merged.poolSize === undefined ? undefined : poolSize(parseSize(merged.poolSize)),
     iqnPrefix: checkIqnPrefix(merged.iqnPrefix),
     cacheSize: cacheSizeOf(merged.cacheSize, sources.memory),
     logLevel: merged.logLevel,
@@ -150,8 +156,9 @@ function fromFlags(
     .option('--data <folder>', 'where disks and settings live (GEMEL_DATA)')
     .option('--portal <host:port[,tag[,advertised]]>', 'iSCSI address, repeatable (GEMEL_PORTAL, by spaces)', collect)
     .option('--api <host:port>', 'HTTPS address of the API (GEMEL_API_LISTEN)')
-    .option('--demo-size <size>', 'size of the disk made at the first start (GEMEL_DEMO_SIZE)')
-    .option('--no-demo', 'make no disk at the first start (GEMEL_NO_DEMO=1)')
+    .option('--demo-size <size>', 'size of the thin disk made at the first start, default 10G (GEMEL_DEMO_SIZE)')
+    .option('--pool-size <size>', 'pool made at the first start (default: 9/10 of what is free) (GEMEL_POOL_SIZE)')
+    .option('--no-demo', 'make neither pool nor disk at the first start (GEMEL_NO_DEMO=1)')
     .option('--iqn-prefix <iqn>', 'what new target names start with, fixed at the first start (GEMEL_IQN_PREFIX)')
     .option('--cache-size <size>', 'RAM cache, 0 for none (default: a quarter of RAM, at most 4G) (GEMEL_CACHE_SIZE)')
     .option('--log-level <level>', LOG_LEVELS.join(', '))
@@ -183,6 +190,7 @@ function fromEnvironment(env: OptionSources['env']): Settings {
     api: text('GEMEL_API_LISTEN'),
     demoSize: text('GEMEL_DEMO_SIZE'),
     demo: text('GEMEL_NO_DEMO') === '1' ? false : undefined,
+    poolSize: text('GEMEL_POOL_SIZE'),
     iqnPrefix: text('GEMEL_IQN_PREFIX'),
     cacheSize: text('GEMEL_CACHE_SIZE'),
     logLevel: text('GEMEL_LOG_LEVEL'),

@@ -14,11 +14,12 @@ import { EmbeddedStore } from '../cluster/embedded-store.ts';
 import { Access } from '../control/access.ts';
 import { Catalog } from '../control/catalog.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
+import { firstStart } from '../control/first-start.ts';
 import { Initiators } from '../control/initiators.ts';
 import { NodeBackend } from '../control/node-backend.ts';
+import { PoolMoves } from '../control/pool-moves.ts';
 import { PoolManager } from '../control/pools.ts';
 import { Provisioner } from '../control/provision.ts';
-import { LOOPBACK } from '../control/records.ts';
 import { Snapshots } from '../control/snapshots.ts';
 import { Tokens } from '../control/tokens.ts';
 import { Units } from '../control/units.ts';
@@ -95,12 +96,14 @@ async function start(
   const backend = new NodeBackend(world, catalog, folder, cache, pools);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
+  const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   undo.push(() => pools.close());
   await pools.openAll();
   undo.push(() => provisioner.close());
   await snapshots.recover();
   await provisioner.openAll();
-  await firstStart(catalog, provisioner, options.demoSize);
+  const { demoSize, poolSize } = options;
+  await firstStart({ catalog, pools, provisioner, folder: options.data, demoSize, poolSize });
 
   const isLocal = localAddresses(() => world.clock.now());
   const policy = new Access(units, initiators);
@@ -112,7 +115,7 @@ async function start(
   const tokens = new Tokens(catalog, world);
   const now = (): number => world.clock.wall();
   const control: ControlPlane = {
-    ...{ catalog, units, provisioner, pools, snapshots, initiators, tokens, views, server, version },
+    ...{ catalog, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
     ...{ started: now(), now },
   };
   const tls = await tlsIdentity(world, join(options.data, 'tls'), catalog.node.id, certificateHosts(options.api.host));
@@ -143,15 +146,6 @@ async function openCatalog(options: DaemonOptions, world: World, log: Log): Prom
     log.warn({ error: messageOf(error) }, 'no space is reserved for changes of the catalog');
   });
   return Catalog.open(store, world.random, options.iqnPrefix, world.clock.wall());
-}
-
-/** The demo disk, once in the life of a data folder. */
-async function firstStart(catalog: Catalog, provisioner: Provisioner, demoSize: number | undefined): Promise<void> {
-  if (catalog.node.initialized) return;
-  if (demoSize !== undefined && catalog.volumes.size === 0) {
-    await provisioner.create({ name: 'demo', size: demoSize, maps: [{ who: LOOPBACK, readOnly: false }] });
-  }
-  await catalog.setInitialized();
 }
 
 /** The URL of the API for a client on this machine. */

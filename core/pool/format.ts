@@ -8,8 +8,11 @@ import { crc32c } from '../base/crc32c.ts';
 import { ServiceError } from '../base/errors.ts';
 import { BLOCK, GRAIN } from '../volume/grain.ts';
 
-/** Version of everything in this folder. A pool of an older version is upgraded when it is opened, a newer one refused. */
-export const FORMAT_VERSION = 1;
+/**
+ * Version of everything in this folder. A pool of an older version is upgraded when it is opened (upgrade.ts), a newer one
+ * refused. 1: one folder or device. 2: members; the metadata has the identity of the pool; a pool can be exported.
+ */
+export const FORMAT_VERSION = 2;
 /** Bytes of checksums of one grain. */
 export const SUMS_OF_GRAIN = 64;
 /** Grains whose checksums fill one block. */
@@ -34,6 +37,8 @@ export interface Superblock {
   readonly journalBytes: number;
   /** Grains of one slab. */
   readonly slabGrains: number;
+  /** Bytes of metadata that lie in place of the journal (export.ts): the pool belongs to no node; 0: it does. */
+  readonly exported?: number;
 }
 
 export function encodeSuperblock(superblock: Superblock): Buffer {
@@ -46,6 +51,7 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
   bytes[42] = superblock.clean ? 1 : 0;
   bytes.writeUIntBE(superblock.journalBytes, 44, 6);
   bytes.writeUInt32BE(superblock.slabGrains, 52);
+  bytes.writeUIntBE(superblock.exported ?? 0, 56, 6);
   bytes.writeUInt32BE(crc32c(bytes, 0, CRC_AT), CRC_AT);
   return bytes;
 }
@@ -57,8 +63,8 @@ export function decodeSuperblock(bytes: Buffer): Superblock | undefined {
   const version = bytes.readUInt32BE(12);
   if (version > FORMAT_VERSION) {
     throw new ServiceError(
-      'io-error',
-      `the pool has format ${String(version)}, this version knows ${String(FORMAT_VERSION)}`,
+      'newer-format',
+      `the pool has format ${String(version)}, this program knows formats up to ${String(FORMAT_VERSION)}`,
     );
   }
   return {
@@ -69,6 +75,7 @@ export function decodeSuperblock(bytes: Buffer): Superblock | undefined {
     clean: bytes[42] === 1,
     journalBytes: bytes.readUIntBE(44, 6),
     slabGrains: bytes.readUInt32BE(52),
+    exported: bytes.readUIntBE(56, 6),
   };
 }
 

@@ -6,10 +6,11 @@ import type { DiskFile, World } from '../base/world.ts';
 import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
 import { Durability } from '../volume/volume.ts';
 import { Allocator } from './allocator.ts';
-import { FORMAT_VERSION, GRAINS_OF_SUMS, LEAF_GRAINS, chooseSuperblock, encodeSuperblock } from './format.ts';
+import { FORMAT_VERSION, GRAINS_OF_SUMS, LEAF_GRAINS } from './format.ts';
 import type { Superblock } from './format.ts';
 import { GrainIo } from './grain-io.ts';
 import { Journal } from './journal.ts';
+import { PoolDisks, refuseMember } from './members.ts';
 import type { PoolFiles } from './pool-files.ts';
 import type { MetaContent, PoolMeta, PoolState } from './pool-meta.ts';
 import { Pool } from './pool.ts';
@@ -18,6 +19,8 @@ import type { PoolVolume } from './pool-volume.ts';
 import { readData, readJournal } from './replay.ts';
 import type { GrainState, Replay } from './replay.ts';
 import { Slabs } from './slabs.ts';
+import { readSuperblock, refuseSuperblock, writeSuperblock } from './superblocks.ts';
+import { upgrade } from './upgrade.ts';
 import { Leaf, Leaves, VolumeMap } from './volume-map.ts';
 
 export interface PoolPlace {
@@ -50,20 +53,22 @@ export async function createPool(place: PoolPlace, wanted: NewPool): Promise<voi
   try {
     await files.prepare();
     const superblockFile = await files.superblock();
-    await refuseExisting(superblockFile, files.name);
+    await refuseSuperblock(superblockFile, files.name);
+    await refuseMember(files);
     const slabs: { name: string; grains: number }[] = [];
     const count = files.slabCount(wanted.size, slabGrains);
-    for (let i = 0; i < count; i++) slabs.push(await files.makeSlab(i, slabGrains, journalBytes));
+    for (let i = 0; i < count; i++) slabs.push(await files.makeSlab(i, slabGrains, journalBytes, slabs));
     await clearJournal(await files.journal(journalBytes), journalBytes);
+    const poolId = world.random.bytes(16);
     const meta = place.meta();
     try {
-      const state: PoolState = { generation: 1, mark: { position: 0, seq: 1 }, nextLeaf: 1, nextVolume: 1, slabs };
+      const start = { generation: 1, mark: { position: 0, seq: 1 }, nextLeaf: 1, nextVolume: 1 };
+      const state: PoolState = { ...start, slabs, poolId: poolId.toString('hex'), members: [] };
       await meta.commit({ state, volumes: [], leaves: [] });
     } finally {
       await meta.close();
     }
     // Last: a pool without a superblock was never finished.
-    const poolId = world.random.bytes(16);
     const superblock = { poolId, version: FORMAT_VERSION, generation: 1, clean: true, journalBytes, slabGrains };
     await writeSuperblock(superblockFile, { ...superblock, serial: 1 });
     await writeSuperblock(superblockFile, { ...superblock, serial: 2 });
@@ -73,19 +78,9 @@ export async function createPool(place: PoolPlace, wanted: NewPool): Promise<voi
   }
 }
 
-async function refuseExisting(file: DiskFile, name: string): Promise<void> {
-  const found = await readSuperblock(file).catch(() => undefined);
-  if (found !== undefined) throw new ServiceError('exists', `${name} holds a pool already`);
-}
-
-/** Adds room for at least `bytes` of volume data to an open pool. Rejects with a ServiceError. */
-export async function growPool(files: PoolFiles, pool: Pool, bytes: number): Promise<void> {
-  const grains = pool.slabNames[0]?.grains ?? GRAINS_OF_SUMS;
-  for (let left = bytes; left > 0; left -= grains * GRAIN) {
-    const made = await files.makeSlab(pool.slabNames.length, grains, pool.journalBytes);
-    const file = await files.slab(made.name, made.grains, pool.journalBytes);
-    await pool.grow({ file, position: 0, grains: made.grains }, made.name);
-  }
+/** Adds room for at least `bytes` of volume data to an open pool, on the disks it has. Rejects with a ServiceError. */
+export async function growPool(disks: PoolDisks, pool: Pool, bytes: number): Promise<void> {
+  for (const end = pool.slabs.grains + bytes / GRAIN; pool.slabs.grains < end;) await disks.grow(pool);
 }
 
 /** Makes the place hold no pool any more; what is in it is lost. It must be closed. */
@@ -110,22 +105,6 @@ async function clearJournal(file: DiskFile, bytes: number): Promise<void> {
   await file.close();
 }
 
-/** Even serial numbers go to the first copy, odd ones to the second: the other one stays whole. */
-async function writeSuperblock(file: DiskFile, superblock: Superblock): Promise<void> {
-  await file.write(encodeSuperblock(superblock), 0, BLOCK, (superblock.serial % 2) * BLOCK);
-  await file.dataSync();
-}
-
-async function readSuperblock(file: DiskFile): Promise<Superblock> {
-  const copies: Buffer[] = [];
-  for (const position of [0, BLOCK]) {
-    const bytes = Buffer.alloc(BLOCK);
-    await file.read(bytes, 0, BLOCK, position).catch(() => undefined);
-    copies.push(bytes);
-  }
-  return chooseSuperblock(copies);
-}
-
 /** What was found when the pool was opened. */
 export interface Recovery {
   /** The pool was not closed in an orderly way. */
@@ -136,8 +115,8 @@ export interface Recovery {
 }
 
 /** Opens the pool. Rejects with a ServiceError that says what is damaged. */
-export async function openPool(place: PoolPlace): Promise<{ pool: Pool; recovery: Recovery }> {
-  const { files } = place;
+export async function openPool(place: PoolPlace): Promise<{ pool: Pool; disks: PoolDisks; recovery: Recovery }> {
+  const { files, world } = place;
   const opened: { close(): Promise<void> }[] = [files];
   const keep = <T extends { close(): Promise<void> }>(made: T): T => {
     opened.unshift(made);
@@ -145,16 +124,26 @@ export async function openPool(place: PoolPlace): Promise<{ pool: Pool; recovery
   };
   try {
     const superblockFile = keep(await files.superblock());
-    const superblock = await readSuperblock(superblockFile);
+    const present = await readSuperblock(superblockFile);
+    if ((present.exported ?? 0) > 0) throw new ServiceError('io-error', 'the pool was exported: import it');
     const meta = keep(place.meta());
-    const content = meta.load();
-    if (content === undefined) throw new ServiceError('io-error', 'the metadata of the pool is missing');
+    const stored = meta.load();
+    if (stored === undefined) throw new ServiceError('io-error', 'the metadata of the pool is missing');
+    const write = (superblock: Superblock): Promise<void> => writeSuperblock(superblockFile, superblock);
+    const { superblock, content } = await upgrade({ superblock: present, content: stored }, meta, write, place.log);
+    const { poolId, members = [] } = content.state;
+    if (poolId !== superblock.poolId.toString('hex')) {
+      throw new ServiceError('io-error', `what is in ${files.name} is another pool`);
+    }
+    const disks = keep(new PoolDisks(world, files, superblock));
+    await disks.open(members);
     const slabs = new Slabs();
-    for (const { name, grains } of content.state.slabs) {
-      slabs.add({ file: keep(await files.slab(name, grains, superblock.journalBytes)), position: 0, grains });
+    for (const record of content.state.slabs) {
+      slabs.add({ file: keep(await disks.slab(record)), position: 0, grains: record.grains });
     }
     const journalFile = keep(await files.journal(superblock.journalBytes));
-    return await assemble(place, { superblockFile, superblock, meta, content, slabs, journalFile });
+    const found = { superblockFile, superblock, meta, content, slabs, journalFile, disks };
+    return { ...(await assemble(place, found)), disks };
   } catch (error) {
     for (const each of opened) await each.close().catch(() => undefined);
     if (error instanceof ServiceError) throw error;
@@ -171,10 +160,11 @@ interface Found {
   readonly content: MetaContent;
   readonly slabs: Slabs;
   readonly journalFile: DiskFile;
+  readonly disks: PoolDisks;
 }
 
 async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; recovery: Recovery }> {
-  const { superblockFile, superblock, meta, content, slabs, journalFile } = found;
+  const { superblockFile, superblock, meta, content, slabs, journalFile, disks } = found;
   const allocator = new Allocator(slabs.grains);
   const leaves = new Leaves(allocator, content.state.nextLeaf);
   const entries = loadEntries(content, allocator, leaves);
@@ -224,7 +214,7 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
   const close = async (): Promise<void> => {
     await superblockFile.close();
     await journalFile.close();
-    await place.files.close();
+    await disks.close();
   };
   const state = { ...content.state, generation, mark: start };
   const { journalBytes } = superblock;

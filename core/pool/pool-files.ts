@@ -4,6 +4,7 @@ import type { DiskFile, World } from '../base/world.ts';
 import { BLOCK, GRAIN } from '../volume/grain.ts';
 import { GRAINS_OF_SUMS, SUMS_OF_GRAIN, slabBytes } from './format.ts';
 import { PartFile } from './part.ts';
+import type { SlabRecord } from './pool-meta.ts';
 
 /** On a device everything begins at a multiple of this many bytes. */
 const ALIGNMENT = 1_048_576;
@@ -11,13 +12,26 @@ const ALIGNMENT = 1_048_576;
 export interface PoolFiles {
   /** For people. */
   readonly name: string;
+  readonly isDevice: boolean;
   /** Makes what is missing. Rejects with ServiceError exists when there is a pool already. */
   prepare(): Promise<void>;
   superblock(): Promise<DiskFile>;
   /** `bytes` is known from the superblock. Writes are stable when they return. */
   journal(bytes: number): Promise<DiskFile>;
-  /** Makes slab number `index` with about `grains` grains; how many it has. Rejects with ServiceError. */
-  makeSlab(index: number, grains: number, journalBytes: number): Promise<{ name: string; grains: number }>;
+  /** By which a member of a pool is known (members.ts). Rejects with ServiceError not-found, unless it is to be made. */
+  header(create?: boolean): Promise<DiskFile>;
+  removeHeader(): Promise<void>;
+  /**
+   * Makes slab number `index` of the pool with about `grains` grains, beside those that are `present` in this place; how many
+   * it has. Rejects with ServiceError; bad-request: a device has no room behind them.
+   */
+  makeSlab(
+    index: number,
+    grains: number,
+    journalBytes: number,
+    present: readonly SlabRecord[],
+  ): Promise<{ name: string; grains: number }>;
+  removeSlabs(present: readonly SlabRecord[]): Promise<void>;
   slab(name: string, grains: number, journalBytes: number): Promise<DiskFile>;
   /** Slabs a new pool of `bytes` has. */
   slabCount(bytes: number, slabGrains: number): number;
@@ -27,6 +41,7 @@ export interface PoolFiles {
 /** A pool in a folder; the file system gives slabs space as they are written. */
 export class FolderFiles implements PoolFiles {
   readonly name: string;
+  readonly isDevice = false;
   readonly #world: World;
 
   constructor(world: World, folder: string) {
@@ -39,6 +54,18 @@ export class FolderFiles implements PoolFiles {
     if (await this.#world.disk.exists(`${this.name}/superblock`)) {
       throw new ServiceError('exists', `${this.name} holds a pool already`);
     }
+  }
+
+  header(create = false): Promise<DiskFile> {
+    return this.#world.disk.open(`${this.name}/member`, { create });
+  }
+
+  removeHeader(): Promise<void> {
+    return this.#world.disk.remove(`${this.name}/member`);
+  }
+
+  async removeSlabs(present: readonly SlabRecord[]): Promise<void> {
+    for (const { name } of present) await this.#world.disk.remove(`${this.name}/${name}`);
   }
 
   async superblock(): Promise<DiskFile> {
@@ -78,6 +105,7 @@ export class FolderFiles implements PoolFiles {
 /** A pool that has a block device for itself: superblocks, journal, one slab. */
 export class DeviceFiles implements PoolFiles {
   readonly name: string;
+  readonly isDevice = true;
   readonly #world: World;
   #device: DiskFile | undefined;
 
@@ -96,6 +124,18 @@ export class DeviceFiles implements PoolFiles {
     if (!device.isDevice) throw new ServiceError('bad-request', `${this.name} is not a block device`);
   }
 
+  async header(): Promise<DiskFile> {
+    return new PartFile(await this.#open(), 0, BLOCK, false);
+  }
+
+  removeHeader(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  removeSlabs(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async superblock(): Promise<DiskFile> {
     return new PartFile(await this.#open(), 0, 2 * BLOCK, false);
   }
@@ -104,17 +144,31 @@ export class DeviceFiles implements PoolFiles {
     return new PartFile(await this.#open(), ALIGNMENT, bytes, true);
   }
 
-  async makeSlab(index: number, _grains: number, journalBytes: number): Promise<{ name: string; grains: number }> {
-    const base = slabBase(journalBytes);
+  /** The first slab begins behind the journal, further ones where the device ended before it grew. */
+  async makeSlab(
+    _index: number,
+    _grains: number,
+    journalBytes: number,
+    present: readonly SlabRecord[],
+  ): Promise<{ name: string; grains: number }> {
+    const base = present.reduce(
+      (end, { name, grains }) => Math.max(end, placeOf(name, journalBytes) + slabBytes(grains)),
+      slabBase(journalBytes),
+    );
     const room = (await this.#open()).size() - base;
     const grains = Math.floor(room / (GRAIN + SUMS_OF_GRAIN) / GRAINS_OF_SUMS) * GRAINS_OF_SUMS;
-    if (index > 0) throw new ServiceError('bad-request', `${this.name} belongs to the pool as a whole already`);
-    if (grains < GRAINS_OF_SUMS) throw new ServiceError('no-space', `${this.name} is too small for a pool`);
-    return { name: 'device', grains };
+    if (present.length === 0) {
+      if (grains < GRAINS_OF_SUMS) throw new ServiceError('no-space', `${this.name} is too small for a pool`);
+      return { name: FIRST_ON_DEVICE, grains };
+    }
+    if (grains < GRAINS_OF_SUMS) {
+      throw new ServiceError('bad-request', `${this.name} belongs to the pool as a whole already`);
+    }
+    return { name: `${FIRST_ON_DEVICE}@${String(base)}`, grains };
   }
 
-  async slab(_name: string, grains: number, journalBytes: number): Promise<DiskFile> {
-    return new PartFile(await this.#open(), slabBase(journalBytes), slabBytes(grains), false);
+  async slab(name: string, grains: number, journalBytes: number): Promise<DiskFile> {
+    return new PartFile(await this.#open(), placeOf(name, journalBytes), slabBytes(grains), false);
   }
 
   slabCount(): number {
@@ -126,5 +180,11 @@ export class DeviceFiles implements PoolFiles {
     this.#device = undefined;
   }
 }
+
+const FIRST_ON_DEVICE = 'device';
+
+/** Where the slab with this name begins on its device; bytes. */
+const placeOf = (name: string, journalBytes: number): number =>
+  name === FIRST_ON_DEVICE ? slabBase(journalBytes) : Number(name.slice(FIRST_ON_DEVICE.length + 1));
 
 const slabBase = (journalBytes: number): number => ALIGNMENT + Math.ceil(journalBytes / ALIGNMENT) * ALIGNMENT;

@@ -6,6 +6,22 @@ import { open } from 'lmdb';
 import type { RootDatabase } from 'lmdb';
 import type { JournalMark } from './journal.ts';
 
+/** A disk of the pool besides the one with the superblock. */
+export interface MemberRecord {
+  /** From 1; never used twice in a pool. */
+  readonly index: number;
+  readonly kind: 'folder' | 'device';
+  readonly path: string;
+}
+
+export interface SlabRecord {
+  /** In its folder; on a device it says where it begins. */
+  readonly name: string;
+  readonly grains: number;
+  /** Index of the member it is on; absent: beside the superblock. */
+  readonly member?: number;
+}
+
 /** Facts about the pool as a whole. */
 export interface PoolState {
   /** Generation of the journal that `mark` belongs to. */
@@ -14,8 +30,12 @@ export interface PoolState {
   readonly mark: JournalMark;
   readonly nextLeaf: number;
   readonly nextVolume: number;
-  /** Slabs in the order of their grains: name in the pool's folder, and grains. */
-  readonly slabs: readonly { readonly name: string; readonly grains: number }[];
+  /** In the order of their grains. */
+  readonly slabs: readonly SlabRecord[];
+  /** Since version 2: hexadecimal, as in the superblock. */
+  readonly poolId?: string;
+  /** Since version 2. */
+  readonly members?: readonly MemberRecord[];
 }
 
 /** What is known of one volume of the pool besides its map. */

@@ -5,7 +5,7 @@ import type { Durability } from '../volume/volume.ts';
 import type { Allocator } from './allocator.ts';
 import type { Journal } from './journal.ts';
 import type { PoolEntry } from './pool-entry.ts';
-import type { PoolMeta, PoolState } from './pool-meta.ts';
+import type { MemberRecord, PoolMeta, PoolState, SlabRecord } from './pool-meta.ts';
 import type { Slabs } from './slabs.ts';
 import type { Leaves } from './volume-map.ts';
 
@@ -25,6 +25,12 @@ export interface PoolParts {
   readonly finish: () => Promise<void>;
   /** Lets go of the files besides the slabs. */
   readonly close: () => Promise<void>;
+}
+
+/** Slabs in the order of their grains, and the disks they are on besides the one with the superblock. */
+export interface PoolRoom {
+  readonly slabs: readonly SlabRecord[];
+  readonly members: readonly MemberRecord[];
 }
 
 export interface OpenVolumeOptions {

@@ -12,8 +12,8 @@ import type { Journal, JournalMark } from './journal.ts';
 import type { PoolCore } from './pool-core.ts';
 import { refuseUnplaced } from './pool-entry.ts';
 import type { PoolEntry } from './pool-entry.ts';
-import type { PoolState, PoolVolumeRecord } from './pool-meta.ts';
-import type { NewVolume, OpenVolumeOptions, PoolParts } from './pool-parts.ts';
+import type { MemberRecord, PoolVolumeRecord, SlabRecord } from './pool-meta.ts';
+import type { NewVolume, OpenVolumeOptions, PoolParts, PoolRoom } from './pool-parts.ts';
 import { PoolVolume } from './pool-volume.ts';
 import { shareGrains } from './share.ts';
 import type { Slab, Slabs } from './slabs.ts';
@@ -38,7 +38,8 @@ export class Pool implements PoolCore {
   /** Volumes that are gone since the last commit. */
   #gone: number[] = [];
   #trimmed: JournalMark;
-  #slabNames: PoolState['slabs'];
+  /** Slabs, and the disks they are on. */
+  #room: PoolRoom;
   #nextVolume: number;
   #timer: Timer | undefined;
   #waiting: Promise<void> | undefined;
@@ -61,7 +62,7 @@ export class Pool implements PoolCore {
     this.threshold = new SoftThreshold(parts.allocator, parts.clock);
     this.#entries = parts.entries;
     this.#dataSyncs = new GroupCommit(() => this.slabs.dataSync());
-    this.#slabNames = parts.state.slabs;
+    this.#room = { slabs: parts.state.slabs, members: parts.state.members ?? [] };
     this.#trimmed = parts.state.mark;
     this.#nextVolume = parts.state.nextVolume;
     this.#plan();
@@ -345,7 +346,7 @@ export class Pool implements PoolCore {
     try {
       await this.sync();
       await this.#parts.meta.commit({
-        state: { ...state, slabs: this.#slabNames, mark, nextLeaf: leaves.nextId, nextVolume: this.#nextVolume },
+        state: { ...state, ...this.#room, mark, nextLeaf: leaves.nextId, nextVolume: this.#nextVolume },
         volumes: [...volumes, ...gone],
         leaves: changes,
       });
@@ -355,13 +356,19 @@ export class Pool implements PoolCore {
     this.threshold.check();
   }
 
-  /** Adds room: a slab that is there already, as a file of the pool's folder. */
-  async grow(slab: Slab, name: string): Promise<void> {
+  /** Adds room: slabs that are there already, and the disk they are on when the pool does not know it yet. */
+  async grow(
+    made: readonly { readonly slab: Slab; readonly record: SlabRecord }[],
+    member?: MemberRecord,
+  ): Promise<void> {
     await this.#turn.run(async () => {
-      this.slabs.add(slab);
-      this.allocator.grow(this.slabs.grains);
-      this.#slabNames = [...this.#slabNames, { name, grains: slab.grains }];
+      for (const { slab } of made) this.slabs.add(slab);
+      const { slabs, members } = this.#room;
+      const added = made.map(({ record }) => record);
+      this.#room = { slabs: [...slabs, ...added], members: member === undefined ? members : [...members, member] };
+      // Nobody gets a grain of a slab that the metadata may not know after a crash.
       await this.#commit(this.#trimmed);
+      this.allocator.grow(this.slabs.grains);
     });
   }
 
@@ -369,8 +376,13 @@ export class Pool implements PoolCore {
     return this.#parts.journalBytes;
   }
 
-  get slabNames(): PoolState['slabs'] {
-    return this.#slabNames;
+  get slabRecords(): readonly SlabRecord[] {
+    return this.#room.slabs;
+  }
+
+  /** Its disks besides the one with the superblock. */
+  get members(): readonly MemberRecord[] {
+    return this.#room.members;
   }
 
   /** What the journal knew better is in its place: from now on the journal of this generation counts. */

@@ -144,7 +144,8 @@ class NodeFile implements DiskFile {
   }
 
   size(): number {
-    return this.isDevice ? this.#deviceSize : fs.fstatSync(this.#fd).size;
+    // A device may grow while it is open.
+    return this.isDevice ? deviceSize(fs.fstatSync(this.#fd)) : fs.fstatSync(this.#fd).size;
   }
 
   readSync(into: Buffer, at: number, length: number, position: number): void {

@@ -7,6 +7,7 @@ import { L1Cache } from '../../core/cache/l1-cache.ts';
 import { createPool, growPool, openPool } from '../../core/pool/open.ts';
 import type { Recovery } from '../../core/pool/open.ts';
 import { FolderFiles } from '../../core/pool/pool-files.ts';
+import type { PoolDisks } from '../../core/pool/members.ts';
 import type { Pool } from '../../core/pool/pool.ts';
 import { Durability } from '../../core/volume/volume.ts';
 import { Power, SimDisk, SimStorage } from './sim-disk.ts';
@@ -26,7 +27,7 @@ export interface Running {
   readonly disk: SimDisk;
   readonly power: Power;
   open(id: number, durability?: Durability): CachedVolume;
-  readonly files: FolderFiles;
+  readonly disks: PoolDisks;
 }
 
 const running = new Set<Power>();
@@ -104,18 +105,19 @@ export class Machine {
     const opening = openPool({ world, files, meta, log: this.log, acceptLoss: this.acceptLoss });
     const opened = await Promise.race([opening, power.failed.then(() => undefined)]);
     if (opened === undefined) return undefined;
-    const { pool, recovery } = opened;
+    const { pool, disks, recovery } = opened;
     const cache = new L1Cache(cacheFrames * FRAME, (cacheFrames / 2) * FRAME);
     const open = (id: number, durability: Durability = Durability.durable): CachedVolume => {
       const volume = pool.open(id, { blockSize: 512, durability, readOnly: false });
       return new CachedVolume(volume, cache, world.clock);
     };
-    return { pool, recovery, disk, power, open, files };
+    return { pool, recovery, disk, power, open, disks };
   }
 
-  /** One slab more. */
-  grow({ files, pool }: Running): Promise<void> {
-    return growPool(files, pool, this.slabSize);
+  /** One slab more: on another disk, or where there are fewest. */
+  async grow({ disks, pool }: Running): Promise<void> {
+    if (pool.members.length >= 2 || this.#random() < 0.4) return growPool(disks, pool, this.slabSize);
+    return disks.add(pool, 'folder', `/other${String(pool.members.length + 1)}`, this.slabSize);
   }
 
   /** What the power failure leaves. */

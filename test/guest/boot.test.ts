@@ -1,5 +1,5 @@
 // QEMU boots from a disk over iscsi:// by itself: firmware, boot loader, kernel and initramfs all come out of our LUN.
-// The system then makes a file system on the same disk, and its fstrim has to give the space back in our file.
+// The system then makes a file system on the same disk, and its fstrim has to give the space back in our pool.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -26,7 +26,7 @@ const skip =
 describe('QEMU with a disk over iscsi://', { skip }, () => {
   if ('skip' in guest) return;
 
-  it('boots from it, and a discard in the guest frees space in our file', async () => {
+  it('boots from it, and a discard in the guest frees space in the pool', async () => {
     const work = temporaryFolder('boot');
     try {
       const image = join(work.path, 'disk.raw');
@@ -36,7 +36,9 @@ describe('QEMU with a disk over iscsi://', { skip }, () => {
         await runOk('qemu-img', ['convert', '-n', '-f', 'raw', '-O', 'raw', image, disk.url]);
         const seen: Record<string, number> = {};
         const measure = (name: string) => async (): Promise<void> => {
+          const pool = (await daemon.gemelJson(['pool', 'show', 'pool0'])) as { facts: { usedBytes: number } };
           seen[name] = await daemon.occupiedBytes('boot');
+          seen[`${name} in the pool`] = pool.facts.usedBytes;
         };
         const drive = `file=${disk.url},format=raw,if=virtio,discard=unmap,cache=none`;
         const result = await boot(['-drive', drive], {
@@ -49,9 +51,11 @@ describe('QEMU with a disk over iscsi://', { skip }, () => {
         });
         assertGuest(result, ['booted from this disk', 'file written', 'fstrim', 'blkdiscard']);
         const { empty = 0, full = 0, trimmed = 0, erased = 0 } = seen;
-        const told = `bytes in our file: ${JSON.stringify(seen)}`;
+        const told = `bytes: ${JSON.stringify(seen)}`;
         assert.ok(full - empty >= 0.95 * FILE_MIB * MIB, `the file arrived; ${told}`);
         assert.ok(full - trimmed >= 0.95 * FILE_MIB * MIB, `fstrim frees the file's space; ${told}`);
+        const freed = (seen['full in the pool'] ?? 0) - (seen['trimmed in the pool'] ?? 0);
+        assert.ok(freed >= 0.95 * FILE_MIB * MIB, `whole grains of the pool are free again; ${told}`);
         assert.ok(erased <= trimmed && erased < PARTITION_AT, `blkdiscard frees the partition; ${told}`);
       });
     } finally {

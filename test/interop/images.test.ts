@@ -163,7 +163,7 @@ describe('import and export of images', { skip, concurrency: 1 }, () => {
         await daemon.gemelJson(['unmap', name, 'loopback']);
         const image = join(folder, `back-${index}`);
         const target = index % 2 === 0 ? 'raw' : 'qcow2';
-        await daemon.gemelJson(['pool', 'export', name, image, '--format', target]);
+        await daemon.gemelJson(['volume', 'export', name, image, '--format', target]);
         await runOk('qemu-img', ['compare', '-f', 'raw', '-F', target, source.path, image]);
         assert.ok(statSync(image).blocks * 512 <= source.dataBytes + 2 * MIB, `${file}: holes are kept`);
         await daemon.gemelJson(['volume', 'delete', name]);
@@ -192,7 +192,7 @@ describe('import and export of images', { skip, concurrency: 1 }, () => {
       assert.equal(disk.size, 3 * MIB + 1024);
       await runOk('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', path, disk.url]);
       writeFileSync(path, 'a text');
-      const small = (await daemon.gemelJson(['pool', 'import', path, 'small', '--map', 'loopback'])) as Imported;
+      const small = (await daemon.gemelJson(['volume', 'import', path, 'small', '--map', 'loopback'])) as Imported;
       assert.equal(small.size, MIB);
       await runOk('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', path, small.url]);
       await assertClean(daemon, ['odd', 'small']);

@@ -49,7 +49,12 @@ export interface DaemonOptions {
   dataFolder?: string;
   /** More arguments for the launcher. */
   args?: readonly string[];
+  /** Environment of the launcher, besides ours. */
+  env?: Readonly<Record<string, string>>;
 }
+
+/** A first start makes a pool of this size: one for the whole file system would write a larger journal in every test. */
+const SMALL_POOL = { GEMEL_POOL_SIZE: '2G' };
 
 /** How long the launcher may take, in milliseconds: it may have to build first. */
 const READY_TIMEOUT = 120_000;
@@ -61,15 +66,17 @@ export class Daemon {
   readonly portals: readonly string[];
   readonly #api: string;
   readonly #args: readonly string[];
+  readonly #env: Readonly<Record<string, string>>;
   #child: ChildProcess | undefined;
   #ready: ReadyLine | undefined;
   #output = '';
 
-  constructor(dataFolder: string, portals: readonly string[], api: string, args: readonly string[]) {
+  constructor(dataFolder: string, portals: readonly string[], api: string, options: DaemonOptions) {
     this.dataFolder = dataFolder;
     this.portals = portals;
     this.#api = api;
-    this.#args = args;
+    this.#args = options.args ?? [];
+    this.#env = options.env ?? {};
   }
 
   /** What the last start printed. */
@@ -90,6 +97,7 @@ export class Daemon {
     const args = ['--json', '--data', this.dataFolder, ...portals, '--api', this.#api, ...this.#args];
     const child = spawn(process.execPath, [projectFile('scripts', 'start.mjs'), ...args], {
       cwd: projectRoot,
+      env: { ...process.env, ...SMALL_POOL, ...this.#env },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true, // its own group: a kill must reach the daemon behind the launcher
     });
@@ -249,7 +257,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<{ daemon
   const folder = temporaryFolder('daemon');
   const ports = await freePorts((options.portals ?? 1) + 1);
   const [api, ...portals] = ports.map((port) => `127.0.0.1:${port}`);
-  const daemon = new Daemon(options.dataFolder ?? folder.path, portals, api ?? '', options.args ?? []);
+  const daemon = new Daemon(options.dataFolder ?? folder.path, portals, api ?? '', options);
   const end = async (): Promise<void> => {
     try {
       await daemon.crash();

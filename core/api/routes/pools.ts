@@ -3,11 +3,22 @@ import { SCRUB_RATE } from '../../base/limits.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
 import { poolView } from '../../control/pool-views.ts';
 import type { PoolView } from '../../control/pool-views.ts';
-import { ChangePool, CreatePool, Pool, PoolCheck, PoolDetail, StartScrub, VolumeParams } from '../schemas.ts';
+import {
+  ChangePool,
+  CreatePool,
+  ExportedPool,
+  Force,
+  ImportPool,
+  Pool,
+  PoolCheck,
+  PoolDetail,
+  StartScrub,
+  VolumeParams,
+} from '../schemas.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function poolRoutes({ catalog, pools }: ControlPlane): Route[] {
+export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
   const tag = 'pools';
   const view = (name: string): PoolView => poolView(pools, pools.record(name));
   return [
@@ -49,13 +60,17 @@ export function poolRoutes({ catalog, pools }: ControlPlane): Route[] {
       path: '/pools/:name',
       tag,
       role: 'admin',
-      summary: 'Add room to a pool, or change its threshold',
+      summary: 'Add room to a pool, change its threshold, or make it the default',
       params: VolumeParams,
       body: ChangePool,
       response: Pool,
       handle: async ({ params: { name }, body }) => {
-        if (body.growBytes !== undefined) await pools.grow(name, body.growBytes);
+        const { growBytes: bytes, addFolder: folder, addDevice: device, useGrown } = body;
+        if ([bytes, folder, device, useGrown].some((each) => each !== undefined)) {
+          await pools.grow(name, { bytes, folder, device });
+        }
         if (body.threshold !== undefined) await pools.setThreshold(name, body.threshold);
+        if (body.default === true) await pools.setDefault(name);
         return view(name);
       },
     }),
@@ -67,6 +82,28 @@ export function poolRoutes({ catalog, pools }: ControlPlane): Route[] {
       summary: 'Delete a pool that has no volumes',
       params: VolumeParams,
       handle: ({ params }) => pools.delete(params.name),
+    }),
+    route({
+      method: 'post',
+      path: '/pools/:name/export',
+      tag,
+      role: 'admin',
+      summary: 'Take a pool and its volumes off this node',
+      params: VolumeParams,
+      query: Force,
+      response: ExportedPool,
+      handle: ({ params, query }) => moves.export(params.name, query.force === 'true'),
+    }),
+    route({
+      method: 'post',
+      path: '/pool-imports',
+      tag,
+      role: 'admin',
+      summary: 'Attach a pool that was exported, with its volumes',
+      body: ImportPool,
+      status: 201,
+      response: Pool,
+      handle: async ({ body }) => poolView(pools, await moves.import(body)),
     }),
     route({
       method: 'post',

@@ -7,6 +7,7 @@ import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
+import { PoolMoves } from '../../../core/control/pool-moves.ts';
 import { PoolManager } from '../../../core/control/pools.ts';
 import { Provisioner } from '../../../core/control/provision.ts';
 import { SecretBox } from '../../../core/control/secret-box.ts';
@@ -58,6 +59,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
+  const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   let initiators: Initiators;
   try {
     initiators = new Initiators(catalog, new SecretBox(key, world.random), world.clock);
@@ -75,6 +77,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     units,
     provisioner,
     pools,
+    moves,
     snapshots,
     initiators,
     tokens: new Tokens(catalog, world),

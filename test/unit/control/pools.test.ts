@@ -3,7 +3,7 @@ import { existsSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { planOf } from '../../../core/control/pools.ts';
+import { planOf } from '../../../core/control/pool-plan.ts';
 import { poolView } from '../../../core/control/pool-views.ts';
 import { SENSE } from '../../../core/scsi/sense.ts';
 import type { Volume } from '../../../core/volume/volume.ts';
@@ -182,7 +182,7 @@ describe('pools', () => {
       assert.deepEqual([facts()?.capacityBytes, facts()?.reservedBytes], [64 * MIB, 48 * MIB]);
       assert.equal(await codeOf(() => plane.provisioner.resize('thick', 80 * MIB, false)), 'no-space');
       assert.equal(plane.catalog.volumes.get('thick')?.size, 48 * MIB);
-      await plane.pools.grow('tank', 10 * MIB);
+      await plane.pools.grow('tank', { bytes: 10 * MIB });
       assert.equal(facts()?.capacityBytes, 128 * MIB, 'whole slabs');
       assert.equal((await plane.provisioner.resize('thick', 80 * MIB, false)).size, 80 * MIB);
       assert.equal(await codeOf(() => plane.provisioner.resize('thick', 80 * MIB + 512, false)), 'bad-request');

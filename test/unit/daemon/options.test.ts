@@ -24,6 +24,7 @@ describe('daemon options', () => {
     assert.deepEqual(options.portals, [{ host: '127.0.0.1', port: 3260, group: 1 }]);
     assert.deepEqual(options.api, { host: '127.0.0.1', port: 7480 });
     assert.equal(options.demoSize, 10 * 1024 ** 3);
+    assert.equal(options.poolSize, undefined, 'what the file system has');
     assert.equal(options.json, false);
     assert.equal(options.cacheSize, 2 * 1024 ** 3, 'a quarter of the memory');
   });
@@ -50,6 +51,8 @@ describe('daemon options', () => {
     );
     assert.equal(read(['--portal', 'a:1', '--portal', 'b:4,7'], env, file).portals[1]?.group, 7);
     assert.equal(read(['--no-demo'], env, file).demoSize, undefined);
+    assert.equal(read([], { GEMEL_POOL_SIZE: '2G' }).poolSize, 2 * 1024 ** 3);
+    assert.throws(() => read(['--pool-size', '1M']), /a pool has 16 MiB to/);
     assert.equal(read([], { GEMEL_NO_DEMO: '1' }).demoSize, undefined);
     assert.equal(read([], { GEMEL_DATA: '' }).data, '/default');
     assert.equal(read(['--config', 'g'], {}, '{"demo":false}').demoSize, undefined);
