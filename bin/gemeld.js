@@ -1,5 +1,5 @@
 #!/usr/bin/env node
 // The daemon, with the thread pool it needs: libuv reads its size when the process begins.
-import { become } from '../scripts/bootstrap.mjs';
+import { become, daemonEnvironment } from '../scripts/bootstrap.mjs';
 
-become('dist/core/daemon.js', process.argv.slice(2), { UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? '32' });
+become('dist/core/daemon.js', process.argv.slice(2), daemonEnvironment());

@@ -1,6 +1,6 @@
 // `npm start`: sets up what is missing, then runs the daemon.
-import { become, prepare } from './bootstrap.mjs';
+import { become, daemonEnvironment, prepare } from './bootstrap.mjs';
 
 await prepare();
 // libuv reads this when the process begins, so it has to be set before.
-become('dist/core/daemon.js', process.argv.slice(2), { UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? '32' });
+become('dist/core/daemon.js', process.argv.slice(2), daemonEnvironment());

@@ -98,6 +98,17 @@ export class CachedBlocks implements FrameOwner {
 
   /** Reads the range into `target`: what the cache has from there, the rest from below. Rejects with a VolumeError. */
   async read(position: number, length: number, target: Buffer, at: number): Promise<void> {
+    const grain = Math.floor(position / FRAME);
+    const from = position - grain * FRAME;
+    if (from + length <= FRAME && !this.#anyValid(grain, from, from + length)) {
+      // The most frequent case: a small read of which nothing is here.
+      const version = this.#versions[grain % VERSIONS];
+      await this.backing.read(position, length, target, at);
+      if (this.#versions[grain % VERSIONS] === version) {
+        this.#install({ position, length }, target, at);
+        return;
+      }
+    }
     for (let tries = 0; ; tries++) {
       const before = this.#stamp(position, length);
       const runs = this.#copyPresent(position, length, target, at);
@@ -194,6 +205,11 @@ export class CachedBlocks implements FrameOwner {
       cache.valid[frame] = (cache.valid[frame] as number) | fresh;
       p += upTo - from;
     }
+  }
+
+  #anyValid(grain: number, from: number, upTo: number): boolean {
+    const frame = this.index.get(grain);
+    return frame >= 0 && ((this.cache.valid[frame] as number) & touchedBlocks(from, upTo)) !== 0;
   }
 
   #stamp(position: number, length: number): number[] {

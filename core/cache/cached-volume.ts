@@ -63,9 +63,8 @@ export class CachedVolume implements Volume, LogUpper {
     return !this.#closed && this.#blocks.viewNow(position, length, pieces);
   }
 
-  async read(position: number, length: number, target: Buffer, at: number): Promise<void> {
-    if (this.#closed) throw closedError();
-    await this.#blocks.read(position, length, target, at);
+  read(position: number, length: number, target: Buffer, at: number): Promise<void> {
+    return this.#closed ? Promise.reject(closedError()) : this.#blocks.read(position, length, target, at);
   }
 
   // ---- writing

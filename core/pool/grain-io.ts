@@ -9,12 +9,8 @@ const ZEROS = Buffer.alloc(BLOCK);
 /** Times a block is read before it counts as lost. */
 const READ_TRIES = 3;
 
-async function reading<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    throw new VolumeError(VolumeFault.readError, 'the disk cannot read', undefined, { cause: error });
-  }
+function cannotRead(cause: unknown): VolumeError {
+  return new VolumeError(VolumeFault.readError, 'the disk cannot read', undefined, { cause });
 }
 
 export class GrainIo {
@@ -27,19 +23,46 @@ export class GrainIo {
   /** Reads the blocks of the mask to their places behind `at`; the first that does not match its checksum, or -1. */
   async readBlocks(grain: number, mask: number, target: Buffer, at: number): Promise<number> {
     const { slabs } = this.#core;
-    for (let rest = mask; rest !== 0;) {
-      const first = lowestBlock(rest);
-      const end = runEnd(rest, first);
-      await reading(slabs.readRaw(grain, first * BLOCK, (end - first) * BLOCK, target, at + first * BLOCK));
-      rest &= ~blockMask(first, end);
+    try {
+      for (let rest = mask; rest !== 0;) {
+        const first = lowestBlock(rest);
+        const end = runEnd(rest, first);
+        await slabs.readRaw(grain, first * BLOCK, (end - first) * BLOCK, target, at + first * BLOCK);
+        rest &= ~blockMask(first, end);
+      }
+      if (slabs.sumsNow(grain) === undefined) return firstBad(mask, target, at, await slabs.sums(grain), 0);
+    } catch (error) {
+      throw cannotRead(error);
     }
-    const sums = await reading(slabs.sums(grain));
-    for (let rest = mask; rest !== 0; rest &= rest - 1) {
-      const block = lowestBlock(rest);
-      const from = at + block * BLOCK;
-      if (crc32c(target, from, from + BLOCK) !== sums[block]) return block;
+    return firstBad(mask, target, at, slabs.sumsNow(grain) as Uint32Array, slabs.sumsAt(grain));
+  }
+
+  /** The grains from `first` on, which are one behind the other in a slab, to `target`, unchecked. See matches(). */
+  async readRun(first: number, from: number, length: number, target: Buffer, at: number): Promise<void> {
+    const { slabs } = this.#core;
+    try {
+      await slabs.readRaw(first, from, length, target, at);
+    } catch (error) {
+      throw cannotRead(error);
     }
-    return -1;
+  }
+
+  /** Resolves when the checksums of the grain are in memory, or when they cannot be read. */
+  loadSums(grain: number): Promise<unknown> | undefined {
+    const { slabs } = this.#core;
+    return slabs.sumsNow(grain) === undefined ? slabs.sums(grain).catch(() => undefined) : undefined;
+  }
+
+  /** True when the blocks of the mask, where the grain begins at `at`, match checksums that are in memory. */
+  matches(grain: number, mask: number, target: Buffer, at: number): boolean {
+    const { slabs } = this.#core;
+    const sums = slabs.sumsNow(grain);
+    return sums !== undefined && firstBad(mask, target, at, sums, slabs.sumsAt(grain)) < 0;
+  }
+
+  /** Grains from this one on that may be read in one piece: those up to the end of its slab. */
+  untilSlabEnd(grain: number): number {
+    return this.#core.slabs.slabEnd(grain) - grain;
   }
 
   /**
@@ -135,6 +158,16 @@ export class GrainIo {
     }
     return places;
   }
+}
+
+/** The first block of the mask, where the grain begins at `at`, that does not match its checksum; -1: they all do. */
+function firstBad(mask: number, target: Buffer, at: number, sums: Uint32Array, sumsAt: number): number {
+  for (let rest = mask; rest !== 0; rest &= rest - 1) {
+    const block = lowestBlock(rest);
+    const from = at + block * BLOCK;
+    if (crc32c(target, from, from + BLOCK) !== sums[sumsAt + block]) return block;
+  }
+  return -1;
 }
 
 /** The blocks of the mask that are all zeros in `source`, where the grain would begin at `at`. */

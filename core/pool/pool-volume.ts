@@ -1,6 +1,6 @@
 // A volume of a pool. It puts blocks into grains of the pool: into the grain it has, if nobody shares it, else into a fresh
 // one. Whatever changes is in the journal before.
-import { MAX_MOVES, WRITE_TRIES } from '../base/limits.ts';
+import { WRITE_TRIES } from '../base/limits.ts';
 import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
 import { VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
 import type { Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
@@ -10,6 +10,7 @@ import { GrainIo, isWriteError, zeroBlocks } from './grain-io.ts';
 import type { PoolCore, PoolVolumeOptions } from './pool-core.ts';
 import type { GrainPlace } from './record.ts';
 import type { VolumeMap } from './volume-map.ts';
+import { VolumeReader } from './volume-reader.ts';
 
 export class PoolVolume implements Volume, WriteLog {
   info: VolumeInfo;
@@ -18,6 +19,7 @@ export class PoolVolume implements Volume, WriteLog {
   readonly map: VolumeMap;
   readonly #core: PoolCore;
   readonly #io: GrainIo;
+  readonly #reader: VolumeReader;
   readonly #thick: boolean;
   /** Grains that will need a fresh grain of the pool when what was admitted is placed. */
   readonly #pending = new Set<number>();
@@ -40,6 +42,7 @@ export class PoolVolume implements Volume, WriteLog {
     this.#io = new GrainIo(core);
     this.map = map;
     this.id = options.id;
+    this.#reader = new VolumeReader(core, this.#io, map, options.id);
     this.#thick = options.thick;
     this.log = this;
     this.info = {
@@ -68,42 +71,9 @@ export class PoolVolume implements Volume, WriteLog {
     return false;
   }
 
-  async read(position: number, length: number, target: Buffer, at: number): Promise<void> {
-    if (this.#closed) throw new VolumeError(VolumeFault.notReady, 'the volume is closed');
-    const from = position - (position % BLOCK);
-    const to = Math.ceil((position + length) / BLOCK) * BLOCK;
-    // Checksums are of whole blocks.
-    const ragged = from !== position || to !== position + length;
-    const whole = ragged ? Buffer.allocUnsafe(to - from) : target;
-    const base = ragged ? 0 : at;
-    await eachGrain(from, to - from, (grain, first, end, done) =>
-      this.#readGrain(grain, first, end, whole, base + done),
-    );
-    if (ragged) whole.copy(target, at, position - from, position - from + length);
-  }
-
-  /** Blocks [first, end) of a grain, checked. */
-  async #readGrain(grain: number, first: number, end: number, target: Buffer, at: number): Promise<void> {
-    for (let tries = 0; ; tries++) {
-      const place = this.map.place(grain);
-      const wanted = blockMask(first, end);
-      const valid = this.map.valid(grain) & wanted;
-      if (valid !== wanted) target.fill(0, at, at + (end - first) * BLOCK);
-      let bad = -1;
-      let trouble: unknown;
-      try {
-        if (valid !== 0) bad = await this.#io.readBlocks(place - 1, valid, target, at - first * BLOCK);
-      } catch (error) {
-        bad = lowestBlock(valid);
-        trouble = error;
-      }
-      // A grain that was given back meanwhile may hold something else by now.
-      if (this.map.place(grain) !== place && tries < MAX_MOVES) continue;
-      if (bad < 0) return;
-      // The data and its checksum are changed one after the other.
-      if (tries === 0) continue;
-      this.#damaged(grain, bad, trouble);
-    }
+  read(position: number, length: number, target: Buffer, at: number): Promise<void> {
+    if (this.#closed) return Promise.reject(new VolumeError(VolumeFault.notReady, 'the volume is closed'));
+    return this.#reader.read(position, length, target, at);
   }
 
   // ---- writing: the log
@@ -293,13 +263,6 @@ export class PoolVolume implements Volume, WriteLog {
     }
     if (mask !== lost) await this.#write(to, mask & ~lost, buffer, 0);
     if (lost !== 0) await this.#io.spoil(to, lost);
-  }
-
-  #damaged(grain: number, block: number, cause: unknown): never {
-    const what = cause === undefined ? 'the data does not match its checksum' : 'the disk cannot read';
-    const position = grain * GRAIN + block * BLOCK;
-    this.#core.damaged(this.id, position, what);
-    throw new VolumeError(VolumeFault.readError, what, position, { cause });
   }
 
   // ---- sharing

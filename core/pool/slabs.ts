@@ -74,9 +74,9 @@ export class Slabs {
   }
 
   /** Bytes [from, from+length) of a grain, unchecked. Grains one behind the other in a slab are one piece. */
-  async readRaw(grain: number, from: number, length: number, target: Buffer, at: number): Promise<void> {
+  readRaw(grain: number, from: number, length: number, target: Buffer, at: number): Promise<void> {
     const { slab, index } = this.#spot(grain);
-    await slab.file.read(target, at, length, slab.position + sumsBytes(slab.grains) + index * GRAIN + from);
+    return slab.file.read(target, at, length, slab.position + sumsBytes(slab.grains) + index * GRAIN + from);
   }
 
   /** Writes blocks of a grain and takes note of their checksums. `from` and `length` are multiples of BLOCK. */
@@ -116,6 +116,18 @@ export class Slabs {
   /** What was written to the grains up to now is stable when it resolves; the checksums need not be. */
   async dataSync(): Promise<void> {
     await Promise.all([...new Set([...this.#unsynced, ...this.#syncing])].map((file) => file.dataSync()));
+  }
+
+  /**
+   * Memory with the checksums of the grain, which begin at sumsAt(grain); undefined: they have to be read, see sums(). Valid
+   * until the caller awaits something.
+   */
+  sumsNow(grain: number): Uint32Array | undefined {
+    return this.#pages.get(Math.floor(grain / GRAINS_OF_SUMS))?.sums;
+  }
+
+  sumsAt(grain: number): number {
+    return (grain % GRAINS_OF_SUMS) * BLOCKS;
   }
 
   /** Checksums of the 16 blocks of a grain. */

@@ -12,9 +12,17 @@ function residentOf(pid: number): number {
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+interface Sampled {
+  /** MiB, every `interval` milliseconds. */
+  readonly memory: number[];
+  readonly sample: Sample;
+}
+
 /** Runs the load generator while memory is sampled every `interval` milliseconds. */
-async function sampled(tool: string, args: readonly string[], pid: number, interval: number): Promise<number[]> {
-  const child = spawn(tool, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+async function sampled(tool: string, args: readonly string[], pid: number, interval: number): Promise<Sampled> {
+  const child = spawn(tool, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.on('data', (piece: Buffer) => (text += piece.toString()));
   let running = true;
   const ended = new Promise<number>((resolve) =>
     child.once('close', (status) => {
@@ -28,7 +36,7 @@ async function sampled(tool: string, args: readonly string[], pid: number, inter
     await Promise.race([ended, sleep(interval)]);
   }
   if ((await ended) !== 0) throw new Error(`the load generator failed: ${args.join(' ')}`);
-  return memory;
+  return { memory, sample: JSON.parse(text) as Sample };
 }
 
 /** MiB per minute by least squares. */
@@ -46,7 +54,7 @@ function slope(values: readonly number[], interval: number): number {
 export async function soak(tool: string, server: Server, minutes: number): Promise<string> {
   const interval = 2000;
   const args = ['-u', server.url, '-m', '70', '-b', '4k', '-q', '32', '-n', '4', '-t', String(minutes * 60)];
-  const memory = await sampled(tool, args, server.pid, interval);
+  const { memory } = await sampled(tool, args, server.pid, interval);
   const later = memory.slice(Math.floor(memory.length / 2));
   const growth = slope(later, interval);
   const verdict = growth * minutes < 16 ? 'no growth' : 'MEMORY GROWS';
@@ -63,8 +71,9 @@ export async function manySessions(tool: string, server: Server): Promise<string
   const results: string[] = [];
   for (const block of ['4k', '256k']) {
     const args = ['-u', server.url, '-m', '50', '-b', block, '-q', '128', '-n', '256', '-t', '10'];
-    const memory = await sampled(tool, args, server.pid, 250);
-    results.push(`${block}: peak ${Math.max(...memory).toFixed(0)} MiB`);
+    const { memory, sample } = await sampled(tool, args, server.pid, 250);
+    const refused = `${String(sample.task_set_full)} × TASK SET FULL, ${String(sample.busy)} × BUSY`;
+    results.push(`${block}: peak ${Math.max(...memory).toFixed(0)} MiB, ${sample.iops.toFixed(0)} IOPS, ${refused}`);
   }
   return `256 sessions × QD 128: ${before.toFixed(0)} MiB before, ${results.join(', ')}`;
 }

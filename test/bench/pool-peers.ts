@@ -72,8 +72,23 @@ function fio(how: string, options: readonly string[], seconds: number): FioResul
 const QUEUES: readonly { readonly how: string; readonly options: readonly string[] }[] = [
   { how: 'libaio, direct', options: ['--ioengine=libaio', '--direct=1', '--iodepth=32'] },
   { how: 'io_uring, direct', options: ['--ioengine=io_uring', '--direct=1', '--iodepth=32'] },
-  { how: '32 threads, buffered', options: ['--ioengine=psync', '--numjobs=32'] },
+  { how: '32 threads', options: ['--ioengine=psync', '--direct=1', '--numjobs=32'] },
 ];
+
+/** One after the other in 256 KiB, eight at a time, as fioRandom: with and without the page cache. */
+export function fioSequential(file: string, seconds: number): FioResult[] {
+  const size = [`--filename=${file}`, '--rw=read', '--bs=256k'];
+  const queues = [
+    { how: 'libaio, direct', options: ['--ioengine=libaio', '--direct=1', '--iodepth=8'] },
+    { how: '1 thread, buffered', options: ['--ioengine=psync'] },
+  ];
+  const results = queues.flatMap(({ how, options }) => {
+    dropCaches();
+    return fio(how, [...size, ...options], seconds) ?? [];
+  });
+  if (results.length === 0) throw new Error(`fio runs with no engine on ${file}`);
+  return results.sort((a, b) => b.bytesPerSecond - a.bytesPerSecond);
+}
 
 /** 4 KiB at random places at queue depth 32, with each engine that runs here; the fastest comes first. */
 export function fioRandom(file: string, kind: 'randread' | 'randwrite', seconds: number): FioResult[] {
@@ -87,11 +102,15 @@ export function fioRandom(file: string, kind: 'randread' | 'randwrite', seconds:
   return results.sort((a, b) => b.iops - a.iops);
 }
 
-/** Appends of `bytes`, two at a time and each stable before the next: what the journal does. */
-export function fioAppend(file: string, bytes: number, seconds: number): FioResult {
-  const how = `O_DSYNC, 2 × ${String(bytes / 1024)} KiB`;
+/**
+ * Appends of `bytes`, `parallel` at a time, each stable before the next of its thread: what the journal does. With a queue
+ * depth of N there are never more than N blocks under way, so `parallel` appends must not have more of them together.
+ */
+export function fioAppend(file: string, bytes: number, parallel: number, seconds: number): FioResult {
+  const how = `O_DSYNC, ${String(parallel)} × ${String(bytes / 1024)} KiB`;
   const options = ['--rw=write', `--bs=${String(bytes)}`, '--ioengine=psync', '--sync=dsync', '--overwrite=1'];
-  const jobs = ['--numjobs=2', '--offset_increment=50%', '--size=50%'];
+  const share = `${String(100 / parallel)}%`;
+  const jobs = [`--numjobs=${String(parallel)}`, `--offset_increment=${share}`, `--size=${share}`];
   const result = fio(how, [`--filename=${file}`, ...options, ...jobs], seconds);
   if (result === undefined) throw new Error(`fio cannot append to ${file}`);
   return result;

@@ -9,6 +9,9 @@ export interface Sample {
   readonly p99us: number;
   readonly srv_cores: number;
   readonly iops_per_core: number;
+  /** Commands that were refused with these statuses and sent again. */
+  readonly busy: number;
+  readonly task_set_full: number;
 }
 
 interface Measured {

@@ -136,6 +136,14 @@ export class Machine {
     return true;
   }
 
+  /** Where a page of a file has this content: bytes of the file; -1: nowhere. */
+  findBytes(name: string, wanted: Buffer): number {
+    for (const [number, page] of this.#storage.files.get(`${FOLDER}/${name}`)?.pages ?? []) {
+      if (wanted.equals(page)) return number * 4096;
+    }
+    return -1;
+  }
+
   /** Where a sector that is all of this version is stored: bytes of the file; -1: nowhere. */
   find(name: string, version: number): number {
     const wanted = stamp(version, 1);
