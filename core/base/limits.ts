@@ -78,6 +78,16 @@ export const AWAKE_FROM_COMMANDS = 8;
 export const AWAKE_MS = 0.03;
 export const AWAKE_TURNS = 64;
 
+/**
+ * While other sessions had at least COURTESY_FROM_COMMANDS commands answered out of memory in the last one to two times
+ * COURTESY_MS milliseconds, reads from disks begin only as fast as this share of the event loop can take them, and so many
+ * milliseconds ahead.
+ */
+export const COURTESY_MS = 10;
+export const COURTESY_FROM_COMMANDS = 8;
+export const COURTESY_SHARE = 0.2;
+export const COURTESY_AHEAD_MS = 0.1;
+
 // ---- SCSI
 /** Largest READ/WRITE, bytes (VPD B0 MAXIMUM TRANSFER LENGTH). */
 export const MAX_TRANSFER = 16_777_216;

@@ -86,7 +86,7 @@ export class CommandPath {
     this.#luns = nexus.luns;
     this.#placed = new PlacedWrites(this);
     this.#early = new EarlyPdus(connection.context.memory);
-    this.reads = new ReadGate(connection.send, connection.context.answers);
+    this.reads = new ReadGate(connection.send, connection.context.answers, connection.context.courtesy);
     this.#firstBurst = session.parameters.firstBurst;
     this.#immediateData = session.parameters.immediateData;
   }
@@ -186,6 +186,7 @@ export class CommandPath {
     const micros = (this.connection.context.world.clock.now() - this.#batchStart) * 1000;
     if (this.#batchReads > 0) lu.counters.readLatency.add(this.#batchReads, micros);
     if (this.#batchWrites > 0) lu.counters.writeLatency.add(this.#batchWrites, micros);
+    this.reads.served(this.#batchReads + this.#batchWrites, this.#batchStart);
     this.#batchReads = this.#batchWrites = 0;
     this.#batchLu = undefined;
   }

@@ -7,6 +7,7 @@ import type { Connection } from './connection.ts';
 import type { DataMemory } from './data-memory.ts';
 import type { ReceivePool } from './receive.ts';
 import type { SlabPool } from './send-buffer.ts';
+import type { Courtesy } from './courtesy.ts';
 import type { Wakefulness } from './wakefulness.ts';
 
 /** What one initiator has to prove, and what we prove to it (RFC 7143 §12.1.3). */
@@ -56,6 +57,7 @@ export interface IscsiContext {
   readonly memory: DataMemory;
   readonly answers: AnswerMemory;
   readonly wakefulness: Wakefulness;
+  readonly courtesy: Courtesy;
   readonly policy: AccessPolicy;
   readonly portals: readonly OpenPortal[];
   readonly connections: ReadonlySet<Connection>;

@@ -145,8 +145,10 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     this.#running = true;
     const memory = this.#path.connection.context.memory;
     const dataIn = Math.min(this.#expectation.dataIn, MAX_TRANSFER);
+    // A READ out of memory has been answered without a task.
+    const fromDisk = this.spec.fast === 'read';
     if (dataIn > 0) {
-      const gate = this.#path.reads.enter(dataIn);
+      const gate = this.#path.reads.enter(dataIn, fromDisk);
       if (gate !== undefined) await gate;
       const turn = memory.take(dataIn);
       if (turn !== undefined) await turn;
@@ -154,7 +156,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     }
     const result = await execute(this);
     this.#finish(result);
-    if (dataIn > 0) this.#path.reads.leave(dataIn);
+    if (dataIn > 0) this.#path.reads.leave(dataIn, fromDisk);
   }
 
   #finish(result: TaskResult): void {

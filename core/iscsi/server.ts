@@ -17,6 +17,7 @@ import type { InitiatorPort, TargetPort } from '../scsi/lun-nexus.ts';
 import { AnswerMemory } from './answer-memory.ts';
 import { Connection } from './connection.ts';
 import type { AccessPolicy, IscsiContext, OpenPortal, PortalOptions } from './context.ts';
+import { Courtesy } from './courtesy.ts';
 import { DataMemory } from './data-memory.ts';
 import { ReceivePool } from './receive.ts';
 import { SlabPool } from './send-buffer.ts';
@@ -66,6 +67,7 @@ export class IscsiServer implements IscsiContext {
   readonly memory = new DataMemory(DATA_MEMORY);
   readonly answers: AnswerMemory;
   readonly wakefulness: Wakefulness;
+  readonly courtesy: Courtesy;
   readonly connections = new Set<Connection>();
   readonly #options: IscsiServerOptions;
   readonly #listeners: Listener[] = [];
@@ -77,6 +79,7 @@ export class IscsiServer implements IscsiContext {
   constructor(options: IscsiServerOptions) {
     this.#options = options;
     this.world = options.world;
+    this.courtesy = new Courtesy(options.world.clock);
     this.wakefulness = new Wakefulness(options.world.clock);
     this.answers = new AnswerMemory(ANSWER_MEMORY, (fn) => {
       options.world.clock.soon(fn);

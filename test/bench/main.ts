@@ -89,17 +89,24 @@ function measure(each: Case, server: Server): Sample {
   }
 }
 
+/** MiB of the cold volume: more than a few seconds of reading go through. */
+const COLD_MEGABYTES = 8192;
+
 /** One of the long runs, with Gemel alone. */
 async function runMode(name: string): Promise<string> {
-  const gemel = await startGemel(join(folder, 'gemel'), megabytes, values.durability);
+  // Beside a hot session, what is to be cold must not fit into the cache.
+  const flags = name === 'hotcold' ? ['--cache-size', '256M'] : [];
+  const gemel = await startGemel(join(folder, 'gemel'), megabytes, values.durability, flags);
   servers.push(gemel);
   generate(gemel.url, ['-S', '-m', '0', '-b', '1m', '-q', '8', '-t', '3'], false);
   if (name === 'soak') return soak(tools.load, gemel, Number(values.minutes));
   if (name === 'sessions') return manySessions(tools.load, gemel);
   if (name !== 'hotcold') throw new Error(`no mode ${name}: soak, sessions, hotcold, pool`);
   // A second volume of the same daemon; hot and cold are only apart on a real disk (--data DIR).
-  const url = gemel.create('cold', megabytes);
-  generate(url, ['-S', '-m', '0', '-b', '1m', '-q', '8', '-t', '5'], false);
+  const url = gemel.create('cold', COLD_MEGABYTES);
+  const write = (seconds: number): Sample =>
+    generate(url, ['-S', '-m', '0', '-b', '1m', '-q', '8', '-t', String(seconds)], false);
+  write(Math.ceil((COLD_MEGABYTES / Math.max(1, write(2).mbs)) * 1.5));
   const chill = (): void => {
     must('sync', []);
     writeFileSync('/proc/sys/vm/drop_caches', '3');

@@ -1,5 +1,5 @@
 // What a table of ratios cannot show: memory over time, memory under many sessions, and a cold reader beside a hot one.
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Server } from './peers.ts';
 import type { Sample } from './report.ts';
@@ -80,22 +80,30 @@ export async function manySessions(tool: string, server: Server): Promise<string
 
 /** A session that reads from RAM, alone and beside one that reads cold data from a disk. */
 export async function hotAndCold(tool: string, hot: Server, cold: { url: string; chill: () => void }): Promise<string> {
-  const run = (): Sample => {
-    const done = spawnSync(
-      tool,
-      ['-u', hot.url, '-m', '100', '-b', '4k', '-q', '1', '-t', '3', '-w', '0.5', '-g', '64'],
-      { encoding: 'utf8' },
-    );
-    if (done.status !== 0) throw new Error(done.stderr);
-    return JSON.parse(done.stdout) as Sample;
+  const run = async (): Promise<Sample> => {
+    const args = ['-u', hot.url, '-m', '100', '-b', '4k', '-q', '1', '-t', '2', '-w', '0.5', '-g', '64'];
+    return (await sampled(tool, args, hot.pid, 1000)).sample;
   };
-  run(); // warms the hot part
-  const alone = run();
+  await run(); // warms the hot part
+  const alone = await run();
   cold.chill();
-  const other = spawn(tool, ['-u', cold.url, '-m', '100', '-b', '64k', '-q', '16', '-t', '5'], { stdio: 'ignore' });
+  const other = sampled(
+    tool,
+    ['-u', cold.url, '-m', '100', '-b', '64k', '-q', '16', '-t', '3.5', '-w', '0.5'],
+    hot.pid,
+    1000,
+  );
   await sleep(500);
-  const beside = run();
-  other.kill();
+  const beside = await run();
+  const { sample } = await other;
+  cold.chill();
+  const undisturbed = await sampled(
+    tool,
+    ['-u', cold.url, '-m', '100', '-b', '64k', '-q', '16', '-t', '2'],
+    hot.pid,
+    1000,
+  );
   const ratio = beside.p50us / alone.p50us;
-  return `hot 4 KiB read, QD 1: p50 ${alone.p50us.toFixed(1)} µs alone, ${beside.p50us.toFixed(1)} µs beside a cold reader: ${ratio.toFixed(2)}×`;
+  const line = `hot 4 KiB read, QD 1: p50 ${alone.p50us.toFixed(1)} µs alone, ${beside.p50us.toFixed(1)} µs beside a cold reader`;
+  return `${line}: ${ratio.toFixed(2)}×; the cold one reads ${sample.mbs.toFixed(0)} MB/s, alone ${undisturbed.sample.mbs.toFixed(0)} MB/s`;
 }

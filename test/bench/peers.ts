@@ -146,8 +146,14 @@ export interface Gemel extends Server {
 }
 
 /** Gemel as a user starts it, with one volume of this size. */
-export async function startGemel(folder: string, megabytes: number, durability: string): Promise<Gemel> {
-  const args = ['--json', '--no-demo', '--data', folder, '--portal', '127.0.0.1:0', '--api', '127.0.0.1:0'];
+export async function startGemel(
+  folder: string,
+  megabytes: number,
+  durability: string,
+  flags: readonly string[] = [],
+): Promise<Gemel> {
+  const places = ['--data', folder, '--portal', '127.0.0.1:0', '--api', '127.0.0.1:0'];
+  const args = ['--json', '--no-demo', ...places, ...flags];
   const child = spawn(process.execPath, [join(projectRoot, 'scripts', 'start.mjs'), ...args], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
@@ -157,8 +163,8 @@ export async function startGemel(folder: string, megabytes: number, durability: 
   const env = { ...process.env, GEMEL_API: ready.api, GEMEL_TOKEN: ready.token };
   const create = (name: string, size: number): string => {
     const kind = durability === 'memory' ? ['--memory'] : ['--durability', durability];
-    const flags = ['--size', `${String(size)}M`, '--map', 'loopback', ...kind, '--json'];
-    const client = [join(projectRoot, 'bin', 'gemel.js'), 'volume', 'create', name, ...flags];
+    const wanted = ['--size', `${String(size)}M`, '--map', 'loopback', ...kind, '--json'];
+    const client = [join(projectRoot, 'bin', 'gemel.js'), 'volume', 'create', name, ...wanted];
     const made = spawnSync(process.execPath, client, { encoding: 'utf8', env });
     if (made.status !== 0) throw new Error(made.stderr);
     return (JSON.parse(made.stdout) as { url: string }).url.replace('iscsi://', '');

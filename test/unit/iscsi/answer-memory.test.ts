@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ANSWER_MEMORY, SEND_QUEUE_HIGH, SEND_QUEUE_LOW } from '../../../core/base/limits.ts';
 import { AnswerMemory } from '../../../core/iscsi/answer-memory.ts';
+import { Courtesy } from '../../../core/iscsi/courtesy.ts';
 import { ReadGate } from '../../../core/iscsi/read-gate.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { Opcode } from '../../../core/iscsi/wire/constants.ts';
 import { encodeText } from '../../../core/iscsi/wire/text.ts';
 import { FUA, read16 } from '../../support/cdb.ts';
@@ -111,10 +113,10 @@ describe('answers that nobody takes', () => {
   test('a large read waits for the room others give back, and is told', async () => {
     const memory = new AnswerMemory(64 * MIB, setImmediate);
     const idle = { waiting: 0, count: () => undefined };
-    const gate = new ReadGate(idle, memory);
+    const gate = new ReadGate(idle, memory, new Courtesy(new ManualClock()));
     memory.change(60 * MIB);
     let entered = false;
-    const large = gate.enter(16 * MIB)?.then(() => (entered = true));
+    const large = gate.enter(16 * MIB, false)?.then(() => (entered = true));
     assert.ok(large !== undefined);
     memory.change(-4 * MIB);
     await turn();
@@ -122,10 +124,10 @@ describe('answers that nobody takes', () => {
     memory.change(-8 * MIB);
     await large;
     assert.equal(memory.used, 64 * MIB);
-    gate.leave(16 * MIB);
+    gate.leave(16 * MIB, false);
     assert.equal(memory.used, 48 * MIB);
     memory.change(16 * MIB);
-    const never = gate.enter(16 * MIB);
+    const never = gate.enter(16 * MIB, false);
     assert.ok(never !== undefined);
     gate.close();
     await never;
