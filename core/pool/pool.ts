@@ -359,9 +359,11 @@ export class Pool implements PoolCore {
   async grow(slab: Slab, name: string): Promise<void> {
     await this.#turn.run(async () => {
       this.slabs.add(slab);
-      this.allocator.grow(this.slabs.grains);
       this.#slabNames = [...this.#slabNames, { name, grains: slab.grains }];
       await this.#commit(this.#trimmed);
+      // Not before: the journal must not say that something lies in a slab that an opening after a crash would not know.
+      this.allocator.grow(this.slabs.grains);
+      this.threshold.check();
     });
   }
 
