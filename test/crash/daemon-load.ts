@@ -100,12 +100,17 @@ export class Host {
         await this.#step();
       } catch (error) {
         // The end of the connection is what a kill looks like; at any other time it is a failure.
-        if (!(error instanceof Gone) || error.message !== CLOSED || (!this.#stopping && this.#facts.alive())) {
+        if (!(error instanceof Gone) || error.message !== CLOSED || (!this.#isStopping() && this.#facts.alive())) {
           this.#facts.fail(error instanceof Gone ? new Error(`${this.model.name}: ${error.message}`) : error);
         }
         return;
       }
     }
+  }
+
+  /** Read anew: it changes while a command is under way. */
+  #isStopping(): boolean {
+    return this.#stopping;
   }
 
   async #step(): Promise<void> {

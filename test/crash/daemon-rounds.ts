@@ -22,7 +22,7 @@ const FULL = 96 * MIB;
 const LOAD = [150, 1500] as const;
 /** Milliseconds between operations of the administrator, at most. */
 const IDLE = 120;
-/** Milliseconds from the beginning of an operation to the kill that is meant for it, at most. */
+/** Milliseconds to the kill that is meant for an operation, at most: from its beginning or, every other time, from its end. */
 const AIM = 40;
 /** Milliseconds the daemon may take to end in an orderly way under load. */
 const STOP_LIMIT = 12_000;
@@ -180,6 +180,8 @@ class Campaign {
     const { estate, result } = this;
     const before = this.#good();
     for (const host of estate.hosts.values()) host.start();
+    // There has to be something to go back to.
+    if (kind === 'rollback') await estate.operation('snapshot');
     const administrator = this.#administrate();
     const [least, most] = LOAD;
     await sleep(least + this.#random() * (most - least));
@@ -272,6 +274,7 @@ class Campaign {
       await this.#busy.catch(() => undefined);
       operation = estate.operation(kind);
       operation.catch((error: unknown) => (this.#failure ??= { error }));
+      if (this.#random() < 0.5) await operation.catch(() => undefined);
       await sleep(this.#random() * AIM);
     }
     estate.dying();
