@@ -98,9 +98,14 @@ export class Journal {
 
   // ---- adding
 
-  /** Whole blocks of data. False: there is no room now, see room(). Throws after a failed append. */
+  /**
+   * Whole blocks of data, up to a batch of them since `ready` said yes in this turn. False: there is no room now, see room().
+   * Throws after a failed append.
+   */
   data(volume: number, block: number, source: Buffer, at: number, blocks: number): boolean {
-    return this.#add((batch) => batch.addData(volume, block, source, at, blocks));
+    // The first piece of a write may have sealed a batch, which takes its room in the ring then. MARGIN is for that too: what
+    // was admitted must not find the ring full half way, for the cache has all of it already.
+    return this.#put((batch) => batch.addData(volume, block, source, at, blocks));
   }
 
   map(volume: number, grain: number, places: readonly GrainPlace[]): boolean {
@@ -113,7 +118,11 @@ export class Journal {
 
   #add(add: (batch: Batch) => boolean): boolean {
     if (this.#poison !== undefined) throw this.#poison;
-    if (this.#used + MARGIN > this.#options.size) return false;
+    return this.#used + MARGIN <= this.#options.size && this.#put(add);
+  }
+
+  #put(add: (batch: Batch) => boolean): boolean {
+    if (this.#poison !== undefined) throw this.#poison;
     if (!add(this.#filling.batch)) {
       const next = this.#free.pop();
       if (next === undefined) return false;
@@ -211,8 +220,10 @@ export class Journal {
   #enqueue(slot: Slot): void {
     const { size } = this.#options;
     const bytes = slot.batch.to - slot.batch.from;
-    const skipped = this.#head + bytes > size ? size - this.#head : 0;
-    const position = skipped > 0 ? 0 : this.#head;
+    // Also when the last batch ended where the ring does, and there is nothing to skip.
+    const wraps = this.#head + bytes > size;
+    const skipped = wraps ? size - this.#head : 0;
+    const position = wraps ? 0 : this.#head;
     this.#head = position + bytes;
     this.#used += skipped + bytes;
     this.#ring.push({ seq: slot.batch.seq, position, bytes: skipped + bytes });

@@ -369,6 +369,7 @@ export class Pool implements PoolCore {
       // Nobody gets a grain of a slab that the metadata may not know after a crash.
       await this.#commit(this.#trimmed);
       this.allocator.grow(this.slabs.grains);
+      this.threshold.check();
     });
   }
 

@@ -57,7 +57,7 @@ describe('the ring of the journal', () => {
       while (laps < 3) {
         const blocks = 1 + Math.floor(random() * 200);
         const data = Buffer.concat(Array.from({ length: blocks }, (_, i) => stamp(next + i, 8)));
-        if (!journal.data(1, next, data, 0, blocks)) {
+        if (!journal.ready || !journal.data(1, next, data, 0, blocks)) {
           await journal.stable();
           if (journal.usedBytes < SIZE / 2) continue;
           mark = await journal.mark();
@@ -90,6 +90,53 @@ describe('the ring of the journal', () => {
       }
     });
   }
+
+  test('goes on at its beginning when a batch ends exactly where the ring does', async () => {
+    const { file } = await ring(new SimStorage(), seeded(1));
+    let furthest = 0;
+    const original = file.write.bind(file);
+    file.write = (from, at, length, position) => {
+      furthest = Math.max(furthest, position + length);
+      return original(from, at, length, position);
+    };
+    const journal = journalOn(file, 1, { position: 0, seq: 1 });
+    // With its header a batch has 1 MiB.
+    const blocks = 255;
+    let mark = await journal.mark();
+    for (let batch = 0; batch < 40; batch++) {
+      assert.ok(journal.data(1, batch * blocks, stamp(batch, blocks * 8), 0, blocks));
+      await journal.stable();
+      const first = batch - (batch % 8);
+      const found = await replay(file, 1, mark);
+      assert.deepEqual(
+        blocksOf(found),
+        Array.from({ length: (batch + 1 - first) * blocks }, (_, i) => first * blocks + i),
+        `batch ${String(batch)}`,
+      );
+      if (batch % 8 < 7) continue;
+      mark = await journal.mark();
+      journal.trim(mark);
+    }
+    assert.equal(furthest, SIZE);
+  });
+
+  test('takes all of a write that it admitted, also when its first part fills a batch', async () => {
+    const { file } = await ring(new SimStorage(), seeded(1));
+    const journal = journalOn(file, 1, { position: 0, seq: 1 });
+    const data = stamp(1, 240 * 8);
+    let rounds = 0;
+    while (journal.ready) {
+      assert.ok(journal.data(1, 0, data, 0, 240));
+      assert.ok(journal.ready);
+      // The first part does not fit beside the 240: their batch is sealed, and takes its room in the ring.
+      assert.ok(journal.data(1, 240, data, 0, 100), `first part, round ${String(rounds)}`);
+      assert.ok(journal.data(1, 340, data, 0, 100), `second part, round ${String(rounds)}`);
+      await journal.stable();
+      assert.ok(journal.usedBytes <= SIZE);
+      rounds++;
+    }
+    assert.ok(rounds > 5);
+  });
 
   test('what a crash has cut out of it stays out, whatever later lives write', async () => {
     // Two batches are on their way; the second reaches the disk, the first does not.

@@ -1,46 +1,14 @@
 // The storage behind a thin disk is full: the initiator is told so, the daemon stays, and everything goes on when there
 // is space again. On a file system of our own in memory.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { EmbeddedStore } from '../../core/cluster/embedded-store.ts';
-import { atExit, temporaryFolder } from '../support/cleanup.ts';
 import { withDaemon } from '../support/daemon.ts';
+import { fill, withFileSystem } from '../support/file-system.ts';
 import { describeRun, run, runOk } from '../support/process.ts';
 import { needsQemuTools } from '../support/qemu.ts';
-
-/** Runs `body` with a file system of `bytes`. False: this user may not mount one. */
-async function withFileSystem(bytes: number, body: (folder: string) => Promise<void>): Promise<boolean> {
-  const folder = temporaryFolder('full');
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${String(bytes)}`, 'gemel-test', folder.path]);
-  // Lazily: after a failure something may still be open.
-  const umount = (): void => void spawnSync('umount', ['-l', folder.path]);
-  const forget = atExit(umount);
-  try {
-    if (mounted.status !== 0) return false;
-    await body(folder.path);
-    return true;
-  } finally {
-    umount();
-    forget();
-    folder.remove();
-  }
-}
-
-/** Writes until nothing fits any more. */
-function fill(path: string): void {
-  const fd = openSync(path, 'w');
-  const piece = Buffer.alloc(4096);
-  try {
-    for (;;) writeSync(fd, piece);
-  } catch (error) {
-    assert.equal((error as NodeJS.ErrnoException).code, 'ENOSPC');
-  } finally {
-    closeSync(fd);
-  }
-}
 
 const qemuIo = (url: string, ...commands: string[]): string[] => [
   ...['-f', 'raw', '-t', 'none', ...commands.flatMap((command) => ['-c', command])],
