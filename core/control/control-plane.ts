@@ -1,5 +1,6 @@
 import type { Catalog } from './catalog.ts';
 import type { Initiators } from './initiators.ts';
+import type { Offload } from './offload.ts';
 import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
 import type { SessionSource } from './sessions.ts';
@@ -15,6 +16,7 @@ export interface ControlPlane {
   readonly provisioner: Provisioner;
   readonly pools: PoolManager;
   readonly snapshots: Snapshots;
+  readonly offload: Offload;
   readonly initiators: Initiators;
   readonly tokens: Tokens;
   readonly views: Views;
