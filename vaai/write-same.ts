@@ -61,12 +61,13 @@ async function inSteps(
   step: number,
   work: (position: number, length: number) => Promise<void>,
 ): Promise<void> {
-  for (let done = 0; done < length && !task.aborted;) {
+  const aborted = (): boolean => task.aborted;
+  for (let done = 0; done < length && !aborted();) {
     // Up to a multiple of the step, so that the pieces are whole grains and leaves.
     const size = Math.min(step - ((position + done) % step), length - done);
     const lock = await task.lu.locks.acquire(position + done, size, true);
     try {
-      if (!task.aborted) await work(position + done, size);
+      if (!aborted()) await work(position + done, size);
     } finally {
       lock.release();
     }

@@ -93,7 +93,8 @@ export class Offload {
       return;
     }
     await this.#provisioner.turn.run(async () => {
-      const { copyRoute: _before, ...rest } = this.#provisioner.volume(volume);
+      const { copyRoute: before, ...rest } = this.#provisioner.volume(volume);
+      if (before === policy) return;
       const record: VolumeRecord = policy === undefined ? rest : { ...rest, copyRoute: policy };
       await this.#catalog.apply(this.#catalog.volumes.edit(volume, record));
     });

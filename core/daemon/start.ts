@@ -112,7 +112,10 @@ async function start(
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
   rates.start();
-  undo.push(() => Promise.resolve(rates.stop()));
+  undo.push(() => {
+    rates.stop();
+    return Promise.resolve();
+  });
 
   const views = new Views(catalog, units, backend, server, outsideAddress());
   const tokens = new Tokens(catalog, world);

@@ -41,7 +41,7 @@ export async function execute(task: DispatchTask): Promise<TaskResult> {
     if (task.attribute > TaskAttribute.headOfQueue) throw new ScsiError(SENSE.invalidMessage);
     const refusal = precheck(nexus, spec, task.cdb);
     const result = refusal ?? (await runLocked(task));
-    if (result.status !== Status.good || task.aborted) noteStatus(task, result);
+    noteEnd(task, result);
     return result;
   } catch (error) {
     return failed(task, error);
@@ -120,7 +120,8 @@ async function runLocked(task: DispatchTask): Promise<TaskResult> {
 const kindOf = ({ cdb }: DispatchTask): OffloadKind | undefined => offloadKindOf(cdb[0] ?? 0, (cdb[1] ?? 0) & 0x1f);
 
 /** An offload command ended without sense data, and not well. */
-function noteStatus(task: DispatchTask, { status }: TaskResult): void {
+function noteEnd(task: DispatchTask, { status }: TaskResult): void {
+  if (status === Status.good && !task.aborted) return;
   const kind = kindOf(task);
   if (kind === undefined) return;
   const { lu, nexus } = task;

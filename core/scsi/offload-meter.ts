@@ -4,8 +4,8 @@ import { MAX_OFFLOAD_HOSTS, MAX_OFFLOAD_REASONS } from '../base/limits.ts';
 import type { Clock } from '../base/world.ts';
 import type { CopyRoute } from '../volume/copy-route.ts';
 import type { LunNexus } from './lun-nexus.ts';
-import { ScsiError, senseText } from './sense.ts';
-import type { OffloadReason } from './sense.ts';
+import { senseText } from './sense.ts';
+import type { OffloadReason, ScsiError } from './sense.ts';
 
 /** Kinds of offload, as people are told of them. */
 export const OFFLOAD_KINDS = [

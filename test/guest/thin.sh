@@ -12,8 +12,8 @@ check 0 'VPD B2: thin, and unmapped blocks are zeros' says 'Provisioning type: 2
 check 0 'VPD B2: no anchors' says '(ANC_SUP): 0' sg_vpd -p lbpv "$disk"
 check 0 'VPD B0: WRITE SAME of 16 GiB' says 'Maximum write same length: 0x2000000' sg_vpd -p bl "$disk"
 check 0 'log page 0Ch is listed' says '0x0c' sg_logs "$disk"
-check 0 'log page 0Ch: available' says 'Available LBA mapping resource count: 1024' sg_logs -p 0xc "$disk"
-check 0 'log page 0Ch: of the whole pool' says 'not dedicated to any logical unit' sg_logs -p 0xc "$disk"
+check 0 'log page 0Ch: available' says 'Available LBA mapping threshold resource count: 1024' sg_logs -p 0xc "$disk"
+check 0 'log page 0Ch: of the whole pool' says 'not dedicated to lu' sg_logs -p 0xc "$disk"
 check 0 'mode page 1Ch/02h' says 'Logical block provisioning' sg_modes --page=0x1c,2 "$disk"
 # 512 sets of 64 KiB are half of the pool.
 check 0 'mode page 1Ch/02h: the threshold' says '80 01 00 00 00 00 02 00' sg_modes --page=0x1c,2 -H "$disk"
@@ -23,7 +23,7 @@ provisioned() { says "$1" sg_get_lba_status --lba="$2" "$disk"; }
 check 0 'nothing is mapped' provisioned 'deallocated' 0
 check 0 'write 4 KiB' dd if=/dev/urandom of="$disk" bs=4k count=1 seek=100 oflag=direct
 check 0 'mapped as soon as it is acknowledged' provisioned 'mapped' 800
-check 0 'and nothing beside it' provisioned 'blocks: 800  deallocated' 0
+check 0 'and nothing beside it' provisioned 'blocks:        800  deallocated' 0
 check 0 'WRITE SAME of zeros over all of it' sg_write_same --16 --ndob --lba=0 --num=33554431 --timeout=30 "$disk"
 check 0 'gives the room back' provisioned 'deallocated' 800
 stamp zeros
