@@ -1,5 +1,5 @@
 // UNMAP (SBC-3 5.28): gives blocks back.
-import { MAX_PARAMETER_LIST, MAX_UNMAP_BLOCKS, MAX_UNMAP_DESCRIPTORS } from '../core/base/limits.ts';
+import { MAX_PARAMETER_LIST, MAX_UNMAP_BLOCKS, MAX_UNMAP_DESCRIPTORS, UNMAP_PARALLEL } from '../core/base/limits.ts';
 import { load16, load32 } from '../core/base/bytes-at.ts';
 import { OK_ORDINARY, Reserved, all } from '../core/scsi/command-spec.ts';
 import type { BlockRange, CommandSpec } from '../core/scsi/command-spec.ts';
@@ -36,16 +36,30 @@ async function unmap(task: ScsiTask): Promise<TaskResult> {
   const { lu, cdb, data } = task;
   if (load16(cdb, 7) === 0) return GOOD;
   if (data.length < load16(cdb, 7)) throw new ScsiError(SENSE.parameterListLength);
-  for (const { lba, blocks } of parse(data, lu)) {
-    if (task.aborted) break;
-    const lock = await lu.locks.acquire(lba * lu.blockSize, blocks * lu.blockSize, true);
-    try {
-      await lu.volume.unmap(lba * lu.blockSize, blocks * lu.blockSize);
-    } finally {
-      lock.release();
+  const ranges = parse(data, lu);
+  const began = lu.clock.now();
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (let range = ranges[next++]; range !== undefined && !task.aborted; range = ranges[next++]) {
+      await unmapOne(task, range);
     }
-  }
+  };
+  // Several at a time: each waits until it is stable, and those that wait together become so together.
+  const ends = await Promise.allSettled(Array.from({ length: Math.min(UNMAP_PARALLEL, ranges.length) }, worker));
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
+  if (task.aborted) return GOOD;
+  const shared = ranges.reduce((sum, { blocks }) => sum + blocks, 0) * lu.blockSize;
+  lu.offload.used(task.nexus, 'unmap', { shared, copied: 0, micros: (lu.clock.now() - began) * 1000 });
   return GOOD;
+}
+
+async function unmapOne({ lu }: ScsiTask, { lba, blocks }: BlockRange): Promise<void> {
+  const lock = await lu.locks.acquire(lba * lu.blockSize, blocks * lu.blockSize, true);
+  try {
+    await lu.volume.unmap(lba * lu.blockSize, blocks * lu.blockSize);
+  } finally {
+    lock.release();
+  }
 }
 
 export const UNMAP: readonly CommandSpec[] = [

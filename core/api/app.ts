@@ -14,6 +14,7 @@ import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
 import { mapRoutes } from './routes/maps.ts';
+import { offloadRoutes } from './routes/offload.ts';
 import { poolRoutes } from './routes/pools.ts';
 import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
@@ -30,6 +31,7 @@ export function routesOf(control: ControlPlane): Route[] {
     ...targetRoutes(control),
     ...poolRoutes(control),
     ...snapshotRoutes(control),
+    ...offloadRoutes(control),
   ];
 }
 

@@ -76,6 +76,13 @@ const CACHE_METRICS = [
   ['destagedBytes', 'gemel_cache_destaged_bytes_total', 'counter', 'Bytes put into their places.'],
 ] as const;
 
+const OFFLOAD_METRICS = [
+  ['used', 'gemel_offload_used_total', 'Offload commands carried out.'],
+  ['sharedBytes', 'gemel_offload_shared_bytes_total', 'Bytes that were copied or zeroed in the map alone.'],
+  ['copiedBytes', 'gemel_offload_copied_bytes_total', 'Bytes that were moved inside the storage.'],
+  ['seconds', 'gemel_offload_seconds_total', 'Time offload commands took, all together.'],
+] as const;
+
 /** The metrics page. */
 export function metricsOf(control: ControlPlane): string {
   const text = new MetricsText();
@@ -86,6 +93,7 @@ export function metricsOf(control: ControlPlane): string {
   volumeMetrics(text, control);
   cacheMetrics(text, control);
   poolMetrics(text, control);
+  offloadMetrics(text, control);
   sessionMetrics(text, control);
   return text.toString();
 }
@@ -133,6 +141,26 @@ function poolMetrics(text: MetricsText, { catalog, pools }: ControlPlane): void 
   for (const [key, name, type, help] of POOL_METRICS) {
     text.family(name, type, help);
     for (const { labels, facts } of all) text.sample(name, labels, facts[key]);
+  }
+}
+
+function offloadMetrics(text: MetricsText, { offload }: ControlPlane): void {
+  const all = offload
+    .views()
+    .flatMap(({ volume, hosts }) =>
+      hosts.flatMap(({ initiator, kinds }) =>
+        kinds.map((counters) => ({ labels: { volume, initiator, kind: counters.kind }, counters })),
+      ),
+    );
+  for (const [key, name, help] of OFFLOAD_METRICS) {
+    text.family(name, 'counter', help);
+    for (const { labels, counters } of all) text.sample(name, labels, counters[key]);
+  }
+  text.family('gemel_offload_refused_total', 'counter', 'Offload commands refused, by reason.');
+  for (const { labels, counters } of all) {
+    for (const { reason, count } of counters.reasons) {
+      text.sample('gemel_offload_refused_total', { ...labels, reason }, count);
+    }
   }
 }
 

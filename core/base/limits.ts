@@ -106,8 +106,16 @@ export const MAX_WAITING_TASKS = 4096;
 /** UNMAP: descriptors of a list, and blocks of a list (conformance suites take more than 2^20 for a mistake). */
 export const MAX_UNMAP_DESCRIPTORS = 256;
 export const MAX_UNMAP_BLOCKS = 1_048_576;
-/** WRITE SAME: bytes of one command (VPD B0 MAXIMUM WRITE SAME LENGTH, as blocks). */
+/**
+ * WRITE SAME: bytes of one command (VPD B0 MAXIMUM WRITE SAME LENGTH, as blocks): where zeros are data, and where they are
+ * an entry of a map. Bytes of zeros, and of other data, between two looks at whether the command was aborted.
+ */
 export const MAX_WRITE_SAME = 16_777_216;
+export const MAX_QUICK_WRITE_SAME = 17_179_869_184;
+export const WRITE_SAME_ZERO_STEP = 268_435_456;
+export const WRITE_SAME_STEP = 1_048_576;
+/** UNMAP: descriptors that are worked on at a time. */
+export const UNMAP_PARALLEL = 16;
 /** WRITE ATOMIC: bytes of one command. */
 export const MAX_ATOMIC = 1_048_576;
 /** PRE-FETCH: bytes one command brings in; more is more than we promise to keep. */
@@ -117,6 +125,17 @@ export const MAX_LBA_STATUS_DESCRIPTORS = 1024;
 export const MAX_LBA_STATUS_LOOK = 68_719_476_736;
 /** Milliseconds between two lines of the log about the same trouble with the storage of one logical unit. */
 export const STORAGE_TROUBLE_INTERVAL = 30_000;
+/** Hosts and reasons of refusal the truth meter of a logical unit keeps apart. */
+export const MAX_OFFLOAD_HOSTS = 64;
+export const MAX_OFFLOAD_REASONS = 32;
+/** Bytes below which a copy, or what a host does within an interval, says nothing about its rate. */
+export const MIN_RATE_SAMPLE = 1_048_576;
+/** Bytes of copies that are remembered for their rate, and milliseconds after which it is no longer known. */
+export const COPY_RATE_MEMORY = 4_294_967_296;
+export const COPY_RATE_STALE = 300_000;
+/** Milliseconds between two looks at what hosts read and write, and seconds in which the best of it counts half. */
+export const HOST_RATE_INTERVAL = 1_000;
+export const HOST_RATE_HALF_LIFE = 600;
 /** COMPARE AND WRITE: blocks of one command. */
 export const MAX_COMPARE_AND_WRITE_BLOCKS = 128;
 

@@ -5,7 +5,7 @@ import { DIRECT_WRITE } from '../base/limits.ts';
 import type { Clock } from '../base/world.ts';
 import { BLOCK, GRAIN } from '../volume/grain.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
-import type { Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
+import type { Extent, LogUpper, SpaceResources, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
 import { CachedBlocks } from './cached-blocks.ts';
 import { Destager } from './destager.ts';
 import type { L1Cache } from './l1-cache.ts';
@@ -22,6 +22,7 @@ export interface CacheCounters {
 }
 
 export class CachedVolume implements Volume, LogUpper {
+  readonly resources: SpaceResources | undefined;
   readonly #backing: Volume;
   readonly #blocks: CachedBlocks;
   readonly #destager: Destager;
@@ -33,7 +34,9 @@ export class CachedVolume implements Volume, LogUpper {
   #paused: { count: number; over: Promise<void>; end: () => void } | undefined;
   #closed = false;
 
-  constructor(backing: Volume, cache: L1Cache, clock: Clock) {
+  /** `resources`: the room the volume below takes its space from, when that is not its own. */
+  constructor(backing: Volume, cache: L1Cache, clock: Clock, resources = backing.resources) {
+    this.resources = resources;
     const volatile = backing.info.durability === Durability.volatile;
     this.#backing = backing;
     this.#clock = clock;

@@ -122,3 +122,38 @@ export interface Status {
   provisionedBytes: number;
   allocatedBytes: number;
 }
+
+export interface OffloadKind {
+  kind: string;
+  used: number;
+  refused: number;
+  sharedBytes: number;
+  copiedBytes: number;
+  seconds: number;
+  reasons: { reason: string; count: number }[];
+  last: { at: string; reason: string; told: string } | null;
+}
+
+export interface OffloadHost {
+  initiator: string;
+  connected: boolean;
+  kinds: OffloadKind[];
+}
+
+export interface OffloadVolume {
+  volume: string;
+  hosts: OffloadHost[];
+}
+
+export interface OffloadFinding {
+  volume: string;
+  host: string | null;
+  level: string;
+  text: string;
+  remedy: string | null;
+}
+
+export interface CopyRoutes {
+  node: string;
+  volumes: { volume: string; policy: string }[];
+}

@@ -3,6 +3,7 @@ import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
 import { addInitiatorCommands } from './access-commands.ts';
 import type { CliContext } from './command.ts';
 import { addImageCommands } from './image-commands.ts';
+import { addOffloadCommands } from './offload-commands.ts';
 import { addPoolCommands } from './pool-commands.ts';
 import { addSnapshotCommands } from './snapshot-commands.ts';
 import { addStatusCommands } from './status-commands.ts';
@@ -20,6 +21,7 @@ export function createProgram(context: CliContext, version: string): Command {
   addSnapshotCommands(program, context);
   addInitiatorCommands(program, context);
   addStatusCommands(program, context);
+  addOffloadCommands(program, context);
   addImageCommands(program, context);
   forEachCommand(program, (command) => {
     // On every command, so that they may stand anywhere on the line.

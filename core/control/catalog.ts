@@ -1,6 +1,7 @@
 import type { ConfigStore } from '../cluster/config-store.ts';
 import type { RandomSource } from '../base/world.ts';
 import type { SavedReservations } from '../scsi/reservations/store.ts';
+import type { CopyRoutePolicy } from '../volume/copy-route.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
 import { Collection, applyEdits } from './collection.ts';
 import type { Edit } from './collection.ts';
@@ -70,6 +71,16 @@ export class Catalog {
   /** The first start is complete. */
   async setInitialized(): Promise<void> {
     await this.apply(this.#nodes.edit('self', { ...this.node, initialized: true }));
+  }
+
+  /** How all volumes take copies that do not have a policy of their own. */
+  async setCopyRoute(copyRoute: CopyRoutePolicy): Promise<void> {
+    await this.apply(this.#nodes.edit('self', { ...this.node, copyRoute }));
+  }
+
+  /** The policy of the volume with this name. */
+  copyRouteOf(volume: string): CopyRoutePolicy {
+    return this.volumes.get(volume)?.copyRoute ?? this.node.copyRoute ?? 'auto';
   }
 
   /** Name of the target for a new TargetRecord. */

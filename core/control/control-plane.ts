@@ -1,6 +1,7 @@
 import type { Catalog } from './catalog.ts';
 import type { Initiators } from './initiators.ts';
 import type { PoolMoves } from './pool-moves.ts';
+import type { Offload } from './offload.ts';
 import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
 import type { SessionSource } from './sessions.ts';
@@ -17,6 +18,7 @@ export interface ControlPlane {
   readonly pools: PoolManager;
   readonly moves: PoolMoves;
   readonly snapshots: Snapshots;
+  readonly offload: Offload;
   readonly initiators: Initiators;
   readonly tokens: Tokens;
   readonly views: Views;

@@ -244,6 +244,7 @@ export class PoolManager {
       }
       const to = pool.allocator.total * GRAIN;
       this.#options.log.info({ pool: name, from: total, to }, 'pool has grown');
+      this.#modesChanged(name);
     });
   }
 
@@ -269,6 +270,13 @@ export class PoolManager {
     return marked.map((each) => pools.edit(each.name, { ...each, isDefault: false }));
   }
 
+  /** Initiators see the threshold in a mode page (SBC-3 6.5.7), in units of room. */
+  #modesChanged(name: string): void {
+    for (const { record, lu } of this.#options.units.all()) {
+      if (record.pool === name && record.thin) lu.attentionAll(SENSE.modeParametersChanged);
+    }
+  }
+
   /** Initiators are told when `percent` of the pool are in use. */
   setThreshold(name: string, percent: number): Promise<PoolRecord> {
     return this.#turn.run(async () => {
@@ -277,6 +285,7 @@ export class PoolManager {
       await catalog.apply(catalog.pools.edit(name, record));
       const opened = this.#opened.get(name);
       if (opened !== undefined) this.#watch(record, opened.pool);
+      this.#modesChanged(name);
       return record;
     });
   }
@@ -292,8 +301,8 @@ export class PoolManager {
       }
       log.warn(fields, 'pool is filling up: free space in it, or grow it (gemel pool grow)');
       for (const { record, lu } of units.all()) {
-        // SBC-3 4.7.3.8: THIN PROVISIONING SOFT THRESHOLD REACHED. A thick volume has its space.
-        if (record.pool === name && record.thin) lu.attentionAll(SENSE.thinSoftThreshold);
+        // A thick volume has its space.
+        if (record.pool === name && record.thin) lu.thresholdReached();
       }
     });
   }
@@ -474,9 +483,10 @@ export class PoolManager {
     const name = record.pool ?? '';
     const { blockSize, durability, readOnly } = record;
     const inside = this.entry(name, record.id).record.id;
-    const volume = this.pool(name).open(inside, { blockSize, durability, readOnly });
+    const pool = this.pool(name);
+    const volume = pool.open(inside, { blockSize, durability, readOnly });
     this.#cache ??= new L1Cache(POOL_CACHE, POOL_CACHE / 2);
-    return new CachedVolume(volume, this.#cache, this.#options.world.clock);
+    return new CachedVolume(volume, this.#cache, this.#options.world.clock, pool.threshold);
   }
 
   /** Deletes a volume (not open) or snapshot, if it is there: gone when it resolves; its space comes back later. */

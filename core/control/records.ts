@@ -1,5 +1,6 @@
 // What the catalog keeps. Every record is JSON in the ConfigStore; a field that is added later must be optional.
 import type { MemberRecord } from '../pool/pool-meta.ts';
+import type { CopyRoutePolicy } from '../volume/copy-route.ts';
 import type { Durability } from '../volume/volume.ts';
 
 /** What holds the data of a volume. */
@@ -53,6 +54,8 @@ export interface VolumeRecord {
   readonly state: 'creating' | 'ready' | 'deleting';
   /** The size it is being changed to; bytes. */
   readonly resizing?: number;
+  /** Whether copies hosts ask for are taken; as the node does when absent. */
+  readonly copyRoute?: CopyRoutePolicy;
   /** Milliseconds since 1970. */
   readonly created: number;
 }
@@ -139,4 +142,6 @@ export interface NodeRecord {
   readonly created: number;
   /** True once the first start is complete; a demo disk that was deleted does not come back. */
   readonly initialized: boolean;
+  /** Of all volumes that do not have their own; `auto` when absent. */
+  readonly copyRoute?: CopyRoutePolicy;
 }

@@ -9,6 +9,7 @@ import type { ReservationStore } from '../scsi/reservations/store.ts';
 import type { SanitizeStore } from '../scsi/sanitize-store.ts';
 import { resumeSanitize } from '../scsi/sbc/sanitize.ts';
 import { SENSE, ScsiError } from '../scsi/sense.ts';
+import { CopyRoute } from '../volume/copy-route.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { Catalog } from './catalog.ts';
 import type { VolumeRecord } from './records.ts';
@@ -21,6 +22,8 @@ export interface UnitsOptions {
   readonly log: Log;
   /** Portal group tags; each is one target port of every target. */
   readonly portalGroups: readonly number[];
+  /** Bytes a second a host has been seen to read and write; nothing is known when absent. */
+  readonly hostRate?: (host: string) => number | undefined;
 }
 
 export class Units {
@@ -65,7 +68,7 @@ export class Units {
 
   /** Initiators may see the volume from now on, as its maps say. */
   expose(record: VolumeRecord, iqn: string, volume: Volume): void {
-    const { catalog, commands, clock, log, portalGroups } = this.#options;
+    const { catalog, commands, clock, log, portalGroups, hostRate = () => undefined } = this.#options;
     const lu = new LogicalUnit({
       name: record.name,
       volume,
@@ -76,6 +79,7 @@ export class Units {
       log,
       reservationStore: reservationsOf(catalog, record.id),
       sanitizeStore: sanitizeOf(catalog, record.id),
+      copyRoute: new CopyRoute({ clock, policy: () => catalog.copyRouteOf(record.name), hostRate }),
     });
     resumeSanitize(lu);
     this.#units.set(record.name, lu);

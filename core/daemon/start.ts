@@ -15,8 +15,10 @@ import { Access } from '../control/access.ts';
 import { Catalog } from '../control/catalog.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import { firstStart } from '../control/first-start.ts';
+import { HostRates } from '../control/host-rates.ts';
 import { Initiators } from '../control/initiators.ts';
 import { NodeBackend } from '../control/node-backend.ts';
+import { Offload } from '../control/offload.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
 import { PoolManager } from '../control/pools.ts';
 import { Provisioner } from '../control/provision.ts';
@@ -82,12 +84,14 @@ async function start(
   undo.push(() => catalog.close());
   const commands = new CommandTable([...SPC_COMMANDS, ...SBC_COMMANDS, ...RESERVATION_COMMANDS, ...VAAI_COMMANDS]);
   const portalGroups = [...new Set(options.portals.map((portal) => portal.group))];
-  const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups });
+  const running: { server?: IscsiServer } = {};
+  const server = (): IscsiServer | undefined => running.server;
+  const rates = new HostRates(world.clock, () => server()?.sessions() ?? []);
+  const hostRate = (host: string): number | undefined => rates.rate(host);
+  const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups, hostRate });
   const initiators = new Initiators(catalog, await secretBox(world, options.data, catalog), world.clock);
   const folder = join(options.data, 'volumes');
   await world.disk.makeFolder(folder);
-  const running: { server?: IscsiServer } = {};
-  const server = (): IscsiServer | undefined => running.server;
   const cache = options.cacheSize === 0 ? undefined : new L1Cache(options.cacheSize, options.cacheSize / DIRTY_SHARE);
   const pools = new PoolManager({
     ...{ world, catalog, units, log, cache, folder: join(options.data, 'pools') },
@@ -110,11 +114,17 @@ async function start(
   running.server = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
+  rates.start();
+  undo.push(() => {
+    rates.stop();
+    return Promise.resolve();
+  });
 
   const views = new Views(catalog, units, backend, server, outsideAddress());
   const tokens = new Tokens(catalog, world);
   const now = (): number => world.clock.wall();
   const control: ControlPlane = {
+    ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{ catalog, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
     ...{ started: now(), now },
   };

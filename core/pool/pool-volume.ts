@@ -45,14 +45,9 @@ export class PoolVolume implements Volume, WriteLog {
     this.#reader = new VolumeReader(core, this.#io, map, options.id);
     this.#thick = options.thick;
     this.log = this;
-    this.info = {
-      size: options.size,
-      blockSize: options.blockSize,
-      durability: options.durability,
-      readOnly: options.readOnly,
-      thin: !options.thick,
-      unmapGranularity: BLOCK,
-    };
+    const { size, blockSize, durability, readOnly, thick } = options;
+    const info = { size, blockSize, durability, readOnly, thin: !thick };
+    this.info = { ...info, unmapGranularity: BLOCK, quickZero: true };
   }
 
   // ---- reading

@@ -1,12 +1,15 @@
 // Tells when a pool is so full that somebody should know (SBC-3 4.7.3.8), and when it is no longer.
 import { THRESHOLD_HYSTERESIS } from '../base/limits.ts';
 import type { Clock } from '../base/world.ts';
+import { GRAIN } from '../volume/grain.ts';
+import type { SpaceResources } from '../volume/volume.ts';
 import type { Allocator } from './allocator.ts';
 
 /** `crossed`: true when the threshold was reached, false when the pool is well below it again. */
 export type ThresholdListener = (crossed: boolean) => void;
 
-export class SoftThreshold {
+export class SoftThreshold implements SpaceResources {
+  readonly setBytes = GRAIN;
   readonly #allocator: Allocator;
   readonly #clock: Clock;
   #percent = 100;
@@ -16,6 +19,20 @@ export class SoftThreshold {
   constructor(allocator: Allocator, clock: Clock) {
     this.#allocator = allocator;
     this.#clock = clock;
+  }
+
+  /** Grains. What is in quarantine counts: nobody has it any more. */
+  get available(): number {
+    return Math.max(0, this.#allocator.total - this.#allocator.taken);
+  }
+
+  /** Grains that are available when the threshold is reached. */
+  get threshold(): number {
+    return this.#allocator.total - this.#at;
+  }
+
+  get #at(): number {
+    return Math.ceil((this.#allocator.total * this.#percent) / 100);
   }
 
   /** True from the moment it was reached until the pool is THRESHOLD_HYSTERESIS percent below it. */
@@ -35,7 +52,7 @@ export class SoftThreshold {
   check(): void {
     if (this.#listener === undefined) return;
     const { taken, total } = this.#allocator;
-    const at = Math.ceil((total * this.#percent) / 100);
+    const at = this.#at;
     if (!this.#crossed && taken >= at) this.#become(true);
     else if (this.#crossed && taken < (total * (this.#percent - THRESHOLD_HYSTERESIS)) / 100) this.#become(false);
     const ring = (): void => {

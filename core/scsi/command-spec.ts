@@ -48,8 +48,11 @@ export interface CommandSpec {
     /** The logical unit is stopped, ejected or being sanitized. */
     readonly notReady: boolean;
   };
-  /** `extent`: exclusive over `extent(cdb)`; `barrier`: alone on the logical unit; `free`: neither. */
-  readonly order: 'free' | 'extent' | 'barrier';
+  /**
+   * `extent`: exclusive over `extent(cdb)`; `steps`: it locks what it is working on, piece by piece, itself; `barrier`: alone
+   * on the logical unit; `free`: shared over `extent(cdb)`.
+   */
+  readonly order: 'free' | 'extent' | 'steps' | 'barrier';
   /** Blocks the command names; checked against the capacity (05/21/00) before run. */
   readonly extent?: (cdb: Buffer, lu: LogicalUnit) => BlockRange | undefined;
   /** Data-out bytes the CDB asks for. Absent: none. The transport collects at most this much. */

@@ -15,7 +15,7 @@ export class CommandTable {
   constructor(specs: readonly CommandSpec[]) {
     this.specs = specs;
     this.#slots = new Array<CommandSpec | readonly CommandSpec[] | undefined>(256).fill(undefined);
-    for (const spec of specs) this.#add(spec);
+    for (const spec of specs) this.#add(telling(spec));
     for (const spec of specs) {
       const length = spec.cdbUsage.length;
       if (spec.fast !== undefined && (length === 10 || length === 16)) this.fastKind[spec.opcode] = FastKind[spec.fast];
@@ -25,11 +25,11 @@ export class CommandTable {
   /** The row of this CDB. Throws ScsiError: 05/20/00 for an unknown opcode, 05/24/00 for an unknown service action. */
   find(cdb: Buffer): CommandSpec {
     const slot = this.#slots[cdb[0] ?? 0];
-    if (slot === undefined) throw new ScsiError(SENSE.invalidOpcode, { field: 0 });
+    if (slot === undefined) throw about(cdb, new ScsiError(SENSE.invalidOpcode, { field: 0 }));
     if (!isShared(slot)) return slot;
     const action = (cdb[1] ?? 0) & 0x1f;
     const spec = slot.find((each) => each.serviceAction === action);
-    if (spec === undefined) throw badCdb(1, 4);
+    if (spec === undefined) throw about(cdb, badCdb(1, 4));
     return spec;
   }
 
@@ -49,6 +49,28 @@ export class CommandTable {
     }
     this.#slots[spec.opcode] = spec.serviceAction === undefined ? spec : [...others, spec];
   }
+}
+
+/** The error with the command it is about: nobody else will know when there is no row for it. */
+function about(cdb: Buffer, error: ScsiError): ScsiError {
+  error.cdb = { opcode: cdb[0] ?? 0, serviceAction: (cdb[1] ?? 0) & 0x1f };
+  return error;
+}
+
+/** The row, whose refusal to say how much data it wants names the command, too. */
+function telling(spec: CommandSpec): CommandSpec {
+  const { dataOut } = spec;
+  if (dataOut === undefined || spec.fast !== undefined) return spec;
+  return {
+    ...spec,
+    dataOut: (cdb, lu) => {
+      try {
+        return dataOut(cdb, lu);
+      } catch (error) {
+        throw error instanceof ScsiError ? about(cdb, error) : error;
+      }
+    },
+  };
 }
 
 function isShared(slot: CommandSpec | readonly CommandSpec[]): slot is readonly CommandSpec[] {

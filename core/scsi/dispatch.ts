@@ -5,10 +5,13 @@
 import { Reserved } from './command-spec.ts';
 import type { CommandSpec } from './command-spec.ts';
 import type { LunNexus } from './lun-nexus.ts';
+import { noteRefusal, offloadKindOf } from './offload-meter.ts';
+import type { OffloadKind } from './offload-meter.ts';
 import { SENSE, ScsiError, badCdb, encodeSense, senseOf } from './sense.ts';
 import { Status, TaskAttribute } from './task.ts';
 import type { ScsiTask, TaskResult } from './task.ts';
 import type { SetTask } from './task-set.ts';
+import { attentionError } from './unit-attention.ts';
 import type { RangeLock } from '../volume/range-locks.ts';
 
 /** A range lock as its task may use it while it runs. */
@@ -37,8 +40,9 @@ export async function execute(task: DispatchTask): Promise<TaskResult> {
     // SAM-5 8.7: no ACA condition is ever established (NORMACA=0), so nothing can be sent under one.
     if (task.attribute > TaskAttribute.headOfQueue) throw new ScsiError(SENSE.invalidMessage);
     const refusal = precheck(nexus, spec, task.cdb);
-    if (refusal !== undefined) return refusal;
-    return await runLocked(task);
+    const result = refusal ?? (await runLocked(task));
+    noteEnd(task, result);
+    return result;
   } catch (error) {
     return failed(task, error);
   } finally {
@@ -55,7 +59,7 @@ export function reportAttention(nexus: LunNexus): void {
   const row = nexus.attentions.take();
   nexus.lu.refresh(nexus);
   if (row === SENSE.reportedLunsChanged) nexus.owner.inventoryReported();
-  if (row !== undefined) throw new ScsiError(row);
+  if (row !== undefined) throw attentionError(row);
 }
 
 /**
@@ -97,11 +101,11 @@ function checkUsage(spec: CommandSpec, cdb: Buffer): void {
   }
 }
 
-/** Runs under the range lock its kind asks for: exclusive for `extent`, shared for other media commands. */
+/** Runs under the range lock its kind asks for: exclusive for `extent`, shared for other media commands; `steps` lock for themselves. */
 async function runLocked(task: DispatchTask): Promise<TaskResult> {
   const { lu, spec } = task;
   const range = spec.extent?.(task.cdb, lu);
-  if (range === undefined || range.blocks === 0) return spec.run(task);
+  if (range === undefined || range.blocks === 0 || spec.order === 'steps') return spec.run(task);
   const lock = await lu.locks.acquire(range.lba * lu.blockSize, range.blocks * lu.blockSize, spec.order === 'extent');
   try {
     if (task.aborted) return { status: Status.taskAborted };
@@ -113,10 +117,30 @@ async function runLocked(task: DispatchTask): Promise<TaskResult> {
   }
 }
 
+const kindOf = ({ cdb }: DispatchTask): OffloadKind | undefined => offloadKindOf(cdb[0] ?? 0, (cdb[1] ?? 0) & 0x1f);
+
+/** An offload command ended without sense data, and not well. */
+function noteEnd(task: DispatchTask, { status }: TaskResult): void {
+  if (status === Status.good && !task.aborted) return;
+  const kind = kindOf(task);
+  if (kind === undefined) return;
+  const { lu, nexus } = task;
+  if (status === Status.reservationConflict) lu.offload.refused(nexus, kind, 'reserved', 'RESERVATION CONFLICT');
+  else if (task.aborted) lu.offload.refused(nexus, kind, 'aborted', 'TASK ABORTED');
+}
+
 /** CHECK CONDITION of whatever was thrown. */
 export function checkCondition(nexus: LunNexus, error: unknown): TaskResult {
   const lu = nexus.lu;
   const scsi = senseOf(error, lu.blockSize);
+  const kind = scsi.cdb === undefined ? undefined : offloadKindOf(scsi.cdb.opcode, scsi.cdb.serviceAction);
+  if (kind !== undefined) {
+    // A service action we do not have is a command that is not offered, whatever its sense data say.
+    const unknown = lu.commands
+      .ofOpcode(scsi.cdb?.opcode ?? 0)
+      .every((row) => row.serviceAction !== undefined && row.serviceAction !== scsi.cdb?.serviceAction);
+    noteRefusal(nexus, kind, unknown ? new ScsiError(scsi.sense, { ...scsi.detail, reason: 'not-offered' }) : scsi);
+  }
   if (!(error instanceof ScsiError)) lu.trouble.report(error);
   return { status: Status.checkCondition, sense: encodeSense(scsi, lu.modes.descriptorSense) };
 }
@@ -126,6 +150,8 @@ function failed(task: DispatchTask, error: unknown): TaskResult {
   const scsi = senseOf(error, lu.blockSize);
   if (scsi.sense.key !== 0x6) lu.counters.errors++;
   if (!(error instanceof ScsiError)) lu.trouble.report(error, task.spec.name);
+  const kind = kindOf(task);
+  if (kind !== undefined) noteRefusal(task.nexus, kind, scsi);
   applyQueueError(task);
   return { status: Status.checkCondition, sense: encodeSense(scsi, lu.modes.descriptorSense) };
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/world.ts';
 import type { Log } from '../base/log.ts';
 import type { Volume } from '../volume/volume.ts';
+import { CopyRoute } from '../volume/copy-route.ts';
 import { RangeLocks } from '../volume/range-locks.ts';
 import { AluaStates, groupIdOf } from './alua.ts';
 import type { AluaState } from './alua.ts';
@@ -9,6 +10,7 @@ import type { LuIdentity } from './identity.ts';
 import type { LunNexus } from './lun-nexus.ts';
 import { LuCounters } from './lu-counters.ts';
 import { defaultModes } from './mode-state.ts';
+import { OffloadMeter } from './offload-meter.ts';
 import { Reservations } from './reservations/reservations.ts';
 import type { ReservationStore } from './reservations/store.ts';
 import { SENSE } from './sense.ts';
@@ -31,6 +33,8 @@ export interface LogicalUnitOptions {
   readonly reservationStore: ReservationStore;
   /** Where an unfinished SANITIZE is remembered across restarts; nowhere when absent. */
   readonly sanitizeStore?: SanitizeStore;
+  /** Whether copies to this volume are taken; all of them when absent. */
+  readonly copyRoute?: CopyRoute;
 }
 
 /** A volume behind a SCSI face: identity, modes, reservations, unit attentions, task set. Shared by all its nexuses. */
@@ -51,6 +55,9 @@ export class LogicalUnit {
   readonly tasks: TaskSet;
   readonly counters = new LuCounters();
   readonly trouble: StorageTrouble;
+  /** What it has done instead of its hosts, and what it has refused. */
+  readonly offload: OffloadMeter;
+  readonly copyRoute: CopyRoute;
   readonly reservations: Reservations;
   readonly sanitizeStore: SanitizeStore;
   /** Every nexus that sees this logical unit. */
@@ -69,6 +76,8 @@ export class LogicalUnit {
     this.clock = options.clock;
     this.log = options.log.child({ lu: options.name });
     this.trouble = new StorageTrouble(options.clock, this.log);
+    this.copyRoute = options.copyRoute ?? takeAll(options.clock);
+    this.offload = new OffloadMeter(options.clock, this.copyRoute);
     this.blockSize = options.volume.info.blockSize;
     this.blockShift = Math.log2(this.blockSize);
     this.physicalBlockSize = Math.max(options.physicalBlockSize, this.blockSize);
@@ -138,6 +147,14 @@ export class LogicalUnit {
     for (const nexus of this.nexuses) if (nexus !== except) nexus.attention(row);
   }
 
+  /**
+   * The room of a thin volume is running short (SBC-3 4.7.3.8): every nexus is told, unless LBPERE or the threshold
+   * descriptor is switched off.
+   */
+  thresholdReached(): void {
+    if (this.modes.provisioningReports && this.modes.thresholdEnabled) this.attentionAll(SENSE.thinSoftThreshold);
+  }
+
   addNexus(nexus: LunNexus): void {
     this.nexuses.add(nexus);
     this.refresh(nexus);
@@ -168,3 +185,6 @@ export class LogicalUnit {
     this.attentionAll(SENSE.capacityChanged);
   }
 }
+
+const takeAll = (clock: Clock): CopyRoute =>
+  new CopyRoute({ clock, policy: () => 'always', hostRate: () => undefined });

@@ -10,6 +10,10 @@ export interface ModeState {
   taskAbortedStatus: boolean;
   /** Informational exceptions page (SPC-4 7.5.12), changeable bytes 2 to 11 as last selected. */
   informationalExceptions: Buffer;
+  /** Read-Write Error Recovery page LBPERE (SBC-3 6.5.8): threshold notification is wanted at all. */
+  provisioningReports: boolean;
+  /** Logical Block Provisioning page: the threshold is ENABLED. */
+  thresholdEnabled: boolean;
 }
 
 export function defaultModes(): ModeState {
@@ -19,5 +23,7 @@ export function defaultModes(): ModeState {
     queueErrorManagement: 0,
     taskAbortedStatus: false,
     informationalExceptions: Buffer.alloc(10),
+    provisioningReports: true,
+    thresholdEnabled: true,
   };
 }

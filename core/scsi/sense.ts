@@ -71,8 +71,38 @@ export const SENSE = {
   miscompare: row(0xe, 0x1d, 0x00),
 } as const satisfies Record<string, SenseRow>;
 
+/** Why an offload command was refused: what the truth meter counts and `gemel doctor` explains. */
+export type OffloadReason =
+  | 'not-offered'
+  | 'bad-command'
+  | 'bad-list'
+  | 'too-long'
+  | 'out-of-range'
+  /** A source or destination of the copy is no LUN of this host. */
+  | 'not-mapped'
+  | 'token-unknown'
+  | 'token-forged'
+  | 'token-expired'
+  /** The token is for something else, or for somebody else. */
+  | 'token-unusable'
+  /** The copy-route policy: the host copies faster itself, or copies are switched off. */
+  | 'slower'
+  | 'policy'
+  | 'busy'
+  | 'no-space'
+  | 'write-protected'
+  | 'not-ready'
+  | 'reserved'
+  | 'miscompare'
+  | 'storage-failed'
+  | 'copy-failed'
+  | 'aborted'
+  | 'other';
+
 /** Details some sense data carry. */
 export interface SenseDetail {
+  /** Not part of the sense data: why, when it is about an offload and the code alone does not tell. */
+  readonly reason?: OffloadReason;
   /** INFORMATION: an LBA or a byte offset (SPC-4 4.5.2.2). */
   readonly information?: number;
   /** Byte of the CDB (or, with `inData`, of the parameter list) that was wrong (SPC-4 4.5.2.4.2). */
@@ -88,14 +118,19 @@ export interface SenseDetail {
 export class ScsiError extends Error {
   readonly sense: SenseRow;
   readonly detail: SenseDetail;
+  /** The command table or a row did not take the CDB: its opcode and service action. Set by the command table. */
+  cdb: { readonly opcode: number; readonly serviceAction: number } | undefined;
 
   constructor(sense: SenseRow, detail: SenseDetail = {}) {
-    super(`sense ${hex(sense.key)}/${hex(sense.asc)}/${hex(sense.ascq)}`);
+    super(`sense ${senseText(sense)}`);
     this.name = 'ScsiError';
     this.sense = sense;
     this.detail = detail;
   }
 }
+
+/** `05/24/00`. */
+export const senseText = ({ key, asc, ascq }: SenseRow): string => `${hex(key)}/${hex(asc)}/${hex(ascq)}`;
 
 function hex(value: number): string {
   return value.toString(16).padStart(2, '0').toUpperCase();

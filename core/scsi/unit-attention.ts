@@ -1,6 +1,12 @@
 import { MAX_UNIT_ATTENTIONS } from '../base/limits.ts';
-import { SENSE } from './sense.ts';
+import { THRESHOLD_DESCRIPTOR_AT } from './provisioning.ts';
+import { SENSE, ScsiError } from './sense.ts';
 import type { SenseRow } from './sense.ts';
+
+/** The condition as a command ends with it. */
+export function attentionError(row: SenseRow): ScsiError {
+  return new ScsiError(row, row === SENSE.thinSoftThreshold ? { information: THRESHOLD_DESCRIPTOR_AT } : {});
+}
 
 /** Unit attentions waiting for one I_T_L nexus (SAM-5 5.14). Each condition is kept once, in order of arrival. */
 export class UnitAttentions {

@@ -23,6 +23,18 @@ export interface VolumeInfo {
   readonly thin: boolean;
   /** Unit in bytes in which space is freed best (VPD B0 OPTIMAL UNMAP GRANULARITY). */
   readonly unmapGranularity: number;
+  /** True when zero() moves no data, so that its time does not grow with the length. */
+  readonly quickZero?: boolean;
+}
+
+/** The room a thin volume takes its space from and shares with others (SBC-3 4.7.3). Numbers are threshold sets. */
+export interface SpaceResources {
+  /** Bytes of a threshold set: the unit room is counted in. A power of two. */
+  readonly setBytes: number;
+  /** Sets that are neither used nor promised to anybody. */
+  readonly available: number;
+  /** Who uses the room is told when no more than so many are available. */
+  readonly threshold: number;
 }
 
 /** What writeNow made of the data. */
@@ -88,6 +100,8 @@ export interface Volume {
   readonly info: VolumeInfo;
   /** Present when the volume has a log; absent: what is written is in its place. */
   readonly log?: WriteLog | undefined;
+  /** Present when the volume takes its space from room that it shares with others, and that can run out. */
+  readonly resources?: SpaceResources | undefined;
 
   /**
    * Reads into `target` at `at` in this turn if no device has to be waited for. False: nothing was read, use read(), which

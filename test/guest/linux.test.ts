@@ -52,6 +52,16 @@ describe('a Linux guest', { skip, concurrency: 1 }, () => {
     });
   });
 
+  it('is told when a pool fills up, and why it is full', async () => {
+    await withDaemon({ args: ['--no-demo'] }, async (daemon) => {
+      await daemon.gemelJson(['pool', 'create', 'tank', '--size', '64M']);
+      await daemon.gemelJson(['pool', 'threshold', 'tank', '50']);
+      const disk = await daemon.createVolume('thin', '16G');
+      const env = { IQN: disk.iqn, PORTAL: `${HOST_ADDRESS}:${portOf(daemon, 0)}` };
+      assertGuest(await runGuest(guest, { script: 'thin.sh', env }), ['the kernel is told', 'there is room again']);
+    });
+  });
+
   it('signs in with mutual CHAP and digests, and every sg probe is answered', async () => {
     const initiator = 'iqn.2026-01.example.gemel:probes';
     const chap = { user: 'probes', secret: 'guest-secret-01', mutualUser: 'gemel', mutualSecret: 'target-secret-02' };

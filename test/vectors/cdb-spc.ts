@@ -209,6 +209,7 @@ export const SPC_VECTORS: readonly RowVectors[] = [
       { shows: 'read error counters', cdb: '4d 00 43 00 00 0000 00ff 00', in: '83 00 000c 0005 02 08 0000000000000000' },
       { shows: 'informational exceptions: none', cdb: '4d 00 6f 00 00 0000 00ff 00', in: 'af 00 0008 0000 03 04 00 00 ff ff' },
       { shows: 'threshold values', cdb: '4d 00 02 00 00 0000 00ff 00', sense: invalidCdb(2, 7) },
+      { shows: 'no provisioning page where room cannot be counted', cdb: '4d 00 4c 00 00 0000 00ff 00', sense: invalidCdb(2, 5) },
       { shows: 'a page we do not have', cdb: '4d 00 4d 00 00 0000 00ff 00', sense: invalidCdb(2, 5) },
       { shows: 'a parameter pointer behind the last', cdb: '4d 00 42 00 00 0006 00ff 00', sense: invalidCdb(5) },
     ],

@@ -2,6 +2,7 @@
 import { OK_WITHOUT_MEDIUM, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
 import type { LogicalUnit } from '../logical-unit.ts';
+import { resourcesOf } from '../provisioning.ts';
 import { badCdb } from '../sense.ts';
 import { goodData } from '../task.ts';
 import type { ScsiTask, TaskResult } from '../task.ts';
@@ -15,6 +16,8 @@ interface LogParameter {
 
 interface LogPage {
   readonly code: number;
+  /** False: this logical unit does not have the page. Absent: every one has it. */
+  readonly offered?: (lu: LogicalUnit) => boolean;
   readonly parameters: (lu: LogicalUnit) => readonly LogParameter[];
 }
 
@@ -35,18 +38,39 @@ const noException = (): LogParameter[] => [
   { code: 0x0000, format: Format.binaryList, value: Buffer.from([0x00, 0x00, 0xff, 0xff]) },
 ];
 
+/** SCOPE of a resource count (SBC-3 table 187). */
+const Scope = { thisUnit: 0x01, shared: 0x02 } as const;
+
+/** 0Ch Logical Block Provisioning (SBC-3 6.4.5): room that is left, which others use too, and what this volume uses of it. */
+function provisioning(lu: LogicalUnit): LogParameter[] {
+  const resources = resourcesOf(lu);
+  if (resources === undefined) return [];
+  const count = (code: number, sets: number, scope: number): LogParameter => {
+    const value = Buffer.alloc(8);
+    value.writeUInt32BE(Math.min(sets, 0xffff_ffff), 0);
+    value[4] = scope;
+    return { code, format: Format.binaryList, value };
+  };
+  return [
+    count(0x0001, resources.available, Scope.shared),
+    count(0x0002, Math.ceil(lu.volume.allocatedBytes() / resources.setBytes), Scope.thisUnit),
+  ];
+}
+
 const PAGES: readonly LogPage[] = [
   { code: 0x02, parameters: (lu) => bytesProcessed(lu.counters.writtenBytes) },
   { code: 0x03, parameters: (lu) => bytesProcessed(lu.counters.readBytes) },
+  { code: 0x0c, offered: (lu) => resourcesOf(lu) !== undefined, parameters: provisioning },
   { code: 0x2f, parameters: noException },
 ];
 
-const CODES = [0x00, ...PAGES.map((page) => page.code)];
+const pagesOf = (lu: LogicalUnit): LogPage[] => PAGES.filter((page) => page.offered?.(lu) !== false);
 
 /** Page 00h: page codes; 00h/FFh: pairs of page and subpage codes (SPC-4 7.3.17, 7.3.18). */
-function supportedPages(subpage: number): Buffer {
-  if (subpage === 0) return page(0x00, 0x00, Buffer.from(CODES));
-  const pairs = CODES.flatMap((code) => (code === 0 ? [0, 0, 0, ALL_SUBPAGES] : [code, 0]));
+function supportedPages(lu: LogicalUnit, subpage: number): Buffer {
+  const codes = [0x00, ...pagesOf(lu).map((each) => each.code)];
+  if (subpage === 0) return page(0x00, 0x00, Buffer.from(codes));
+  const pairs = codes.flatMap((code) => (code === 0 ? [0, 0, 0, ALL_SUBPAGES] : [code, 0]));
   return page(0x40, ALL_SUBPAGES, Buffer.from(pairs)); // SPF
 }
 
@@ -75,9 +99,9 @@ function logSense({ lu, cdb }: ScsiTask): TaskResult {
   if (code === 0x00) {
     if (subpage !== 0 && subpage !== ALL_SUBPAGES) throw badCdb(3);
     if (pointer !== 0) throw badCdb(5);
-    return goodData(supportedPages(subpage), allocation);
+    return goodData(supportedPages(lu, subpage), allocation);
   }
-  const found = PAGES.find((each) => each.code === code);
+  const found = pagesOf(lu).find((each) => each.code === code);
   if (found === undefined) throw badCdb(2, 5);
   if (subpage !== 0) throw badCdb(3);
   if (pageControl !== CUMULATIVE) throw badCdb(2, 7);

@@ -6,7 +6,7 @@ import type { ModeState } from '../mode-state.ts';
 import { SENSE, ScsiError, badCdb, badParameter } from '../sense.ts';
 import { GOOD } from '../task.ts';
 import type { ScsiTask, TaskResult } from '../task.ts';
-import { MODE_PAGES } from './mode-pages.ts';
+import { headerLength, modePagesOf } from './mode-pages.ts';
 import type { ModePage } from './mode-pages.ts';
 
 /** Where the header of the 6 or 10 byte form keeps its fields (SPC-4 7.5.5). */
@@ -53,22 +53,28 @@ function checkDescriptor(list: Buffer, at: number, long: boolean, lu: LogicalUni
 /** Checks the page at `at` against what is in effect now, and takes it over into `next`. Returns where it ends. */
 function takePage(list: Buffer, at: number, lu: LogicalUnit, next: ModeState): number {
   const first = list.readUInt8(at);
-  // PS (bit 7) is reserved here; SPF (bit 6) would introduce a subpage, and there are none.
-  const page = (first & 0x40) === 0 ? MODE_PAGES.find((each) => each.code === (first & 0x3f)) : undefined;
+  const pages = modePagesOf(lu).filter((each) => each.code === (first & 0x3f));
+  if (pages.length === 0) throw badParameter(at);
+  // PS (bit 7) is reserved here; SPF (bit 6) introduces a subpage.
+  const isSubpage = (first & 0x40) !== 0;
+  if (list.length < at + (isSubpage ? 4 : 2)) throw truncated();
+  const page = pages.find((each) => each.subpage === (isSubpage ? list[at + 1] : undefined));
   if (page === undefined) throw badParameter(at);
   const now = page.content(lu, next);
-  if (list.length < at + 2) throw truncated();
-  if (list[at + 1] !== now.length - 2) throw badParameter(at + 1);
+  const lengthAt = isSubpage ? 2 : 1;
+  const length = isSubpage ? list.readUInt16BE(at + 2) : list.readUInt8(at + 1);
+  if (length !== now.length - headerLength(page)) throw badParameter(at + lengthAt);
   if (list.length < at + now.length) throw truncated();
-  checkPage(page, list.subarray(at, at + now.length), now, at);
-  page.apply?.(list.subarray(at, at + now.length), next);
+  checkPage(page, list.subarray(at, at + now.length), now, at, lu);
+  page.apply?.(list.subarray(at, at + now.length), next, lu);
   return at + now.length;
 }
 
 /** SPC-4 6.11: a page that would change what cannot change is refused, with the first such bit. */
-function checkPage(page: ModePage, wanted: Buffer, now: Buffer, at: number): void {
-  for (let i = 2; i < now.length; i++) {
-    const fixed = ((wanted[i] ?? 0) ^ (now[i] ?? 0)) & ~(page.changeable?.[i] ?? 0) & 0xff;
+function checkPage(page: ModePage, wanted: Buffer, now: Buffer, at: number, lu: LogicalUnit): void {
+  const mask = page.changeable?.(lu);
+  for (let i = headerLength(page); i < now.length; i++) {
+    const fixed = ((wanted[i] ?? 0) ^ (now[i] ?? 0)) & ~(mask?.[i] ?? 0) & 0xff;
     if (fixed !== 0) throw badParameter(at + i, 31 - Math.clz32(fixed));
   }
   const invalid = page.invalid?.(wanted);
@@ -83,7 +89,7 @@ function modeSelect({ lu, nexus, cdb, data }: ScsiTask, form: HeaderForm, listLe
   const list = data.subarray(0, listLength);
   const next: ModeState = { ...lu.modes };
   for (let at = checkHeader(list, form, lu); at < list.length;) at = takePage(list, at, lu, next);
-  if (MODE_PAGES.every((page) => page.content(lu, next).equals(page.content(lu, lu.modes)))) return GOOD;
+  if (modePagesOf(lu).every((page) => page.content(lu, next).equals(page.content(lu, lu.modes)))) return GOOD;
   Object.assign(lu.modes, next);
   lu.refreshAll(); // SWP decides about the fast path
   lu.attentionAll(SENSE.modeParametersChanged, nexus);

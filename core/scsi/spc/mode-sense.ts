@@ -5,7 +5,7 @@ import type { LogicalUnit } from '../logical-unit.ts';
 import { SENSE, ScsiError, badCdb } from '../sense.ts';
 import { goodData } from '../task.ts';
 import type { ScsiTask, TaskResult } from '../task.ts';
-import { MODE_PAGES, PageControl, modePage } from './mode-pages.ts';
+import { PageControl, modePage, modePagesOf } from './mode-pages.ts';
 
 const ALL_PAGES = 0x3f;
 const ALL_SUBPAGES = 0xff;
@@ -16,10 +16,13 @@ function selectPages(lu: LogicalUnit, cdb: Buffer): Buffer[] {
   const code = cdb.readUInt8(2) & 0x3f;
   const subpage = cdb.readUInt8(3);
   if (pageControl === PageControl.saved) throw new ScsiError(SENSE.savingParametersNotSupported);
-  const pages = MODE_PAGES.filter((page) => code === ALL_PAGES || page.code === code);
+  const pages = modePagesOf(lu).filter((page) => code === ALL_PAGES || page.code === code);
   if (pages.length === 0) throw badCdb(2, 5);
-  if (subpage !== 0 && subpage !== ALL_SUBPAGES) throw badCdb(3);
-  return pages.map((page) => modePage(page, lu, pageControl));
+  // All pages with one subpage code is a reserved combination (SPC-4 table 149).
+  if (code === ALL_PAGES && subpage !== 0 && subpage !== ALL_SUBPAGES) throw badCdb(3);
+  const chosen = pages.filter((page) => subpage === ALL_SUBPAGES || (page.subpage ?? 0) === subpage);
+  if (chosen.length === 0) throw badCdb(3);
+  return chosen.map((page) => modePage(page, lu, pageControl));
 }
 
 /** Short (8 bytes) or long (16 bytes) LBA block descriptor. */

@@ -5,6 +5,7 @@ import type { LunNexus } from '../lun-nexus.ts';
 import { SENSE, ScsiError, encodeSense } from '../sense.ts';
 import { goodData } from '../task.ts';
 import type { ScsiTask, TaskResult } from '../task.ts';
+import { attentionError } from '../unit-attention.ts';
 
 /** GOOD with `condition` as parameter data, in the format and length the CDB asks for. */
 export function senseAsData(condition: ScsiError, cdb: Buffer): TaskResult {
@@ -21,7 +22,7 @@ function takeCondition(nexus: LunNexus): ScsiError {
   }
   nexus.lu.refresh(nexus);
   if (attention === SENSE.reportedLunsChanged) nexus.owner.inventoryReported();
-  return new ScsiError(attention);
+  return attentionError(attention);
 }
 
 function requestSense({ nexus, cdb }: ScsiTask): TaskResult {

@@ -6,11 +6,11 @@ import {
   MAX_TRANSFER,
   MAX_UNMAP_BLOCKS,
   MAX_UNMAP_DESCRIPTORS,
-  MAX_WRITE_SAME,
   OPTIMAL_TRANSFER,
 } from '../../base/limits.ts';
 import type { LogicalUnit } from '../logical-unit.ts';
 import type { LunNexus } from '../lun-nexus.ts';
+import { maxWriteSame, thresholdExponent } from '../provisioning.ts';
 import { supports } from './usage.ts';
 
 const Opcode = {
@@ -40,7 +40,7 @@ export function blockLimits({ lu }: LunNexus): Buffer {
     page.writeUInt32BE(0x8000_0000, 32); // UGAVALID, alignment 0
   }
   if (supports(lu, Opcode.writeSame10) || supports(lu, Opcode.writeSame16)) {
-    page.writeBigUInt64BE(BigInt(blocks(MAX_WRITE_SAME)), 36);
+    page.writeBigUInt64BE(BigInt(blocks(maxWriteSame(lu))), 36);
   }
   // ATOMIC ALIGNMENT and GRANULARITY 0: none needed. No atomic boundaries (bytes 56 to 63).
   if (supports(lu, Opcode.writeAtomic16)) page.writeUInt32BE(blocks(MAX_ATOMIC), 44);
@@ -61,8 +61,8 @@ export function blockCharacteristics({ lu }: LunNexus): Buffer {
 
 /** B2h, Logical Block Provisioning (SBC-3 6.6.4). */
 export function blockProvisioning({ lu }: LunNexus): Buffer {
-  // THRESHOLD EXPONENT (byte 4) stays 0 as long as there are no thresholds.
   const page = Buffer.alloc(8);
+  page[4] = thresholdExponent(lu);
   if (lu.volume.info.thin) {
     const unmap = supports(lu, Opcode.unmap) ? 0x80 : 0; // LBPU
     const writeSame16 = supports(lu, Opcode.writeSame16) ? 0x40 : 0; // LBPWS

@@ -8,6 +8,7 @@ import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
 import { PoolMoves } from '../../../core/control/pool-moves.ts';
+import { Offload } from '../../../core/control/offload.ts';
 import { PoolManager } from '../../../core/control/pools.ts';
 import { Provisioner } from '../../../core/control/provision.ts';
 import { SecretBox } from '../../../core/control/secret-box.ts';
@@ -16,10 +17,10 @@ import { Snapshots } from '../../../core/control/snapshots.ts';
 import { Tokens } from '../../../core/control/tokens.ts';
 import { Units } from '../../../core/control/units.ts';
 import { Views } from '../../../core/control/views.ts';
-import { CommandTable } from '../../../core/scsi/command-table.ts';
 import { checkPoolMeta } from '../../../core/daemon/catalog-check.ts';
 import { nodeWorld } from '../../../core/world/node-world.ts';
 import { temporaryFolder } from '../../support/cleanup.ts';
+import { COMMANDS } from '../../support/target.ts';
 
 export const PREFIX = 'iqn.2026-01.example.gemel';
 export const KEY = Buffer.alloc(32, 7);
@@ -46,7 +47,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   await world.disk.makeFolder(join(folder, 'catalog'));
   const store = new EmbeddedStore(join(folder, 'catalog'));
   const catalog = await Catalog.open(store, world.random, PREFIX, 1000);
-  const commands = new CommandTable([]);
+  const commands = COMMANDS;
   const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups: [1, 2] });
   const portals = [{ address: '127.0.0.1', port: 3260, group: 1, advertised: undefined }];
   const source: SessionSource = { portals, sessions: () => [], closeTarget: () => undefined };
@@ -74,6 +75,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     folder,
     logged,
     catalog,
+    offload: new Offload({ catalog, units, provisioner }),
     units,
     provisioner,
     pools,

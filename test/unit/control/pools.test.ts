@@ -238,7 +238,14 @@ describe('pools', () => {
       assert.equal(await told(), true, 'again, after it was over');
       const lines = plane.logged.filter((line) => line.includes('pool is filling up'));
       assert.equal(lines.length, 2, plane.logged.join('\n'));
+      // What initiators see in mode page 1Ch/02h and log page 0Ch, in grains: one setting.
+      const room = volumeOf(plane, 'v').resources;
+      const total = plane.pools.pool('tank').allocator.total;
+      assert.equal(room?.threshold, total - Math.ceil(total * 0.8));
+      assert.equal(room.available, total - plane.pools.pool('tank').allocator.taken);
       assert.equal((await plane.pools.setThreshold('tank', 95)).threshold, 95);
+      assert.equal(room.threshold, total - Math.ceil(total * 0.95));
+      assert.equal(nexus.attentions.take(), SENSE.modeParametersChanged);
       assert.equal(poolView(plane.pools, plane.pools.record('tank')).thresholdReached, false);
     });
   });

@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
   MAX_COMPARE_AND_WRITE_BLOCKS,
+  MAX_QUICK_WRITE_SAME,
   MAX_UNMAP_BLOCKS,
   MAX_UNMAP_DESCRIPTORS,
   MAX_WRITE_SAME,
+  WRITE_SAME_ZERO_STEP,
 } from '../../../core/base/limits.ts';
 import { MemoryVolume } from '../../../core/volume/memory-volume.ts';
 import { ALL_COMMANDS, scsiFixture } from '../../support/scsi-fixture.ts';
@@ -99,6 +101,65 @@ describe('WRITE SAME', () => {
     const thick = disk(2048, false).host;
     assert.equal(await thick.status(sixteen(0, 1, UNMAP), { data: zeros }), '05/24/00 cdb 1 bit 3');
     assert.equal(await thick.status(sixteen(0, 1), { data: zeros }), 'GOOD');
+  });
+});
+
+describe('WRITE SAME in steps', () => {
+  const GIB = 2 ** 30;
+  const sixteen = (lba: number, blocks: number, flags = 0): number[] => {
+    const cdb = Buffer.alloc(16);
+    cdb[0] = 0x93;
+    cdb[1] = flags;
+    cdb.writeBigUInt64BE(BigInt(lba), 2);
+    cdb.writeUInt32BE(blocks, 10);
+    return [...cdb];
+  };
+
+  /** A volume of 64 GiB that notes what is asked of it; where zeros are quick. */
+  function large(): { host: Initiator; asked: string[]; during: { act: () => void } } {
+    const asked: string[] = [];
+    const during = { act: (): void => undefined };
+    const volume = new MemoryVolume(MAX_UNMAP_BLOCKS, BLOCK, { thin: true });
+    volume.info = { ...volume.info, size: 64 * GIB, quickZero: true };
+    const note =
+      (name: string) =>
+      (position: number, length: number): Promise<void> => {
+        asked.push(`${name} ${String(position)} ${String(length)}`);
+        during.act();
+        return Promise.resolve();
+      };
+    volume.zero = note('zero');
+    volume.unmap = note('unmap');
+    return { host: scsiFixture({ commands: ALL_COMMANDS, volume }).login(), asked, during };
+  }
+
+  test('VPD B0 announces what a volume takes that need not write zeros; 10 GiB are one command', async () => {
+    const { host, asked } = large();
+    const limits = await host.data([0x12, 1, 0xb0, 0, 0x40, 0]);
+    assert.equal(Number(limits.readBigUInt64BE(36)), MAX_QUICK_WRITE_SAME / BLOCK);
+    assert.equal(await host.status(sixteen(1, (10 * GIB) / BLOCK, 0x01)), 'GOOD');
+    assert.equal(asked[0], `zero 512 ${String(WRITE_SAME_ZERO_STEP - 512)}`, 'up to a whole step');
+    assert.equal(asked[1], `zero ${String(WRITE_SAME_ZERO_STEP)} ${String(WRITE_SAME_ZERO_STEP)}`);
+    assert.equal(asked.at(-1), `zero ${String(10 * GIB)} 512`);
+    const bytes = asked.map((each) => Number(each.split(' ')[2])).reduce((sum, each) => sum + each, 0);
+    assert.equal(bytes, 10 * GIB);
+    assert.equal(await host.status(sixteen(0, MAX_QUICK_WRITE_SAME / BLOCK + 1, 0x01)), '05/24/00 cdb 10');
+  });
+
+  test('others reach the rest of the range between the steps; an abort ends it after one', async () => {
+    const { host, asked, during } = large();
+    const { lu } = host.lunNexus;
+    during.act = () => {
+      const at = Number(asked.at(-1)?.split(' ')[1]);
+      assert.equal(lu.locks.blocks(at, BLOCK, false), true, 'the piece is locked');
+      assert.equal(lu.locks.blocks(at + WRITE_SAME_ZERO_STEP, BLOCK, true), false, 'the next one is not');
+      if (asked.length === 3) lu.tasks.abort(() => true);
+    };
+    await host.run(sixteen(0, (10 * GIB) / BLOCK, 0x09));
+    assert.equal(asked.length, 3);
+    assert.equal(lu.locks.idle, true);
+    const meter = lu.offload.hosts.get(host.nexus.visitor.initiator.name)?.kinds.get('write-same');
+    assert.deepEqual([meter?.used, meter?.last?.reason], [0, 'aborted']);
   });
 });
 
