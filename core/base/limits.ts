@@ -109,6 +109,38 @@ export const MAX_LBA_STATUS_LOOK = 68_719_476_736;
 export const STORAGE_TROUBLE_INTERVAL = 30_000;
 /** COMPARE AND WRITE: blocks of one command. */
 export const MAX_COMPARE_AND_WRITE_BLOCKS = 128;
+/** Copy operations of one logical unit that run or can still be asked about. */
+export const MAX_COPY_OPERATIONS = 256;
+
+// ---- offloaded data transfer (ODX)
+/** Range descriptors of POPULATE TOKEN and WRITE USING TOKEN. */
+export const MAX_ODX_RANGES = 64;
+/**
+ * Bytes one token stands for, and bytes a transfer does best with: Windows sends no more than 256 MiB in one command, and
+ * what cannot be done within ODX_PATIENCE ends as a partial transfer, which it goes on from.
+ */
+export const MAX_TOKEN_TRANSFER = 1_073_741_824;
+export const OPTIMAL_TOKEN_TRANSFER = 268_435_456;
+/** Seconds a token lives without being used: by default, and at most. */
+export const TOKEN_TIMEOUT = 60;
+export const MAX_TOKEN_TIMEOUT = 600;
+/** Seconds a token lives at most, however often it is used, counted anew when its pool is opened. */
+export const MAX_TOKEN_LIFETIME = 3600;
+/** Milliseconds of one WRITE USING TOKEN in the foreground; Windows gives up after four seconds in all. */
+export const ODX_PATIENCE = 1_000;
+/** Bytes of a transfer between two looks at the clock and at whether it has been aborted. */
+export const ODX_STEP = 67_108_864;
+/** Tokens of one pool, and bytes they stand for. */
+export const MAX_TOKENS = 1024;
+export const MAX_TOKEN_BYTES = 1_099_511_627_776;
+/** Milliseconds after its last use from which on a token may be revoked: for another one, or when the pool is short of space. */
+export const TOKEN_GRACE = 5_000;
+/** Percent of a pool that must be free, or tokens that nobody uses are revoked. */
+export const TOKEN_FREE_SPACE = 5;
+/** Milliseconds between two looks for tokens that have expired. */
+export const TOKEN_CHECK_INTERVAL = 1_000;
+/** Tokens that are gone of which it is remembered why. */
+export const MAX_GONE_TOKENS = 1024;
 
 // ---- volumes
 export const MAX_VOLUMES = 4096;

@@ -2,6 +2,7 @@
 import { DEFAULT_THRESHOLD } from '../base/limits.ts';
 import type { Clock } from '../base/world.ts';
 import type { Pool } from '../pool/pool.ts';
+import { isHidden } from '../pool/rod-table.ts';
 import { countSpace } from '../pool/space.ts';
 import { GRAIN } from '../volume/grain.ts';
 import type { DeletionView, ScrubView } from './pool-jobs.ts';
@@ -59,7 +60,7 @@ export function poolView(pools: PoolManager, record: PoolRecord): PoolView {
   const problem = pools.problem(record.name);
   const pool = problem === undefined ? pools.pool(record.name) : undefined;
   const jobs = problem === undefined ? pools.jobs(record.name) : undefined;
-  const entries = pool === undefined ? [] : [...pool.entries.values()].filter((entry) => !entry.record.deleting);
+  const entries = pool === undefined ? [] : [...pool.entries.values()].filter(({ record: { deleting, tag } }) => !deleting && !isHidden(tag));
   const snapshots = entries.filter((entry) => entry.record.snapshotOf !== undefined).length;
   return {
     name: record.name,

@@ -40,8 +40,8 @@ export async function shareGrains(
   }
 }
 
-/** The places of the grains as they are now, each with one reference more. Throws VolumeError no-space. */
-function hold(core: PoolCore, source: PoolVolume, first: number, count: number): GrainPlace[] {
+/** The places of the grains as they are now, each with one reference more. Inside settled() only. Throws VolumeError no-space. */
+export function hold(core: PoolCore, source: PoolVolume, first: number, count: number): GrainPlace[] {
   const held: GrainPlace[] = [];
   try {
     for (let grain = first; grain < first + count; grain++) held.push(source.hold(grain));
