@@ -142,6 +142,21 @@ export const TOKEN_CHECK_INTERVAL = 1_000;
 /** Tokens that are gone of which it is remembered why. */
 export const MAX_GONE_TOKENS = 1024;
 
+// ---- copies
+/** Bytes of buffers of all copies together; of one step; steps of one copy that are under way at once. */
+export const COPY_MEMORY = 67_108_864;
+export const COPY_STEP = 1_048_576;
+export const COPY_DEPTH = 4;
+/** Bytes of buffers kept while nothing is copied. */
+export const COPY_IDLE_MEMORY = 8_388_608;
+/** Bytes that change hands at once where nothing is moved: grains that are shared, and holes. */
+export const COPY_SHARE_STEP = 67_108_864;
+/** A hole is copied as a hole from this length on, bytes; extents of one step that are looked at. */
+export const COPY_MIN_HOLE = 65_536;
+export const COPY_EXTENTS = 32;
+/** Tries to lock both ranges of a step without waiting with one of them in hand. */
+export const COPY_LOCK_TRIES = 16;
+
 // ---- volumes
 export const MAX_VOLUMES = 4096;
 /** Smallest and largest volume, bytes. */
