@@ -68,7 +68,13 @@ async function pin(
   }
 }
 
-function takeNote({ lu, nexus }: ScsiTask, operation: CopyOperation, context: OdxContext, source: RodSource, rod: Rod): void {
+function takeNote(
+  { lu, nexus }: ScsiTask,
+  operation: CopyOperation,
+  context: OdxContext,
+  source: RodSource,
+  rod: Rod,
+): void {
   const { id, size, blockSize, source: creator } = rod;
   operation.token = context.seal.make({
     ...{ rod: id, store: storeName(source.store.id), creator, size, blockSize },

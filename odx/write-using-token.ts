@@ -131,8 +131,7 @@ class Transfer {
     return this.#operation.aborted || lu.retired || (aborted && this.#until !== Number.POSITIVE_INFINITY);
   }
 
-  readonly #stops = (): boolean =>
-    this.#given || (this.#done > 0 && this.#task.lu.clock.now() > this.#until);
+  readonly #stops = (): boolean => this.#given || (this.#done > 0 && this.#task.lu.clock.now() > this.#until);
 
   #count(bytes: number): void {
     this.#done += bytes;

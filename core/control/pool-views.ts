@@ -60,7 +60,10 @@ export function poolView(pools: PoolManager, record: PoolRecord): PoolView {
   const problem = pools.problem(record.name);
   const pool = problem === undefined ? pools.pool(record.name) : undefined;
   const jobs = problem === undefined ? pools.jobs(record.name) : undefined;
-  const entries = pool === undefined ? [] : [...pool.entries.values()].filter(({ record: { deleting, tag } }) => !deleting && !isHidden(tag));
+  const entries =
+    pool === undefined
+      ? []
+      : [...pool.entries.values()].filter(({ record: { deleting, tag } }) => !deleting && !isHidden(tag));
   const snapshots = entries.filter((entry) => entry.record.snapshotOf !== undefined).length;
   return {
     name: record.name,

@@ -11,6 +11,7 @@ import type { Initiator as Host } from '../support/scsi-fixture.ts';
 import { scsiFixture } from '../support/scsi-fixture.ts';
 import { COMMANDS, IQN, startTarget } from '../support/target.ts';
 import type { TestTarget } from '../support/target.ts';
+import { ODX_VECTORS } from '../vectors/cdb-odx.ts';
 import { RESERVATION_VECTORS } from '../vectors/cdb-reservations.ts';
 import { SBC_VECTORS } from '../vectors/cdb-sbc.ts';
 import { SPC_VECTORS } from '../vectors/cdb-spc.ts';
@@ -134,7 +135,7 @@ const cdbs = fc.oneof(
   bytes(16, 16).filter((cdb) => cdb[0] !== 0x48),
 );
 /** Golden CDBs with their data, of which a few bytes are changed: they get further than noise does. */
-const VECTORS = [...SPC_VECTORS, ...SBC_VECTORS, ...RESERVATION_VECTORS].flatMap(({ row, vectors }) =>
+const VECTORS = [...SPC_VECTORS, ...SBC_VECTORS, ...RESERVATION_VECTORS, ...ODX_VECTORS].flatMap(({ row, vectors }) =>
   vectors.map((vector) => ({ row, ...vector })),
 );
 const hexOf = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex');

@@ -5,6 +5,9 @@ import { RodLimit } from '../../core/volume/rod.ts';
 import type { NewRod, Rod, RodEnd, RodSource, RodStore } from '../../core/volume/rod.ts';
 import type { Volume } from '../../core/volume/volume.ts';
 
+/** Bytes of all of them; the oldest go. */
+const MOST = 67_108_864;
+
 export class MemoryRods implements RodStore {
   readonly id = 'abcdef0123456789';
   readonly #rods = new Map<string, Rod>();
@@ -45,10 +48,15 @@ export class MemoryRods implements RodStore {
     return { store: this, make: (wanted) => this.#make(source, wanted) };
   }
 
+  #bytes(): number {
+    return [...this.#rods.values()].reduce((sum, { size }) => sum + size, 0);
+  }
+
   async #make(source: Volume, { ranges, held, ...facts }: NewRod): Promise<Rod> {
     if (this.refusal !== undefined) throw this.refusal;
     if (this.#rods.size >= MAX_TOKENS) throw new RodLimit('number', 'too many');
     const size = ranges.reduce((sum, { length }) => sum + length, 0);
+    for (const old of [...this.#rods.values()]) if (this.#bytes() + size > MOST) this.end(old, 'revoked');
     const volume = new MemoryVolume(size, 512);
     let at = 0;
     const segments = [];

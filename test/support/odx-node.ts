@@ -54,11 +54,14 @@ export class OdxNode {
   }
 
   /** `size`: bytes of each disk. `extra`: volumes outside the pool, behind LUN 2 and so on. */
-  static async start(options: { size?: number; slabs?: number; extra?: readonly Volume[]; key?: number } = {}): Promise<OdxNode> {
+  static async start(
+    options: { size?: number; slabs?: number; extra?: readonly Volume[]; key?: number } = {},
+  ): Promise<OdxNode> {
     const node = new OdxNode(options.size ?? 16 * MIB, options.extra ?? [], options.key ?? 1);
     await node.machine.create(options.slabs ?? 4);
     await node.#on();
-    for (let i = 0; i < 2; i++) node.#ids.push(await node.running.pool.create({ size: node.size, thick: false, created: 0 }));
+    for (let i = 0; i < 2; i++)
+      node.#ids.push(await node.running.pool.create({ size: node.size, thick: false, created: 0 }));
     node.#expose();
     return node;
   }
@@ -84,7 +87,12 @@ export class OdxNode {
       stores: () => [this.store],
       standing: () => this.standing,
     };
-    const commands = new CommandTable([...SPC_COMMANDS, ...SBC_COMMANDS, ...RESERVATION_COMMANDS, ...odxCommands(context)]);
+    const commands = new CommandTable([
+      ...SPC_COMMANDS,
+      ...SBC_COMMANDS,
+      ...RESERVATION_COMMANDS,
+      ...odxCommands(context),
+    ]);
     this.device = new ScsiDevice(TARGET, [{ name: TARGET, portalGroup: 1, relativeId: 1 }]);
     this.units = [...this.volumes, ...this.#extra].map((volume, lun) => {
       const lu = new LogicalUnit({

@@ -9,6 +9,13 @@ export const NODE_KEY = Buffer.alloc(32, 0x4b);
 export const testRods = new MemoryRods();
 export const odxFacts: { standing: Standing; counter: number } = { standing: 'may-read', counter: 0 };
 
+/** As if nothing had happened. */
+export function resetOdx(): void {
+  testRods.clear();
+  odxFacts.standing = 'may-read';
+  odxFacts.counter = 0;
+}
+
 const random = {
   bytes: (length: number): Buffer => {
     const bytes = Buffer.alloc(length, 0x5a);

@@ -102,7 +102,10 @@ export function writeUsing(host: Initiator, listId: number, list: Buffer): Promi
 }
 
 /** RECEIVE ROD TOKEN INFORMATION as Windows reads it. */
-export async function receive(host: Initiator, listId: number): Promise<{ status: number; blocks: number; token: Buffer | undefined }> {
+export async function receive(
+  host: Initiator,
+  listId: number,
+): Promise<{ status: number; blocks: number; token: Buffer | undefined }> {
   const data = await host.data(inCdb(0x07, listId, 1024));
   assert.equal(data.readUInt32BE(0), data.length - 4, 'AVAILABLE DATA');
   assert.equal(data[15], 0xf1, 'TRANSFER COUNT UNITS: blocks');
@@ -115,7 +118,10 @@ export async function receive(host: Initiator, listId: number): Promise<{ status
 }
 
 /** Windows' offload read: a token for as many of the blocks as the target likes. */
-export async function offloadRead(host: Initiator, ranges: readonly Range[]): Promise<{ token: Buffer; blocks: number }> {
+export async function offloadRead(
+  host: Initiator,
+  ranges: readonly Range[],
+): Promise<{ token: Buffer; blocks: number }> {
   const listId = newListId();
   const answer = await populate(host, listId, populateList(ranges));
   assert.equal(answer, 'GOOD');

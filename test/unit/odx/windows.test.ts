@@ -99,7 +99,9 @@ describe('a Windows host', () => {
     ]);
     assert.equal(await writeUsing(b, newListId(), list), 'GOOD');
     assert.ok((await content(node, 1, 20_000 * BLOCK, 50 * BLOCK)).equals(expected.subarray(300 * BLOCK, 350 * BLOCK)));
-    assert.ok((await content(node, 1, 10_000 * BLOCK, 1000 * BLOCK)).equals(expected.subarray(350 * BLOCK, 1350 * BLOCK)));
+    assert.ok(
+      (await content(node, 1, 10_000 * BLOCK, 1000 * BLOCK)).equals(expected.subarray(350 * BLOCK, 1350 * BLOCK)),
+    );
     node.check();
     node.stop();
   });
@@ -218,8 +220,7 @@ describe('a token', () => {
 
   it('is for whoever may read its source; when that is gone, for its maker', async () => {
     const { node, token } = await made();
-    const asB = (): Promise<string> =>
-      writeUsing(node.login(1, HOST_B), newListId(), writeList(token, 0, [[0, 128]]));
+    const asB = (): Promise<string> => writeUsing(node.login(1, HOST_B), newListId(), writeList(token, 0, [[0, 128]]));
     assert.equal(await asB(), 'GOOD');
     node.standing = 'may-not';
     assert.equal(await use(node, token), '05/23/00');
