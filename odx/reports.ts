@@ -1,5 +1,5 @@
 // What a copy manager tells of its copies and tokens: RECEIVE ROD TOKEN INFORMATION (SPC-4 6.28) and REPORT ALL ROD TOKENS
-// (SPC-4 6.29); and COPY OPERATION ABORT (SPC-4 6.3).
+// (SPC-4 6.31); and COPY OPERATION ABORT (SPC-4 6.3).
 import { MAX_TOKENS } from '../core/base/limits.ts';
 import { load32, store32 } from '../core/base/bytes-at.ts';
 import { OK_WITHOUT_MEDIUM, Reserved, all } from '../core/scsi/command-spec.ts';
@@ -107,7 +107,7 @@ export const reportSpecs = (context: OdxContext): readonly CommandSpec[] => [
     opcode: 0x84,
     serviceAction: 0x08,
     cdbUsage: [0x84, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, ...all(4), 0, 0],
-    clause: 'SPC-4 6.29',
+    clause: 'SPC-4 6.31',
     run: (task) => reportAllRodTokens(task, context),
   },
 ];

@@ -9,7 +9,7 @@ import type { RandomSource } from '../core/base/world.ts';
 import { SENSE, ScsiError } from '../core/scsi/sense.ts';
 
 export const TOKEN = 512;
-/** Bytes of a ROD management token (SPC-4 6.29). */
+/** Bytes of a ROD management token (SPC-4 6.31). */
 export const TOKEN_HEAD = 96;
 /** ROD TYPE (SPC-4 table "ROD types"). */
 export const RodType = {

@@ -1,4 +1,4 @@
-// The token commands (SBC-3 5.7, 5.46; SPC-4 6.3, 6.28, 6.29) on the logical unit of cdb-spc.ts. The node's key is 32 times
+// The token commands (SBC-3 5.7, 5.46; SPC-4 6.3, 6.28, 6.31) on the logical unit of cdb-spc.ts. The node's key is 32 times
 // 4Bh, its random bytes are 5Ah; the ROD has a number that ends with a counter.
 import { createHash, createHmac } from 'node:crypto';
 import { LIST_LENGTH, beyondEnd, fixed, invalidCdb, invalidList } from './cdb.ts';

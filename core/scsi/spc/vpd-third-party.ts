@@ -31,9 +31,10 @@ const Type = {
 
 /** ROD TYPE, TOKEN_OUT and TOKEN_IN, PREFERENCE INDICATOR. */
 const ROD_TYPES = [
-  { type: 0x0080_0000, make: true, preference: 1 },
-  { type: 0x0080_ffff, make: true, preference: 2 },
-  { type: 0xffff_0001, make: false, preference: 0 },
+  { type: 0x0080_0000, takes: true, makes: true, preference: 1 },
+  // What to ask for, not what a token is.
+  { type: 0x0080_ffff, takes: false, makes: true, preference: 2 },
+  { type: 0xffff_0001, takes: true, makes: false, preference: 0 },
 ];
 
 /** True when the logical unit has a copy manager, and with it the page (INQUIRY 3PC). */
@@ -98,12 +99,12 @@ function rodTokenFeatures(lu: LogicalUnit): Buffer {
 
 /** SPC-4 7.8.17.9. */
 function supportedRodTypes(lu: LogicalUnit): Buffer {
-  const makes = supports(lu, OUT, POPULATE_TOKEN);
-  const types = ROD_TYPES.map(({ type, make, preference }) => {
+  const canMake = supports(lu, OUT, POPULATE_TOKEN);
+  const types = ROD_TYPES.map(({ type, takes, makes, preference }) => {
     const out = Buffer.alloc(64);
     out.writeUInt32BE(type, 0);
     // TOKEN_IN: such tokens are taken; TOKEN_OUT: they are made.
-    out[4] = 0x02 | (make && makes ? 0x01 : 0);
+    out[4] = (takes ? 0x02 : 0) | (makes && canMake ? 0x01 : 0);
     out.writeUInt16BE(preference, 6);
     return out;
   });
