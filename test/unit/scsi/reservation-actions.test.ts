@@ -434,11 +434,12 @@ describe('what a reservation allows to others', () => {
   ];
   const unlessExclusive = [
     ...['MODE SENSE', 'REPORT SUPPORTED OPERATION CODES', 'REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS'],
-    ...['GET LBA STATUS', 'PRE-FETCH', 'READ', 'READ DEFECT DATA', 'VERIFY'],
+    ...['GET LBA STATUS', 'PRE-FETCH', 'READ', 'READ DEFECT DATA', 'VERIFY', 'POPULATE TOKEN'],
+    ...['RECEIVE ROD TOKEN INFORMATION', 'REPORT ALL ROD TOKENS', 'COPY OPERATION ABORT'],
   ];
   const conflict = [
     ...['MODE SELECT', 'SEND DIAGNOSTIC', 'COMPARE AND WRITE', 'ORWRITE', 'SANITIZE', 'SYNCHRONIZE CACHE', 'UNMAP'],
-    ...['WRITE', 'WRITE AND VERIFY', 'WRITE ATOMIC', 'WRITE SAME'],
+    ...['WRITE', 'WRITE AND VERIFY', 'WRITE ATOMIC', 'WRITE SAME', 'WRITE USING TOKEN'],
   ];
   /** Decide by their parameters, tested where they are. */
   const themselves = [
