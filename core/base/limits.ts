@@ -109,6 +109,14 @@ export const MAX_LBA_STATUS_LOOK = 68_719_476_736;
 export const STORAGE_TROUBLE_INTERVAL = 30_000;
 /** COMPARE AND WRITE: blocks of one command. */
 export const MAX_COMPARE_AND_WRITE_BLOCKS = 128;
+/** Copy operations of one logical unit that run or can still be asked about. */
+export const MAX_COPY_OPERATIONS = 256;
+/** EXTENDED COPY: descriptors of copy sources and destinations, segments, bytes of all these descriptors. */
+export const MAX_COPY_CSCDS = 64;
+export const MAX_COPY_SEGMENTS = 64;
+export const MAX_COPY_DESCRIPTORS = 8192;
+/** Bytes of one segment: what a 16-bit number of 4096-byte blocks can say. */
+export const MAX_COPY_SEGMENT = 268_431_360;
 
 // ---- copies
 /** Bytes of buffers of all copies together; of one step; steps of one copy that are under way at once. */

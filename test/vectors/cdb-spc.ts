@@ -46,11 +46,11 @@ export const SPC_VECTORS: readonly RowVectors[] = [
     usage: '12 01 ff ff ff 00',
     vectors: [
       {
-        // SPC-4 6.6.2: type 0, not removable, SPC-4, format 2, 91 more, TPGS=01b, CMDQUE; SAM-5, iSCSI, SPC-4, SBC-3.
+        // SPC-4 6.6.2: type 0, not removable, SPC-4, format 2, 91 more, TPGS=01b, 3PC, CMDQUE; SAM-5, iSCSI, SPC-4, SBC-3.
         shows: 'standard data',
         cdb: '12 00 00 00ff 00',
         in: h(
-          '00 00 06 02 5b 10 00 02', ascii('GEMEL   SHARED DISK     0001'), '00'.repeat(22), '00a0 0960 0460 04c0', '00'.repeat(30),
+          '00 00 06 02 5b 18 00 02', ascii('GEMEL   SHARED DISK     0001'), '00'.repeat(22), '00a0 0960 0460 04c0', '00'.repeat(30),
         ),
       },
       { shows: 'VPD 00h: the pages, ascending', cdb: inquiry('00'), in: '00 00 0008 00 80 83 86 87 b0 b1 b2' },

@@ -8,11 +8,12 @@ import type { Fixture, Initiator } from '../../support/scsi-fixture.ts';
 import { COMMANDS } from '../../support/target.ts';
 import { fixed, invalidCdb } from '../../vectors/cdb.ts';
 import type { CdbVector, RowVectors } from '../../vectors/cdb.ts';
+import { COPY_VECTORS } from '../../vectors/cdb-copy.ts';
 import { RESERVATION_VECTORS } from '../../vectors/cdb-reservations.ts';
 import { SBC_VECTORS } from '../../vectors/cdb-sbc.ts';
 import { SPC_VECTORS, UNKNOWN_CDBS } from '../../vectors/cdb-spc.ts';
 
-const ROWS: readonly RowVectors[] = [...SPC_VECTORS, ...SBC_VECTORS, ...RESERVATION_VECTORS];
+const ROWS: readonly RowVectors[] = [...SPC_VECTORS, ...SBC_VECTORS, ...RESERVATION_VECTORS, ...COPY_VECTORS];
 const bytes = (hex: string): Buffer => Buffer.from(hex.replaceAll(' ', ''), 'hex');
 const show = (buffer: Buffer): string => (buffer.toString('hex').match(/.{1,8}/g) ?? []).join(' ');
 
