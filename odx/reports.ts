@@ -1,12 +1,11 @@
-// What a copy manager tells of its copies and tokens: RECEIVE ROD TOKEN INFORMATION (SPC-4 6.28) and REPORT ALL ROD TOKENS
-// (SPC-4 6.31); and COPY OPERATION ABORT (SPC-4 6.3).
+// What a copy manager tells of its tokens: RECEIVE ROD TOKEN INFORMATION (SPC-4 6.28) and REPORT ALL ROD TOKENS (SPC-4 6.31).
 import { MAX_TOKENS } from '../core/base/limits.ts';
 import { load32, store32 } from '../core/base/bytes-at.ts';
 import { OK_WITHOUT_MEDIUM, Reserved, all } from '../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../core/scsi/command-spec.ts';
 import type { CopyOperation } from '../core/scsi/copy-operations.ts';
 import { badCdb } from '../core/scsi/sense.ts';
-import { GOOD, goodData } from '../core/scsi/task.ts';
+import { goodData } from '../core/scsi/task.ts';
 import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
 import type { OdxContext } from './context.ts';
 import { POPULATE_TOKEN } from './populate-token.ts';
@@ -67,14 +66,6 @@ function reportAllRodTokens({ nexus, cdb }: ScsiTask, context: OdxContext): Task
   return goodData(data, load32(cdb, ALLOCATION_AT));
 }
 
-async function copyOperationAbort({ lu, nexus, cdb }: ScsiTask): Promise<TaskResult> {
-  const operation = lu.copies.find(nexus, load32(cdb, LIST_ID_AT));
-  if (operation === undefined || operation.isOver) throw badCdb(LIST_ID_AT);
-  operation.aborted = true;
-  await operation.over;
-  return GOOD;
-}
-
 const common = {
   access: 'none',
   reserved: Reserved.unlessExclusive,
@@ -83,15 +74,6 @@ const common = {
 } as const;
 
 export const reportSpecs = (context: OdxContext): readonly CommandSpec[] => [
-  {
-    ...common,
-    name: 'COPY OPERATION ABORT',
-    opcode: 0x83,
-    serviceAction: 0x1c,
-    cdbUsage: [0x83, 0x1c, ...all(4), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-    clause: 'SPC-4 6.3',
-    run: copyOperationAbort,
-  },
   {
     ...common,
     name: 'RECEIVE ROD TOKEN INFORMATION',

@@ -111,6 +111,12 @@ export const STORAGE_TROUBLE_INTERVAL = 30_000;
 export const MAX_COMPARE_AND_WRITE_BLOCKS = 128;
 /** Copy operations of one logical unit that run or can still be asked about. */
 export const MAX_COPY_OPERATIONS = 256;
+/** EXTENDED COPY: descriptors of copy sources and destinations, segments, bytes of all these descriptors. */
+export const MAX_COPY_CSCDS = 64;
+export const MAX_COPY_SEGMENTS = 64;
+export const MAX_COPY_DESCRIPTORS = 8192;
+/** Bytes of one segment: what a 16-bit number of 4096-byte blocks can say. */
+export const MAX_COPY_SEGMENT = 268_431_360;
 
 // ---- offloaded data transfer (ODX)
 /** Range descriptors of POPULATE TOKEN and WRITE USING TOKEN. */

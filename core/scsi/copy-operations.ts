@@ -24,8 +24,10 @@ export class CopyOperation {
   status: CopyStatus;
   /** OPERATION COUNTER: steps done. */
   counter = 0;
-  /** Blocks transferred. */
+  /** Blocks transferred, of the size of this logical unit. */
   transferred = 0;
+  /** Segment descriptors that are done. */
+  segments = 0;
   /** SCSI status, and sense data in fixed format, with which it ended. */
   completion = 0;
   sense: Buffer = Buffer.alloc(0);

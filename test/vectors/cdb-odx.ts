@@ -1,4 +1,4 @@
-// The token commands (SBC-3 5.7, 5.46; SPC-4 6.3, 6.28, 6.31) on the logical unit of cdb-spc.ts. The node's key is 32 times
+// The token commands (SBC-3 5.7, 5.46; SPC-4 6.28, 6.31) on the logical unit of cdb-spc.ts. The node's key is 32 times
 // 4Bh, its random bytes are 5Ah; the ROD has a number that ends with a counter.
 import { createHash, createHmac } from 'node:crypto';
 import { LIST_LENGTH, beyondEnd, fixed, invalidCdb, invalidList } from './cdb.ts';
@@ -103,14 +103,6 @@ export const ODX_VECTORS: readonly RowVectors[] = [
       { shows: 'a token that was changed', before: [MADE], ...write(wut(h('00800000 0000 01f8 00', tokenOf(0, 2).slice(18)), TWO)), sense: invalidToken('05') },
       { shows: 'a token that was never made, or is forgotten', ...write(wut(tokenOf(9, 2), TWO)), sense: invalidToken('07') },
       { shows: 'software write protect', before: [WRITE_PROTECT], ...write(wut(ZERO, TWO)), sense: SOFTWARE_WRITE_PROTECTED },
-    ],
-  },
-  {
-    row: 'COPY OPERATION ABORT',
-    usage: h('83 1c ffffffff 00000000 00000000 00 00'),
-    vectors: [
-      { shows: 'nothing of this number runs', before: [MADE], cdb: h('83 1c 00000100', zeros(10)), sense: invalidCdb(2) },
-      { shows: 'a field that is reserved', cdb: h('83 1c 00000100 00000100', zeros(6)), sense: invalidCdb(8, 0) },
     ],
   },
   {

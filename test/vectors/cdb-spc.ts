@@ -69,18 +69,19 @@ export const SPC_VECTORS: readonly RowVectors[] = [
       { shows: 'VPD 86h: extended INQUIRY', cdb: inquiry('86'), in: h('00 86 003c 00 07 01 01', '00'.repeat(56)) },
       { shows: 'VPD 87h: all mode pages are shared', cdb: inquiry('87'), in: '00 87 0004 3f ff 00 00' },
       {
-        // SPC-4 7.8.17. Block device ROD token limits first: 64 ranges, 600 s, 60 s, 1 GiB, 256 MiB. Then commands, ROD token
-        // features with those of block devices, ROD types, general copy operations.
+        // SPC-4 7.8.17. Block device ROD token limits first: 64 ranges, 600 s, 60 s, 1 GiB, 256 MiB. Then commands, limits
+        // and descriptors of EXTENDED COPY, its CSCD FFFFh, ROD token features with those of block devices, ROD types, general copy operations.
         shows: 'VPD 8Fh: third-party copy',
         cdb: inquiry('8f'),
         in: h(
-          '00 8f 0180', '0000 0020', '00'.repeat(6), '0040 00000258 0000003c 0000000000200000 0000000000080000',
-          '0001 000c', '09 83 03 10 11 1c 84 02 07 08', '0000',
+          '00 8f 01bc', '0000 0020', '00'.repeat(6), '0040 00000258 0000003c 0000000000200000 0000000000080000',
+          '0001 0014', '11 83 05 00 01 10 11 1c 84 08 00 01 03 04 05 06 07 08', '0000',
+          '0004 001c 00000000 0040 0040 00002000', '00'.repeat(16), '0008 0008 04 02 07 0a e4 000000', '000c 0004 0002 ffff',
           '0106 005c', '00'.repeat(12), '00000000 00000e10 00000258', '00'.repeat(18), '0030',
           '00 00 002c 0000 0080 0000000040000000 0000000010000000 0000000010000000 0000000010000000', '00'.repeat(8),
           '0108 00c4 0000 00c0', '00800000 03 00 0001', '00'.repeat(56), '0080ffff 01 00 0002', '00'.repeat(56),
           'ffff0001 02 00 0000', '00'.repeat(56),
-          '8001 0020 00000100 00000100 ffffffff 09', '00'.repeat(19),
+          '8001 0020 00000100 00000100 0ffff000 09', '00'.repeat(19),
         ),
       },
       {

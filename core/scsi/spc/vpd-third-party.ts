@@ -1,7 +1,11 @@
 // Third-party Copy VPD page (8Fh, SPC-4 7.8.17): what the copy manager of a logical unit can do. Windows looks at the first
 // 255 bytes of it, and at nothing when the first descriptor is another than the block device ROD token limits.
 import {
+  MAX_COPY_CSCDS,
+  MAX_COPY_DESCRIPTORS,
   MAX_COPY_OPERATIONS,
+  MAX_COPY_SEGMENT,
+  MAX_COPY_SEGMENTS,
   MAX_ODX_RANGES,
   MAX_TOKEN_LIFETIME,
   MAX_TOKEN_TIMEOUT,
@@ -17,6 +21,7 @@ import { rowsOf, supports } from './usage.ts';
 /** THIRD-PARTY COPY OUT and IN, and the service actions that tokens are about. */
 const OUT = 0x83;
 const IN = 0x84;
+const EXTENDED_COPY_LID4 = 0x01;
 const POPULATE_TOKEN = 0x10;
 const WRITE_USING_TOKEN = 0x11;
 
@@ -24,10 +29,18 @@ const WRITE_USING_TOKEN = 0x11;
 const Type = {
   blockLimits: 0x0000,
   commands: 0x0001,
+  parameterData: 0x0004,
+  descriptors: 0x0008,
+  cscdIds: 0x000c,
   rodFeatures: 0x0106,
   rodTypes: 0x0108,
   general: 0x8001,
 } as const;
+
+/** Segment descriptors block to block (with and without offsets) and verify, and the identification CSCD descriptor. */
+const DESCRIPTORS = [0x02, 0x07, 0x0a, 0xe4];
+/** CSCD ID of the logical unit the command was sent to (SPC-4 6.4.5.1). */
+const OWN_UNIT = 0xffff;
 
 /** ROD TYPE, TOKEN_OUT and TOKEN_IN, PREFERENCE INDICATOR. */
 const ROD_TYPES = [
@@ -45,6 +58,7 @@ export function thirdPartyCopy({ lu }: LunNexus): Buffer {
   return Buffer.concat([
     ...(tokens ? [blockDeviceLimits(lu)] : []),
     supportedCommands(lu),
+    ...(supports(lu, OUT, EXTENDED_COPY_LID4) ? [parameterData(), supportedDescriptors(), supportedCscdIds()] : []),
     ...(tokens ? [rodTokenFeatures(lu), supportedRodTypes(lu)] : []),
     generalCopyOperations(),
   ]);
@@ -79,6 +93,20 @@ function supportedCommands(lu: LogicalUnit): Buffer {
   });
   return descriptor(Type.commands, Buffer.from([list.length, ...list]));
 }
+
+/** SPC-4 7.8.17.5: of EXTENDED COPY parameter lists. */
+function parameterData(): Buffer {
+  const body = Buffer.alloc(28);
+  body.writeUInt16BE(MAX_COPY_CSCDS, 4);
+  body.writeUInt16BE(MAX_COPY_SEGMENTS, 6);
+  body.writeUInt32BE(MAX_COPY_DESCRIPTORS, 8);
+  return descriptor(Type.parameterData, body); // MAXIMUM INLINE DATA LENGTH 0
+}
+
+/** SPC-4 7.8.17.6 and 7.8.17.7. */
+const supportedDescriptors = (): Buffer =>
+  descriptor(Type.descriptors, Buffer.from([DESCRIPTORS.length, ...DESCRIPTORS]));
+const supportedCscdIds = (): Buffer => descriptor(Type.cscdIds, Buffer.from([0, 2, OWN_UNIT >> 8, OWN_UNIT & 0xff]));
 
 /** SPC-4 7.8.17.8, with the block ROD device type specific features (SBC-3 6.6.6.4). Bytes and seconds. */
 function rodTokenFeatures(lu: LogicalUnit): Buffer {
@@ -118,7 +146,7 @@ function generalCopyOperations(): Buffer {
   const body = Buffer.alloc(32);
   body.writeUInt32BE(MAX_COPY_OPERATIONS, 0); // TOTAL CONCURRENT COPIES
   body.writeUInt32BE(MAX_COPY_OPERATIONS, 4); // MAXIMUM IDENTIFIED CONCURRENT COPIES
-  body.writeUInt32BE(0xffff_ffff, 8); // MAXIMUM SEGMENT LENGTH, bytes
+  body.writeUInt32BE(MAX_COPY_SEGMENT, 8); // MAXIMUM SEGMENT LENGTH, bytes
   body[12] = 9; // DATA SEGMENT GRANULARITY, log2 bytes
   return descriptor(Type.general, body);
 }
