@@ -277,6 +277,18 @@ export class CachedVolume implements Volume, LogUpper {
     return this.#backing.extents(position, length, limit);
   }
 
+  get origin(): Volume {
+    return this.#backing.origin ?? this.#backing;
+  }
+
+  /** What both volumes keep is put into its place by the volume below (LogUpper). */
+  async shareFrom(source: Volume, from: number, to: number, length: number): Promise<boolean> {
+    if (this.#backing.shareFrom === undefined) return false;
+    while (this.#paused !== undefined) await this.#paused.over;
+    this.#mayWrite();
+    return this.#backing.shareFrom(source, from, to, length);
+  }
+
   allocatedBytes(): number {
     return this.#backing.allocatedBytes();
   }

@@ -1,7 +1,9 @@
 // Pools as people, the API and metrics see them.
 import { DEFAULT_THRESHOLD } from '../base/limits.ts';
+import { isHidden } from '../pool/rod-table.ts';
 import type { Clock } from '../base/world.ts';
 import type { Pool } from '../pool/pool.ts';
+import { isHidden } from '../pool/rod-table.ts';
 import { countSpace } from '../pool/space.ts';
 import { GRAIN } from '../volume/grain.ts';
 import type { Catalog } from './catalog.ts';
@@ -64,7 +66,10 @@ export function poolView(pools: PoolManager, record: PoolRecord): PoolView {
   const problem = pools.problem(record.name);
   const pool = problem === undefined ? pools.pool(record.name) : undefined;
   const jobs = problem === undefined ? pools.jobs(record.name) : undefined;
-  const entries = pool === undefined ? [] : [...pool.entries.values()].filter((entry) => !entry.record.deleting);
+  const entries =
+    pool === undefined
+      ? []
+      : [...pool.entries.values()].filter(({ record: { deleting, tag } }) => !deleting && !isHidden(tag));
   const snapshots = entries.filter((entry) => entry.record.snapshotOf !== undefined).length;
   return {
     name: record.name,
@@ -97,6 +102,7 @@ function partsOf({ kind }: PoolRecord, path: string, pool: Pool | undefined): Po
 /** Name of a volume or `VOLUME@SNAPSHOT` of the pool, for people. */
 export function nameInPool({ volumes, snapshots }: Catalog, pool: Pool, inside: number): string {
   const tag = pool.entries.get(inside)?.record.tag;
+  if (isHidden(tag)) return '(tokens)';
   const volume = volumes.values().find((each) => each.id === tag);
   const snapshot = snapshots.values().find((each) => each.id === tag);
   if (volume !== undefined) return volume.name;

@@ -21,8 +21,11 @@ import { attachPool, exportPool, importMeta, isExported } from '../pool/moving.t
 import { LmdbMeta } from '../pool/pool-meta.ts';
 import type { MemberRecord } from '../pool/pool-meta.ts';
 import type { Pool, PoolEntry } from '../pool/pool.ts';
+import { PoolRodStore } from '../pool/rod-store.ts';
+import { isHidden } from '../pool/rod-table.ts';
 import { SENSE } from '../scsi/sense.ts';
 import { GRAIN } from '../volume/grain.ts';
+import type { RodSource, RodStore } from '../volume/rod.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { Catalog } from './catalog.ts';
 import type { Edit } from './collection.ts';
@@ -53,6 +56,7 @@ interface Opened {
   readonly pool: Pool;
   readonly disks: PoolDisks;
   readonly jobs: PoolJobs;
+  readonly rods: PoolRodStore;
   /** By the id of the volume or snapshot: its id in the pool. */
   readonly ids: Map<string, number>;
 }
@@ -190,7 +194,7 @@ export class PoolManager {
     const { pool, disks, recovery } = await openPool(place);
     const ids = new Map<string, number>();
     for (const { record: volume } of pool.entries.values()) {
-      if (volume.tag !== undefined && !volume.deleting) ids.set(volume.tag, volume.id);
+      if (volume.tag !== undefined && !volume.deleting && !isHidden(volume.tag)) ids.set(volume.tag, volume.id);
     }
     const { volumes, snapshots } = this.#options.catalog;
     const known = new Set([...volumes.values(), ...snapshots.values()].map((each) => each.id));
@@ -198,7 +202,13 @@ export class PoolManager {
     if (strangers > 0) log.warn({ pool: record.name, volumes: strangers }, 'the catalog does not know all in the pool');
     pool.nameOf = (id) => nameInPool(this.#options.catalog, pool, id);
     const jobs = new PoolJobs(record.name, pool, world.clock, log);
-    this.#opened.set(record.name, { pool, disks, jobs, ids });
+    const rods = await PoolRodStore.open({ id: record.id, pool, clock: world.clock, log: place.log }).catch(
+      async (error: unknown) => {
+        await pool.close().catch(() => undefined);
+        throw error;
+      },
+    );
+    this.#opened.set(record.name, { pool, disks, jobs, rods, ids });
     this.#problems.delete(record.name);
     this.#watch(record, pool);
     const { unclean, batches, dataBytes } = recovery;
@@ -223,6 +233,7 @@ export class PoolManager {
     if (opened === undefined) return;
     this.#opened.delete(name);
     await opened.jobs.stop();
+    await opened.rods.close();
     await opened.pool.close();
   }
 
@@ -497,5 +508,21 @@ export class PoolManager {
     const entry = await pool.beginDelete(inside);
     ids.delete(id);
     jobs.giveBack(entry, label);
+  }
+
+  /** Where points in time of a volume are made; undefined: it is not in a pool, or not open. */
+  rodSource(name: string): RodSource | undefined {
+    const record = this.#options.catalog.volumes.get(name);
+    const opened = this.#opened.get(record?.pool ?? '');
+    const inside = opened?.ids.get(record?.id ?? '');
+    if (opened === undefined || inside === undefined) return undefined;
+    const volume = opened.pool.entries.get(inside)?.open;
+    const { rods } = opened;
+    return volume === undefined ? undefined : { store: rods, make: (wanted) => rods.make(volume, wanted) };
+  }
+
+  /** Those of all open pools. */
+  rodStores(): Iterable<RodStore> {
+    return [...this.#opened.values()].map(({ rods }) => rods);
   }
 }

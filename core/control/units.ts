@@ -3,6 +3,7 @@ import type { Clock } from '../base/world.ts';
 import type { Log } from '../base/log.ts';
 import type { CommandTable } from '../scsi/command-table.ts';
 import { ScsiDevice } from '../scsi/device.ts';
+import type { Visitor } from '../scsi/device.ts';
 import { identityOf } from '../scsi/identity.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { ReservationStore } from '../scsi/reservations/store.ts';
@@ -30,6 +31,8 @@ export class Units {
   readonly #options: UnitsOptions;
   readonly #devices = new Map<string, ScsiDevice>();
   readonly #units = new Map<string, LogicalUnit>();
+  /** Names of the served ones by NAA designator, in hexadecimal digits. */
+  readonly #byNaa = new Map<string, string>();
   /** Why a volume is not served, by name. */
   readonly #problems = new Map<string, string>();
 
@@ -52,6 +55,13 @@ export class Units {
       const lu = this.#units.get(record.name);
       return lu === undefined ? [] : [{ record, lu }];
     });
+  }
+
+  /** What a visitor may do with the volume that has this NAA designator (hexadecimal digits); `gone`: none is served. */
+  standing(visitor: Visitor, naa: string): 'may-read' | 'may-not' | 'gone' {
+    const record = this.#options.catalog.volumes.get(this.#byNaa.get(naa) ?? '');
+    if (record === undefined) return 'gone';
+    return visibilityOf(record.maps, visitor) === 'hidden' ? 'may-not' : 'may-read';
   }
 
   problem(name: string): string | undefined {
@@ -83,6 +93,7 @@ export class Units {
     });
     resumeSanitize(lu);
     this.#units.set(record.name, lu);
+    this.#byNaa.set(lu.identity.naa.toString('hex'), record.name);
     this.#problems.delete(record.name);
     let device = this.#devices.get(iqn);
     if (device === undefined) {
@@ -120,6 +131,7 @@ export class Units {
     this.#units.delete(record.name);
     this.#problems.delete(record.name);
     if (lu === undefined || device === undefined) return undefined;
+    this.#byNaa.delete(lu.identity.naa.toString('hex'));
     lu.retire();
     device.setLun(record.lun, undefined);
     lu.tasks.abort(() => true);

@@ -8,6 +8,7 @@ import type { World } from '../base/world.ts';
 import type { Catalog } from '../control/catalog.ts';
 import { SECRET_KEY_LENGTH, SecretBox } from '../control/secret-box.ts';
 import { Tokens } from '../control/tokens.ts';
+import { SEAL_KEY } from '../../odx/token.ts';
 
 /** Makes the data folder, for its owner only. Throws ServiceError folder-unusable. */
 export async function prepareFolder(world: World, folder: string): Promise<void> {
@@ -35,6 +36,17 @@ export async function secretBox(world: World, folder: string, catalog: Catalog):
   }
   if (key.length !== SECRET_KEY_LENGTH) throw new ServiceError('folder-unusable', `${path} is damaged`);
   return new SecretBox(key, world.random);
+}
+
+/** The key that tells tokens of copies of this node from forged ones; made at the first start. Throws ServiceError. */
+export async function copyTokenKey(world: World, folder: string): Promise<Buffer> {
+  const path = join(folder, 'copy-token.key');
+  const kept = await world.disk.readFile(path);
+  // Without it only copies that are under way right now have to begin again.
+  if (kept?.length === SEAL_KEY) return kept;
+  const key = world.random.bytes(SEAL_KEY);
+  await world.disk.replaceFile(path, key, 0o600);
+  return key;
 }
 
 /** The token of this data folder's owner: the one in the file if it is still good, else a new one. */

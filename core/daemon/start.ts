@@ -31,10 +31,12 @@ import { CommandTable } from '../scsi/command-table.ts';
 import { RESERVATION_COMMANDS } from '../scsi/reservations/index.ts';
 import { SBC_COMMANDS } from '../scsi/sbc/index.ts';
 import { SPC_COMMANDS } from '../scsi/spc/index.ts';
+import { odxCommands } from '../../odx/index.ts';
+import { TokenSeal } from '../../odx/token.ts';
 import { VAAI_COMMANDS } from '../../vaai/index.ts';
 import { checkCatalog, checkPoolMeta } from './catalog-check.ts';
 import { certificateHosts, localAddresses, outsideAddress } from './addresses.ts';
-import { ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
+import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
 import type { DaemonOptions } from './options.ts';
 import type { ReadyFacts } from './ready.ts';
 
@@ -45,6 +47,13 @@ export interface RunningDaemon {
   readonly ready: ReadyFacts;
   /** Drains, makes everything stable and lets go. */
   stop(): Promise<void>;
+}
+
+/** What parts made earlier ask of parts made later. */
+interface Running {
+  server?: IscsiServer;
+  units?: Units;
+  pools?: PoolManager;
 }
 
 /** Everything that has to be taken down again, in reverse order. */
@@ -82,21 +91,30 @@ async function start(
 ): Promise<ReadyFacts> {
   const catalog = await openCatalog(options, world, log);
   undo.push(() => catalog.close());
-  const commands = new CommandTable([...SPC_COMMANDS, ...SBC_COMMANDS, ...RESERVATION_COMMANDS, ...VAAI_COMMANDS]);
+  const running: Running = {};
+  const odx = odxCommands({
+    seal: new TokenSeal(await copyTokenKey(world, options.data), world.random),
+    sourceOf: ({ name }) => running.pools?.rodSource(name),
+    stores: () => running.pools?.rodStores() ?? [],
+    standing: ({ owner }, source) => running.units?.standing(owner.visitor, source) ?? 'gone',
+  });
+  const commands = new CommandTable([
+    ...[SPC_COMMANDS, SBC_COMMANDS, RESERVATION_COMMANDS, VAAI_COMMANDS].flat(),
+    ...odx,
+  ]);
   const portalGroups = [...new Set(options.portals.map((portal) => portal.group))];
-  const running: { server?: IscsiServer } = {};
   const server = (): IscsiServer | undefined => running.server;
   const rates = new HostRates(world.clock, () => server()?.sessions() ?? []);
   const hostRate = (host: string): number | undefined => rates.rate(host);
-  const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups, hostRate });
+  const units = (running.units = new Units({ catalog, commands, clock: world.clock, log, portalGroups, hostRate }));
   const initiators = new Initiators(catalog, await secretBox(world, options.data, catalog), world.clock);
   const folder = join(options.data, 'volumes');
   await world.disk.makeFolder(folder);
   const cache = options.cacheSize === 0 ? undefined : new L1Cache(options.cacheSize, options.cacheSize / DIRTY_SHARE);
-  const pools = new PoolManager({
+  const pools = (running.pools = new PoolManager({
     ...{ world, catalog, units, log, cache, folder: join(options.data, 'pools') },
     checkMeta: checkPoolMeta,
-  });
+  }));
   const backend = new NodeBackend(world, catalog, folder, cache, pools);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });

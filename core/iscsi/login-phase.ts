@@ -101,6 +101,7 @@ export class LoginPhase {
     if (!context.mayEnter(connection, facts.initiatorName)) return undefined;
     const visitor = { initiator, local: connection.local };
     const nexus = device !== undefined && port !== undefined ? device.attach(visitor, port) : undefined;
+    if (nexus !== undefined) nexus.devices = () => context.policy.devices();
     return new Session(
       {
         initiatorName: facts.initiatorName,

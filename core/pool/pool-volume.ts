@@ -9,6 +9,7 @@ import { extentsOf } from './extents.ts';
 import { GrainIo, isWriteError, zeroBlocks } from './grain-io.ts';
 import type { PoolCore, PoolVolumeOptions } from './pool-core.ts';
 import type { GrainPlace } from './record.ts';
+import { shareInto } from './share.ts';
 import type { VolumeMap } from './volume-map.ts';
 import { VolumeReader } from './volume-reader.ts';
 
@@ -192,7 +193,8 @@ export class PoolVolume implements Volume, WriteLog {
       for (let tries = 0; tries < WRITE_TRIES; tries++) {
         // Trouble is often not alone: the next try is behind the page of checksums, then in another slab.
         const from = trouble === undefined ? undefined : tries < 2 ? slabs.pageEnd(last) : slabs.slabEnd(last);
-        const fresh = this.#allocate(promised, place === 0, from, trouble);
+        // A thick volume takes what was set aside for it, unless it only moves.
+        const fresh = allocator.allocateFor(promised || (this.#thick && place === 0), from, trouble);
         try {
           if (kept !== 0) await this.#copy(grain, place - 1, fresh, kept);
           if (data !== 0) await this.#write(fresh, data, source, base);
@@ -216,21 +218,6 @@ export class PoolVolume implements Volume, WriteLog {
       // It will be tried again, and must not find the pool full then.
       if (!moved && promised) this.#pending.add(grain);
       this.#arriving.delete(grain);
-    }
-  }
-
-  /** A free grain. A thick volume takes what was set aside for it, unless it only moves. */
-  #allocate(promised: boolean, isNew: boolean, from: number | undefined, trouble: unknown): number {
-    const { allocator } = this.#core;
-    // What was acknowledged goes before what is only set aside.
-    const extra = promised || (this.#thick && isNew) ? 0 : 1;
-    allocator.reserveAgain(extra);
-    try {
-      return allocator.allocate(true, from);
-    } catch (error) {
-      allocator.unreserve(extra);
-      // That there is no other place is not what went wrong.
-      throw trouble ?? error;
     }
   }
 
@@ -308,6 +295,15 @@ export class PoolVolume implements Volume, WriteLog {
     });
     await this.upper?.replaced(first * GRAIN, places.length * GRAIN);
     return true;
+  }
+
+  shareFrom(source: Volume, from: number, to: number, length: number): Promise<boolean> {
+    return shareInto(this.#core, this, source, from, to, length);
+  }
+
+  /** True when both are of one pool. */
+  isBeside(other: PoolVolume): boolean {
+    return other.#core === this.#core;
   }
 
   // ---- large writes

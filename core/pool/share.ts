@@ -3,8 +3,28 @@
 import { POOL_SHARE_GRAINS } from '../base/limits.ts';
 import { GRAIN } from '../volume/grain.ts';
 import type { PoolCore } from './pool-core.ts';
-import type { PoolVolume } from './pool-volume.ts';
+import type { Volume } from '../volume/volume.ts';
+import { PoolVolume } from './pool-volume.ts';
 import type { GrainPlace } from './record.ts';
+
+/**
+ * Volume.shareFrom of a volume of a pool. Only thin ones take part: a thick one has room of its own for every grain, and
+ * sharing any of them would make a later write of it need more.
+ */
+export async function shareInto(
+  core: PoolCore,
+  target: PoolVolume,
+  source: Volume,
+  from: number,
+  to: number,
+  length: number,
+): Promise<boolean> {
+  const origin = source.origin ?? source;
+  if (!(origin instanceof PoolVolume) || !target.isBeside(origin)) return false;
+  if (!origin.info.thin || !target.info.thin) return false;
+  await shareGrains(core, origin, from, target, to, length);
+  return true;
+}
 
 /**
  * Bytes [from, from+length) of `source` are bytes [to, to+length) of `target` too from now on; all whole grains. Overlapping
@@ -40,8 +60,8 @@ export async function shareGrains(
   }
 }
 
-/** The places of the grains as they are now, each with one reference more. Throws VolumeError no-space. */
-function hold(core: PoolCore, source: PoolVolume, first: number, count: number): GrainPlace[] {
+/** The places of the grains as they are now, each with one reference more. Inside settled() only. Throws VolumeError no-space. */
+export function hold(core: PoolCore, source: PoolVolume, first: number, count: number): GrainPlace[] {
   const held: GrainPlace[] = [];
   try {
     for (let grain = first; grain < first + count; grain++) held.push(source.hold(grain));

@@ -34,7 +34,11 @@ export class Nexus {
    */
   abortUnstarted: (nexus: LunNexus, tell: boolean) => void = () => undefined;
 
+  /** All target devices of this node, for commands that reach other logical units. Set by the transport. */
+  devices: () => Iterable<ScsiDevice>;
+
   constructor(device: ScsiDevice, visitor: Visitor, target: TargetPort) {
+    this.devices = () => [device];
     this.device = device;
     this.visitor = visitor;
     this.target = target;

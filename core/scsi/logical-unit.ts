@@ -6,6 +6,7 @@ import { RangeLocks } from '../volume/range-locks.ts';
 import { AluaStates, groupIdOf } from './alua.ts';
 import type { AluaState } from './alua.ts';
 import type { CommandTable } from './command-table.ts';
+import { CopyOperations } from './copy-operations.ts';
 import type { LuIdentity } from './identity.ts';
 import type { LunNexus } from './lun-nexus.ts';
 import { LuCounters } from './lu-counters.ts';
@@ -53,6 +54,7 @@ export class LogicalUnit {
   readonly alua = new AluaStates();
   readonly locks = new RangeLocks();
   readonly tasks: TaskSet;
+  readonly copies = new CopyOperations();
   readonly counters = new LuCounters();
   readonly trouble: StorageTrouble;
   /** What it has done instead of its hosts, and what it has refused. */
@@ -166,12 +168,14 @@ export class LogicalUnit {
     nexus.readOk = false;
     nexus.writeOk = false;
     this.reservations.nexusLost(nexus);
+    this.copies.forget(nexus);
     this.tasks.abort((task) => task.nexus === nexus);
   }
 
   /** LOGICAL UNIT RESET (SAM-5 6.3.3): ends all tasks and SPC-2 reservations, restores modes, tells every nexus. */
   reset(row: SenseRow, except?: LunNexus): void {
     this.tasks.abort(() => true);
+    this.copies.abortAll();
     Object.assign(this.modes, defaultModes());
     this.reservations.reset();
     for (const nexus of this.nexuses) nexus.preventsRemoval = false;

@@ -28,6 +28,16 @@ export const SENSE = {
   selfTestFailed: row(0x4, 0x3e, 0x03),
   internalTargetFailure: row(0x4, 0x44, 0x00),
   // 05h ILLEGAL REQUEST
+  operationInProgress: row(0x5, 0x00, 0x16),
+  beyondToken: row(0x5, 0x0d, 0x04),
+  tokenNotReportable: row(0x5, 0x23, 0x00),
+  tokenTypeUnsupported: row(0x5, 0x23, 0x01),
+  tokenUnknown: row(0x5, 0x23, 0x04),
+  tokenCorrupt: row(0x5, 0x23, 0x05),
+  tokenRevoked: row(0x5, 0x23, 0x06),
+  tokenExpired: row(0x5, 0x23, 0x07),
+  tokenDeleted: row(0x5, 0x23, 0x09),
+  tokenLength: row(0x5, 0x23, 0x0a),
   parameterListLength: row(0x5, 0x1a, 0x00),
   invalidOpcode: row(0x5, 0x20, 0x00),
   lbaOutOfRange: row(0x5, 0x21, 0x00),
@@ -37,6 +47,11 @@ export const SENSE = {
   parameterNotSupported: row(0x5, 0x26, 0x01),
   parameterValueInvalid: row(0x5, 0x26, 0x02),
   invalidReleaseOfReservation: row(0x5, 0x26, 0x04),
+  tooManyCscds: row(0x5, 0x26, 0x06),
+  unsupportedCscdType: row(0x5, 0x26, 0x07),
+  tooManySegments: row(0x5, 0x26, 0x08),
+  unsupportedSegmentType: row(0x5, 0x26, 0x09),
+  inlineDataLength: row(0x5, 0x26, 0x0b),
   invalidMessage: row(0x5, 0x49, 0x00),
   insufficientRegistrationResources: row(0x5, 0x55, 0x04),
   insufficientResources: row(0x5, 0x55, 0x03),
@@ -61,7 +76,16 @@ export const SENSE = {
   writeProtected: row(0x7, 0x27, 0x00),
   softwareWriteProtected: row(0x7, 0x27, 0x02),
   spaceAllocationFailed: row(0x7, 0x27, 0x07),
+  // 0Ah COPY ABORTED
+  copyAborted: row(0xa, 0x00, 0x00),
+  thirdPartyDeviceFailure: row(0xa, 0x0d, 0x01),
+  copyTargetNotReachable: row(0xa, 0x0d, 0x02),
+  /** COPY TARGET DEVICE DATA UNDERRUN: part of the transfer is done, INFORMATION says how much. */
+  copyUnderrun: row(0xa, 0x0d, 0x04),
   // 0Bh ABORTED COMMAND
+  insufficientCopyResources: row(0xb, 0x55, 0x03),
+  noRodResources: row(0xb, 0x55, 0x0c),
+  noTokenResources: row(0xb, 0x55, 0x0d),
   dataPhaseError: row(0xb, 0x4b, 0x00),
   initiatorResponseTimeout: row(0xb, 0x4b, 0x06),
   /** The initiator offered less or more data than it announced. RFC 7143 §11.4.7.2. */
@@ -110,8 +134,21 @@ export interface SenseDetail {
   /** Most significant wrong bit of that byte. */
   readonly bit?: number;
   readonly inData?: boolean;
+  /** `field` counts from the beginning of the segment descriptor (SD=1, SPC-4 4.5.2.4.5). */
+  readonly inSegment?: boolean;
+  /** COPY ABORTED: the segment that was being processed, from 0 (SPC-4 6.4.4). */
+  readonly segment?: number;
+  /** COPY ABORTED: what the logical unit at one end answered (SPC-4 6.4.4, 4.5.2.9). */
+  readonly forwarded?: Forwarded;
   /** PROGRESS INDICATION, 0 to 65535 (SPC-4 4.5.2.4.4). */
   readonly progress?: number;
+}
+
+/** Status and sense data (of a CHECK CONDITION) of the source or the destination of a copy. */
+export interface Forwarded {
+  readonly side: 'source' | 'target';
+  readonly status: number;
+  readonly error?: ScsiError | undefined;
 }
 
 /** A command ends with CHECK CONDITION and this sense. Thrown by command functions, caught by dispatch. */
@@ -174,20 +211,36 @@ export function encodeSense(error: ScsiError, descriptorFormat: boolean): Buffer
   return descriptorFormat ? descriptor(error) : fixed(error);
 }
 
-/** SPC-4 4.5.3. 18 bytes. INFORMATION that needs more than 32 bits is left out (VALID=0): half of it would be wrong. */
+/**
+ * SPC-4 4.5.3. 18 bytes, and what is forwarded behind them. INFORMATION that needs more than 32 bits is left out (VALID=0):
+ * half of it would be wrong.
+ */
 function fixed({ sense, detail }: ScsiError): Buffer {
-  const out = Buffer.alloc(18);
+  const behind = detail.forwarded === undefined ? Buffer.alloc(0) : forwardedBytes(detail.forwarded, false);
+  const out = Buffer.alloc(18 + behind.length);
   out[0] = 0x70;
   out[2] = sense.key;
-  out[7] = 10;
+  out[7] = out.length - 8;
   out[12] = sense.asc;
   out[13] = sense.ascq;
   if (detail.information !== undefined && detail.information <= 0xffff_ffff) {
     out[0] = 0xf0;
     out.writeUInt32BE(detail.information, 3);
   }
+  // COMMAND-SPECIFIC INFORMATION (SPC-4 6.4.4): where the status of the source is, that of the destination, the segment.
+  if (detail.forwarded !== undefined) out[detail.forwarded.side === 'source' ? 8 : 9] = 18;
+  if (detail.segment !== undefined) out.writeUInt16BE(detail.segment, 10);
   keySpecific(out, 15, detail);
+  behind.copy(out, 18);
   return out;
+}
+
+/** The status, and the sense data in the same format. */
+function forwardedBytes({ status, error }: Forwarded, descriptorFormat: boolean): Buffer {
+  return Buffer.concat([
+    Buffer.from([status]),
+    error === undefined ? Buffer.alloc(0) : encodeSense(error, descriptorFormat),
+  ]);
 }
 
 /** SPC-4 4.5.2. 8 bytes and its descriptors. */
@@ -200,6 +253,13 @@ function descriptor({ sense, detail }: ScsiError): Buffer {
     d.writeBigUInt64BE(BigInt(detail.information), 4);
     parts.push(d);
   }
+  if (detail.segment !== undefined) {
+    const d = Buffer.alloc(12); // SPC-4 4.5.2.3 command specific information
+    d[0] = 0x01;
+    d[1] = 0x0a;
+    d.writeUInt16BE(detail.segment, 6);
+    parts.push(d);
+  }
   if (detail.field !== undefined || detail.progress !== undefined) {
     const d = Buffer.alloc(8); // SPC-4 4.5.2.4
     d[0] = 0x02;
@@ -207,14 +267,21 @@ function descriptor({ sense, detail }: ScsiError): Buffer {
     keySpecific(d, 4, detail);
     parts.push(d);
   }
+  if (detail.forwarded !== undefined) {
+    const answer = forwardedBytes(detail.forwarded, true);
+    // SPC-4 4.5.2.9 forwarded sense data; SENSE DATA SOURCE 1h and 2h are source and destination of EXTENDED COPY.
+    const head = Buffer.from([0x0c, 1 + answer.length, detail.forwarded.side === 'source' ? 1 : 2]);
+    parts.push(Buffer.concat([head, answer]));
+  }
   const length = parts.reduce((sum, part) => sum + part.length, 0);
   return Buffer.concat([Buffer.from([0x72, sense.key, sense.asc, sense.ascq, 0, 0, 0, length]), ...parts]);
 }
 
-/** The three sense-key-specific bytes (SPC-4 4.5.2.4.2 field pointer, 4.5.2.4.4 progress). */
-function keySpecific(out: Buffer, at: number, { field, bit, inData, progress }: SenseDetail): void {
+/** The three sense-key-specific bytes (SPC-4 4.5.2.4.2 field pointer, 4.5.2.4.4 progress, 4.5.2.4.5 segment pointer). */
+function keySpecific(out: Buffer, at: number, { field, bit, inData, inSegment, progress }: SenseDetail): void {
   if (field !== undefined) {
-    out[at] = 0x80 | (inData === true ? 0 : 0x40) | (bit === undefined ? 0 : 0x08 | bit);
+    const where = inSegment === true ? 0x20 : inData === true ? 0 : 0x40;
+    out[at] = 0x80 | where | (bit === undefined ? 0 : 0x08 | bit);
     out.writeUInt16BE(field, at + 1);
   } else if (progress !== undefined) {
     out[at] = 0x80;

@@ -22,7 +22,11 @@ export interface RangeLock {
 
 const overlap = (a: Held, b: Held): boolean => a.position < b.end && b.position < a.end && (a.exclusive || b.exclusive);
 
+let nextSerial = 0;
+
 export class RangeLocks {
+  /** Whoever wants ranges of several volumes and waits with some of them in hand takes them in this order. */
+  readonly serial = nextSerial++;
   /** Granted and waiting ones in order of arrival: nobody overtakes somebody he conflicts with. */
   readonly #line: Held[] = [];
   #exclusive = 0;

@@ -132,6 +132,15 @@ export interface Volume {
   /** The states of the blocks from `position` on: at most `limit` extents, in order, adjacent, clipped to the size. */
   extents(position: number, length: number, limit: number): Promise<Extent[]>;
 
+  /** The volume that holds the storage, where this one is in front of it; absent: this one. */
+  readonly origin?: Volume;
+  /**
+   * Makes [to, to+length) of this volume the same storage as [from, from+length) of the source; whole grains on both sides.
+   * As durable as a write. Overlapping ranges give what copying by way of a buffer would. False: they cannot share, and
+   * nothing has changed. Absent: this volume never can. Rejects with a VolumeError.
+   */
+  shareFrom?(source: Volume, from: number, to: number, length: number): Promise<boolean>;
+
   /** Bytes of storage this volume uses now. */
   allocatedBytes(): number;
   /** Grows or shrinks to `size` bytes. */

@@ -2,6 +2,7 @@
 // on working, its data stays as it was, and memory stays bounded.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import type { LogicalUnit } from '../../core/scsi/logical-unit.ts';
 import type { ReservationStore } from '../../core/scsi/reservations/store.ts';
 import { SENSE } from '../../core/scsi/sense.ts';
 import { MemoryVolume } from '../../core/volume/memory-volume.ts';
@@ -11,6 +12,8 @@ import type { Initiator as Host } from '../support/scsi-fixture.ts';
 import { scsiFixture } from '../support/scsi-fixture.ts';
 import { COMMANDS, IQN, startTarget } from '../support/target.ts';
 import type { TestTarget } from '../support/target.ts';
+import { COPY_VECTORS } from '../vectors/cdb-copy.ts';
+import { ODX_VECTORS } from '../vectors/cdb-odx.ts';
 import { RESERVATION_VECTORS } from '../vectors/cdb-reservations.ts';
 import { SBC_VECTORS } from '../vectors/cdb-sbc.ts';
 import { SPC_VECTORS } from '../vectors/cdb-spc.ts';
@@ -134,8 +137,8 @@ const cdbs = fc.oneof(
   bytes(16, 16).filter((cdb) => cdb[0] !== 0x48),
 );
 /** Golden CDBs with their data, of which a few bytes are changed: they get further than noise does. */
-const VECTORS = [...SPC_VECTORS, ...SBC_VECTORS, ...RESERVATION_VECTORS].flatMap(({ row, vectors }) =>
-  vectors.map((vector) => ({ row, ...vector })),
+const VECTORS = [...SPC_VECTORS, ...SBC_VECTORS, ...RESERVATION_VECTORS, ...COPY_VECTORS, ...ODX_VECTORS].flatMap(
+  ({ row, vectors }) => vectors.map((vector) => ({ row, ...vector })),
 );
 const hexOf = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex');
 const changes = fc.array(fc.tuple(fc.nat({ max: 4096 }), fc.integer({ min: 0, max: 255 })), { maxLength: 3 });
@@ -255,6 +258,13 @@ export async function fuzzLogin(arena: Arena, campaign: Campaign): Promise<void>
   await arena.check();
 }
 
+/** Copies in the background are told to end, and do. */
+async function copiesEnd({ copies, locks, tasks }: LogicalUnit): Promise<void> {
+  if (locks.idle && tasks.running === 0) return;
+  copies.abortAll();
+  for (let turn = 0; turn < 50 && tasks.running > 0; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
 /** CDBs of one session; at least so many whatever the time. */
 const MANY = 10_000;
 
@@ -275,7 +285,9 @@ export async function fuzzDispatch(seed: number): Promise<void> {
       assert.notEqual(result.sense[(result.sense[0] ?? 0) & 2 ? 2 : 12], 0x44, result.sense.toString('hex'));
       assert.equal(result.sense[7], result.sense.length - 8, 'ADDITIONAL SENSE LENGTH');
     }
+    await copiesEnd(fixture.lu);
     assert.equal(fixture.lu.locks.idle, true, 'a range lock is left');
+    assert.equal(fixture.lu.tasks.running, 0, 'a task is left');
     // What is left behind (a stopped unit, a reservation) must not hide the rest.
     if (++count % 50 !== 0) return;
     fixture.lu.setNotReady(undefined);

@@ -37,6 +37,7 @@ put /sbin/multipath /sbin/multipathd /sbin/mpathpersist /sbin/kpartx /sbin/dmset
 put /bin/kmod /bin/bash /bin/dd /usr/bin/cmp /usr/bin/timeout /usr/bin/sha256sum /bin/lsblk /bin/findmnt
 put /sbin/mke2fs /sbin/e2fsck /sbin/blkid /sbin/blkdiscard /sbin/fstrim /sbin/wipefs /usr/bin/lsscsi
 mapfile -t sg < <(dpkg -L sg3-utils | grep -E '^/usr/bin/(sg_|sginfo|sgp_dd|sgm_dd)'); put "${sg[@]}"
+put /usr/bin/ddpt /usr/bin/ddptctl
 ln -s ../bin/kmod "$root/sbin/modprobe"; ln -s mke2fs "$root/sbin/mkfs.ext4"; ln -s e2fsck "$root/sbin/fsck.ext4"
 
 # udev: multipath identifies disks by ID_SERIAL, which udev's rules set with scsi_id; sg_xcopy resolves /dev/sdX

@@ -15,6 +15,7 @@ import { SPC_COMMANDS } from '../../core/scsi/spc/index.ts';
 import { SBC_COMMANDS } from '../../core/scsi/sbc/index.ts';
 import { RESERVATION_COMMANDS } from '../../core/scsi/reservations/index.ts';
 import { VAAI_COMMANDS } from '../../vaai/index.ts';
+import { ODX_COMMANDS } from './odx.ts';
 import { noReservationStore } from '../../core/scsi/reservations/store.ts';
 import type { ReservationStore } from '../../core/scsi/reservations/store.ts';
 import { noSanitizeStore } from '../../core/scsi/sanitize-store.ts';
@@ -62,6 +63,7 @@ export const ALL_COMMANDS: readonly CommandSpec[] = [
   ...SBC_COMMANDS,
   ...RESERVATION_COMMANDS,
   ...VAAI_COMMANDS,
+  ...ODX_COMMANDS,
 ];
 
 export interface FixtureOptions {

@@ -15,13 +15,17 @@ import type { ReservationStore } from '../../core/scsi/reservations/store.ts';
 import { SBC_COMMANDS } from '../../core/scsi/sbc/index.ts';
 import { SPC_COMMANDS } from '../../core/scsi/spc/index.ts';
 import { VAAI_COMMANDS } from '../../vaai/index.ts';
+import { ODX_COMMANDS } from './odx.ts';
 import { MemoryVolume } from '../../core/volume/memory-volume.ts';
 import type { Volume } from '../../core/volume/volume.ts';
 import { nodeWorld } from '../../core/world/node-world.ts';
 import type { ReceiveMode } from '../../core/world/node-net.ts';
 
 export const IQN = 'iqn.2026-11.org.example:unit';
-export const COMMANDS = new CommandTable([...SPC_COMMANDS, ...SBC_COMMANDS, ...RESERVATION_COMMANDS, ...VAAI_COMMANDS]);
+export const COMMANDS = new CommandTable([
+  ...[SPC_COMMANDS, SBC_COMMANDS, RESERVATION_COMMANDS, VAAI_COMMANDS].flat(),
+  ...ODX_COMMANDS,
+]);
 
 export interface TestTargetOptions {
   readonly volumes?: readonly Volume[];

@@ -19,7 +19,7 @@ const sourcesOf = (folders: readonly string[]): Source[] =>
     .flatMap((folder) => [...walk(folder)])
     .map((path) => ({ path, text: readFileSync(join(projectRoot, path), 'utf8') }));
 
-const product = sourcesOf(['core', 'vaai']);
+const product = sourcesOf(['core', 'vaai', 'odx']);
 const tests = sourcesOf(['test']);
 
 describe('the house', () => {

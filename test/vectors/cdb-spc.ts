@@ -46,14 +46,14 @@ export const SPC_VECTORS: readonly RowVectors[] = [
     usage: '12 01 ff ff ff 00',
     vectors: [
       {
-        // SPC-4 6.6.2: type 0, not removable, SPC-4, format 2, 91 more, TPGS=01b, CMDQUE; SAM-5, iSCSI, SPC-4, SBC-3.
+        // SPC-4 6.6.2: type 0, not removable, SPC-4, format 2, 91 more, TPGS=01b, 3PC, CMDQUE; SAM-5, iSCSI, SPC-4, SBC-3.
         shows: 'standard data',
         cdb: '12 00 00 00ff 00',
         in: h(
-          '00 00 06 02 5b 10 00 02', ascii('GEMEL   SHARED DISK     0001'), '00'.repeat(22), '00a0 0960 0460 04c0', '00'.repeat(30),
+          '00 00 06 02 5b 18 00 02', ascii('GEMEL   SHARED DISK     0001'), '00'.repeat(22), '00a0 0960 0460 04c0', '00'.repeat(30),
         ),
       },
-      { shows: 'VPD 00h: the pages, ascending', cdb: inquiry('00'), in: '00 00 0008 00 80 83 86 87 b0 b1 b2' },
+      { shows: 'VPD 00h: the pages, ascending', cdb: inquiry('00'), in: '00 00 0009 00 80 83 86 87 8f b0 b1 b2' },
       { shows: 'VPD 80h: serial number', cdb: inquiry('80'), in: h('00 80 0020', ascii(VOLUME_ID)) },
       {
         // SPC-4 7.8.6: NAA 6, T10 vendor id, relative port 1, port group 1, names of port and device.
@@ -68,6 +68,22 @@ export const SPC_VECTORS: readonly RowVectors[] = [
       // SPC-4 7.8.7: HEADSUP ORDSUP SIMPSUP; V_SUP; LUICLR.
       { shows: 'VPD 86h: extended INQUIRY', cdb: inquiry('86'), in: h('00 86 003c 00 07 01 01', '00'.repeat(56)) },
       { shows: 'VPD 87h: all mode pages are shared', cdb: inquiry('87'), in: '00 87 0004 3f ff 00 00' },
+      {
+        // SPC-4 7.8.17. Block device ROD token limits first: 64 ranges, 600 s, 60 s, 1 GiB, 256 MiB. Then commands, limits
+        // and descriptors of EXTENDED COPY, its CSCD FFFFh, ROD token features with those of block devices, ROD types, general copy operations.
+        shows: 'VPD 8Fh: third-party copy',
+        cdb: inquiry('8f'),
+        in: h(
+          '00 8f 01bc', '0000 0020', '00'.repeat(6), '0040 00000258 0000003c 0000000000200000 0000000000080000',
+          '0001 0014', '11 83 05 00 01 10 11 1c 84 08 00 01 03 04 05 06 07 08', '0000',
+          '0004 001c 00000000 0040 0040 00002000', '00'.repeat(16), '0008 0008 04 02 07 0a e4 000000', '000c 0004 0002 ffff',
+          '0106 005c', '00'.repeat(12), '00000000 00000e10 00000258', '00'.repeat(18), '0030',
+          '00 00 002c 0000 0080 0000000040000000 0000000010000000 0000000010000000 0000000010000000', '00'.repeat(8),
+          '0108 00c4 0000 00c0', '00800000 03 00 0001', '00'.repeat(56), '0080ffff 01 00 0002', '00'.repeat(56),
+          'ffff0001 02 00 0000', '00'.repeat(56),
+          '8001 0020 00000100 00000100 0ffff000 09', '00'.repeat(19),
+        ),
+      },
       {
         // SBC-3 6.6.3, lengths in blocks of 512.
         shows: 'VPD B0h: block limits',
@@ -88,7 +104,7 @@ export const SPC_VECTORS: readonly RowVectors[] = [
       },
       // SBC-3 6.6.4: LBPU LBPWS LBPWS10 LBPRZ; thin.
       { shows: 'VPD B2h: provisioning', cdb: inquiry('b2'), in: '00 b2 0004 00 e4 02 00' },
-      { shows: 'a page we do not have', cdb: inquiry('8f'), sense: invalidCdb(2) },
+      { shows: 'a page we do not have', cdb: inquiry('8e'), sense: invalidCdb(2) },
       { shows: 'a page code without EVPD', cdb: '12 00 80 00ff 00', sense: invalidCdb(2) },
       { shows: 'goes on while the unit is stopped', before: [STOP], cdb: '12 00 00 0005 00', in: '00 00 06 02 5b' },
     ],

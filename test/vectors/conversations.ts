@@ -79,7 +79,7 @@ const small: readonly Exchange[] = [
     request: h('01 c1 0000 00 000000', NO_LUN, '00000005 000000ff 00000008 00000007', '12 00 00 00ff 00', '00'.repeat(10)),
     answer: h(
       '25 83 00 00 00 000060', NO_LUN, '00000005', NO_TAG, '00000007 00000009 00000108 00000000 00000000 0000009f',
-      '00 00 06 02 5b 10 00 02', ascii('GEMEL   SHARED DISK     0001'), '00'.repeat(22), '00a0 0960 0460 04c0', '00'.repeat(30),
+      '00 00 06 02 5b 18 00 02', ascii('GEMEL   SHARED DISK     0001'), '00'.repeat(22), '00a0 0960 0460 04c0', '00'.repeat(30),
     ),
   },
   {

@@ -4,11 +4,15 @@ import type { LunNexus } from '../lun-nexus.ts';
 import { badCdb } from '../sense.ts';
 import { blockCharacteristics, blockLimits, blockProvisioning } from './vpd-block.ts';
 import { deviceIdentification } from './vpd-identification.ts';
+import { hasCopyManager, thirdPartyCopy } from './vpd-third-party.ts';
+import type { LogicalUnit } from '../logical-unit.ts';
 
 /** One VPD page: its code and what follows the four header bytes. */
 interface VpdPage {
   readonly code: number;
   readonly body: (nexus: LunNexus) => Buffer;
+  /** Absent: every logical unit has it. */
+  readonly offered?: (lu: LogicalUnit) => boolean;
 }
 
 /** In ascending order: Windows forgets all optional pages when page 00h is not sorted. */
@@ -18,14 +22,17 @@ const PAGES: readonly VpdPage[] = [
   { code: 0x83, body: deviceIdentification },
   { code: 0x86, body: extendedInquiry },
   { code: 0x87, body: modePagePolicy },
+  { code: 0x8f, body: thirdPartyCopy, offered: hasCopyManager },
   { code: 0xb0, body: blockLimits },
   { code: 0xb1, body: blockCharacteristics },
   { code: 0xb2, body: blockProvisioning },
 ];
 
+const pagesOf = ({ lu }: LunNexus): readonly VpdPage[] => PAGES.filter((page) => page.offered?.(lu) !== false);
+
 /** A VPD page with its header (SPC-4 7.8.1), whose first byte is `peripheral`. Throws 05/24/00 for a page we do not have. */
 export function vitalProductData(nexus: LunNexus, code: number, peripheral: number): Buffer {
-  const page = PAGES.find((each) => each.code === code);
+  const page = pagesOf(nexus).find((each) => each.code === code);
   if (page === undefined) throw badCdb(2);
   return withHeader(peripheral, code, page.body(nexus));
 }
@@ -38,8 +45,8 @@ function withHeader(peripheral: number, code: number, body: Buffer): Buffer {
 }
 
 /** 00h, SPC-4 7.8.15. */
-function supportedPages(): Buffer {
-  return Buffer.from(PAGES.map((page) => page.code));
+function supportedPages(nexus: LunNexus): Buffer {
+  return Buffer.from(pagesOf(nexus).map((page) => page.code));
 }
 
 /** 80h, SPC-4 7.8.16. */

@@ -434,11 +434,13 @@ describe('what a reservation allows to others', () => {
   ];
   const unlessExclusive = [
     ...['MODE SENSE', 'REPORT SUPPORTED OPERATION CODES', 'REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS'],
-    ...['GET LBA STATUS', 'PRE-FETCH', 'READ', 'READ DEFECT DATA', 'VERIFY'],
+    ...['GET LBA STATUS', 'PRE-FETCH', 'READ', 'READ DEFECT DATA', 'VERIFY', 'POPULATE TOKEN'],
+    ...['COPY OPERATION ABORT', 'RECEIVE COPY STATUS', 'RECEIVE COPY DATA', 'RECEIVE COPY OPERATING PARAMETERS'],
+    ...['RECEIVE COPY FAILURE DETAILS', 'RECEIVE ROD TOKEN INFORMATION', 'REPORT ALL ROD TOKENS'],
   ];
   const conflict = [
     ...['MODE SELECT', 'SEND DIAGNOSTIC', 'COMPARE AND WRITE', 'ORWRITE', 'SANITIZE', 'SYNCHRONIZE CACHE', 'UNMAP'],
-    ...['WRITE', 'WRITE AND VERIFY', 'WRITE ATOMIC', 'WRITE SAME'],
+    ...['WRITE', 'WRITE AND VERIFY', 'WRITE ATOMIC', 'WRITE SAME', 'EXTENDED COPY', 'WRITE USING TOKEN'],
   ];
   /** Decide by their parameters, tested where they are. */
   const themselves = [
@@ -448,7 +450,7 @@ describe('what a reservation allows to others', () => {
 
   test('by command', () => {
     for (const spec of ALL_COMMANDS) {
-      const name = spec.name.replace(/( \(\d+\)|, .*)$/, '');
+      const name = spec.name.replace(/( \((LID)?\d+\)|, .*)$/, '');
       const expected = [...allowed, ...themselves].includes(name)
         ? 'allowed'
         : unlessExclusive.includes(name)

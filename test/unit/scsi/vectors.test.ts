@@ -5,14 +5,23 @@ import { ScsiError, SENSE, encodeSense } from '../../../core/scsi/sense.ts';
 import type { TaskResult } from '../../../core/scsi/task.ts';
 import { HOST_A, HOST_B, scsiFixture } from '../../support/scsi-fixture.ts';
 import type { Fixture, Initiator } from '../../support/scsi-fixture.ts';
+import { resetOdx } from '../../support/odx.ts';
 import { COMMANDS } from '../../support/target.ts';
 import { fixed, invalidCdb } from '../../vectors/cdb.ts';
 import type { CdbVector, RowVectors } from '../../vectors/cdb.ts';
+import { COPY_VECTORS } from '../../vectors/cdb-copy.ts';
+import { ODX_VECTORS } from '../../vectors/cdb-odx.ts';
 import { RESERVATION_VECTORS } from '../../vectors/cdb-reservations.ts';
 import { SBC_VECTORS } from '../../vectors/cdb-sbc.ts';
 import { SPC_VECTORS, UNKNOWN_CDBS } from '../../vectors/cdb-spc.ts';
 
-const ROWS: readonly RowVectors[] = [...SPC_VECTORS, ...SBC_VECTORS, ...RESERVATION_VECTORS];
+const ROWS: readonly RowVectors[] = [
+  ...SPC_VECTORS,
+  ...SBC_VECTORS,
+  ...RESERVATION_VECTORS,
+  ...COPY_VECTORS,
+  ...ODX_VECTORS,
+];
 const bytes = (hex: string): Buffer => Buffer.from(hex.replaceAll(' ', ''), 'hex');
 const show = (buffer: Buffer): string => (buffer.toString('hex').match(/.{1,8}/g) ?? []).join(' ');
 
@@ -24,6 +33,7 @@ interface Hosts {
 
 /** Host b is only there when it takes part: a unit that two hosts see cannot be stopped by one of them. */
 function hosts(withB = false): Hosts {
+  resetOdx();
   const fixture = scsiFixture({ commands: COMMANDS.specs, physicalBlockSize: 4096 });
   const a = fixture.login(HOST_A);
   return { fixture, a, b: withB ? fixture.login(HOST_B) : a };

@@ -117,7 +117,7 @@ describe('READ and WRITE', () => {
 
   test('write protection of every kind stops every command that writes', async () => {
     const writing = ALL_COMMANDS.filter((spec) => spec.access === 'write');
-    assert.equal(writing.length, 17);
+    assert.equal(writing.length, 18);
     for (const spec of writing) {
       const command = Buffer.alloc(16);
       command[0] = spec.opcode;

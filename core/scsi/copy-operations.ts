@@ -1,0 +1,105 @@
+// Copy operations of a logical unit: those under way, and those that are over and can still be asked about (SPC-4 5.17.4.3).
+// Each is known by its list identifier to the I_T nexus that began it, and to nobody else.
+import { MAX_COPY_OPERATIONS } from '../base/limits.ts';
+import type { LunNexus } from './lun-nexus.ts';
+import { SENSE, ScsiError } from './sense.ts';
+
+/** COPY OPERATION STATUS (SPC-4 6.24.2). */
+export const CopyStatus = {
+  done: 0x01,
+  failed: 0x02,
+  /** Only a part of it: TRANSFER COUNT says how much (SBC-4 5.25.2, 5.25.3). */
+  partial: 0x03,
+  foreground: 0x11,
+  background: 0x12,
+  terminated: 0x60,
+} as const;
+export type CopyStatus = (typeof CopyStatus)[keyof typeof CopyStatus];
+
+export class CopyOperation {
+  readonly nexus: LunNexus;
+  readonly listId: number;
+  /** Service action of THIRD-PARTY COPY OUT that began it. */
+  readonly action: number;
+  status: CopyStatus;
+  /** OPERATION COUNTER: steps done. */
+  counter = 0;
+  /** Blocks transferred, of the size of this logical unit. */
+  transferred = 0;
+  /** Segment descriptors that are done. */
+  segments = 0;
+  /** SCSI status, and sense data in fixed format, with which it ended. */
+  completion = 0;
+  sense: Buffer = Buffer.alloc(0);
+  /** What it made. */
+  token: Buffer | undefined;
+  /** It is to end as soon as possible. */
+  aborted = false;
+  /** Resolves when it is over. */
+  readonly over: Promise<void>;
+  #finish: () => void = () => undefined;
+
+  constructor(nexus: LunNexus, listId: number, action: number, background: boolean) {
+    this.nexus = nexus;
+    this.listId = listId;
+    this.action = action;
+    this.status = background ? CopyStatus.background : CopyStatus.foreground;
+    this.over = new Promise((resolve) => (this.#finish = resolve));
+  }
+
+  get isOver(): boolean {
+    return this.status !== CopyStatus.foreground && this.status !== CopyStatus.background;
+  }
+
+  end(status: CopyStatus): void {
+    this.status = status;
+    this.#finish();
+  }
+}
+
+export class CopyOperations {
+  /** In the order in which they began. */
+  readonly #all = new Set<CopyOperation>();
+
+  /**
+   * A new operation; what is known of an earlier one with this list identifier is forgotten. Throws 05/00/16 when that one is
+   * still under way, 0B/55/03 when too many are.
+   */
+  begin(nexus: LunNexus, listId: number, action: number, background: boolean): CopyOperation {
+    const earlier = this.find(nexus, listId);
+    if (earlier?.isOver === false) throw new ScsiError(SENSE.operationInProgress);
+    if (earlier !== undefined) this.#all.delete(earlier);
+    for (const old of this.#all) {
+      if (this.#all.size < MAX_COPY_OPERATIONS) break;
+      if (old.isOver) this.#all.delete(old);
+    }
+    if (this.#all.size >= MAX_COPY_OPERATIONS) throw new ScsiError(SENSE.insufficientCopyResources);
+    const operation = new CopyOperation(nexus, listId, action, background);
+    this.#all.add(operation);
+    return operation;
+  }
+
+  find(nexus: LunNexus, listId: number): CopyOperation | undefined {
+    for (const each of this.#all) if (each.nexus === nexus && each.listId === listId) return each;
+    return undefined;
+  }
+
+  /** Nobody will ask about it any more. */
+  drop(operation: CopyOperation): void {
+    this.#all.delete(operation);
+  }
+
+  /** LOGICAL UNIT RESET and the like: all are to end. */
+  abortAll(): void {
+    for (const each of this.#all) each.aborted = true;
+  }
+
+  /** The nexus is gone, and what it began with it. */
+  forget(nexus: LunNexus): void {
+    for (const each of this.#all) {
+      if (each.nexus !== nexus) continue;
+      each.aborted = true;
+      this.#all.delete(each);
+    }
+  }
+}

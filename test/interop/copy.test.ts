@@ -1,0 +1,106 @@
+// qemu-img convert -C: QEMU has the copy made by EXTENDED COPY. It says nothing when it falls back to copying by itself, so the
+// counters of the target decide.
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { withDaemon, type Daemon, type Disk } from '../support/daemon.ts';
+import { describeRun, run, runOk, type RunResult } from '../support/process.ts';
+import { imageOptions, needsQemuTools } from '../support/qemu.ts';
+import { withSourceImage } from './source-image.ts';
+
+const MIB = 1024 * 1024;
+/** Data of the source image. */
+const DATA = 24 * MIB;
+const skip = needsQemuTools();
+
+interface Counters {
+  readonly name: string;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  readonly others: number;
+  readonly errors: number;
+}
+
+async function countersOf(daemon: Daemon, volume: string): Promise<Counters> {
+  const all = (await daemon.gemelJson(['stats'])) as { volumes: Counters[] } | Counters[];
+  const found = (Array.isArray(all) ? all : all.volumes).find(({ name }) => name === volume);
+  assert.ok(found, `no counters of ${volume}: ${JSON.stringify(all)}`);
+  return found;
+}
+
+const SOURCE_HOST = 'iqn.2026-01.example.gemel:source';
+const TARGET_HOST = 'iqn.2026-01.example.gemel:target';
+
+interface Disks {
+  readonly daemon: Daemon;
+  /** qemu-img convert -C from the one to the other. */
+  convert(more?: readonly string[]): Promise<RunResult>;
+  /** Takes the source away from the initiator that writes to the target, and the other way round. */
+  separate(): Promise<void>;
+}
+
+/** Two disks of a pool, the source with data. QEMU is one initiator for the source and another for the target; both see both. */
+async function twoDisks(body: (disks: Disks) => Promise<void>): Promise<void> {
+  await withSourceImage(async (source) => {
+    await withDaemon({}, async (daemon) => {
+      await daemon.gemelJson(['pool', 'create', 'tank', '--size', '1G']);
+      const maps = ['--map', SOURCE_HOST, '--map', TARGET_HOST];
+      const from = await daemon.createVolume('from', String(source.bytes), maps);
+      const to = await daemon.createVolume('to', String(source.bytes), maps);
+      const image = ({ iqn, lun }: Disk, initiator: string): string => {
+        const options = imageOptions({ portal: daemon.portals[0] ?? '', iqn, lun, initiator });
+        return `driver=raw,file.${options.replaceAll(',', ',file.')}`;
+      };
+      const [a, b] = [image(from, SOURCE_HOST), image(to, TARGET_HOST)];
+      await runOk('qemu-img', ['convert', '-n', '-f', 'raw', '--target-image-opts', source.path, a]);
+      await body({
+        daemon,
+        convert: (more = []) =>
+          run('qemu-img', ['convert', '-n', '-C', ...more, '--image-opts', '--target-image-opts', a, b]),
+        separate: async () => {
+          await daemon.gemelJson(['unmap', 'from', TARGET_HOST]);
+          await daemon.gemelJson(['unmap', 'to', SOURCE_HOST]);
+        },
+      });
+      await runOk('qemu-img', ['compare', '--image-opts', a, b]);
+    });
+  });
+}
+
+describe('qemu-img convert -C', { skip, concurrency: 1 }, () => {
+  it('copies inside the target: nothing is read or written by the host', async () => {
+    await twoDisks(async ({ daemon, convert }) => {
+      const before = await countersOf(daemon, 'to');
+      const source = await countersOf(daemon, 'from');
+      const result = await convert();
+      assert.equal(result.code, 0, describeRun(result));
+      const after = await countersOf(daemon, 'to');
+      const read = (await countersOf(daemon, 'from')).readBytes - source.readBytes;
+      assert.ok(after.writtenBytes === before.writtenBytes, `${after.writtenBytes} bytes were written by the host`);
+      assert.ok(read < MIB, `${read} bytes were read by the host`);
+      assert.equal(after.errors, before.errors, 'an error on the target');
+    });
+  });
+
+  it('falls back to copying by itself when the source is not mapped to who asks', async () => {
+    await twoDisks(async ({ daemon, convert, separate }) => {
+      await separate();
+      const before = await countersOf(daemon, 'to');
+      const result = await convert();
+      assert.equal(result.code, 0, describeRun(result));
+      const after = await countersOf(daemon, 'to');
+      assert.ok(after.writtenBytes - before.writtenBytes >= DATA, 'the host has not written');
+    });
+  });
+
+  it('and when that is so only from the middle of the copy on', async () => {
+    await twoDisks(async ({ daemon, convert, separate }) => {
+      const converting = convert(['-r', '8M', '-m', '1']);
+      while ((await daemon.occupiedBytes('to')) === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+      await separate();
+      const result = await converting;
+      assert.equal(result.code, 0, describeRun(result));
+      const { writtenBytes } = await countersOf(daemon, 'to');
+      assert.ok(writtenBytes > 0 && writtenBytes < DATA, `${writtenBytes} bytes were written by the host`);
+    });
+  });
+});

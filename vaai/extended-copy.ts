@@ -1,0 +1,276 @@
+// EXTENDED COPY (SPC-4 6.4, 6.5): what ESXi clones with. The initiator names source and destination by their designators; both
+// are looked for among what is mapped to it, and nothing is done that it could not do itself.
+import { MAX_COPY_DESCRIPTORS } from '../core/base/limits.ts';
+import { load32 } from '../core/base/bytes-at.ts';
+import { OK_ORDINARY, Reserved, all } from '../core/scsi/command-spec.ts';
+import type { CommandSpec } from '../core/scsi/command-spec.ts';
+import { CopyOperation, CopyStatus } from '../core/scsi/copy-operations.ts';
+import type { LogicalUnit } from '../core/scsi/logical-unit.ts';
+import type { LunNexus } from '../core/scsi/lun-nexus.ts';
+import { reach } from '../core/scsi/reach.ts';
+import type { Reach, Refusal } from '../core/scsi/reach.ts';
+import { SENSE, ScsiError, badCdb, badParameter, encodeSense, senseOf } from '../core/scsi/sense.ts';
+import type { SenseRow } from '../core/scsi/sense.ts';
+import { unitDesignators } from '../core/scsi/spc/vpd-identification.ts';
+import { GOOD, Status, TaskAttribute } from '../core/scsi/task.ts';
+import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
+import type { SetTask } from '../core/scsi/task-set.ts';
+import { CopyError, copyRange } from '../core/volume/copy.ts';
+import { Descriptor, HEADER, OWN_UNIT, parseCopyList } from './copy-list.ts';
+import type { Cscd, ListForm, Segment } from './copy-list.ts';
+
+const ACTION: Readonly<Record<ListForm, number>> = { lid1: 0x00, lid4: 0x01 };
+/** Where the numbers of the CSCD descriptors and the LBAs are in a segment descriptor. */
+const FIELD = { source: 4, target: 6, sourceLba: 12, targetLba: 20, length: 8 } as const;
+
+type Side = 'source' | 'target';
+
+/** One segment, its ends found and its numbers checked. Bytes. */
+interface Job {
+  readonly number: number;
+  readonly source: Reach;
+  readonly target: Reach;
+  readonly from: number;
+  readonly to: number;
+  readonly length: number;
+  readonly verifies: boolean;
+  readonly testReady: boolean;
+}
+
+async function extendedCopy(task: ScsiTask, form: ListForm): Promise<TaskResult> {
+  const { lu, nexus, cdb, data } = task;
+  const wanted = load32(cdb, 10);
+  if (wanted === 0) return GOOD; // SPC-4 6.4.1: no error
+  if (data.length < wanted) throw new ScsiError(SENSE.parameterListLength);
+  const list = parseCopyList(data, form);
+  const jobs = planned(nexus, list.cscds, list.segments);
+  const operation = begin(nexus, list.listId, list.discard, ACTION[form], list.immediate);
+  const done = carryOut(operation, jobs, () => !list.immediate && task.aborted);
+  if (list.immediate) {
+    done.catch((error: unknown) => {
+      if (!(error instanceof ScsiError)) lu.trouble.report(error, task.spec.name);
+    });
+    return GOOD;
+  }
+  await done;
+  return GOOD;
+}
+
+/**
+ * SPC-4 5.17.4.3 has a list identifier in use refused. QEMU gives all its copies, several at a time, the same one, and says
+ * (10b) that it will never ask about them: such a copy is carried out without being listed.
+ */
+function begin(
+  nexus: LunNexus,
+  listId: number | undefined,
+  discard: boolean,
+  action: number,
+  background: boolean,
+): CopyOperation {
+  const { copies } = nexus.lu;
+  const unlisted = listId === undefined || (discard && !background && copies.find(nexus, listId)?.isOver === false);
+  return unlisted
+    ? new CopyOperation(nexus, listId ?? 0, action, background)
+    : copies.begin(nexus, listId, action, background);
+}
+
+async function carryOut(operation: CopyOperation, jobs: readonly Job[], isAborted: () => boolean): Promise<void> {
+  const leave = enterOthers(operation, jobs);
+  try {
+    for (const job of jobs) {
+      await runJob(operation, job, () => operation.aborted || isAborted());
+      operation.segments++;
+      operation.counter++;
+    }
+    operation.end(CopyStatus.done);
+  } catch (error) {
+    const scsi = senseOf(error, operation.nexus.lu.blockSize);
+    operation.completion = Status.checkCondition;
+    operation.sense = encodeSense(scsi, operation.nexus.lu.modes.descriptorSense);
+    operation.end(operation.aborted ? CopyStatus.terminated : CopyStatus.failed);
+    throw error;
+  } finally {
+    leave();
+  }
+}
+
+/**
+ * The copy is a task of the other logical units, too: LOGICAL UNIT RESET, CLEAR TASK SET and PREEMPT AND ABORT there end it, and
+ * wait for it. In the background, it is one of the logical unit that was asked.
+ */
+function enterOthers(operation: CopyOperation, jobs: readonly Job[]): () => void {
+  const own = operation.status === CopyStatus.background ? undefined : operation.nexus.lu;
+  const entered = new Map<LogicalUnit, SetTask>();
+  for (const end of jobs.flatMap(({ source, target }) => [source, target])) {
+    if (end.lu === own || entered.has(end.lu)) continue;
+    const part: SetTask = {
+      nexus: end.paths()[0] ?? operation.nexus,
+      // It must not wait there: two copies could wait for each other.
+      attribute: TaskAttribute.headOfQueue,
+      abort: () => {
+        operation.aborted = true;
+      },
+    };
+    entered.set(end.lu, part);
+    void end.lu.tasks.enter(part, false);
+  }
+  return () => {
+    for (const [lu, part] of entered) lu.tasks.leave(part);
+  };
+}
+
+async function runJob(operation: CopyOperation, job: Job, isAborted: () => boolean): Promise<void> {
+  const { source, target, from, to, length } = job;
+  let problem: ScsiError | undefined;
+  // Asked before every step: whoever loses the right to write there (a reservation, a mapping) stops at once.
+  const stopped = (): boolean => {
+    problem = isAborted() ? copyFailure(job, SENSE.copyAborted) : problemOf(job);
+    return problem !== undefined;
+  };
+  if (stopped()) throw problem as unknown as ScsiError;
+  if (length === 0) return;
+  const { blockSize } = operation.nexus.lu;
+  const before = operation.transferred;
+  let bytes = 0;
+  try {
+    await copyRange({
+      ...{ source: source.lu.volume, from, target: target.lu.volume, to, length },
+      ...{ sourceLocks: source.lu.locks, targetLocks: target.lu.locks },
+      clock: target.lu.clock,
+      isAborted: stopped,
+      progress: ({ shared, copied }) => {
+        bytes += shared + copied;
+        operation.transferred = before + Math.floor(bytes / blockSize);
+        operation.counter++;
+      },
+    });
+  } catch (error) {
+    if (!(error instanceof CopyError)) throw error;
+    const end = error.side === 'source' ? source.lu : target.lu;
+    end.trouble.report(error, 'EXTENDED COPY');
+    const answer = { side: error.side, status: Status.checkCondition, error: senseOf(error, end.blockSize) };
+    throw new ScsiError(SENSE.thirdPartyDeviceFailure, { segment: job.number, forwarded: answer });
+  }
+  if (bytes < length && stopped()) throw problem as unknown as ScsiError;
+}
+
+/** COPY ABORTED at this segment (SPC-4 6.4.4), at a field of its descriptor where there is one to blame. */
+function copyFailure({ number }: Pick<Job, 'number'>, row: SenseRow, field?: number): ScsiError {
+  return new ScsiError(row, field === undefined ? { segment: number } : { segment: number, field, inSegment: true });
+}
+
+/** Why one of the ends does not let the initiator in now. */
+function problemOf(job: Job): ScsiError | undefined {
+  if (job.verifies && !job.testReady) return undefined;
+  const ends: readonly [Side, Refusal | undefined][] = [
+    ['source', job.source.refusal('read')],
+    ['target', job.verifies ? undefined : job.target.refusal('write')],
+  ];
+  for (const [side, refusal] of ends) {
+    if (refusal === undefined) continue;
+    const forwarded = { side, status: refusal.status, error: refusal.error };
+    return new ScsiError(SENSE.thirdPartyDeviceFailure, { segment: job.number, forwarded });
+  }
+  return undefined;
+}
+
+/** All segments, checked before any of them is carried out. Throws ScsiError. */
+function planned(nexus: LunNexus, cscds: readonly Cscd[], segments: readonly Segment[]): Job[] {
+  const found = new Map<number, Reach>();
+  const endOf = (number: number, segment: Segment, side: Side): Reach => {
+    const known = found.get(segment[side]);
+    if (known !== undefined) return known;
+    const end = find(nexus, cscds, segment[side]);
+    if (end === undefined) throw copyFailure({ number }, SENSE.copyTargetNotReachable, FIELD[side]);
+    found.set(segment[side], end);
+    return end;
+  };
+  return segments.map((segment, number) => {
+    const source = endOf(number, segment, 'source');
+    const target = endOf(number, segment, 'target');
+    return jobOf(segment, number, source, target);
+  });
+}
+
+/** The logical unit a CSCD descriptor names, among those the initiator sees. Throws ScsiError. */
+function find(nexus: LunNexus, cscds: readonly Cscd[], index: number): Reach | undefined {
+  if (index === OWN_UNIT) return reach(nexus, (lu) => lu === nexus.lu);
+  const cscd = cscds[index];
+  if (cscd === undefined) return undefined;
+  const end = reach(nexus, (lu) => unitDesignators(lu).some((each) => each.equals(cscd.designator)));
+  if (end !== undefined && cscd.blockSize !== 0 && cscd.blockSize !== end.lu.blockSize)
+    throw badParameter(cscd.at + 29);
+  return end;
+}
+
+function jobOf(segment: Segment, number: number, source: Reach, target: Reach): Job {
+  const { unit, count } = segment.length;
+  const length = unit === 'bytes' ? count : count * (unit === 'source-blocks' ? source : target).lu.blockSize;
+  const from = segment.sourceLba * source.lu.blockSize + segment.sourceOffset;
+  const to = segment.targetLba * target.lu.blockSize + segment.targetOffset;
+  const verifies = segment.type === Descriptor.verify;
+  const job = { number, source, target, from, to, length, verifies, testReady: segment.testReady };
+  // A part of a block would have to be read and written back behind the initiator's back: nobody asks for it.
+  const ragged = [source.lu.blockSize, target.lu.blockSize].some((size) => length % size !== 0);
+  if (ragged || from % source.lu.blockSize !== 0 || to % target.lu.blockSize !== 0) {
+    throw new ScsiError(SENSE.invalidFieldInParameterList, { field: FIELD.length, inSegment: true, segment: number });
+  }
+  if (verifies) return job;
+  for (const [side, end, at] of [
+    ['source', source, from],
+    ['target', target, to],
+  ] as const) {
+    if (at + length <= end.lu.blocks * end.lu.blockSize) continue;
+    const lba = at / end.lu.blockSize;
+    const error = new ScsiError(SENSE.lbaOutOfRange, lba <= 0xffff_ffff ? { information: lba } : {});
+    const field = side === 'source' ? FIELD.sourceLba : FIELD.targetLba;
+    const forwarded = { side, status: Status.checkCondition, error };
+    throw new ScsiError(SENSE.copyTargetNotReachable, { segment: number, field, inSegment: true, forwarded });
+  }
+  return job;
+}
+
+function spec(name: string, form: ListForm, clause: string): CommandSpec {
+  return {
+    name,
+    opcode: 0x83,
+    serviceAction: ACTION[form],
+    cdbUsage: [0x83, ACTION[form], 0, 0, 0, 0, 0, 0, 0, 0, ...all(4), 0, 0],
+    // What it writes need not be on this logical unit, and is looked at where it is.
+    access: 'manage',
+    reserved: Reserved.conflict,
+    okWhen: OK_ORDINARY,
+    order: 'free',
+    dataOut: (cdb) => {
+      if (load32(cdb, 10) > HEADER[form] + MAX_COPY_DESCRIPTORS) throw new ScsiError(SENSE.parameterListLength);
+      return load32(cdb, 10);
+    },
+    clause,
+    run: (task) => extendedCopy(task, form),
+  };
+}
+
+async function copyOperationAbort({ lu, nexus, cdb }: ScsiTask): Promise<TaskResult> {
+  const operation = lu.copies.find(nexus, load32(cdb, 2));
+  if (operation === undefined || operation.isOver) throw badCdb(2);
+  operation.aborted = true;
+  await operation.over;
+  return GOOD;
+}
+
+export const EXTENDED_COPY: readonly CommandSpec[] = [
+  spec('EXTENDED COPY (LID1)', 'lid1', 'SPC-4 6.5'),
+  spec('EXTENDED COPY (LID4)', 'lid4', 'SPC-4 6.4'),
+  {
+    name: 'COPY OPERATION ABORT',
+    opcode: 0x83,
+    serviceAction: 0x1c,
+    cdbUsage: [0x83, 0x1c, ...all(4), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    access: 'none',
+    reserved: Reserved.unlessExclusive,
+    okWhen: { ...OK_ORDINARY, standby: true, notReady: true },
+    order: 'free',
+    clause: 'SPC-4 6.3',
+    run: copyOperationAbort,
+  },
+];

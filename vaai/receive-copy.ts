@@ -1,0 +1,136 @@
+// What the copy manager tells of its copies (SPC-4 6.20 to 6.27): limits, and the state of one operation by its list identifier.
+import {
+  MAX_COPY_CSCDS,
+  MAX_COPY_DESCRIPTORS,
+  MAX_COPY_OPERATIONS,
+  MAX_COPY_SEGMENT,
+  MAX_COPY_SEGMENTS,
+} from '../core/base/limits.ts';
+import { load32, store32 } from '../core/base/bytes-at.ts';
+import { OK_WITHOUT_MEDIUM, Reserved, all } from '../core/scsi/command-spec.ts';
+import type { CommandSpec } from '../core/scsi/command-spec.ts';
+import { CopyStatus } from '../core/scsi/copy-operations.ts';
+import type { CopyOperation } from '../core/scsi/copy-operations.ts';
+import { badCdb } from '../core/scsi/sense.ts';
+import { goodData } from '../core/scsi/task.ts';
+import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
+import { Descriptor } from './copy-list.ts';
+
+const LIST_ID_AT = 2;
+/** TRANSFER COUNT UNITS: logical blocks (SPC-4 table 256). */
+const BLOCKS = 0xf1;
+/** ESTIMATED STATUS UPDATE DELAY of what is under way, milliseconds. */
+const DELAY = 100;
+
+/** The operation of this nexus with the list identifier in the CDB. Throws 05/24/00. */
+function operationOf({ lu, nexus, cdb }: ScsiTask, width: 1 | 4): CopyOperation {
+  const listId = width === 1 ? (cdb[LIST_ID_AT] as number) : load32(cdb, LIST_ID_AT);
+  const operation = lu.copies.find(nexus, listId);
+  if (operation === undefined) throw badCdb(LIST_ID_AT);
+  return operation;
+}
+
+function answer(cdb: Buffer, data: Buffer): TaskResult {
+  store32(data, 0, data.length - 4); // AVAILABLE DATA
+  return goodData(data, load32(cdb, 10));
+}
+
+/** SPC-4 6.27: COPY MANAGER STATUS, SEGMENTS PROCESSED, TRANSFER COUNT. */
+function copyStatusLid1(task: ScsiTask): TaskResult {
+  const operation = operationOf(task, 1);
+  const data = Buffer.alloc(12);
+  data[4] = operation.isOver ? (operation.status === CopyStatus.done ? 0x01 : 0x02) : 0x00;
+  data.writeUInt16BE(operation.segments, 5);
+  data[7] = BLOCKS;
+  store32(data, 8, Math.min(operation.transferred, 0xffff_ffff));
+  return answer(task.cdb, data);
+}
+
+/** SPC-4 6.21: none of our segments holds data for the initiator. */
+function copyDataLid1(task: ScsiTask): TaskResult {
+  if (!operationOf(task, 1).isOver) throw badCdb(LIST_ID_AT);
+  return answer(task.cdb, Buffer.alloc(4));
+}
+
+/** SPC-4 6.22. */
+function operatingParameters({ cdb }: ScsiTask): TaskResult {
+  const types = [Descriptor.blockToBlock, Descriptor.verify, Descriptor.offsetToOffset, Descriptor.identification];
+  const data = Buffer.alloc(44 + types.length);
+  data[4] = 0x01; // SNLID: LIST ID USAGE 11b is known
+  data.writeUInt16BE(MAX_COPY_CSCDS, 8);
+  data.writeUInt16BE(MAX_COPY_SEGMENTS, 10);
+  store32(data, 12, MAX_COPY_DESCRIPTORS);
+  store32(data, 16, MAX_COPY_SEGMENT);
+  // MAXIMUM INLINE DATA LENGTH, HELD DATA LIMIT, MAXIMUM STREAM DEVICE TRANSFER SIZE: 0, there is nothing of the kind.
+  data.writeUInt16BE(MAX_COPY_OPERATIONS, 34);
+  data[36] = Math.min(MAX_COPY_OPERATIONS, 255);
+  data[37] = 9; // DATA SEGMENT GRANULARITY, log2 bytes
+  data[43] = types.length;
+  data.set(types, 44);
+  return answer(cdb, data);
+}
+
+/** SPC-4 6.25: the sense data of an operation that failed; without a failure there is none to tell of. */
+function failedSegmentDetails(task: ScsiTask): TaskResult {
+  const operation = operationOf(task, 1);
+  if (!operation.isOver) throw badCdb(LIST_ID_AT);
+  if (operation.sense.length === 0) return answer(task.cdb, Buffer.alloc(4));
+  const head = Buffer.alloc(60);
+  head[56] = operation.completion;
+  head.writeUInt16BE(operation.sense.length, 58);
+  return answer(task.cdb, Buffer.concat([head, operation.sense]));
+}
+
+/** What 84h/05h and 84h/06h have in common (SPC-4 6.26, 6.20). */
+function stateLid4(operation: CopyOperation): Buffer {
+  const { action, status, counter, completion, sense, transferred, segments, isOver } = operation;
+  const head = Buffer.alloc(32);
+  head[4] = action;
+  head[5] = status;
+  head.writeUInt16BE(counter & 0xffff, 6);
+  store32(head, 8, isOver ? 0 : DELAY);
+  head[12] = completion;
+  head[13] = sense.length;
+  head[14] = sense.length;
+  head[15] = BLOCKS;
+  head.writeBigUInt64BE(BigInt(transferred), 16);
+  head.writeUInt16BE(segments, 24);
+  return Buffer.concat([head, sense]);
+}
+
+const copyStatusLid4 = (task: ScsiTask): TaskResult => answer(task.cdb, stateLid4(operationOf(task, 4)));
+
+/** With HELD DATA LENGTH 0 behind it. */
+const copyDataLid4 = (task: ScsiTask): TaskResult =>
+  answer(task.cdb, Buffer.concat([stateLid4(operationOf(task, 4)), Buffer.alloc(4)]));
+
+function spec(
+  name: string,
+  serviceAction: number,
+  listId: 0 | 1 | 4,
+  clause: string,
+  run: CommandSpec['run'],
+): CommandSpec {
+  const ids = [...all(listId), 0, 0, 0, 0].slice(0, 4);
+  return {
+    name,
+    opcode: 0x84,
+    serviceAction,
+    cdbUsage: [0x84, serviceAction, ...ids, 0, 0, 0, 0, ...all(4), 0, 0],
+    access: 'none',
+    reserved: Reserved.unlessExclusive,
+    okWhen: OK_WITHOUT_MEDIUM,
+    order: 'free',
+    clause,
+    run,
+  };
+}
+
+export const RECEIVE_COPY: readonly CommandSpec[] = [
+  spec('RECEIVE COPY STATUS (LID1)', 0x00, 1, 'SPC-4 6.27', copyStatusLid1),
+  spec('RECEIVE COPY DATA (LID1)', 0x01, 1, 'SPC-4 6.21', copyDataLid1),
+  spec('RECEIVE COPY OPERATING PARAMETERS', 0x03, 0, 'SPC-4 6.22', operatingParameters),
+  spec('RECEIVE COPY FAILURE DETAILS (LID1)', 0x04, 1, 'SPC-4 6.25', failedSegmentDetails),
+  spec('RECEIVE COPY STATUS (LID4)', 0x05, 4, 'SPC-4 6.26', copyStatusLid4),
+  spec('RECEIVE COPY DATA (LID4)', 0x06, 4, 'SPC-4 6.20', copyDataLid4),
+];
