@@ -1,6 +1,5 @@
 // Pools as people, the API and metrics see them.
 import { DEFAULT_THRESHOLD } from '../base/limits.ts';
-import { isHidden } from '../pool/rod-table.ts';
 import type { Clock } from '../base/world.ts';
 import type { Pool } from '../pool/pool.ts';
 import { isHidden } from '../pool/rod-table.ts';
