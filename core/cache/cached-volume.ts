@@ -170,9 +170,11 @@ export class CachedVolume implements Volume, LogUpper {
   }
 
   /** `change` makes the range read as zeros below. */
-  #clear(position: number, length: number, change: () => Promise<void>): Promise<void> {
+  async #clear(position: number, length: number, change: () => Promise<void>): Promise<void> {
     if (!this.#writeBack) return this.#around(position, length, change);
-    this.#mayWrite();
+    this.#isOpen();
+    // With a log clearing places nothing: it goes on where writing back fails, and makes the room that is missing.
+    if (this.#backing.log === undefined) this.#mayWrite();
     const end = position + length;
     const from = Math.min(end, Math.ceil(position / BLOCK) * BLOCK);
     const to = Math.max(from, end - (end % BLOCK));
@@ -198,8 +200,6 @@ export class CachedVolume implements Volume, LogUpper {
     to: number,
     edges: readonly { readonly position: number; readonly length: number }[],
   ): Promise<void> {
-    // Logged in front of what is cleared: one wait makes all of it stable.
-    for (const edge of edges) await this.#place(edge.position, ZEROS, 0, edge.length);
     while (to > from) {
       await this.#paused?.over;
       const done = await this.#destager.exclusive(async () => {
@@ -210,6 +210,8 @@ export class CachedVolume implements Volume, LogUpper {
       if (done) break;
       if (this.#paused === undefined) await log.room();
     }
+    // Afterwards: on a full pool they may need a grain that has just become free.
+    for (const edge of edges) await this.#place(edge.position, ZEROS, 0, edge.length);
     await log.stable();
   }
 
@@ -305,9 +307,13 @@ export class CachedVolume implements Volume, LogUpper {
     }
   }
 
-  #mayWrite(): void {
+  #isOpen(): void {
     if (this.info.readOnly) throw new VolumeError(VolumeFault.readOnly, 'the volume is read-only');
     if (this.#closed) throw closedError();
+  }
+
+  #mayWrite(): void {
+    this.#isOpen();
     // What was acknowledged cannot be written back: nothing more is acknowledged until it can.
     if (this.#destager.failure !== undefined) throw this.#destager.failure;
   }

@@ -18,6 +18,8 @@ export class Allocator implements PlaceCounts {
   #total: number;
   #free: number;
   #reserved = 0;
+  /** Of the reserved ones, those that have to be free now: data that was acknowledged goes there. */
+  #promised = 0;
   /** Grains nobody names any more, in quarantine. Their count in the table is 0, but `#held` says they are not free. */
   #quarantine: number[] = [];
   /** Grains that takeQuarantine gave out and endQuarantine has not freed yet. */
@@ -57,6 +59,11 @@ export class Allocator implements PlaceCounts {
 
   get reserved(): number {
     return this.#reserved;
+  }
+
+  /** Of the reserved grains, those that are free for sure. */
+  get promised(): number {
+    return this.#promised;
   }
 
   get quarantined(): number {
@@ -119,15 +126,50 @@ export class Allocator implements PlaceCounts {
   }
 
   /**
-   * A free grain with one reference, preferably `from` or one behind it; `promised`: it was reserved before. Throws
-   * VolumeError no-space.
+   * Promises one grain to data that is about to be acknowledged; `aside`: one that is reserved already. What is reserved may
+   * be in quarantine still, what is promised is not. False: none is free.
+   */
+  promise(aside: boolean): boolean {
+    if (this.#free - this.#promised < 1 || (!aside && this.available < 1)) return false;
+    this.#promised++;
+    if (!aside) this.reserve(1);
+    return true;
+  }
+
+  /** A grain that was promised could not be used: the next one. */
+  promiseAgain(): void {
+    this.#promised++;
+    this.#reserved++;
+  }
+
+  /** `aside`: it stays reserved. */
+  unpromise(aside: boolean): void {
+    this.#promised--;
+    if (!aside) this.#reserved--;
+  }
+
+  /**
+   * A free grain that was not promised: one that is reserved (`aside`), or of what others have reserved, because what was
+   * acknowledged goes before that. Throws VolumeError no-space.
+   */
+  allocateUnpromised(aside: boolean, from = this.#cursor): number {
+    if (this.#free - this.#promised < 1) throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
+    if (aside) this.#reserved--;
+    const grain = this.#take(this.#next(from));
+    this.#look();
+    return grain;
+  }
+
+  /**
+   * A free grain with one reference, preferably `from` or one behind it; `promised`: see promise(). Throws VolumeError
+   * no-space.
    */
   allocate(promised: boolean, from = this.#cursor): number {
     // Grains promised may turn out to be unusable (retire): then there is nothing left to keep the promise with.
     if (this.#free < 1 || (!promised && this.available < 1)) {
       throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
     }
-    if (promised) this.#reserved--;
+    if (promised) this.unpromise(false);
     const grain = this.#take(this.#next(from));
     this.#look();
     return grain;

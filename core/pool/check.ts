@@ -40,8 +40,8 @@ export function checkPool(pool: Pool): CheckResult {
       if (place > allocator.total)
         say(`leaf ${String(leaf.id)} names grain ${String(place - 1)}, which is outside the pool`);
       else if (place !== 0) counted[place - 1] = (counted[place - 1] as number) + 1;
-      if ((place === 0) !== (leaf.valid[i] === 0))
-        say(`leaf ${String(leaf.id)} has blocks without a grain, or the reverse`);
+      // The reverse is allowed: a grain without blocks waits for what the journal has of it.
+      if (place === 0 && leaf.valid[i] !== 0) say(`leaf ${String(leaf.id)} has blocks without a grain`);
     });
   }
   let grains = 0;

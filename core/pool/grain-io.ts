@@ -64,6 +64,20 @@ export class GrainIo {
     return lost;
   }
 
+  /**
+   * The blocks of the mask of a grain of a volume from one place to another. Those that cannot be read stay so where they go:
+   * the ones beside them must not wait for them, or what was acknowledged would never get into its place.
+   */
+  async copy(volume: number, grain: number, from: number, to: number, mask: number): Promise<void> {
+    const buffer = Buffer.allocUnsafe(GRAIN);
+    const lost = await this.salvage(from, mask, buffer);
+    for (let rest = lost; rest !== 0; rest &= rest - 1) {
+      this.#core.damaged(volume, grain * GRAIN + lowestBlock(rest) * BLOCK, 'a block was lost before it was moved');
+    }
+    if (mask !== lost) await this.writeBlocks(to, mask & ~lost, buffer, 0);
+    if (lost !== 0) await this.spoil(to, lost);
+  }
+
   /** Makes the blocks of the mask such that reading them fails. */
   async spoil(grain: number, mask: number): Promise<void> {
     const wrong = [~crc32c(ZEROS, 0, BLOCK) >>> 0];

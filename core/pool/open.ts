@@ -244,6 +244,7 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
   });
   running.pool = pool;
   await placeReplayed(pool, replay, journalFile);
+  if (!superblock.clean) dropEmpty(entries.values(), allocator);
   await pool.commitReplay();
   await mark(false);
   return {
@@ -293,7 +294,8 @@ function remap({ map }: PoolEntry, grains: ReadonlyMap<number, GrainState>): voi
     const place = state.place?.place ?? map.place(grain);
     const valid = (state.place?.valid ?? map.valid(grain)) & ~state.cleared;
     if (state.place === undefined && state.cleared === 0) continue;
-    map.load(grain, valid === 0 ? 0 : place, valid);
+    // A grain without blocks is kept for what the journal has of it: there may be no other.
+    map.load(grain, valid === 0 && state.data.size === 0 ? 0 : place, valid);
   }
 }
 
@@ -335,6 +337,22 @@ async function placeReplayed(pool: Pool, replay: Replay, journal: DiskFile): Pro
       if (mask !== 0) await volume.placeGrain(grain, mask, buffer, 0);
     }
     await volume.close();
+  }
+}
+
+/** Gives back grains that were kept for data that has been cleared since. */
+function dropEmpty(entries: Iterable<PoolEntry>, allocator: Allocator): void {
+  const seen = new Set<Leaf>();
+  for (const { record, map } of entries) {
+    map.leaves.forEach((leaf, index) => {
+      if (leaf === undefined || seen.has(leaf)) return;
+      seen.add(leaf);
+      for (let at = 0; at < LEAF_GRAINS; at++) {
+        if (leaf.places[at] === 0 || leaf.valid[at] !== 0) continue;
+        map.set(index * LEAF_GRAINS + at, 0, 0);
+        if (record.thick && !record.deleting) allocator.reserveAgain(1);
+      }
+    });
   }
 }
 

@@ -10,13 +10,13 @@ export interface PoolEntry {
   /** Differs from what the metadata has. */
   changed: boolean;
   open: PoolVolume | undefined;
-  /** It was closed with data that is in the journal only: the journal keeps it until the pool is opened again. */
-  unplaced?: boolean;
+  /** It was closed like this, with data that is in the journal only: the journal keeps it until the pool is opened again. */
+  unplaced?: PoolVolume | undefined;
 }
 
 /** Throws ServiceError io-error for a volume whose data is not where its map says. */
 export function refuseUnplaced({ record, unplaced }: PoolEntry): void {
-  if (unplaced !== true) return;
+  if (unplaced === undefined) return;
   const what = `data of volume ${String(record.id)} of the pool could not be written to its place before it was closed`;
   throw new ServiceError('io-error', `${what}; it is in the journal until the pool is opened again`);
 }

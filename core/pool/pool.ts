@@ -127,8 +127,9 @@ export class Pool implements PoolCore {
   closed(volume: PoolVolume): Promise<void> {
     const entry = this.#entries.get(volume.id);
     const placed = volume.upper?.quiet(0, volume.info.size) ?? true;
-    if (entry !== undefined && !placed && volume.info.durability !== Durability.volatile) entry.unplaced = true;
-    volume.forgetPending();
+    if (entry !== undefined && !placed && volume.info.durability !== Durability.volatile) entry.unplaced = volume;
+    // What it was promised is needed when the pool is opened again.
+    else volume.tidy(true, () => true);
     if (entry?.open === volume) entry.open = undefined;
     return Promise.resolve();
   }
@@ -196,7 +197,8 @@ export class Pool implements PoolCore {
       const { seq } = await this.journal.mark();
       if (entry.record.thick) this.allocator.unreserve(Math.ceil(entry.record.size / GRAIN) - entry.map.grains());
       entry.record = { ...entry.record, fence: seq, deleting: true };
-      entry.unplaced = false;
+      entry.unplaced?.tidy(true, () => true);
+      entry.unplaced = undefined;
       entry.changed = true;
       await this.#commit(this.#trimmed);
     });
@@ -259,6 +261,7 @@ export class Pool implements PoolCore {
       for (const entry of entries) await entry.open?.written();
       return await this.#turn.run(async () => {
         const mark = await this.journal.mark();
+        for (const entry of entries) entry.open?.tidy(true);
         const result = await work();
         for (const entry of entries) {
           entry.record = { ...entry.record, fence: mark.seq };
@@ -327,6 +330,7 @@ export class Pool implements PoolCore {
       await volume.upper?.settled(0, Number.MAX_SAFE_INTEGER, () => undefined);
     }
     await volume.placed();
+    volume.tidy(true);
   }
 
   /** Makes data, checksums and metadata stable as they are now. A failure ends all writing. */
@@ -443,11 +447,10 @@ export class Pool implements PoolCore {
     if (this.#stuck !== undefined && !this.journal.ready) throw this.#stuck;
   }
 
-  reserve(): boolean {
+  mayWait(): void {
     // When checkpoints fail, none will become free.
-    if (this.allocator.available < 1 && this.allocator.quarantined > 0 && this.#stuck === undefined) return false;
-    this.allocator.reserve(1);
-    return true;
+    if (this.allocator.quarantined > 0 && this.#stuck === undefined) return;
+    throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
   }
 
   async grainsFreed(): Promise<void> {
@@ -471,7 +474,7 @@ export class Pool implements PoolCore {
     try {
       if (this.#poison === undefined && this.journal.poison === undefined) {
         // Else the journal is replayed when it is opened again.
-        const placed = [...this.#entries.values()].every((entry) => entry.unplaced !== true);
+        const placed = [...this.#entries.values()].every((entry) => entry.unplaced === undefined);
         if (placed) await this.checkpoint();
         if (placed) await this.#parts.finish();
       }
