@@ -32,19 +32,23 @@ function parse(list: Buffer, lu: LogicalUnit): BlockRange[] {
   return ranges;
 }
 
+async function unmapRange(task: ScsiTask, { lba, blocks }: BlockRange): Promise<void> {
+  const { lu } = task;
+  const lock = await lu.locks.acquire(lba * lu.blockSize, blocks * lu.blockSize, true);
+  try {
+    if (!task.aborted) await lu.volume.unmap(lba * lu.blockSize, blocks * lu.blockSize);
+  } finally {
+    lock.release();
+  }
+}
+
 async function unmap(task: ScsiTask): Promise<TaskResult> {
   const { lu, cdb, data } = task;
   if (load16(cdb, 7) === 0) return GOOD;
   if (data.length < load16(cdb, 7)) throw new ScsiError(SENSE.parameterListLength);
-  for (const { lba, blocks } of parse(data, lu)) {
-    if (task.aborted) break;
-    const lock = await lu.locks.acquire(lba * lu.blockSize, blocks * lu.blockSize, true);
-    try {
-      await lu.volume.unmap(lba * lu.blockSize, blocks * lu.blockSize);
-    } finally {
-      lock.release();
-    }
-  }
+  // All at once: they wait for stable media together. None holds a lock while it waits for another.
+  const done = await Promise.allSettled(parse(data, lu).map((range) => unmapRange(task, range)));
+  for (const each of done) if (each.status === 'rejected') throw each.reason;
   return GOOD;
 }
 

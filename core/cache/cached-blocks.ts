@@ -335,6 +335,26 @@ export class CachedBlocks implements FrameOwner {
     return true;
   }
 
+  /** True when nothing of the range is being placed or filled, and forget() would not refuse. */
+  forgetsNow(position: number, length: number): boolean {
+    const { cache, index } = this;
+    const end = position + length;
+    const last = Math.floor((end - 1) / FRAME);
+    for (
+      let grain = index.next(Math.floor(position / FRAME), last + 1);
+      grain >= 0;
+      grain = index.next(grain + 1, last + 1)
+    ) {
+      const frame = index.get(grain);
+      if (cache.pins[frame] !== 0) return false;
+      const base = grain * FRAME;
+      const touched = touchedBlocks(Math.max(position - base, 0), Math.min(end - base, FRAME));
+      const stays = (cache.dirty[frame] as number) & ~touched;
+      if (stays !== 0 && viewGuard.protects(cache.viewed[frame] as number)) return false;
+    }
+    return true;
+  }
+
   /**
    * Stores zeros over bytes of one block, if the cache has it; the storage below reads as zeros there already. False: not
    * now, as with forget.

@@ -202,17 +202,25 @@ export class CachedVolume implements Volume, LogUpper {
   ): Promise<void> {
     while (to > from) {
       await this.#paused?.over;
-      const done = await this.#destager.exclusive(async () => {
-        if (this.#paused !== undefined || !log.clear(from, to - from)) return false;
-        await this.#forget(from, to - from);
-        return true;
-      });
-      if (done) break;
+      if (await this.#clearBlocks(log, from, to - from)) break;
       if (this.#paused === undefined) await log.room();
     }
     // Afterwards: on a full pool they may need a grain that has just become free.
     for (const edge of edges) await this.#place(edge.position, ZEROS, 0, edge.length);
     await log.stable();
+  }
+
+  /** False: the log has no room, or writing is paused. */
+  async #clearBlocks(log: WriteLog, position: number, length: number): Promise<boolean> {
+    // At once where nothing of it is on its way to its place: others may be for a long time.
+    if (this.#paused === undefined && this.#blocks.forgetsNow(position, length)) {
+      return log.clear(position, length) && this.#blocks.forget(position, length);
+    }
+    return this.#destager.exclusive(async () => {
+      if (this.#paused !== undefined || !log.clear(position, length)) return false;
+      await this.#forget(position, length);
+      return true;
+    });
   }
 
   #sweepInside(position: number): Promise<void> {
