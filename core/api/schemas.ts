@@ -202,12 +202,18 @@ export const Pool = z.object({
   snapshots: z.int(),
   deletions: z.array(z.object({ name: z.string(), progress: z.number() })),
   scrub: Scrub.nullable(),
+  checking: z.number().nullable().meta({ description: 'how far a check is that runs, 0 to 1' }),
   created: timestamp,
 });
 export const PoolDetail = Pool.extend({
   snapshotBytes: bytes.nullable().meta({ description: 'comes back when all snapshots are deleted' }),
 });
-export const PoolCheck = z.object({ leaves: z.int(), grains: z.int(), findings: z.array(z.string()) });
+export const PoolCheck = z.object({
+  leaves: z.int(),
+  grains: z.int(),
+  unsettled: z.int().meta({ description: 'grains that changed hands each time they were counted' }),
+  findings: z.array(z.string()),
+});
 
 export const CreateSnapshot = z.strictObject({
   volumes: z.array(VolumeName).min(1).max(MAX_GROUP).meta({ description: 'of one pool; all at one instant' }),

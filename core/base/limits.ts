@@ -185,6 +185,9 @@ export const DEFAULT_THRESHOLD = 80;
 export const THRESHOLD_HYSTERESIS = 5;
 /** Milliseconds of the event loop that counting the space of volumes takes at a time. */
 export const SPACE_COUNT_MS = 3;
+/** Milliseconds of the event loop that the check of a pool takes at a time; times it counts what changed meanwhile. */
+export const CHECK_MS = 3;
+export const CHECK_PASSES = 4;
 /** Journal and slabs of a new pool, bytes, where the pool is large enough; a journal is at most this share (one in so many). */
 export const POOL_JOURNAL = 268_435_456;
 export const POOL_JOURNAL_SHARE = 32;

@@ -54,6 +54,7 @@ export interface Pool {
     totalBytes: number;
     damaged: { volume: string; position: number; reason: string }[];
   } | null;
+  checking: number | null;
   created: string;
   /** Of one pool only. */
   snapshotBytes?: number | null;

@@ -71,7 +71,18 @@ function addCheckCommands(pool: Command, context: CliContext): void {
     .command('check <name>')
     .description('count all references anew and compare')
     .action(async (name: string, _options: unknown, command: Command) => {
-      const answer = await context.client(command).call('POST', `/pools/${segment(name)}/check`);
+      const client = context.client(command);
+      const path = `/pools/${segment(name)}`;
+      let over = false;
+      const checking = client.call('POST', `${path}/check`).finally(() => (over = true));
+      const look = async (): Promise<void> => {
+        for (await pause(); !over; await pause()) {
+          const { checking: done } = (await client.call('GET', path)) as Pool;
+          context.progress?.(`checking ${name}`, done ?? 0);
+        }
+        context.progress?.('', undefined);
+      };
+      const [answer] = await Promise.all([checking, look()]);
       const result = answer as { leaves: number; grains: number; findings: string[] };
       show(context, command, result, ({ grains, findings }) =>
         findings.length === 0

@@ -39,6 +39,8 @@ export interface PoolView {
   snapshots: number;
   deletions: DeletionView[];
   scrub: ScrubView | null;
+  /** How far a check is that runs, 0 to 1. */
+  checking: number | null;
   created: string;
 }
 
@@ -75,6 +77,7 @@ export function poolView(pools: PoolManager, record: PoolRecord): PoolView {
     snapshots,
     deletions: jobs?.deletions() ?? [],
     scrub: jobs?.scrub() ?? null,
+    checking: jobs?.checking ?? null,
     created: new Date(record.created).toISOString(),
   };
 }

@@ -34,6 +34,8 @@ export class Allocator implements PlaceCounts {
   #parted: Uint8Array;
   #parting: Uint8Array;
   #anyParted = false;
+  /** Bits of grains whose users changed since watch(). */
+  #watched: Uint8Array | undefined;
   /** Grains the disk could not write: not used again until the pool is opened anew. */
   readonly #retired = new Set<number>();
   /** Retired grains that nobody names any more. */
@@ -272,8 +274,17 @@ export class Allocator implements PlaceCounts {
     this.#parting.fill(0);
   }
 
+  /** From now on the bits of grains whose users change are set in what it returns, until the next call or unwatch(). */
+  watch(): Uint8Array {
+    return (this.#watched = new Uint8Array(Math.ceil(this.#total / 8)));
+  }
+
+  unwatch(): void {
+    this.#watched = undefined;
+  }
+
   #take(grain: number): number {
-    this.#refs[grain] = 1;
+    this.#setRefs(grain, 1);
     this.#free--;
     this.#cursor = grain + 1;
     return grain;
@@ -295,6 +306,8 @@ export class Allocator implements PlaceCounts {
 
   #setRefs(grain: number, count: number): void {
     const before = this.#refs[grain];
+    // A pool that has grown meanwhile has grains the bits do not reach.
+    if (this.#watched !== undefined) setBit(this.#watched, grain, true);
     this.#refs[grain] = Math.min(count, TABLE_LIMIT);
     if (count >= TABLE_LIMIT) this.#many.set(grain, count);
     else if (before === TABLE_LIMIT) this.#many.delete(grain);

@@ -388,9 +388,9 @@ export class PoolVolume implements Volume, WriteLog {
     }
   }
 
-  /** Resolves when every write that has begun is over. */
+  /** Resolves when every write that has begun, here or in a grain, is over. */
   async written(): Promise<void> {
-    await Promise.allSettled([...this.#placing, ...this.#writing]);
+    await Promise.allSettled([...this.#placing, ...this.#writing, ...this.#placingIn.values()]);
   }
 
   // ---- writing without anybody above

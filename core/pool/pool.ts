@@ -275,6 +275,11 @@ export class Pool implements PoolCore {
     }
   }
 
+  /** Runs `work` while volumes neither come nor go, and no checkpoint is made. Writing goes on. */
+  still<T>(work: () => Promise<T>): Promise<T> {
+    return this.#turn.run(work);
+  }
+
   // ---- checkpoints
 
   /** What has been acknowledged so far is in its place and stable there when it resolves; the journal has room again. */
