@@ -98,8 +98,8 @@ export const MAX_UNMAP_DESCRIPTORS = 256;
 export const MAX_UNMAP_BLOCKS = 1_048_576;
 /** WRITE SAME: bytes of one command (VPD B0 MAXIMUM WRITE SAME LENGTH, as blocks). */
 export const MAX_WRITE_SAME = 16_777_216;
-/** WRITE ATOMIC: bytes of one command. */
-export const MAX_ATOMIC = 1_048_576;
+/** WRITE ATOMIC: bytes of one command. Not more than half of a batch of the journal, nor of the smallest cache. */
+export const MAX_ATOMIC = 524_288;
 /** PRE-FETCH: bytes one command brings in; more is more than we promise to keep. */
 export const MAX_PREFETCH = 67_108_864;
 /** GET LBA STATUS: descriptors of an answer, and bytes of the volume one command looks at; the next answer goes on. */

@@ -83,9 +83,11 @@ export class CachedVolume implements Volume, LogUpper {
   }
 
   /** Into the cache, and into the log. False: something has to be waited for. Throws a VolumeError. */
-  #placeNow(position: number, source: Buffer, at: number, length: number): boolean {
+  #placeNow(position: number, source: Buffer, at: number, length: number, whole = false): boolean {
     const log = this.#log;
     if (this.#destager.full || !this.#blocks.readyNow(position, length)) return false;
+    // A block more on each side where the range begins or ends within one.
+    if (whole && log?.together((Math.ceil(length / BLOCK) + 1) * BLOCK) === false) return false;
     if (log?.admit(position, length) === false) return false;
     this.#blocks.put(position, source, at, length);
     if (log !== undefined) this.#blocks.logBlocks(log, position, length);
@@ -117,6 +119,13 @@ export class CachedVolume implements Volume, LogUpper {
     }
   }
 
+  async writeAtomic(position: number, source: Buffer, at: number, length: number, fua: boolean): Promise<void> {
+    // One batch of the log, which a crash leaves whole or not at all. Without a log nothing can do that.
+    if (this.#log === undefined) return this.write(position, source, at, length, fua);
+    await this.#place(position, source, at, length, true);
+    await this.#log.stable();
+  }
+
   /** Whole grains of a large write go past the cache. How many bytes were written. */
   async #writeGrains(position: number, source: Buffer, at: number, length: number): Promise<number> {
     const log = this.#log;
@@ -127,12 +136,12 @@ export class CachedVolume implements Volume, LogUpper {
     return this.#paused === undefined && (await log.writeGrains(position, source, at, whole)) ? whole : 0;
   }
 
-  async #place(position: number, source: Buffer, at: number, length: number): Promise<void> {
+  async #place(position: number, source: Buffer, at: number, length: number, whole = false): Promise<void> {
     for (;;) {
       await this.#paused?.over;
       this.#mayWrite();
       if (this.#paused !== undefined) continue;
-      if (this.#placeNow(position, source, at, length)) return;
+      if (this.#placeNow(position, source, at, length, whole)) return;
       if (this.#destager.full) await this.#destager.room();
       else if (this.#blocks.readyNow(position, length)) await this.#log?.room();
       else await this.#warmEdges(position, length);

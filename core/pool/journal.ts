@@ -111,6 +111,15 @@ export class Journal {
     return this.#add((batch) => batch.addClear(volume, block, blocks));
   }
 
+  /** What is added next in this very turn, up to so many blocks and records, goes into one batch. False: none is free. */
+  together(blocks: number, records: number): boolean {
+    if (this.#filling.batch.hasRoom(blocks, records)) return true;
+    const next = this.#free.pop();
+    if (next === undefined) return false;
+    this.#seal(next);
+    return true;
+  }
+
   #add(add: (batch: Batch) => boolean): boolean {
     if (this.#poison !== undefined) throw this.#poison;
     if (this.#used + MARGIN > this.#options.size) return false;

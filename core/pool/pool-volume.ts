@@ -131,6 +131,10 @@ export class PoolVolume implements Volume, WriteLog {
     }
   }
 
+  together(length: number): boolean {
+    return this.#core.journal.together(length / BLOCK, length / GRAIN + 2);
+  }
+
   stable(): Promise<void> {
     return this.#core.journal.stable();
   }

@@ -87,6 +87,11 @@ export class Batch {
     return true;
   }
 
+  /** True when so many blocks of data, in up to `records` records, go into this batch. */
+  hasRoom(blocks: number, records: number): boolean {
+    return this.#payload + blocks * BLOCK <= JOURNAL_BATCH && this.#fits(blocks * 4 + records * RECORD);
+  }
+
   /** Places of consecutive grains, all with sums or none. False: the batch has no room. */
   addMap(volume: number, grain: number, places: readonly GrainPlace[]): boolean {
     const withSums = places[0]?.sums !== undefined;
