@@ -176,6 +176,8 @@ export const DIRECT_WRITE = 131_072;
 export const POOL_SHARE_GRAINS = 2048;
 /** Milliseconds between two checkpoints while there is something to put into its place. */
 export const CHECKPOINT_INTERVAL = 10_000;
+/** Of the journal, the share that data may have which cannot be put into its place: one in so many. */
+export const KEPT_SHARE = 4;
 /** Volumes and snapshots of one pool. */
 export const MAX_POOL_VOLUMES = 65_536;
 /** Leaves (64 MiB each) of a deleted volume that are given back in one turn of the event loop. */

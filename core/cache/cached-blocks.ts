@@ -247,6 +247,25 @@ export class CachedBlocks implements FrameOwner {
     }
   }
 
+  /** Hands all dirty blocks to the log; see LogUpper.logAgain. Nothing is being placed meanwhile. */
+  async logDirty(log: WriteLog, ready: () => boolean, more: () => Promise<boolean>): Promise<boolean> {
+    const { index, cache } = this;
+    const end = Number.MAX_SAFE_INTEGER;
+    for (let grain = index.next(0, end); grain >= 0; grain = index.next(grain + 1, end)) {
+      while (!ready()) if (!(await more())) return false;
+      // As it is now: it may have been written, or cleared, while we waited.
+      const frame = index.get(grain);
+      for (let rest = frame < 0 ? 0 : (cache.dirty[frame] as number); rest !== 0;) {
+        const first = lowestBlock(rest);
+        const bytes = (runEnd(rest, first) - first) * BLOCK;
+        const from = first * BLOCK;
+        log.append(grain * FRAME + from, cache.slab(frame), cache.offset(frame) + from, bytes);
+        rest &= ~blockMask(first, first + bytes / BLOCK);
+      }
+    }
+    return true;
+  }
+
   #prepareNow(grain: number, position: number, length: number): number {
     const base = grain * FRAME;
     const from = Math.max(position - base, 0);

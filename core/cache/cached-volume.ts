@@ -269,6 +269,14 @@ export class CachedVolume implements Volume, LogUpper {
     return this.#forget(position, length);
   }
 
+  logAgain(limit: number, ready: () => boolean, more: () => Promise<boolean>): Promise<boolean> {
+    return this.#destager.exclusive(async () => {
+      const log = this.#log;
+      if (log === undefined || this.#blocks.dirtyFrames * GRAIN > limit) return false;
+      return this.#blocks.logDirty(log, ready, more);
+    });
+  }
+
   pause(): () => void {
     if (this.#paused === undefined) {
       let end: () => void = () => undefined;

@@ -73,16 +73,16 @@ function addCheckCommands(pool: Command, context: CliContext): void {
     .action(async (name: string, _options: unknown, command: Command) => {
       const client = context.client(command);
       const path = `/pools/${segment(name)}`;
-      let over = false;
-      const checking = client.call('POST', `${path}/check`).finally(() => (over = true));
-      const look = async (): Promise<void> => {
-        for (await pause(); !over; await pause()) {
-          const { checking: done } = (await client.call('GET', path)) as Pool;
-          context.progress?.(`checking ${name}`, done ?? 0);
-        }
-        context.progress?.('', undefined);
-      };
-      const [answer] = await Promise.all([checking, look()]);
+      const state = { over: false };
+      const checking = client.call('POST', `${path}/check`).finally(() => {
+        state.over = true;
+      });
+      for (await Promise.race([checking, pause()]); !state.over; await Promise.race([checking, pause()])) {
+        const { checking: done } = (await client.call('GET', path)) as Pool;
+        context.progress?.(`checking ${name}`, done ?? 0);
+      }
+      context.progress?.('', undefined);
+      const answer = await checking;
       const result = answer as { leaves: number; grains: number; findings: string[] };
       show(context, command, result, ({ grains, findings }) =>
         findings.length === 0
@@ -138,7 +138,11 @@ export async function waitForSpace(
   context.progress?.('', undefined);
 }
 
-const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL));
+function pause(): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, LOOK_INTERVAL);
+  });
+}
 
 const capacity = ({ facts: known }: Pool): string => (known === null ? '-' : formatSize(known.capacityBytes));
 const percent = (part: number, whole: number): string => `${String(Math.floor((part / whole) * 100))} %`;

@@ -179,7 +179,8 @@ function* grainsMatch(pool: Pool, users: Users, { changes, before, suspects }: B
     if (grain % LOOK_GRAINS === LOOK_GRAINS - 1) yield 0.5 + grain / total / 2;
     if (count === allocator.refs(grain) || has(changes, grain)) continue;
     matches = false;
-    if (has(before, grain)) say(`grain ${String(grain)} has ${String(count)} users, not ${String(allocator.refs(grain))}`);
+    if (has(before, grain))
+      say(`grain ${String(grain)} has ${String(count)} users, not ${String(allocator.refs(grain))}`);
     else suspects[grain >> 3] = (suspects[grain >> 3] as number) | (1 << (grain & 7));
   }
   // The sums are of one instant when nothing has changed.

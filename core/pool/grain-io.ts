@@ -2,6 +2,7 @@
 import { crc32c } from '../base/crc32c.ts';
 import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock, runEnd } from '../volume/grain.ts';
 import { VolumeError, VolumeFault } from '../volume/volume.ts';
+import { diskError } from './disk-error.ts';
 import type { PoolCore } from './pool-core.ts';
 import type { GrainPlace } from './record.ts';
 
@@ -164,12 +165,6 @@ export function zeroBlocks(mask: number, source: Buffer, at: number): number {
 
 export const isWriteError = (error: unknown): boolean =>
   error instanceof VolumeError && error.fault === VolumeFault.writeError;
-
-function diskError(error: unknown): VolumeError {
-  const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
-  const fault = full ? VolumeFault.noSpace : VolumeFault.writeError;
-  return new VolumeError(fault, 'the disk of the pool cannot write', undefined, { cause: error });
-}
 
 /** CRC32C of the 16 blocks of a grain. */
 function sumsOf(source: Buffer, at: number): Uint32Array {

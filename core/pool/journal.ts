@@ -89,7 +89,12 @@ export class Journal {
 
   /** True when the records of one command, with up to a batch of data, can be added now. */
   get ready(): boolean {
-    return this.#free.length > 0 && this.#used + MARGIN <= this.#options.size;
+    return this.#free.length > 0 && !this.full;
+  }
+
+  /** Nothing can be added before the ring is trimmed. */
+  get full(): boolean {
+    return this.#used + MARGIN > this.#options.size;
   }
 
   get usedBytes(): number {

@@ -8,7 +8,9 @@ import { BLOCK, GRAIN } from '../volume/grain.ts';
 import { GroupCommit } from '../volume/group-commit.ts';
 import { Durability, VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { Allocator } from './allocator.ts';
+import { diskError, isDiskFull, isNoSpace } from './disk-error.ts';
 import type { Journal, JournalMark } from './journal.ts';
+import { Placing } from './placing.ts';
 import type { PoolCore } from './pool-core.ts';
 import { refuseUnplaced } from './pool-entry.ts';
 import type { PoolEntry } from './pool-entry.ts';
@@ -34,6 +36,7 @@ export class Pool implements PoolCore {
   /** Checkpoints and everything that changes what volumes there are. */
   readonly #turn = new Turn();
   readonly #syncs = new Turn();
+  readonly #placing: Placing;
   readonly #dataSyncs: GroupCommit;
   /** Volumes that are gone since the last commit. */
   #gone: number[] = [];
@@ -61,6 +64,7 @@ export class Pool implements PoolCore {
     this.threshold = new SoftThreshold(parts.allocator, parts.clock);
     this.#entries = parts.entries;
     this.#dataSyncs = new GroupCommit(() => this.slabs.dataSync());
+    this.#placing = new Placing(parts.journal, parts.journalBytes, parts.log);
     this.#slabNames = parts.state.slabs;
     this.#trimmed = parts.state.mark;
     this.#nextVolume = parts.state.nextVolume;
@@ -299,8 +303,8 @@ export class Pool implements PoolCore {
     try {
       for (const entry of this.#entries.values()) refuseUnplaced(entry);
       const mark = await this.journal.mark();
-      await this.#placeEverything();
-      await this.#commit(mark);
+      await this.#placing.place([...this.#entries.values()], this.nameOf);
+      await this.#commit(mark, true);
       this.allocator.endQuarantine(freed);
       this.#trimmed = mark;
       this.journal.trim(mark);
@@ -317,29 +321,10 @@ export class Pool implements PoolCore {
   }
 
   /**
-   * One volume after the other: the next append of the journal has to wait for the writes in front of it, and those of one
-   * volume are enough to keep the disk busy. All are tried; what fails in one does not keep the others from their places.
+   * Makes data, checksums and metadata stable as they are now. A failure ends all writing, but for one: a full disk changes
+   * nothing, and can be tried `again`.
    */
-  async #placeEverything(): Promise<void> {
-    const failures: unknown[] = [];
-    for (const { open } of [...this.#entries.values()]) {
-      if (open === undefined) continue;
-      await this.#placeAll(open).catch((error: unknown) => failures.push(error));
-    }
-    if (failures.length > 0) throw failures[0];
-  }
-
-  async #placeAll(volume: PoolVolume): Promise<void> {
-    // A volatile volume has nothing in the journal but what write() is about to place.
-    if (volume.info.durability !== Durability.volatile) {
-      await volume.upper?.settled(0, Number.MAX_SAFE_INTEGER, () => undefined);
-    }
-    await volume.placed();
-    volume.tidy(true);
-  }
-
-  /** Makes data, checksums and metadata stable as they are now. A failure ends all writing. */
-  async #commit(mark: JournalMark): Promise<void> {
+  async #commit(mark: JournalMark, again = false): Promise<void> {
     if (this.#poison !== undefined) throw this.#poison;
     const volumes = [...this.#entries.values()]
       .filter((entry) => entry.changed || entry.map.changed)
@@ -350,6 +335,7 @@ export class Pool implements PoolCore {
       });
     const gone = this.#gone.splice(0).map((id) => ({ id, record: undefined, leaves: undefined }));
     const { leaves, state } = this.#parts;
+    const before = leaves.changed;
     const changes = leaves.takeChanges();
     try {
       await this.sync();
@@ -359,7 +345,16 @@ export class Pool implements PoolCore {
         leaves: changes,
       });
     } catch (error) {
-      this.#fail(error);
+      if (!again || !isDiskFull(error)) this.#fail(error);
+      for (const { id, leaves: list } of volumes) {
+        const entry = this.#entries.get(id);
+        if (entry === undefined) continue;
+        entry.changed = true;
+        entry.map.changed ||= list !== undefined;
+      }
+      for (const { id } of gone) this.#gone.push(id);
+      leaves.returnChanges(changes, before);
+      throw diskError(error);
     }
     this.threshold.check();
   }
@@ -411,6 +406,8 @@ export class Pool implements PoolCore {
         await this.slabs.sync();
         this.syncs++;
       } catch (error) {
+        this.syncsBegun--;
+        if (isNoSpace(error)) throw error;
         this.#fail(error);
       }
     });

@@ -123,6 +123,18 @@ export class Leaves {
     this.#gone.push(leaf.id);
   }
 
+  /** Puts back what takeChanges gave out: the store has not learned of it. */
+  returnChanges(changes: readonly (readonly [number, Buffer | undefined])[], leaves: readonly Leaf[]): void {
+    for (const [id, bytes] of changes) if (bytes === undefined) this.#gone.push(id);
+    // One that is gone by now is among those that are gone.
+    for (const leaf of leaves) if (leaf.refs > 0) this.touch(leaf);
+  }
+
+  /** Those that takeChanges would give out with their content. */
+  get changed(): readonly Leaf[] {
+    return [...this.#changed];
+  }
+
   /** What has changed since the last call, for the metadata store: the content of leaves, undefined for those gone. */
   takeChanges(): [number, Buffer | undefined][] {
     const changes: [number, Buffer | undefined][] = this.#gone.map((id) => [id, undefined]);

@@ -82,6 +82,11 @@ export interface LogUpper {
   quiet(position: number, length: number): boolean;
   /** The volume below has other content in this range (whole blocks) now. When it is settled or quiet. */
   replaced(position: number, length: number): Promise<void>;
+  /**
+   * Appends to the log everything that is kept. False: that is more than `limit` bytes, or `more` said so. `ready`: the log
+   * takes a grain in this turn; `more` waits for that, false: it will not.
+   */
+  logAgain(limit: number, ready: () => boolean, more: () => Promise<boolean>): Promise<boolean>;
   /** No write is taken until the returned function is called. */
   pause(): () => void;
 }

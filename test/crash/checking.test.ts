@@ -85,7 +85,7 @@ describe('a check of a pool in use', () => {
     const volume = running.open(id);
     await volume.write(0, stamp(1, 8), 0, 8 * SECTOR, false);
     await volume.close();
-    const grain = (running.pool.entry(id).map.place(0) as number) - 1;
+    const grain = running.pool.entry(id).map.place(0) - 1;
     allocator.retain(grain);
     const more = await checkPoolInSteps(running.pool, slow());
     assert.deepEqual(more.findings, [`grain ${String(grain)} has 1 users, not 2`]);

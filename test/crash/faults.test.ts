@@ -103,12 +103,76 @@ describe('a disk that fails', () => {
     running.disk.fault = (operation, path) =>
       operation === 'write' && path.includes('slab') ? eio('ENOSPC') : undefined;
     await write(volumes[0], 0, 8, 1);
-    await assert.rejects(running.pool.checkpoint(), fault(VolumeFault.noSpace));
+    await running.pool.checkpoint();
     await assert.rejects(write(volumes[1], 0, 256, 2), fault(VolumeFault.noSpace), 'a large write is not logged');
     running.disk.fault = () => undefined;
     await running.pool.checkpoint();
     await write(volumes[1], 0, 8, 3);
     assert.deepEqual(checkPool(running.pool).findings, []);
+  });
+
+  for (const crash of [false, true]) {
+    test(`a volume that finds the disk full holds nobody else up (${crash ? 'crash' : 'room again'})`, async () => {
+      const { machine, running, ids, volumes, said } = await setting();
+      await write(volumes[1], 0, 1024, 1);
+      await running.pool.checkpoint();
+      const known = new Set<number>();
+      for (let grain = 0; grain < 8; grain++)
+        known.add((running.pool.entry(ids[1] as number).map.place(grain) || 1) - 1);
+      const { disk } = running;
+      disk.fault = (operation, path, position) =>
+        operation === 'write' &&
+        path.endsWith(SLAB) &&
+        position >= SUMS &&
+        !known.has(Math.floor((position - SUMS) / GRAIN))
+          ? eio('ENOSPC')
+          : undefined;
+      await write(volumes[0], 0, 8, 7);
+      // Three times round the journal.
+      const before = running.pool.journal.appendedBytes;
+      let version = 2;
+      while (running.pool.journal.appendedBytes < before + 3 * 16_777_216) {
+        for (let grain = 0; grain < 8; grain++) await write(volumes[1], grain * 128 + 1, 127, version);
+        version++;
+      }
+      await running.pool.checkpoint();
+      assert.ok(running.pool.journal.usedBytes < 1_048_576, String(running.pool.journal.usedBytes));
+      await assert.rejects(write(volumes[0], 8, 8, 8), fault(VolumeFault.noSpace));
+      assert.equal(said.filter((line) => line.includes('the journal keeps it')).length, 1);
+      disk.fault = () => undefined;
+      let now = running;
+      if (crash) now = await restart(machine, running);
+      else {
+        await running.pool.checkpoint();
+        assert.notEqual(machine.find(SLAB, 7), -1);
+        for (const volume of volumes) await volume.close();
+      }
+      await holds(now, ids[0] as number, 0, 7);
+      await holds(now, ids[1] as number, 1, version - 1);
+      assert.deepEqual(checkPool(now.pool).findings, []);
+    });
+  }
+
+  test('metadata that finds the disk full is written later', async () => {
+    const { machine, running, ids, volumes } = await setting();
+    await write(volumes[0], 0, 24, 1);
+    for (const operation of ['commit', 'write']) {
+      running.disk.fault = (each, path, position) =>
+        each === operation && (path.includes('meta') || (path.endsWith(SLAB) && position < SUMS))
+          ? eio('ENOSPC')
+          : undefined;
+      await write(volumes[0], 8, 8, operation === 'commit' ? 2 : 3);
+      await assert.rejects(running.pool.checkpoint(), fault(VolumeFault.noSpace));
+      await write(volumes[1], 0, 8, 4);
+      assert.deepEqual(checkPool(running.pool).findings, []);
+    }
+    running.disk.fault = () => undefined;
+    await running.pool.checkpoint();
+    const again = await restart(machine, running);
+    await holds(again, ids[0] as number, 0, 1);
+    await holds(again, ids[0] as number, 8, 3);
+    await holds(again, ids[1] as number, 0, 4);
+    assert.deepEqual(checkPool(again.pool).findings, []);
   });
 
   for (const [what, operation, path] of [

@@ -73,7 +73,7 @@ describe('pools', () => {
       assert.equal(await valueAt(again, 'thin', 100 * MIB + 512, 4096), 7);
       assert.equal(await valueAt(again, 'thin', 100 * MIB, 512), 0);
       assert.equal(await valueAt(again, 'lab', 0, 65_536), 8);
-      consistent(again);
+      await consistent(again);
     });
   });
 
@@ -306,7 +306,7 @@ describe('snapshots', () => {
       assert.equal(await valueAt(again, 'a', 0, MIB), 1);
       assert.equal(await valueAt(again, 'a', MIB, MIB), 0);
       assert.equal(await valueAt(again, 'now', 0, 2 * MIB), 3);
-      consistent(again);
+      await consistent(again);
     });
   });
 
@@ -388,7 +388,7 @@ describe('snapshots', () => {
       await spaceIsBack(again);
       assert.equal(again.pools.pool('tank').entries.size, 1);
       assert.equal(await valueAt(again, 'a', 0, MIB), 1);
-      consistent(again);
+      await consistent(again);
     });
   });
 
