@@ -202,6 +202,7 @@ export const Pool = z.object({
   snapshots: z.int(),
   deletions: z.array(z.object({ name: z.string(), progress: z.number() })),
   scrub: Scrub.nullable(),
+  damagedMaps: z.array(z.string()).meta({ description: 'volumes whose maps are damaged: they are not served' }),
   checking: z.number().nullable().meta({ description: 'how far a check is that runs, 0 to 1' }),
   created: timestamp,
 });

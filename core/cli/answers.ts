@@ -54,6 +54,7 @@ export interface Pool {
     totalBytes: number;
     damaged: { volume: string; position: number; reason: string }[];
   } | null;
+  damagedMaps: string[];
   checking: number | null;
   created: string;
   /** Of one pool only. */

@@ -193,6 +193,7 @@ function poolFacts(pool: Pool): string {
     ['Disks', String(pool.volumes)],
     ['Snapshots', String(pool.snapshots)],
     ...pool.deletions.map(({ name, progress }): [string, string] => ['Freeing', `${name}, ${percent(progress, 1)}`]),
+    ...pool.damagedMaps.map((each): [string, string] => ['Damaged map', each]),
     ['Scrub', scrubText(pool)],
     ['Created', pool.created],
   ]);

@@ -38,7 +38,9 @@ export class Allocator implements PlaceCounts {
   #watched: Uint8Array | undefined;
   /** Grains the disk could not write: not used again until the pool is opened anew. */
   readonly #retired = new Set<number>();
-  /** Retired grains that nobody names any more. */
+  /** Bits of grains that were free when a map could not be read: it may name them. */
+  #suspended: Uint8Array | undefined;
+  /** Retired grains that nobody names any more, and suspended ones. */
   #lost = 0;
 
   constructor(grains: number) {
@@ -281,6 +283,31 @@ export class Allocator implements PlaceCounts {
 
   unwatch(): void {
     this.#watched = undefined;
+  }
+
+  /** No grain that is free now is used before resume(). */
+  suspend(): void {
+    const bits = new Uint8Array(this.#held.length);
+    for (let grain = 0; grain < this.#total; grain++) {
+      if (!this.#isFree(grain)) continue;
+      setBit(bits, grain, true);
+      this.#hold(grain, true);
+    }
+    this.#suspended = bits;
+    this.#lost += this.#free;
+    this.#free = 0;
+  }
+
+  resume(): void {
+    const bits = this.#suspended;
+    if (bits === undefined) return;
+    this.#suspended = undefined;
+    for (let grain = 0; grain < bits.length * 8; grain++) {
+      if (!bit(bits, grain)) continue;
+      this.#hold(grain, false);
+      this.#lost--;
+      this.#free++;
+    }
   }
 
   #take(grain: number): number {

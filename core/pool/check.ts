@@ -111,7 +111,8 @@ async function inSteps<T>(steps: Steps<T>, options: CheckOptions, weight: number
 /** All leaves; says where the blocks of a volume are not as many as it believes. */
 function* leavesOf(pool: Pool, say: Say): Steps<Users> {
   const users: Users = new Map();
-  for (const { record, map } of pool.entries.values()) {
+  for (const { record, map, damage } of pool.entries.values()) {
+    if (damage !== undefined) say(`the map of volume ${pool.nameOf(record.id)} is damaged (${damage})`);
     // In one go: the sum is of one instant.
     let blocks = 0;
     for (const leaf of map.leaves) blocks += leaf?.blocks ?? 0;
@@ -187,8 +188,9 @@ function* grainsMatch(pool: Pool, users: Users, { changes, before, suspects }: B
   if (!matches || changes.some((bits) => bits !== 0)) return grains;
   if (grains !== allocator.used) say(`${String(grains)} grains are in use, not ${String(allocator.used)}`);
   let setAside = 0;
-  for (const { record, map } of pool.entries.values()) {
-    if (record.thick && !record.deleting) setAside += Math.ceil(record.size / GRAIN) - map.grains();
+  for (const { record, map, damage } of pool.entries.values()) {
+    if (record.thick && !record.deleting && damage === undefined)
+      setAside += Math.ceil(record.size / GRAIN) - map.grains();
   }
   if (setAside > allocator.reserved)
     say(`${String(setAside)} grains should be set aside, not ${String(allocator.reserved)}`);

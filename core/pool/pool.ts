@@ -12,7 +12,7 @@ import { diskError, isDiskFull, isNoSpace } from './disk-error.ts';
 import type { Journal, JournalMark } from './journal.ts';
 import { Placing } from './placing.ts';
 import type { PoolCore } from './pool-core.ts';
-import { refuseUnplaced } from './pool-entry.ts';
+import { refuseUnplaced, refuseUnusable } from './pool-entry.ts';
 import type { PoolEntry } from './pool-entry.ts';
 import type { PoolState, PoolVolumeRecord } from './pool-meta.ts';
 import type { NewVolume, OpenVolumeOptions, PoolParts } from './pool-parts.ts';
@@ -120,7 +120,7 @@ export class Pool implements PoolCore {
   open(id: number, options: OpenVolumeOptions): PoolVolume {
     const entry = this.entry(id);
     if (entry.open !== undefined) throw new ServiceError('in-use', `volume ${String(id)} of the pool is open already`);
-    refuseUnplaced(entry);
+    refuseUnusable(entry);
     const { size, thick, snapshotOf } = entry.record;
     const readOnly = options.readOnly || snapshotOf !== undefined;
     const volume = new PoolVolume(this, entry.map, { ...options, id, size, thick, readOnly });
@@ -173,6 +173,7 @@ export class Pool implements PoolCore {
   async rollback(id: number, snapshot: number): Promise<void> {
     const entry = this.entry(id);
     const from = this.entry(snapshot);
+    refuseUnusable(from);
     if (from.record.size !== entry.record.size) {
       throw new ServiceError('bad-request', 'the volume was resized since the snapshot: make a clone of the snapshot');
     }
@@ -199,7 +200,8 @@ export class Pool implements PoolCore {
     await this.#turn.run(async () => {
       // What the journal has of it must not be replayed into a volume that is on its way out.
       const { seq } = await this.journal.mark();
-      if (entry.record.thick) this.allocator.unreserve(Math.ceil(entry.record.size / GRAIN) - entry.map.grains());
+      if (entry.record.thick && entry.damage === undefined)
+        this.allocator.unreserve(Math.ceil(entry.record.size / GRAIN) - entry.map.grains());
       entry.record = { ...entry.record, fence: seq, deleting: true };
       entry.unplaced?.tidy(true, () => true);
       entry.unplaced = undefined;
@@ -228,6 +230,8 @@ export class Pool implements PoolCore {
     });
     // The room can be used after a checkpoint; one that fails is tried again.
     await this.checkpoint().catch(() => undefined);
+    // What the metadata on disk does not know any more, no damaged map can name.
+    if (![...this.#entries.values()].some(({ damage }) => damage !== undefined)) this.allocator.resume();
   }
 
   /** Bytes, a multiple of 4096. What is cut off is gone. */
@@ -256,7 +260,7 @@ export class Pool implements PoolCore {
   /** Runs `work` while the volumes stand still and everything written to them is in its place; then commits. */
   async #whilePaused<T>(entries: readonly PoolEntry[], work: () => Promise<T>): Promise<T> {
     this.mayWrite();
-    entries.forEach(refuseUnplaced);
+    entries.forEach(refuseUnusable);
     const uppers = entries.map((entry) => entry.open?.upper).filter((upper) => upper !== undefined);
     const resume = uppers.map((upper) => upper.pause());
     try {

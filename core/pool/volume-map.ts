@@ -20,6 +20,8 @@ export class Leaf {
   refs = 1;
   /** Differs from what the metadata store has. */
   dirty = false;
+  /** Nobody knows what it names: the metadata store has it damaged. It stands for it until nobody needs it. */
+  lost = false;
   /** Grain of the pool plus one; 0: no block of this grain holds data. */
   readonly places: Uint32Array;
   /** Which blocks of the grain hold data; the others read as zeros. Changed by put() only. */

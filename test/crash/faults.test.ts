@@ -315,4 +315,54 @@ describe('a disk that lies', () => {
     await holds(again, ids[0] as number, 16, 0);
     assert.deepEqual(checkPool(again.pool).findings, []);
   });
+
+  test('a damaged leaf of a map is the trouble of those who have it, and of nobody else', async () => {
+    const { machine, running, ids, volumes, said } = await setting();
+    const [id, other] = ids as [number, number];
+    await write(volumes[0], 0, 24, 1);
+    await write(volumes[1], 0, 24, 2);
+    const [snapshot] = (await running.pool.copy([id], false, 0)) as [number];
+    const leaf = running.pool.entry(id).map.leafIds()[0] as number;
+    for (const volume of volumes) await volume.close();
+    const { used, total } = running.pool.allocator;
+    await running.pool.close();
+    machine.loseLeaf(leaf);
+    for (let start = 0; start < 2; start++) {
+      said.length = 0;
+      const again = (await machine.start()) as Running;
+      const { pool } = again;
+      for (const refused of [id, snapshot]) {
+        assert.throws(() => pool.open(refused, { blockSize: 512, durability: 'durable', readOnly: false }), {
+          code: 'io-error',
+          message: /bytes 0 to 67108864/,
+        });
+        assert.ok(said.some((line) => line.includes(`"volume":${String(refused)},`) && line.includes('bytes 0')));
+        await assert.rejects(pool.copy([refused], true, 0), { code: 'io-error' });
+      }
+      await assert.rejects(pool.rollback(id, snapshot), { code: 'io-error' });
+      assert.deepEqual(
+        checkPool(pool).findings,
+        [id, snapshot].map((each) => `the map of volume ${String(each)} is damaged (bytes 0 to 67108864)`),
+      );
+      const volume = again.open(other);
+      assert.deepEqual(await readVersions(volume, 0, 24, 'the other'), Array<number>(24).fill(2 + start));
+      await write(volume, 0, 24, 3 + start);
+      // Any grain may be one of the damaged leaf.
+      await assert.rejects(write(volume, 128, 8, 9), fault(VolumeFault.noSpace));
+      await volume.close();
+      await pool.close();
+    }
+    const last = (await machine.start()) as Running;
+    await last.pool.delete(snapshot);
+    assert.equal(last.pool.allocator.available, 0);
+    await last.pool.delete(id);
+    assert.equal(last.pool.allocator.available, total - used + 1);
+    assert.deepEqual(checkPool(last.pool).findings, []);
+    await holds(last, other, 0, 4);
+    const volume = last.open(other);
+    await write(volume, 128, 8, 9);
+    await volume.close();
+    await last.pool.close();
+    await holds((await machine.start()) as Running, other, 128, 9);
+  });
 });
