@@ -216,7 +216,7 @@ export class Journal {
   #seal(next: Slot): void {
     const slot = this.#filling;
     this.#filling = next;
-    slot.batch.seal(this.#nextSeq++, this.#options.generation, this.#options.poolId);
+    slot.batch.seal(this.#nextSeq++, this.#options.generation, this.#options.poolId, this.#durable);
     this.#enqueue(slot);
     this.#start();
   }

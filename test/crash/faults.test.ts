@@ -300,10 +300,14 @@ describe('a disk that lies', () => {
     for (let i = 1; i <= 6; i++) await write(volumes[0], i * 8, 8, i);
     running.power.stop();
     machine.crash();
+    const last = machine.copy(seeded(3));
     machine.damage('journal', machine.find('journal', 6));
     const cut = machine.copy(seeded(2));
     // Nobody can say of the last batch whether it was ever whole.
     await holds((await cut.start()) as Running, ids[0] as number, 40, 5);
+    // The one before it was: the last one says so.
+    last.damage('journal', last.find('journal', 5));
+    await assert.rejects(last.start(), /the journal of the pool is damaged/);
     machine.damage('journal', machine.find('journal', 2));
     await assert.rejects(
       machine.start(),

@@ -203,7 +203,7 @@ describe('a batch of the journal', () => {
         );
       }
     }
-    batch.seal(42, 3, POOL);
+    batch.seal(42, 3, POOL, 40);
     return Buffer.from(batch.bytes.subarray(batch.from, batch.to));
   }
 
