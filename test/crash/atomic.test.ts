@@ -17,9 +17,9 @@ const ALIGNED = 20 * (GRAIN / SECTOR);
 test('an atomic write is there as a whole or not at all', async () => {
   let interrupted = 0;
   const outcomes = new Set<number>();
-  for (let round = 0; round < 72; round++) {
+  for (let round = 0; round < 120; round++) {
     // Mostly while the first batches are on their way.
-    const failAfter = 1 + (round % 12);
+    const failAfter = 1 + (round % 8) * (1 + Math.floor(round / 60) * 4);
     const machine = new Machine(seeded(round));
     await machine.create(3);
     const running = (await machine.start(undefined, 200)) as Running;
