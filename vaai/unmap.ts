@@ -32,6 +32,16 @@ function parse(list: Buffer, lu: LogicalUnit): BlockRange[] {
   return ranges;
 }
 
+async function unmapRange(task: ScsiTask, { lba, blocks }: BlockRange): Promise<void> {
+  const { lu } = task;
+  const lock = await lu.locks.acquire(lba * lu.blockSize, blocks * lu.blockSize, true);
+  try {
+    if (!task.aborted) await lu.volume.unmap(lba * lu.blockSize, blocks * lu.blockSize);
+  } finally {
+    lock.release();
+  }
+}
+
 async function unmap(task: ScsiTask): Promise<TaskResult> {
   const { lu, cdb, data } = task;
   if (load16(cdb, 7) === 0) return GOOD;
@@ -41,7 +51,7 @@ async function unmap(task: ScsiTask): Promise<TaskResult> {
   let next = 0;
   const worker = async (): Promise<void> => {
     for (let range = ranges[next++]; range !== undefined && !task.aborted; range = ranges[next++]) {
-      await unmapOne(task, range);
+      await unmapRange(task, range);
     }
   };
   // Several at a time: each waits until it is stable, and those that wait together become so together.
@@ -51,15 +61,6 @@ async function unmap(task: ScsiTask): Promise<TaskResult> {
   const shared = ranges.reduce((sum, { blocks }) => sum + blocks, 0) * lu.blockSize;
   lu.offload.used(task.nexus, 'unmap', { shared, copied: 0, micros: (lu.clock.now() - began) * 1000 });
   return GOOD;
-}
-
-async function unmapOne({ lu }: ScsiTask, { lba, blocks }: BlockRange): Promise<void> {
-  const lock = await lu.locks.acquire(lba * lu.blockSize, blocks * lu.blockSize, true);
-  try {
-    await lu.volume.unmap(lba * lu.blockSize, blocks * lu.blockSize);
-  } finally {
-    lock.release();
-  }
 }
 
 export const UNMAP: readonly CommandSpec[] = [

@@ -208,6 +208,8 @@ export const Pool = z.object({
   snapshots: z.int(),
   deletions: z.array(z.object({ name: z.string(), progress: z.number() })),
   scrub: Scrub.nullable(),
+  damagedMaps: z.array(z.string()).meta({ description: 'volumes whose maps are damaged: they are not served' }),
+  checking: z.number().nullable().meta({ description: 'how far a check is that runs, 0 to 1' }),
   created: timestamp,
 });
 export const PoolDetail = Pool.extend({
@@ -225,7 +227,12 @@ export const ExportedPool = z.object({
   name: z.string(),
   parts: z.array(z.object({ kind: z.string(), path: z.string() })),
 });
-export const PoolCheck = z.object({ leaves: z.int(), grains: z.int(), findings: z.array(z.string()) });
+export const PoolCheck = z.object({
+  leaves: z.int(),
+  grains: z.int(),
+  unsettled: z.int().meta({ description: 'grains that changed hands each time they were counted' }),
+  findings: z.array(z.string()),
+});
 
 export const CreateSnapshot = z.strictObject({
   volumes: z.array(VolumeName).min(1).max(MAX_GROUP).meta({ description: 'of one pool; all at one instant' }),

@@ -116,8 +116,8 @@ export const WRITE_SAME_ZERO_STEP = 268_435_456;
 export const WRITE_SAME_STEP = 1_048_576;
 /** UNMAP: descriptors that are worked on at a time. */
 export const UNMAP_PARALLEL = 16;
-/** WRITE ATOMIC: bytes of one command. */
-export const MAX_ATOMIC = 1_048_576;
+/** WRITE ATOMIC: bytes of one command. Not more than half of a batch of the journal, nor of the smallest cache. */
+export const MAX_ATOMIC = 524_288;
 /** PRE-FETCH: bytes one command brings in; more is more than we promise to keep. */
 export const MAX_PREFETCH = 67_108_864;
 /** GET LBA STATUS: descriptors of an answer, and bytes of the volume one command looks at; the next answer goes on. */
@@ -258,6 +258,8 @@ export const DIRECT_WRITE = 131_072;
 export const POOL_SHARE_GRAINS = 2048;
 /** Milliseconds between two checkpoints while there is something to put into its place. */
 export const CHECKPOINT_INTERVAL = 10_000;
+/** Of the journal, the share that data may have which cannot be put into its place: one in so many. */
+export const KEPT_SHARE = 4;
 /** Volumes and snapshots of one pool. */
 export const MAX_POOL_VOLUMES = 65_536;
 /** Leaves (64 MiB each) of a deleted volume that are given back in one turn of the event loop. */
@@ -267,6 +269,9 @@ export const DEFAULT_THRESHOLD = 80;
 export const THRESHOLD_HYSTERESIS = 5;
 /** Milliseconds of the event loop that counting the space of volumes takes at a time. */
 export const SPACE_COUNT_MS = 3;
+/** Milliseconds of the event loop that the check of a pool takes at a time; times it counts what changed meanwhile. */
+export const CHECK_MS = 3;
+export const CHECK_PASSES = 4;
 /** Journal and slabs of a new pool, bytes, where the pool is large enough; a journal is at most this share (one in so many). */
 export const POOL_JOURNAL = 268_435_456;
 export const POOL_JOURNAL_SHARE = 32;

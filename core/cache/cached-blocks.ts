@@ -263,6 +263,25 @@ export class CachedBlocks implements FrameOwner {
     }
   }
 
+  /** Hands all dirty blocks to the log; see LogUpper.logAgain. Nothing is being placed meanwhile. */
+  async logDirty(log: WriteLog, ready: () => boolean, more: () => Promise<boolean>): Promise<boolean> {
+    const { index, cache } = this;
+    const end = Number.MAX_SAFE_INTEGER;
+    for (let grain = index.next(0, end); grain >= 0; grain = index.next(grain + 1, end)) {
+      while (!ready()) if (!(await more())) return false;
+      // As it is now: it may have been written, or cleared, while we waited.
+      const frame = index.get(grain);
+      for (let rest = frame < 0 ? 0 : (cache.dirty[frame] as number); rest !== 0;) {
+        const first = lowestBlock(rest);
+        const bytes = (runEnd(rest, first) - first) * BLOCK;
+        const from = first * BLOCK;
+        log.append(grain * FRAME + from, cache.slab(frame), cache.offset(frame) + from, bytes);
+        rest &= ~blockMask(first, first + bytes / BLOCK);
+      }
+    }
+    return true;
+  }
+
   #prepareNow(grain: number, position: number, length: number): number {
     const base = grain * FRAME;
     const from = Math.max(position - base, 0);
@@ -347,6 +366,26 @@ export class CachedBlocks implements FrameOwner {
       if (dirty !== 0 || (!sent && cache.valid[frame] !== 0)) continue;
       this.index.delete(grain);
       cache.abandon(frame);
+    }
+    return true;
+  }
+
+  /** True when nothing of the range is being placed or filled, and forget() would not refuse. */
+  forgetsNow(position: number, length: number): boolean {
+    const { cache, index } = this;
+    const end = position + length;
+    const last = Math.floor((end - 1) / FRAME);
+    for (
+      let grain = index.next(Math.floor(position / FRAME), last + 1);
+      grain >= 0;
+      grain = index.next(grain + 1, last + 1)
+    ) {
+      const frame = index.get(grain);
+      if (cache.pins[frame] !== 0) return false;
+      const base = grain * FRAME;
+      const touched = touchedBlocks(Math.max(position - base, 0), Math.min(end - base, FRAME));
+      const stays = (cache.dirty[frame] as number) & ~touched;
+      if (stays !== 0 && viewGuard.protects(cache.viewed[frame] as number)) return false;
     }
     return true;
   }

@@ -85,9 +85,11 @@ export class CachedVolume implements Volume, LogUpper {
   }
 
   /** Into the cache, and into the log. False: something has to be waited for. Throws a VolumeError. */
-  #placeNow(position: number, source: Buffer, at: number, length: number): boolean {
+  #placeNow(position: number, source: Buffer, at: number, length: number, whole = false): boolean {
     const log = this.#log;
     if (this.#destager.full || !this.#blocks.readyNow(position, length)) return false;
+    // A block more on each side where the range begins or ends within one.
+    if (whole && log?.together((Math.ceil(length / BLOCK) + 1) * BLOCK) === false) return false;
     if (log?.admit(position, length) === false) return false;
     this.#blocks.put(position, source, at, length);
     if (log !== undefined) this.#blocks.logBlocks(log, position, length);
@@ -119,6 +121,13 @@ export class CachedVolume implements Volume, LogUpper {
     }
   }
 
+  async writeAtomic(position: number, source: Buffer, at: number, length: number, fua: boolean): Promise<void> {
+    // One batch of the log, which a crash leaves whole or not at all. Without a log nothing can do that.
+    if (this.#log === undefined) return this.write(position, source, at, length, fua);
+    await this.#place(position, source, at, length, true);
+    await this.#log.stable();
+  }
+
   /** Whole grains of a large write go past the cache. How many bytes were written. */
   async #writeGrains(position: number, source: Buffer, at: number, length: number): Promise<number> {
     const log = this.#log;
@@ -129,12 +138,12 @@ export class CachedVolume implements Volume, LogUpper {
     return this.#paused === undefined && (await log.writeGrains(position, source, at, whole)) ? whole : 0;
   }
 
-  async #place(position: number, source: Buffer, at: number, length: number): Promise<void> {
+  async #place(position: number, source: Buffer, at: number, length: number, whole = false): Promise<void> {
     for (;;) {
       await this.#paused?.over;
       this.#mayWrite();
       if (this.#paused !== undefined) continue;
-      if (this.#placeNow(position, source, at, length)) return;
+      if (this.#placeNow(position, source, at, length, whole)) return;
       if (this.#destager.full) await this.#destager.room();
       else if (this.#blocks.readyNow(position, length)) await this.#log?.room();
       else await this.#warmEdges(position, length);
@@ -172,9 +181,11 @@ export class CachedVolume implements Volume, LogUpper {
   }
 
   /** `change` makes the range read as zeros below. */
-  #clear(position: number, length: number, change: () => Promise<void>): Promise<void> {
+  async #clear(position: number, length: number, change: () => Promise<void>): Promise<void> {
     if (!this.#writeBack) return this.#around(position, length, change);
-    this.#mayWrite();
+    this.#isOpen();
+    // With a log clearing places nothing: it goes on where writing back fails, and makes the room that is missing.
+    if (this.#backing.log === undefined) this.#mayWrite();
     const end = position + length;
     const from = Math.min(end, Math.ceil(position / BLOCK) * BLOCK);
     const to = Math.max(from, end - (end % BLOCK));
@@ -200,19 +211,27 @@ export class CachedVolume implements Volume, LogUpper {
     to: number,
     edges: readonly { readonly position: number; readonly length: number }[],
   ): Promise<void> {
-    // Logged in front of what is cleared: one wait makes all of it stable.
-    for (const edge of edges) await this.#place(edge.position, ZEROS, 0, edge.length);
     while (to > from) {
       await this.#paused?.over;
-      const done = await this.#destager.exclusive(async () => {
-        if (this.#paused !== undefined || !log.clear(from, to - from)) return false;
-        await this.#forget(from, to - from);
-        return true;
-      });
-      if (done) break;
+      if (await this.#clearBlocks(log, from, to - from)) break;
       if (this.#paused === undefined) await log.room();
     }
+    // Afterwards: on a full pool they may need a grain that has just become free.
+    for (const edge of edges) await this.#place(edge.position, ZEROS, 0, edge.length);
     await log.stable();
+  }
+
+  /** False: the log has no room, or writing is paused. */
+  async #clearBlocks(log: WriteLog, position: number, length: number): Promise<boolean> {
+    // At once where nothing of it is on its way to its place: others may be for a long time.
+    if (this.#paused === undefined && this.#blocks.forgetsNow(position, length)) {
+      return log.clear(position, length) && this.#blocks.forget(position, length);
+    }
+    return this.#destager.exclusive(async () => {
+      if (this.#paused !== undefined || !log.clear(position, length)) return false;
+      await this.#forget(position, length);
+      return true;
+    });
   }
 
   #sweepInside(position: number): Promise<void> {
@@ -250,6 +269,14 @@ export class CachedVolume implements Volume, LogUpper {
 
   replaced(position: number, length: number): Promise<void> {
     return this.#forget(position, length);
+  }
+
+  logAgain(limit: number, ready: () => boolean, more: () => Promise<boolean>): Promise<boolean> {
+    return this.#destager.exclusive(async () => {
+      const log = this.#log;
+      if (log === undefined || this.#blocks.dirtyFrames * GRAIN > limit) return false;
+      return this.#blocks.logDirty(log, ready, more);
+    });
   }
 
   pause(): () => void {
@@ -319,9 +346,13 @@ export class CachedVolume implements Volume, LogUpper {
     }
   }
 
-  #mayWrite(): void {
+  #isOpen(): void {
     if (this.info.readOnly) throw new VolumeError(VolumeFault.readOnly, 'the volume is read-only');
     if (this.#closed) throw closedError();
+  }
+
+  #mayWrite(): void {
+    this.#isOpen();
     // What was acknowledged cannot be written back: nothing more is acknowledged until it can.
     if (this.#destager.failure !== undefined) throw this.#destager.failure;
   }

@@ -200,6 +200,9 @@ export class Destager {
           await issue();
           // Another frame may have taken the place of this one while we waited: the grain is looked at anew.
           if (index.get(grain) !== frame) break;
+          // Blocks that were cleared meanwhile must not come back.
+          rest &= cache.dirty[frame] as number;
+          continue;
         }
         rest &= -1 << to;
         load ??= { data: this.#spare.pop() ?? Buffer.allocUnsafeSlow(DESTAGE_RUN), used: 0, runs: [] };

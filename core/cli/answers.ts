@@ -56,6 +56,8 @@ export interface Pool {
     totalBytes: number;
     damaged: { volume: string; position: number; reason: string }[];
   } | null;
+  damagedMaps: string[];
+  checking: number | null;
   created: string;
   /** Of one pool only. */
   snapshotBytes?: number | null;

@@ -123,7 +123,18 @@ function addCheckCommands(pool: Command, context: CliContext): void {
     .command('check <name>')
     .description('count all references anew and compare')
     .action(async (name: string, _options: unknown, command: Command) => {
-      const answer = await context.client(command).call('POST', `/pools/${segment(name)}/check`);
+      const client = context.client(command);
+      const path = `/pools/${segment(name)}`;
+      const state = { over: false };
+      const checking = client.call('POST', `${path}/check`).finally(() => {
+        state.over = true;
+      });
+      for (await Promise.race([checking, pause()]); !state.over; await Promise.race([checking, pause()])) {
+        const { checking: done } = (await client.call('GET', path)) as Pool;
+        context.progress?.(`checking ${name}`, done ?? 0);
+      }
+      context.progress?.('', undefined);
+      const answer = await checking;
       const result = answer as { leaves: number; grains: number; findings: string[] };
       show(context, command, result, ({ grains, findings }) =>
         findings.length === 0
@@ -179,7 +190,11 @@ export async function waitForSpace(
   context.progress?.('', undefined);
 }
 
-const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL));
+function pause(): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, LOOK_INTERVAL);
+  });
+}
 
 const capacity = ({ facts: known }: Pool): string => (known === null ? '-' : formatSize(known.capacityBytes));
 const percent = (part: number, whole: number): string => `${String(Math.floor((part / whole) * 100))} %`;
@@ -236,6 +251,7 @@ function poolFacts(pool: Pool): string {
     ['Disks', String(pool.volumes)],
     ['Snapshots', String(pool.snapshots)],
     ...pool.deletions.map(({ name, progress }): [string, string] => ['Freeing', `${name}, ${percent(progress, 1)}`]),
+    ...pool.damagedMaps.map((each): [string, string] => ['Damaged map', each]),
     ['Scrub', scrubText(pool)],
     ['Created', pool.created],
   ]);

@@ -1,7 +1,9 @@
-// What goes on in a pool in the background: space that is given back, and one scrub at a time.
+// What goes on in a pool in the background: space that is given back, one scrub and one check at a time.
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Clock } from '../base/world.ts';
+import { checkPoolInSteps } from '../pool/check.ts';
+import type { CheckResult } from '../pool/check.ts';
 import type { Pool, PoolEntry } from '../pool/pool.ts';
 import { scrubPool } from '../pool/scrub.ts';
 import type { ScrubProgress } from '../pool/scrub.ts';
@@ -28,6 +30,7 @@ export class PoolJobs {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #deletions = new Map<PoolEntry, { name: string; progress: number; over: Promise<void> }>();
+  #check: { progress: number; aborted: boolean; over: Promise<CheckResult> } | undefined;
   #scrub: { view: ScrubView; aborted: boolean; over: Promise<void> } | undefined;
 
   constructor(name: string, pool: Pool, clock: Clock, log: Log) {
@@ -60,6 +63,27 @@ export class PoolJobs {
         this.#log.error(fields, 'the space of a deleted volume could not be given back; the next start does');
       })
       .finally(() => this.#deletions.delete(entry));
+  }
+
+  /** How far the check is that runs, 0 to 1; undefined: none does. */
+  get checking(): number | undefined {
+    return this.#check?.progress;
+  }
+
+  /** Counts every reference anew and compares, beside what else goes on. Who asks while it runs gets the same answer. */
+  check(): Promise<CheckResult> {
+    if (this.#check !== undefined) return this.#check.over;
+    const job = { progress: 0, aborted: false, over: Promise.resolve({} as CheckResult) };
+    this.#check = job;
+    const progress = (done: number): void => {
+      job.progress = Math.max(job.progress, done);
+    };
+    job.over = checkPoolInSteps(this.#pool, { clock: this.#clock, progress, aborted: () => job.aborted })
+      .catch((error: unknown) => {
+        throw new ServiceError('io-error', `pool '${this.#name}' could not be checked: ${messageOf(error)}`);
+      })
+      .finally(() => (this.#check = undefined));
+    return job.over;
   }
 
   /** The scrub that runs, or ran last. */
@@ -116,6 +140,10 @@ export class PoolJobs {
 
   /** The pool is about to be closed. Deletions end by themselves then and go on when it is opened. */
   async stop(): Promise<void> {
+    if (this.#check !== undefined) {
+      this.#check.aborted = true;
+      await this.#check.over.catch(() => undefined);
+    }
     if (this.#scrub === undefined) return;
     this.#scrub.aborted = true;
     await this.#scrub.over;

@@ -1,7 +1,7 @@
 // Pools as people, the API and metrics see them.
 import { DEFAULT_THRESHOLD } from '../base/limits.ts';
 import type { Clock } from '../base/world.ts';
-import type { Pool } from '../pool/pool.ts';
+import type { Pool, PoolEntry } from '../pool/pool.ts';
 import { isHidden } from '../pool/rod-table.ts';
 import { countSpace } from '../pool/space.ts';
 import { GRAIN } from '../volume/grain.ts';
@@ -45,6 +45,10 @@ export interface PoolView {
   snapshots: number;
   deletions: DeletionView[];
   scrub: ScrubView | null;
+  /** Volumes and snapshots whose maps are damaged: they are not served. */
+  damagedMaps: string[];
+  /** How far a check is that runs, 0 to 1. */
+  checking: number | null;
   created: string;
 }
 
@@ -86,6 +90,8 @@ export function poolView(pools: PoolManager, record: PoolRecord): PoolView {
     snapshots,
     deletions: jobs?.deletions() ?? [],
     scrub: jobs?.scrub() ?? null,
+    damagedMaps: pool === undefined ? [] : damagedMaps(pool, entries),
+    checking: jobs?.checking ?? null,
     created: new Date(record.created).toISOString(),
   };
 }
@@ -107,6 +113,10 @@ export function nameInPool({ volumes, snapshots }: Catalog, pool: Pool, inside: 
   if (volume !== undefined) return volume.name;
   return snapshot === undefined ? `(${String(inside)})` : `${snapshot.volume}@${snapshot.name}`;
 }
+const damagedMaps = (pool: Pool, entries: readonly PoolEntry[]): string[] =>
+  entries
+    .filter(({ damage }) => damage !== undefined)
+    .map(({ record, damage }) => `${pool.nameOf(record.id)}: ${damage ?? ''}`);
 
 /** Bytes that come back when all snapshots of the pool are deleted. Looks at all of their maps. */
 export async function snapshotBytes(pool: Pool, clock: Clock): Promise<number> {

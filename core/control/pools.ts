@@ -10,7 +10,6 @@ import { Turn } from '../base/turn.ts';
 import type { World } from '../base/world.ts';
 import { CachedVolume } from '../cache/cached-volume.ts';
 import { L1Cache } from '../cache/l1-cache.ts';
-import { checkPool } from '../pool/check.ts';
 import type { CheckResult } from '../pool/check.ts';
 import { createPool, erasePool, growPool, openPool } from '../pool/open.ts';
 import type { NewPool, PoolPlace } from '../pool/open.ts';
@@ -319,8 +318,8 @@ export class PoolManager {
   }
 
   /** Counts every reference anew and compares. */
-  check(name: string): CheckResult {
-    return checkPool(this.pool(name));
+  check(name: string): Promise<CheckResult> {
+    return this.jobs(name).check();
   }
 
   /** What its facts leave out because it takes a look at all maps of snapshots: bytes that only snapshots use. */

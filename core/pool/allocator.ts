@@ -18,6 +18,8 @@ export class Allocator implements PlaceCounts {
   #total: number;
   #free: number;
   #reserved = 0;
+  /** Of the reserved ones, those that have to be free now: data that was acknowledged goes there. */
+  #promised = 0;
   /** Grains nobody names any more, in quarantine. Their count in the table is 0, but `#held` says they are not free. */
   #quarantine: number[] = [];
   /** Grains that takeQuarantine gave out and endQuarantine has not freed yet. */
@@ -32,9 +34,13 @@ export class Allocator implements PlaceCounts {
   #parted: Uint8Array;
   #parting: Uint8Array;
   #anyParted = false;
+  /** Bits of grains whose users changed since watch(). */
+  #watched: Uint8Array | undefined;
   /** Grains the disk could not write: not used again until the pool is opened anew. */
   readonly #retired = new Set<number>();
-  /** Retired grains that nobody names any more. */
+  /** Bits of grains that were free when a map could not be read: it may name them. */
+  #suspended: Uint8Array | undefined;
+  /** Retired grains that nobody names any more, and suspended ones. */
   #lost = 0;
 
   constructor(grains: number) {
@@ -57,6 +63,11 @@ export class Allocator implements PlaceCounts {
 
   get reserved(): number {
     return this.#reserved;
+  }
+
+  /** Of the reserved grains, those that are free for sure. */
+  get promised(): number {
+    return this.#promised;
   }
 
   get quarantined(): number {
@@ -119,15 +130,50 @@ export class Allocator implements PlaceCounts {
   }
 
   /**
-   * A free grain with one reference, preferably `from` or one behind it; `promised`: it was reserved before. Throws
-   * VolumeError no-space.
+   * Promises one grain to data that is about to be acknowledged; `aside`: one that is reserved already. What is reserved may
+   * be in quarantine still, what is promised is not. False: none is free.
+   */
+  promise(aside: boolean): boolean {
+    if (this.#free - this.#promised < 1 || (!aside && this.available < 1)) return false;
+    this.#promised++;
+    if (!aside) this.reserve(1);
+    return true;
+  }
+
+  /** A grain that was promised could not be used: the next one. */
+  promiseAgain(): void {
+    this.#promised++;
+    this.#reserved++;
+  }
+
+  /** `aside`: it stays reserved. */
+  unpromise(aside: boolean): void {
+    this.#promised--;
+    if (!aside) this.#reserved--;
+  }
+
+  /**
+   * A free grain that was not promised: one that is reserved (`aside`), or of what others have reserved, because what was
+   * acknowledged goes before that. Throws VolumeError no-space.
+   */
+  allocateUnpromised(aside: boolean, from = this.#cursor): number {
+    if (this.#free - this.#promised < 1) throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
+    if (aside) this.#reserved--;
+    const grain = this.#take(this.#next(from));
+    this.#look();
+    return grain;
+  }
+
+  /**
+   * A free grain with one reference, preferably `from` or one behind it; `promised`: see promise(). Throws VolumeError
+   * no-space.
    */
   allocate(promised: boolean, from = this.#cursor): number {
     // Grains promised may turn out to be unusable (retire): then there is nothing left to keep the promise with.
     if (this.#free < 1 || (!promised && this.available < 1)) {
       throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
     }
-    if (promised) this.#reserved--;
+    if (promised) this.unpromise(false);
     const grain = this.#take(this.#next(from));
     this.#look();
     return grain;
@@ -245,8 +291,42 @@ export class Allocator implements PlaceCounts {
     this.#parting.fill(0);
   }
 
+  /** From now on the bits of grains whose users change are set in what it returns, until the next call or unwatch(). */
+  watch(): Uint8Array {
+    return (this.#watched = new Uint8Array(Math.ceil(this.#total / 8)));
+  }
+
+  unwatch(): void {
+    this.#watched = undefined;
+  }
+
+  /** No grain that is free now is used before resume(). */
+  suspend(): void {
+    const bits = new Uint8Array(this.#held.length);
+    for (let grain = 0; grain < this.#total; grain++) {
+      if (!this.#isFree(grain)) continue;
+      setBit(bits, grain, true);
+      this.#hold(grain, true);
+    }
+    this.#suspended = bits;
+    this.#lost += this.#free;
+    this.#free = 0;
+  }
+
+  resume(): void {
+    const bits = this.#suspended;
+    if (bits === undefined) return;
+    this.#suspended = undefined;
+    for (let grain = 0; grain < bits.length * 8; grain++) {
+      if (!bit(bits, grain)) continue;
+      this.#hold(grain, false);
+      this.#lost--;
+      this.#free++;
+    }
+  }
+
   #take(grain: number): number {
-    this.#refs[grain] = 1;
+    this.#setRefs(grain, 1);
     this.#free--;
     this.#cursor = grain + 1;
     return grain;
@@ -268,6 +348,8 @@ export class Allocator implements PlaceCounts {
 
   #setRefs(grain: number, count: number): void {
     const before = this.#refs[grain];
+    // A pool that has grown meanwhile has grains the bits do not reach.
+    if (this.#watched !== undefined) setBit(this.#watched, grain, true);
     this.#refs[grain] = Math.min(count, TABLE_LIMIT);
     if (count >= TABLE_LIMIT) this.#many.set(grain, count);
     else if (before === TABLE_LIMIT) this.#many.delete(grain);

@@ -82,10 +82,11 @@ export async function writeExport(file: DiskFile, room: number, content: MetaCon
   await writer.put(NOTE, 0, json(note));
   await writer.put(STATE, 0, json(content.state));
   const leaves = new Set<number>();
-  for (const volume of content.volumes) {
-    await writer.put(VOLUME, volume.record.id, json(volume.record));
-    await writer.put(LEAVES, volume.record.id, json(volume.leaves));
-    for (const id of volume.leaves) if (id !== 0) leaves.add(id);
+  for (const { record, leaves: map } of content.volumes) {
+    if (map === undefined) throw new ServiceError('io-error', `the map of volume ${String(record.id)} is damaged`);
+    await writer.put(VOLUME, record.id, json(record));
+    await writer.put(LEAVES, record.id, json(map));
+    for (const id of map) if (id !== 0) leaves.add(id);
   }
   for (const id of leaves) {
     const leaf = content.leaf(id);

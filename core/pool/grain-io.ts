@@ -2,6 +2,7 @@
 import { crc32c } from '../base/crc32c.ts';
 import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock, runEnd } from '../volume/grain.ts';
 import { VolumeError, VolumeFault } from '../volume/volume.ts';
+import { diskError } from './disk-error.ts';
 import type { PoolCore } from './pool-core.ts';
 import type { GrainPlace } from './record.ts';
 
@@ -85,6 +86,20 @@ export class GrainIo {
       lost |= 1 << block;
     }
     return lost;
+  }
+
+  /**
+   * The blocks of the mask of a grain of a volume from one place to another. Those that cannot be read stay so where they go:
+   * the ones beside them must not wait for them, or what was acknowledged would never get into its place.
+   */
+  async copy(volume: number, grain: number, from: number, to: number, mask: number): Promise<void> {
+    const buffer = Buffer.allocUnsafe(GRAIN);
+    const lost = await this.salvage(from, mask, buffer);
+    for (let rest = lost; rest !== 0; rest &= rest - 1) {
+      this.#core.damaged(volume, grain * GRAIN + lowestBlock(rest) * BLOCK, 'a block was lost before it was moved');
+    }
+    if (mask !== lost) await this.writeBlocks(to, mask & ~lost, buffer, 0);
+    if (lost !== 0) await this.spoil(to, lost);
   }
 
   /** Makes the blocks of the mask such that reading them fails. */
@@ -183,12 +198,6 @@ export function zeroBlocks(mask: number, source: Buffer, at: number): number {
 
 export const isWriteError = (error: unknown): boolean =>
   error instanceof VolumeError && error.fault === VolumeFault.writeError;
-
-function diskError(error: unknown): VolumeError {
-  const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
-  const fault = full ? VolumeFault.noSpace : VolumeFault.writeError;
-  return new VolumeError(fault, 'the disk of the pool cannot write', undefined, { cause: error });
-}
 
 /** CRC32C of the 16 blocks of a grain. */
 function sumsOf(source: Buffer, at: number): Uint32Array {

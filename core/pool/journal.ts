@@ -89,7 +89,12 @@ export class Journal {
 
   /** True when the records of one command, with up to a batch of data, can be added now. */
   get ready(): boolean {
-    return this.#free.length > 0 && this.#used + MARGIN <= this.#options.size;
+    return this.#free.length > 0 && !this.full;
+  }
+
+  /** Nothing can be added before the ring is trimmed. */
+  get full(): boolean {
+    return this.#used + MARGIN > this.#options.size;
   }
 
   get usedBytes(): number {
@@ -114,6 +119,15 @@ export class Journal {
 
   clear(volume: number, block: number, blocks: number): boolean {
     return this.#add((batch) => batch.addClear(volume, block, blocks));
+  }
+
+  /** What is added next in this very turn, up to so many blocks and records, goes into one batch. False: none is free. */
+  together(blocks: number, records: number): boolean {
+    if (this.#filling.batch.hasRoom(blocks, records)) return true;
+    const next = this.#free.pop();
+    if (next === undefined) return false;
+    this.#seal(next);
+    return true;
   }
 
   #add(add: (batch: Batch) => boolean): boolean {
@@ -211,7 +225,7 @@ export class Journal {
   #seal(next: Slot): void {
     const slot = this.#filling;
     this.#filling = next;
-    slot.batch.seal(this.#nextSeq++, this.#options.generation, this.#options.poolId);
+    slot.batch.seal(this.#nextSeq++, this.#options.generation, this.#options.poolId, this.#durable);
     this.#enqueue(slot);
     this.#start();
   }

@@ -175,9 +175,9 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
     size: superblock.journalBytes,
     from: content.state.mark,
     fence: (volume) => {
-      const record = entries.get(volume)?.record;
-      // Nobody will read what a volume that is being deleted should contain.
-      return record?.deleting === false ? record.fence : undefined;
+      const entry = entries.get(volume);
+      // Nobody will read what a volume that is being deleted, or cannot be used, should contain.
+      return entry?.record.deleting === false && entry.damage === undefined ? entry.record.fence : undefined;
     },
     mapped: (volume, first, end) => entries.get(volume)?.map.mapped(first, end) ?? [],
   });
@@ -191,6 +191,12 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
   for (const [volume, grains] of replay.volumes) remap(entries.get(volume) as PoolEntry, grains);
   // References are counted when the maps say what they say for good; nothing was given back until then.
   countReferences(entries, allocator);
+  const damaged = [...entries.values()].filter(({ damage }) => damage !== undefined);
+  // What their maps name is not known: it may be any grain that nobody else names.
+  if (damaged.length > 0) allocator.suspend();
+  for (const { record, damage } of damaged) {
+    place.log.error({ volume: record.id, tag: record.tag, damage }, 'the map of a volume is damaged; it is not served');
+  }
   const generation = Math.max(superblock.generation, content.state.generation) + 1;
   // A fence may be ahead of what the journal kept: batches of this life must not look as if they were before it.
   const fences = [...entries.values()].map(({ record }) => record.fence);
@@ -234,6 +240,7 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
   });
   running.pool = pool;
   await placeReplayed(pool, replay, journalFile);
+  if (!superblock.clean) dropEmpty(entries.values(), allocator);
   await pool.commitReplay();
   await mark(false);
   return {
@@ -246,35 +253,35 @@ function loadEntries(content: MetaContent, allocator: Allocator, leaves: Leaves)
   const known = new Map<number, Leaf>();
   const entries = new Map<number, PoolEntry>();
   for (const { record, leaves: ids } of content.volumes) {
-    const list = ids.map((id, index): Leaf | undefined => {
+    let damage = ids === undefined ? 'all of it' : undefined;
+    const list = (ids ?? []).map((id, index): Leaf | undefined => {
       if (id === 0) return undefined;
-      const present = known.get(id);
-      if (present !== undefined) {
-        present.refs++;
-        return present;
+      let leaf = known.get(id);
+      if (leaf !== undefined) leaf.refs++;
+      else known.set(id, (leaf = leafOf(content, id)));
+      if (leaf.lost) {
+        const first = index * LEAF_GRAINS * GRAIN;
+        damage ??= `bytes ${String(first)} to ${String(first + LEAF_GRAINS * GRAIN)}`;
       }
-      const bytes = leafOf(content, id, record.id, index);
-      const leaf = Leaf.decode(id, bytes);
-      known.set(id, leaf);
       return leaf;
     });
     const map = new VolumeMap(leaves, allocator, list);
-    entries.set(record.id, { record, map, changed: false, open: undefined });
+    entries.set(record.id, { record, map, changed: false, open: undefined, damage });
   }
   return entries;
 }
 
-/** What is damaged is told by what a person knows: the volume, and where in it. */
-function leafOf(content: MetaContent, id: number, volume: number, index: number): Uint8Array {
-  const first = index * LEAF_GRAINS * GRAIN;
-  const where = `bytes ${String(first)} to ${String(first + LEAF_GRAINS * GRAIN)} of volume ${String(volume)}`;
+/** One that is damaged or missing names nothing. */
+function leafOf(content: MetaContent, id: number): Leaf {
   try {
     const bytes = content.leaf(id);
-    if (bytes !== undefined) return bytes;
-  } catch (error) {
-    throw new ServiceError('io-error', `${messageOf(error)} (${where})`, { cause: error });
+    if (bytes !== undefined) return Leaf.decode(id, bytes);
+  } catch {
+    // Told with the volumes that need it.
   }
-  throw new ServiceError('io-error', `leaf ${String(id)} of a map is missing (${where})`);
+  const leaf = new Leaf(id);
+  leaf.lost = true;
+  return leaf;
 }
 
 /** Brings the map to where the journal says the grains are, without the data that is still in the journal. */
@@ -283,7 +290,8 @@ function remap({ map }: PoolEntry, grains: ReadonlyMap<number, GrainState>): voi
     const place = state.place?.place ?? map.place(grain);
     const valid = (state.place?.valid ?? map.valid(grain)) & ~state.cleared;
     if (state.place === undefined && state.cleared === 0) continue;
-    map.load(grain, valid === 0 ? 0 : place, valid);
+    // A grain without blocks is kept for what the journal has of it: there may be no other.
+    map.load(grain, valid === 0 && state.data.size === 0 ? 0 : place, valid);
   }
 }
 
@@ -296,8 +304,9 @@ function countReferences(entries: ReadonlyMap<number, PoolEntry>, allocator: All
       for (const place of leaf.places) if (place !== 0) allocator.load(place - 1);
     }
   }
-  for (const { record, map } of entries.values()) {
-    if (record.thick && !record.deleting) allocator.reserveAgain(Math.ceil(record.size / GRAIN) - map.grains());
+  for (const { record, map, damage } of entries.values()) {
+    if (record.thick && !record.deleting && damage === undefined)
+      allocator.reserveAgain(Math.ceil(record.size / GRAIN) - map.grains());
   }
 }
 
@@ -325,6 +334,22 @@ async function placeReplayed(pool: Pool, replay: Replay, journal: DiskFile): Pro
       if (mask !== 0) await volume.placeGrain(grain, mask, buffer, 0);
     }
     await volume.close();
+  }
+}
+
+/** Gives back grains that were kept for data that has been cleared since. */
+function dropEmpty(entries: Iterable<PoolEntry>, allocator: Allocator): void {
+  const seen = new Set<Leaf>();
+  for (const { record, map } of entries) {
+    map.leaves.forEach((leaf, index) => {
+      if (leaf === undefined || seen.has(leaf)) return;
+      seen.add(leaf);
+      for (let at = 0; at < LEAF_GRAINS; at++) {
+        if (leaf.places[at] === 0 || leaf.valid[at] !== 0) continue;
+        map.set(index * LEAF_GRAINS + at, 0, 0);
+        if (record.thick && !record.deleting) allocator.reserveAgain(1);
+      }
+    });
   }
 }
 

@@ -20,8 +20,8 @@ export interface PoolCore {
   readonly journal: Journal;
   /** Throws a VolumeError when the pool takes no more writes. */
   mayWrite(): void;
-  /** Promises one grain. False: none is free yet, some soon will be. Throws VolumeError no-space. */
-  reserve(): boolean;
+  /** No grain could be promised. Returns when some soon will be free; throws VolumeError no-space. */
+  mayWait(): void;
   /** Resolves when grains that wait for a commit may be free. */
   grainsFreed(): Promise<void>;
   /** What was written to the slabs so far is stable when it resolves. */

@@ -10,13 +10,24 @@ export interface PoolEntry {
   /** Differs from what the metadata has. */
   changed: boolean;
   open: PoolVolume | undefined;
-  /** It was closed with data that is in the journal only: the journal keeps it until the pool is opened again. */
-  unplaced?: boolean;
+  /** Why nobody can use it: what of its map is damaged. It can be deleted. */
+  readonly damage?: string | undefined;
+  /** It was closed like this, with data that is in the journal only: the journal keeps it until the pool is opened again. */
+  unplaced?: PoolVolume | undefined;
 }
 
 /** Throws ServiceError io-error for a volume whose data is not where its map says. */
 export function refuseUnplaced({ record, unplaced }: PoolEntry): void {
-  if (unplaced !== true) return;
+  if (unplaced === undefined) return;
   const what = `data of volume ${String(record.id)} of the pool could not be written to its place before it was closed`;
   throw new ServiceError('io-error', `${what}; it is in the journal until the pool is opened again`);
+}
+
+/** Throws ServiceError io-error for a volume that cannot be used. */
+export function refuseUnusable(entry: PoolEntry): void {
+  if (entry.damage !== undefined) {
+    const what = `the map of volume ${String(entry.record.id)} of the pool is damaged (${entry.damage})`;
+    throw new ServiceError('io-error', `${what}: restore it from a backup, and delete this one`);
+  }
+  refuseUnplaced(entry);
 }

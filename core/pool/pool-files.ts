@@ -2,7 +2,7 @@
 import { ServiceError } from '../base/errors.ts';
 import type { DiskFile, World } from '../base/world.ts';
 import { BLOCK, GRAIN } from '../volume/grain.ts';
-import { GRAINS_OF_SUMS, SUMS_OF_GRAIN, slabBytes } from './format.ts';
+import { GRAINS_OF_SUMS, SUMS_OF_GRAIN, slabBytes, sumsBytes } from './format.ts';
 import { PartFile } from './part.ts';
 import type { SlabRecord } from './pool-meta.ts';
 
@@ -38,7 +38,7 @@ export interface PoolFiles {
   close(): Promise<void>;
 }
 
-/** A pool in a folder; the file system gives slabs space as they are written. */
+/** A pool in a folder; the file system gives slabs space as they are written, but for their checksums. */
 export class FolderFiles implements PoolFiles {
   readonly name: string;
   readonly isDevice = false;
@@ -84,6 +84,11 @@ export class FolderFiles implements PoolFiles {
     const name = `slab-${String(index).padStart(5, '0')}`;
     const file = await this.#world.disk.open(`${this.name}/${name}`, { create: true });
     await file.truncate(slabBytes(grains));
+    // Of a full file system, checksums are not to be the victim: they are of all volumes.
+    const zeros = Buffer.alloc(Math.min(sumsBytes(grains), 1_048_576));
+    for (let done = 0; done < sumsBytes(grains); done += zeros.length) {
+      await file.write(zeros, 0, Math.min(zeros.length, sumsBytes(grains) - done), done);
+    }
     await file.dataSync();
     await file.close();
     return { name, grains };

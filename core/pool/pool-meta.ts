@@ -71,8 +71,9 @@ export interface MetaChange {
 
 export interface MetaContent {
   readonly state: PoolState;
-  readonly volumes: readonly { readonly record: PoolVolumeRecord; readonly leaves: readonly number[] }[];
-  /** Content of a leaf, until the next call; undefined when it is missing. */
+  /** `leaves`: undefined where the list is damaged. */
+  readonly volumes: readonly { readonly record: PoolVolumeRecord; readonly leaves: readonly number[] | undefined }[];
+  /** Content of a leaf, until the next call; undefined when it is missing. Throws ServiceError io-error when it is damaged. */
   leaf(id: number): Uint8Array | undefined;
 }
 
@@ -107,7 +108,7 @@ export class LmdbMeta implements PoolMeta {
     const stored = this.#db.get([STATE, 0]);
     if (stored === undefined) return undefined;
     const state = JSON.parse(unseal([STATE, 0], stored, 'the state').toString()) as PoolState;
-    const volumes: { record: PoolVolumeRecord; leaves: number[] }[] = [];
+    const volumes: { record: PoolVolumeRecord; leaves: number[] | undefined }[] = [];
     for (const { key, value } of this.#db.getRange({ start: [VOLUME, 0], end: [LEAVES, 0] })) {
       const text = unseal([VOLUME, key[1]], value, `volume ${String(key[1])}`).toString();
       const record = JSON.parse(text) as PoolVolumeRecord;
@@ -163,9 +164,15 @@ export class LmdbMeta implements PoolMeta {
     await this.#db.close();
   }
 
-  #leavesOf(id: number): number[] {
+  /** undefined: they are damaged. */
+  #leavesOf(id: number): number[] | undefined {
     const bytes = this.#db.get([LEAVES, id]);
-    return bytes === undefined ? [] : decodeNumbers(unseal([LEAVES, id], bytes, `the map of volume ${String(id)}`));
+    if (bytes === undefined) return [];
+    try {
+      return decodeNumbers(unseal([LEAVES, id], bytes, `the map of volume ${String(id)}`));
+    } catch {
+      return undefined;
+    }
   }
 
   #put(key: Key, value: object): void {

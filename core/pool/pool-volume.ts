@@ -1,13 +1,14 @@
 // A volume of a pool. It puts blocks into grains of the pool: into the grain it has, if nobody shares it, else into a fresh
 // one. Whatever changes is in the journal before.
 import { WRITE_TRIES } from '../base/limits.ts';
-import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
+import { BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
 import { VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
 import type { Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
 import { eachGrain } from './each-grain.ts';
 import { extentsOf } from './extents.ts';
 import { GrainIo, isWriteError, zeroBlocks } from './grain-io.ts';
 import type { PoolCore, PoolVolumeOptions } from './pool-core.ts';
+import { Promises } from './promises.ts';
 import type { GrainPlace } from './record.ts';
 import { shareInto } from './share.ts';
 import type { VolumeMap } from './volume-map.ts';
@@ -22,8 +23,8 @@ export class PoolVolume implements Volume, WriteLog {
   readonly #io: GrainIo;
   readonly #reader: VolumeReader;
   readonly #thick: boolean;
-  /** Grains that will need a fresh grain of the pool when what was admitted is placed. */
-  readonly #pending = new Set<number>();
+  /** Of grains that will need a fresh grain of the pool when what was admitted is placed. */
+  readonly #promises: Promises;
   /** Grains that are being written to a fresh grain of the pool: what is admitted meanwhile goes there, too. */
   readonly #arriving = new Set<number>();
   /** How many syncs had begun when something was put into its place last; -1: never. */
@@ -45,6 +46,7 @@ export class PoolVolume implements Volume, WriteLog {
     this.id = options.id;
     this.#reader = new VolumeReader(core, this.#io, map, options.id);
     this.#thick = options.thick;
+    this.#promises = new Promises(core.allocator, map, options.thick);
     this.log = this;
     const { size, blockSize, durability, readOnly, thick } = options;
     const info = { size, blockSize, durability, readOnly, thin: !thick };
@@ -79,13 +81,12 @@ export class PoolVolume implements Volume, WriteLog {
     if (!this.#core.journal.ready) return false;
     const last = Math.floor((position + length - 1) / GRAIN);
     for (let grain = Math.floor(position / GRAIN); grain <= last; grain++) {
-      if (this.#pending.has(grain) || this.#inPlace(grain) || this.#arriving.has(grain)) continue;
-      // A thick volume has room for itself; what it shares with a snapshot needs more.
-      if ((!this.#thick || this.map.place(grain) !== 0) && !this.#core.reserve()) {
-        this.#short = true;
-        return false;
-      }
-      this.#pending.add(grain);
+      if (this.#inPlace(grain) || this.#arriving.has(grain) || this.#promises.make(grain)) continue;
+      this.tidy(false);
+      if (this.#promises.make(grain)) continue;
+      this.#core.mayWait();
+      this.#short = true;
+      return false;
     }
     return true;
   }
@@ -94,6 +95,10 @@ export class PoolVolume implements Volume, WriteLog {
     if (!this.#core.journal.data(this.id, position / BLOCK, source, at, length / BLOCK)) {
       throw new RangeError('the journal has no room for what it admitted');
     }
+  }
+
+  together(length: number): boolean {
+    return this.#core.journal.together(length / BLOCK, length / GRAIN + 2);
   }
 
   stable(): Promise<void> {
@@ -147,27 +152,54 @@ export class PoolVolume implements Volume, WriteLog {
 
   /** Blocks of zeros take no space in a thin volume. */
   async #placeNext(grain: number, written: number, source: Buffer, base: number): Promise<void> {
-    const core = this.#core;
     const zeros = this.#thick ? 0 : zeroBlocks(written, source, base);
     const data = written & ~zeros;
     const place = this.map.place(grain);
     const valid = this.map.valid(grain);
-    const promised = this.#pending.delete(grain) && (!this.#thick || place !== 0);
     const next = (valid & ~zeros) | data;
-    // Zeros where there is nothing anyway change nothing, also where the grain is shared.
-    if (next === 0 || (data === 0 && next === valid) || this.#inPlace(grain)) {
-      if (promised) core.allocator.unreserve(1);
+    // Zeros change the map only, also where the grain is shared.
+    if (data === 0) {
+      this.#thin(grain, next);
+      return;
+    }
+    if (this.#inPlace(grain)) {
+      this.#promises.drop(grain);
       try {
         if (data !== 0) await this.#write(place - 1, data, source, base);
-        if (next !== valid) this.#set(grain, next === 0 ? 0 : place, next);
+        if (next !== valid) this.#set(grain, place, next);
       } catch (error) {
         // What cannot be written here may be written elsewhere. A full disk is another matter.
         if (!isWriteError(error)) throw error;
-        await this.#move(grain, false, place, valid & ~written, data, source, base, error);
+        await this.#move(grain, place, valid & ~written, data, source, base, error);
       }
       return;
     }
-    await this.#move(grain, promised, place, valid & ~written, data, source, base, undefined);
+    await this.#move(grain, place, valid & ~written, data, source, base, undefined);
+  }
+
+  /**
+   * The grain has only these blocks any more. What of it is still to be placed needs the promise, or the place where there is
+   * none: then the place stays although no block is in it. tidy() gives both back.
+   */
+  #thin(grain: number, valid: number): void {
+    const place = this.map.place(grain);
+    if (place !== 0) {
+      const stays = valid !== 0 || (!this.#promises.has(grain) && !this.#quiet(grain));
+      if (!stays || valid !== this.map.valid(grain)) this.#set(grain, stays ? place : 0, valid);
+    }
+    this.#promises.loosen(grain);
+  }
+
+  /** Nothing of the grain is waiting to be placed, as far as one can tell. */
+  #quiet(grain: number): boolean {
+    return !this.#arriving.has(grain) && (this.upper?.quiet(grain * GRAIN, GRAIN) ?? !this.#placingIn.has(grain));
+  }
+
+  /** Gives back grains and promises that nothing needs any more; `all`: looks at every promise. */
+  tidy(all: boolean, quiet = (grain: number): boolean => this.#quiet(grain)): void {
+    this.#promises.tidy(all, quiet, (grain) => {
+      this.#set(grain, 0, 0);
+    });
   }
 
   /**
@@ -176,7 +208,6 @@ export class PoolVolume implements Volume, WriteLog {
    */
   async #move(
     grain: number,
-    promised: boolean,
     place: number,
     kept: number,
     data: number,
@@ -187,27 +218,23 @@ export class PoolVolume implements Volume, WriteLog {
     const { allocator, slabs } = this.#core;
     let trouble = failed;
     let last = place - 1;
-    let moved = false;
     this.#arriving.add(grain);
     try {
       for (let tries = 0; tries < WRITE_TRIES; tries++) {
         // Trouble is often not alone: the next try is behind the page of checksums, then in another slab.
         const from = trouble === undefined ? undefined : tries < 2 ? slabs.pageEnd(last) : slabs.slabEnd(last);
-        // A thick volume takes what was set aside for it, unless it only moves.
-        const fresh = allocator.allocateFor(promised || (this.#thick && place === 0), from, trouble);
+        const { fresh, undo } = this.#take(grain, from, trouble);
         try {
-          if (kept !== 0) await this.#copy(grain, place - 1, fresh, kept);
-          if (data !== 0) await this.#write(fresh, data, source, base);
+          if (kept !== 0) await this.#io.copy(this.id, grain, place - 1, fresh, kept);
+          await this.#write(fresh, data, source, base);
         } catch (error) {
-          allocator.release(fresh);
-          if (promised || (this.#thick && place === 0)) allocator.reserveAgain(1);
+          undo();
           trouble = error;
           last = fresh;
           if (!isWriteError(error)) break;
           allocator.retire(fresh);
           continue;
         }
-        moved = true;
         // Not before there is something else: the place is given back with this.
         if (failed !== undefined) allocator.retire(place - 1);
         this.#set(grain, fresh + 1, kept | data);
@@ -215,9 +242,16 @@ export class PoolVolume implements Volume, WriteLog {
       }
       throw trouble;
     } finally {
-      // It will be tried again, and must not find the pool full then.
-      if (!moved && promised) this.#pending.add(grain);
       this.#arriving.delete(grain);
+    }
+  }
+
+  #take(grain: number, from: number | undefined, trouble: unknown): ReturnType<Promises['take']> {
+    try {
+      return this.#promises.take(grain, from);
+    } catch (error) {
+      // That there is no other place is not what went wrong.
+      throw trouble ?? error;
     }
   }
 
@@ -225,26 +259,12 @@ export class PoolVolume implements Volume, WriteLog {
   #set(grain: number, place: number, valid: number): void {
     const before = this.map.place(grain);
     this.map.set(grain, place, valid);
-    if (this.#thick && before !== 0 && place === 0) this.#core.allocator.reserveAgain(1);
+    if (before !== 0 && place === 0) this.#promises.emptied(grain);
   }
 
   async #write(grain: number, mask: number, source: Buffer, base: number): Promise<void> {
     await this.#io.writeBlocks(grain, mask, source, base);
     this.#placedAt = this.#core.syncsBegun;
-  }
-
-  /**
-   * Blocks that cannot be read stay so where they go: the ones beside them must not wait for them, or what was acknowledged
-   * would never get into its place.
-   */
-  async #copy(grain: number, from: number, to: number, mask: number): Promise<void> {
-    const buffer = Buffer.allocUnsafe(GRAIN);
-    const lost = await this.#io.salvage(from, mask, buffer);
-    for (let rest = lost; rest !== 0; rest &= rest - 1) {
-      this.#core.damaged(this.id, grain * GRAIN + lowestBlock(rest) * BLOCK, 'a block was lost before it was moved');
-    }
-    if (mask !== lost) await this.#write(to, mask & ~lost, buffer, 0);
-    if (lost !== 0) await this.#io.spoil(to, lost);
   }
 
   // ---- sharing
@@ -261,14 +281,13 @@ export class PoolVolume implements Volume, WriteLog {
    */
   hold(grain: number): GrainPlace {
     const place = this.map.place(grain);
-    if (place === 0) return { place, valid: 0 };
-    const { allocator } = this.#core;
-    if (!this.#pending.has(grain) && this.upper?.quiet(grain * GRAIN, GRAIN) === false) {
-      allocator.reserve(1);
-      this.#pending.add(grain);
+    const valid = this.map.valid(grain);
+    if (place === 0 || valid === 0) return { place: 0, valid: 0 };
+    if (!this.#quiet(grain) && !this.#promises.make(grain)) {
+      throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
     }
-    allocator.retain(place - 1);
-    return { place, valid: this.map.valid(grain) };
+    this.#core.allocator.retain(place - 1);
+    return { place, valid };
   }
 
   /** True when what is in the places of this volume may not be stable yet. */
@@ -286,7 +305,7 @@ export class PoolVolume implements Volume, WriteLog {
     places.forEach(({ place, valid }, i) => {
       const grain = first + i;
       const before = this.map.place(grain);
-      if (this.#pending.delete(grain) && (!this.#thick || before !== 0)) this.#core.allocator.unreserve(1);
+      this.#promises.drop(grain);
       // A grain that came from elsewhere stands for one that was set aside.
       if (this.#thick && before === 0 && place !== 0) this.#core.allocator.unreserve(1);
       this.#set(grain, place, valid);
@@ -341,9 +360,9 @@ export class PoolVolume implements Volume, WriteLog {
     }
   }
 
-  /** Resolves when every write that has begun is over. */
+  /** Resolves when every write that has begun, here or in a grain, is over. */
   async written(): Promise<void> {
-    await Promise.allSettled([...this.#placing, ...this.#writing]);
+    await Promise.allSettled([...this.#placing, ...this.#writing, ...this.#placingIn.values()]);
   }
 
   // ---- writing without anybody above
@@ -401,13 +420,13 @@ export class PoolVolume implements Volume, WriteLog {
       const from = Math.max(position - grain * GRAIN, 0) / BLOCK;
       const to = Math.min(end - grain * GRAIN, GRAIN) / BLOCK;
       const place = this.map.place(grain);
-      if (to - from === BLOCKS && this.#pending.delete(grain) && (!this.#thick || place !== 0)) {
-        this.#core.allocator.unreserve(1);
+      const next = this.map.valid(grain) & ~blockMask(from, to);
+      if (to - from !== BLOCKS) {
+        this.#thin(grain, next);
+        continue;
       }
-      if (place === 0) continue;
-      const valid = this.map.valid(grain);
-      const next = valid & ~blockMask(from, to);
-      if (next !== valid) this.#set(grain, next === 0 ? 0 : place, next);
+      this.#promises.drop(grain);
+      if (place !== 0) this.#set(grain, 0, 0);
     }
   }
 
@@ -430,14 +449,6 @@ export class PoolVolume implements Volume, WriteLog {
   /** The size has changed (by the pool). */
   resized(size: number): void {
     this.info = { ...this.info, size };
-  }
-
-  /** Promises that will not be used any more go back. */
-  forgetPending(): void {
-    for (const grain of this.#pending) {
-      if (!this.#thick || this.map.place(grain) !== 0) this.#core.allocator.unreserve(1);
-    }
-    this.#pending.clear();
   }
 
   async close(): Promise<void> {

@@ -8,9 +8,11 @@ import { BLOCK, GRAIN } from '../volume/grain.ts';
 import { GroupCommit } from '../volume/group-commit.ts';
 import { Durability, VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { Allocator } from './allocator.ts';
+import { diskError, isDiskFull, isNoSpace } from './disk-error.ts';
 import type { Journal, JournalMark } from './journal.ts';
+import { Placing } from './placing.ts';
 import type { PoolCore } from './pool-core.ts';
-import { refuseUnplaced } from './pool-entry.ts';
+import { refuseUnplaced, refuseUnusable } from './pool-entry.ts';
 import type { PoolEntry } from './pool-entry.ts';
 import type { MemberRecord, PoolVolumeRecord, SlabRecord } from './pool-meta.ts';
 import type { NewVolume, OpenVolumeOptions, PoolParts, PoolRoom } from './pool-parts.ts';
@@ -34,6 +36,7 @@ export class Pool implements PoolCore {
   /** Checkpoints and everything that changes what volumes there are. */
   readonly #turn = new Turn();
   readonly #syncs = new Turn();
+  readonly #placing: Placing;
   readonly #dataSyncs: GroupCommit;
   /** Volumes that are gone since the last commit. */
   #gone: number[] = [];
@@ -63,6 +66,7 @@ export class Pool implements PoolCore {
     this.#entries = parts.entries;
     this.#dataSyncs = new GroupCommit(() => this.slabs.dataSync());
     this.#room = { slabs: parts.state.slabs, members: parts.state.members ?? [] };
+    this.#placing = new Placing(parts.journal, parts.journalBytes, parts.log);
     this.#trimmed = parts.state.mark;
     this.#nextVolume = parts.state.nextVolume;
     this.#plan();
@@ -117,7 +121,7 @@ export class Pool implements PoolCore {
   open(id: number, options: OpenVolumeOptions): PoolVolume {
     const entry = this.entry(id);
     if (entry.open !== undefined) throw new ServiceError('in-use', `volume ${String(id)} of the pool is open already`);
-    refuseUnplaced(entry);
+    refuseUnusable(entry);
     const { size, thick, snapshotOf } = entry.record;
     const readOnly = options.readOnly || snapshotOf !== undefined;
     const volume = new PoolVolume(this, entry.map, { ...options, id, size, thick, readOnly });
@@ -128,8 +132,9 @@ export class Pool implements PoolCore {
   closed(volume: PoolVolume): Promise<void> {
     const entry = this.#entries.get(volume.id);
     const placed = volume.upper?.quiet(0, volume.info.size) ?? true;
-    if (entry !== undefined && !placed && volume.info.durability !== Durability.volatile) entry.unplaced = true;
-    volume.forgetPending();
+    if (entry !== undefined && !placed && volume.info.durability !== Durability.volatile) entry.unplaced = volume;
+    // What it was promised is needed when the pool is opened again.
+    else volume.tidy(true, () => true);
     if (entry?.open === volume) entry.open = undefined;
     return Promise.resolve();
   }
@@ -169,6 +174,7 @@ export class Pool implements PoolCore {
   async rollback(id: number, snapshot: number): Promise<void> {
     const entry = this.entry(id);
     const from = this.entry(snapshot);
+    refuseUnusable(from);
     if (from.record.size !== entry.record.size) {
       throw new ServiceError('bad-request', 'the volume was resized since the snapshot: make a clone of the snapshot');
     }
@@ -195,9 +201,11 @@ export class Pool implements PoolCore {
     await this.#turn.run(async () => {
       // What the journal has of it must not be replayed into a volume that is on its way out.
       const { seq } = await this.journal.mark();
-      if (entry.record.thick) this.allocator.unreserve(Math.ceil(entry.record.size / GRAIN) - entry.map.grains());
+      if (entry.record.thick && entry.damage === undefined)
+        this.allocator.unreserve(Math.ceil(entry.record.size / GRAIN) - entry.map.grains());
       entry.record = { ...entry.record, fence: seq, deleting: true };
-      entry.unplaced = false;
+      entry.unplaced?.tidy(true, () => true);
+      entry.unplaced = undefined;
       entry.changed = true;
       await this.#commit(this.#trimmed);
     });
@@ -223,6 +231,8 @@ export class Pool implements PoolCore {
     });
     // The room can be used after a checkpoint; one that fails is tried again.
     await this.checkpoint().catch(() => undefined);
+    // What the metadata on disk does not know any more, no damaged map can name.
+    if (![...this.#entries.values()].some(({ damage }) => damage !== undefined)) this.allocator.resume();
   }
 
   /** Bytes, a multiple of 4096. What is cut off is gone. */
@@ -251,7 +261,7 @@ export class Pool implements PoolCore {
   /** Runs `work` while the volumes stand still and everything written to them is in its place; then commits. */
   async #whilePaused<T>(entries: readonly PoolEntry[], work: () => Promise<T>): Promise<T> {
     this.mayWrite();
-    entries.forEach(refuseUnplaced);
+    entries.forEach(refuseUnusable);
     const uppers = entries.map((entry) => entry.open?.upper).filter((upper) => upper !== undefined);
     const resume = uppers.map((upper) => upper.pause());
     try {
@@ -260,6 +270,7 @@ export class Pool implements PoolCore {
       for (const entry of entries) await entry.open?.written();
       return await this.#turn.run(async () => {
         const mark = await this.journal.mark();
+        for (const entry of entries) entry.open?.tidy(true);
         const result = await work();
         for (const entry of entries) {
           entry.record = { ...entry.record, fence: mark.seq };
@@ -271,6 +282,11 @@ export class Pool implements PoolCore {
     } finally {
       for (const go of resume) go();
     }
+  }
+
+  /** Runs `work` while volumes neither come nor go, and no checkpoint is made. Writing goes on. */
+  still<T>(work: () => Promise<T>): Promise<T> {
+    return this.#turn.run(work);
   }
 
   // ---- checkpoints
@@ -292,8 +308,8 @@ export class Pool implements PoolCore {
     try {
       for (const entry of this.#entries.values()) refuseUnplaced(entry);
       const mark = await this.journal.mark();
-      await this.#placeEverything();
-      await this.#commit(mark);
+      await this.#placing.place([...this.#entries.values()], this.nameOf);
+      await this.#commit(mark, true);
       this.allocator.endQuarantine(freed);
       this.#trimmed = mark;
       this.journal.trim(mark);
@@ -310,28 +326,10 @@ export class Pool implements PoolCore {
   }
 
   /**
-   * One volume after the other: the next append of the journal has to wait for the writes in front of it, and those of one
-   * volume are enough to keep the disk busy. All are tried; what fails in one does not keep the others from their places.
+   * Makes data, checksums and metadata stable as they are now. A failure ends all writing, but for one: a full disk changes
+   * nothing, and can be tried `again`.
    */
-  async #placeEverything(): Promise<void> {
-    const failures: unknown[] = [];
-    for (const { open } of [...this.#entries.values()]) {
-      if (open === undefined) continue;
-      await this.#placeAll(open).catch((error: unknown) => failures.push(error));
-    }
-    if (failures.length > 0) throw failures[0];
-  }
-
-  async #placeAll(volume: PoolVolume): Promise<void> {
-    // A volatile volume has nothing in the journal but what write() is about to place.
-    if (volume.info.durability !== Durability.volatile) {
-      await volume.upper?.settled(0, Number.MAX_SAFE_INTEGER, () => undefined);
-    }
-    await volume.placed();
-  }
-
-  /** Makes data, checksums and metadata stable as they are now. A failure ends all writing. */
-  async #commit(mark: JournalMark): Promise<void> {
+  async #commit(mark: JournalMark, again = false): Promise<void> {
     if (this.#poison !== undefined) throw this.#poison;
     const volumes = [...this.#entries.values()]
       .filter((entry) => entry.changed || entry.map.changed)
@@ -342,6 +340,7 @@ export class Pool implements PoolCore {
       });
     const gone = this.#gone.splice(0).map((id) => ({ id, record: undefined, leaves: undefined }));
     const { leaves, state } = this.#parts;
+    const before = leaves.changed;
     const changes = leaves.takeChanges();
     try {
       await this.sync();
@@ -351,7 +350,16 @@ export class Pool implements PoolCore {
         leaves: changes,
       });
     } catch (error) {
-      this.#fail(error);
+      if (!again || !isDiskFull(error)) this.#fail(error);
+      for (const { id, leaves: list } of volumes) {
+        const entry = this.#entries.get(id);
+        if (entry === undefined) continue;
+        entry.changed = true;
+        entry.map.changed ||= list !== undefined;
+      }
+      for (const { id } of gone) this.#gone.push(id);
+      leaves.returnChanges(changes, before);
+      throw diskError(error);
     }
     this.threshold.check();
   }
@@ -415,6 +423,8 @@ export class Pool implements PoolCore {
         await this.slabs.sync();
         this.syncs++;
       } catch (error) {
+        this.syncsBegun--;
+        if (isNoSpace(error)) throw error;
         this.#fail(error);
       }
     });
@@ -456,11 +466,10 @@ export class Pool implements PoolCore {
     if (this.#stuck !== undefined && !this.journal.ready) throw this.#stuck;
   }
 
-  reserve(): boolean {
+  mayWait(): void {
     // When checkpoints fail, none will become free.
-    if (this.allocator.available < 1 && this.allocator.quarantined > 0 && this.#stuck === undefined) return false;
-    this.allocator.reserve(1);
-    return true;
+    if (this.allocator.quarantined > 0 && this.#stuck === undefined) return;
+    throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
   }
 
   async grainsFreed(): Promise<void> {
@@ -484,7 +493,7 @@ export class Pool implements PoolCore {
     try {
       if (this.#poison === undefined && this.journal.poison === undefined) {
         // Else the journal is replayed when it is opened again.
-        const placed = [...this.#entries.values()].every((entry) => entry.unplaced !== true);
+        const placed = [...this.#entries.values()].every((entry) => entry.unplaced === undefined);
         if (placed) await this.checkpoint();
         if (placed) await this.#parts.finish();
       }

@@ -1,10 +1,10 @@
 // A batch of the journal: a header with the records of all writes of one turn, then their data in whole blocks.
 import { crc32c } from '../base/crc32c.ts';
-import { JOURNAL_BATCH, JOURNAL_HEADER } from '../base/limits.ts';
+import { JOURNAL_BATCH, JOURNAL_HEADER, JOURNAL_PARALLEL } from '../base/limits.ts';
 import { BLOCK, BLOCKS } from '../volume/grain.ts';
 
 const MAGIC = 0x474a_4e4c;
-/** Magic 4, header bytes 4, generation 4, records 4, sequence number 8, payload bytes 4, CRC 4, pool id 16. */
+/** Magic 4, header bytes 4, generation 4, records 4, lag 2, sequence number 6, payload bytes 4, CRC 4, pool id 16. */
 const FIXED = 48;
 const CRC_AT = 28;
 /** Type 1, flags 1, count 2, volume 4, start 8. */
@@ -40,6 +40,8 @@ export type JournalRecord =
 
 export interface BatchHeader {
   readonly seq: number;
+  /** Everything up to this batch was on stable media before this one was sent. */
+  readonly stable: number;
   readonly headerBytes: number;
   readonly payloadBytes: number;
 }
@@ -87,6 +89,11 @@ export class Batch {
     return true;
   }
 
+  /** True when so many blocks of data, in up to `records` records, go into this batch. */
+  hasRoom(blocks: number, records: number): boolean {
+    return this.#payload + blocks * BLOCK <= JOURNAL_BATCH && this.#fits(blocks * 4 + records * RECORD);
+  }
+
   /** Places of consecutive grains, all with sums or none. False: the batch has no room. */
   addMap(volume: number, grain: number, places: readonly GrainPlace[]): boolean {
     const withSums = places[0]?.sums !== undefined;
@@ -129,15 +136,15 @@ export class Batch {
     return at + RECORD;
   }
 
-  /** Nothing more is added. */
-  seal(seq: number, generation: number, poolId: Buffer): void {
+  /** Nothing more is added. `stable`: everything up to this batch is on stable media. */
+  seal(seq: number, generation: number, poolId: Buffer, stable: number): void {
     const records = this.#records;
     const headerBytes = Math.ceil(this.#recordsEnd / BLOCK) * BLOCK;
     records.writeUInt32BE(MAGIC, 0);
     records.writeUInt32BE(headerBytes, 4);
     records.writeUInt32BE(generation, 8);
     records.writeUInt32BE(this.#count, 12);
-    records.writeUInt16BE(0, 16);
+    records.writeUInt16BE(Math.min(seq - stable, 0xffff), 16);
     records.writeUIntBE(seq, 18, 6);
     records.writeUInt32BE(this.#payload, 24);
     records.writeUInt32BE(0, CRC_AT);
@@ -159,7 +166,10 @@ export function peekHeader(bytes: Buffer, generation: number, poolId: Buffer): B
   const payloadBytes = bytes.readUInt32BE(24);
   if (headerBytes === 0 || headerBytes > JOURNAL_HEADER || headerBytes % BLOCK !== 0) return undefined;
   if (payloadBytes > JOURNAL_BATCH || payloadBytes % BLOCK !== 0) return undefined;
-  return { seq: bytes.readUIntBE(18, 6), headerBytes, payloadBytes };
+  const seq = bytes.readUIntBE(18, 6);
+  // 0: a batch of before this was noted.
+  const lag = bytes.readUInt16BE(16) || JOURNAL_PARALLEL;
+  return { seq, stable: seq - lag, headerBytes, payloadBytes };
 }
 
 /**

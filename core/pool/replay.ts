@@ -70,8 +70,8 @@ export async function readJournal(file: DiskFile, options: ReplayOptions): Promi
 }
 
 /**
- * True when a whole batch lies behind the end that was not sent before the missing one was stable: a torn append at the end
- * of the journal is what a crash leaves, a hole in it is damage.
+ * True when a whole batch lies behind the end that says the missing one was stable before it was sent: a torn append at the
+ * end of the journal is what a crash leaves, a hole in it is damage.
  */
 async function batchBehind(file: DiskFile, options: ReplayOptions, position: number, seq: number): Promise<boolean> {
   const window = (JOURNAL_PARALLEL + 1) * (JOURNAL_HEADER + JOURNAL_BATCH);
@@ -86,7 +86,7 @@ async function batchBehind(file: DiskFile, options: ReplayOptions, position: num
     await file.read(bytes, 0, bytes.length, from);
     for (let at = 0; at + BLOCK <= bytes.length; at += BLOCK) {
       const header = peekHeader(bytes.subarray(at, at + BLOCK), options.generation, options.poolId);
-      if (header === undefined || header.seq < seq + JOURNAL_PARALLEL) continue;
+      if (header === undefined || header.stable < seq) continue;
       if ((await batchAt(file, options, from + at, header.seq)) !== undefined) return true;
     }
   }

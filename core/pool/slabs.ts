@@ -3,6 +3,7 @@
 import { POOL_SUM_PAGES } from '../base/limits.ts';
 import type { DiskFile } from '../base/world.ts';
 import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN } from '../volume/grain.ts';
+import { diskError } from './disk-error.ts';
 import { GRAINS_OF_SUMS, SUMS_OF_GRAIN, sumsBytes } from './format.ts';
 
 /** A slab: `grains` grains in `file`, whose checksum table begins at `position`. */
@@ -180,7 +181,10 @@ export class Slabs {
     }
   }
 
-  /** Writes the checksums that changed up to now, then makes everything written up to now stable. One call at a time. */
+  /**
+   * Writes the checksums that changed up to now, then makes everything written up to now stable. One call at a time. Rejects
+   * with VolumeError no-space when the checksums found no room: then it can be tried again.
+   */
   async sync(): Promise<void> {
     const files = new Set(this.#unsynced);
     this.#unsynced.clear();
@@ -192,7 +196,8 @@ export class Slabs {
         page.dirty = false;
         writes.push(this.#writePage(number, page, files));
       }
-      await Promise.all(writes);
+      const written = await Promise.allSettled(writes);
+      for (const each of written) if (each.status === 'rejected') throw each.reason;
       await Promise.all([...files].map((file) => file.dataSync()));
     } catch (error) {
       for (const file of files) this.#unsynced.add(file);
@@ -211,7 +216,7 @@ export class Slabs {
       await slab.file.write(bytes, 0, BLOCK, slab.position + index * SUMS_OF_GRAIN);
     } catch (error) {
       page.dirty = true;
-      throw error;
+      throw diskError(error);
     }
   }
 

@@ -20,6 +20,8 @@ export class Leaf {
   refs = 1;
   /** Differs from what the metadata store has. */
   dirty = false;
+  /** Nobody knows what it names: the metadata store has it damaged. It stands for it until nobody needs it. */
+  lost = false;
   /** Grain of the pool plus one; 0: no block of this grain holds data. */
   readonly places: Uint32Array;
   /** Which blocks of the grain hold data; the others read as zeros. Changed by put() only. */
@@ -121,6 +123,18 @@ export class Leaves {
     for (const place of leaf.places) if (place !== 0) this.#counts.release(place - 1);
     this.#changed.delete(leaf);
     this.#gone.push(leaf.id);
+  }
+
+  /** Puts back what takeChanges gave out: the store has not learned of it. */
+  returnChanges(changes: readonly (readonly [number, Buffer | undefined])[], leaves: readonly Leaf[]): void {
+    for (const [id, bytes] of changes) if (bytes === undefined) this.#gone.push(id);
+    // One that is gone by now is among those that are gone.
+    for (const leaf of leaves) if (leaf.refs > 0) this.touch(leaf);
+  }
+
+  /** Those that takeChanges would give out with their content. */
+  get changed(): readonly Leaf[] {
+    return [...this.#changed];
   }
 
   /** What has changed since the last call, for the metadata store: the content of leaves, undefined for those gone. */

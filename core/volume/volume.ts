@@ -73,7 +73,9 @@ export interface WriteLog {
   append(position: number, source: Buffer, at: number, length: number): void;
   /** Resolves when what was appended so far is stable. Rejects with a VolumeError. */
   stable(): Promise<void>;
-  /** Resolves when admit or clear may say something else. */
+  /** What is appended next in this very turn, up to `length` bytes, is stable as a whole or not at all. False: no room now. */
+  together(length: number): boolean;
+  /** Resolves when admit, together or clear may say something else. */
   room(): Promise<void>;
   /** Puts stable data into its place. Whole blocks; never two calls for the same block at a time. */
   place(position: number, source: Buffer, at: number, length: number): Promise<void>;
@@ -92,6 +94,11 @@ export interface LogUpper {
   quiet(position: number, length: number): boolean;
   /** The volume below has other content in this range (whole blocks) now. When it is settled or quiet. */
   replaced(position: number, length: number): Promise<void>;
+  /**
+   * Appends to the log everything that is kept. False: that is more than `limit` bytes, or `more` said so. `ready`: the log
+   * takes a grain in this turn; `more` waits for that, false: it will not.
+   */
+  logAgain(limit: number, ready: () => boolean, more: () => Promise<boolean>): Promise<boolean>;
   /** No write is taken until the returned function is called. */
   pause(): () => void;
 }
@@ -122,6 +129,9 @@ export interface Volume {
   whenStable(waiter: StableWaiter): void;
   /** Writes; resolves when acknowledged by the durability policy, or, with `fua`, when on stable media. */
   write(position: number, source: Buffer, at: number, length: number, fua: boolean): Promise<void>;
+
+  /** The same for up to MAX_ATOMIC bytes, of which a power loss leaves all or nothing. Absent: the storage cannot do that. */
+  writeAtomic?(position: number, source: Buffer, at: number, length: number, fua: boolean): Promise<void>;
 
   /** Everything acknowledged so far is on stable media when it resolves. */
   flush(): Promise<void>;

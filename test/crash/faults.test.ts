@@ -103,12 +103,76 @@ describe('a disk that fails', () => {
     running.disk.fault = (operation, path) =>
       operation === 'write' && path.includes('slab') ? eio('ENOSPC') : undefined;
     await write(volumes[0], 0, 8, 1);
-    await assert.rejects(running.pool.checkpoint(), fault(VolumeFault.noSpace));
+    await running.pool.checkpoint();
     await assert.rejects(write(volumes[1], 0, 256, 2), fault(VolumeFault.noSpace), 'a large write is not logged');
     running.disk.fault = () => undefined;
     await running.pool.checkpoint();
     await write(volumes[1], 0, 8, 3);
     assert.deepEqual(checkPool(running.pool).findings, []);
+  });
+
+  for (const crash of [false, true]) {
+    test(`a volume that finds the disk full holds nobody else up (${crash ? 'crash' : 'room again'})`, async () => {
+      const { machine, running, ids, volumes, said } = await setting();
+      await write(volumes[1], 0, 1024, 1);
+      await running.pool.checkpoint();
+      const known = new Set<number>();
+      for (let grain = 0; grain < 8; grain++)
+        known.add((running.pool.entry(ids[1] as number).map.place(grain) || 1) - 1);
+      const { disk } = running;
+      disk.fault = (operation, path, position) =>
+        operation === 'write' &&
+        path.endsWith(SLAB) &&
+        position >= SUMS &&
+        !known.has(Math.floor((position - SUMS) / GRAIN))
+          ? eio('ENOSPC')
+          : undefined;
+      await write(volumes[0], 0, 8, 7);
+      // Three times round the journal.
+      const before = running.pool.journal.appendedBytes;
+      let version = 2;
+      while (running.pool.journal.appendedBytes < before + 3 * 16_777_216) {
+        for (let grain = 0; grain < 8; grain++) await write(volumes[1], grain * 128 + 1, 127, version);
+        version++;
+      }
+      await running.pool.checkpoint();
+      assert.ok(running.pool.journal.usedBytes < 1_048_576, String(running.pool.journal.usedBytes));
+      await assert.rejects(write(volumes[0], 8, 8, 8), fault(VolumeFault.noSpace));
+      assert.equal(said.filter((line) => line.includes('the journal keeps it')).length, 1);
+      disk.fault = () => undefined;
+      let now = running;
+      if (crash) now = await restart(machine, running);
+      else {
+        await running.pool.checkpoint();
+        assert.notEqual(machine.find(SLAB, 7), -1);
+        for (const volume of volumes) await volume.close();
+      }
+      await holds(now, ids[0] as number, 0, 7);
+      await holds(now, ids[1] as number, 1, version - 1);
+      assert.deepEqual(checkPool(now.pool).findings, []);
+    });
+  }
+
+  test('metadata that finds the disk full is written later', async () => {
+    const { machine, running, ids, volumes } = await setting();
+    await write(volumes[0], 0, 24, 1);
+    for (const operation of ['commit', 'write']) {
+      running.disk.fault = (each, path, position) =>
+        each === operation && (path.includes('meta') || (path.endsWith(SLAB) && position < SUMS))
+          ? eio('ENOSPC')
+          : undefined;
+      await write(volumes[0], 8, 8, operation === 'commit' ? 2 : 3);
+      await assert.rejects(running.pool.checkpoint(), fault(VolumeFault.noSpace));
+      await write(volumes[1], 0, 8, 4);
+      assert.deepEqual(checkPool(running.pool).findings, []);
+    }
+    running.disk.fault = () => undefined;
+    await running.pool.checkpoint();
+    const again = await restart(machine, running);
+    await holds(again, ids[0] as number, 0, 1);
+    await holds(again, ids[0] as number, 8, 3);
+    await holds(again, ids[1] as number, 0, 4);
+    assert.deepEqual(checkPool(again.pool).findings, []);
   });
 
   for (const [what, operation, path] of [
@@ -236,10 +300,14 @@ describe('a disk that lies', () => {
     for (let i = 1; i <= 6; i++) await write(volumes[0], i * 8, 8, i);
     running.power.stop();
     machine.crash();
+    const last = machine.copy(seeded(3));
     machine.damage('journal', machine.find('journal', 6));
     const cut = machine.copy(seeded(2));
     // Nobody can say of the last batch whether it was ever whole.
     await holds((await cut.start()) as Running, ids[0] as number, 40, 5);
+    // The one before it was: the last one says so.
+    last.damage('journal', last.find('journal', 5));
+    await assert.rejects(last.start(), /the journal of the pool is damaged/);
     machine.damage('journal', machine.find('journal', 2));
     await assert.rejects(
       machine.start(),
@@ -250,5 +318,55 @@ describe('a disk that lies', () => {
     await holds(again, ids[0] as number, 8, 1);
     await holds(again, ids[0] as number, 16, 0);
     assert.deepEqual(checkPool(again.pool).findings, []);
+  });
+
+  test('a damaged leaf of a map is the trouble of those who have it, and of nobody else', async () => {
+    const { machine, running, ids, volumes, said } = await setting();
+    const [id, other] = ids as [number, number];
+    await write(volumes[0], 0, 24, 1);
+    await write(volumes[1], 0, 24, 2);
+    const [snapshot] = (await running.pool.copy([id], false, 0)) as [number];
+    const leaf = running.pool.entry(id).map.leafIds()[0] as number;
+    for (const volume of volumes) await volume.close();
+    const { used, total } = running.pool.allocator;
+    await running.pool.close();
+    machine.loseLeaf(leaf);
+    for (let start = 0; start < 2; start++) {
+      said.length = 0;
+      const again = (await machine.start()) as Running;
+      const { pool } = again;
+      for (const refused of [id, snapshot]) {
+        assert.throws(() => pool.open(refused, { blockSize: 512, durability: 'durable', readOnly: false }), {
+          code: 'io-error',
+          message: /bytes 0 to 67108864/,
+        });
+        assert.ok(said.some((line) => line.includes(`"volume":${String(refused)},`) && line.includes('bytes 0')));
+        await assert.rejects(pool.copy([refused], true, 0), { code: 'io-error' });
+      }
+      await assert.rejects(pool.rollback(id, snapshot), { code: 'io-error' });
+      assert.deepEqual(
+        checkPool(pool).findings,
+        [id, snapshot].map((each) => `the map of volume ${String(each)} is damaged (bytes 0 to 67108864)`),
+      );
+      const volume = again.open(other);
+      assert.deepEqual(await readVersions(volume, 0, 24, 'the other'), Array<number>(24).fill(2 + start));
+      await write(volume, 0, 24, 3 + start);
+      // Any grain may be one of the damaged leaf.
+      await assert.rejects(write(volume, 128, 8, 9), fault(VolumeFault.noSpace));
+      await volume.close();
+      await pool.close();
+    }
+    const last = (await machine.start()) as Running;
+    await last.pool.delete(snapshot);
+    assert.equal(last.pool.allocator.available, 0);
+    await last.pool.delete(id);
+    assert.equal(last.pool.allocator.available, total - used + 1);
+    assert.deepEqual(checkPool(last.pool).findings, []);
+    await holds(last, other, 0, 4);
+    const volume = last.open(other);
+    await write(volume, 128, 8, 9);
+    await volume.close();
+    await last.pool.close();
+    await holds((await machine.start()) as Running, other, 128, 9);
   });
 });

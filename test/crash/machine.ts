@@ -144,6 +144,11 @@ export class Machine {
     return -1;
   }
 
+  /** Damages leaf `id` of the maps as the metadata store reports it: it cannot be read. */
+  loseLeaf(id: number): void {
+    this.#meta.leaves.set(id, Buffer.alloc(1));
+  }
+
   /** Where a sector that is all of this version is stored: bytes of the file; -1: nowhere. */
   find(name: string, version: number): number {
     const wanted = stamp(version, 1);

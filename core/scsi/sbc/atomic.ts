@@ -24,7 +24,11 @@ async function writeAtomic({ lu, cdb, data }: ScsiTask): Promise<TaskResult> {
   const length = atomicLength(cdb, lu);
   // Part of the data must not be written: that would not be atomic.
   if (data.length < length) throw badCdb(12);
-  if (length > 0) await lu.volume.write(lbaOf(cdb, 16) * lu.blockSize, data, 0, length, fuaOf(cdb));
+  if (length === 0) return GOOD;
+  const { volume } = lu;
+  const position = lbaOf(cdb, 16) * lu.blockSize;
+  if (volume.writeAtomic === undefined) await volume.write(position, data, 0, length, fuaOf(cdb));
+  else await volume.writeAtomic(position, data, 0, length, fuaOf(cdb));
   return GOOD;
 }
 

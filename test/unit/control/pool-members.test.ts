@@ -67,7 +67,7 @@ describe('a pool of several disks', () => {
           [32, 32, 32],
         );
         await holds(again, 'v', 7, 30 * MIB);
-        assert.deepEqual(again.pools.check('tank').findings, []);
+        assert.deepEqual((await again.pools.check('tank')).findings, []);
         for (const folder of [one, home]) {
           assert.equal(await codeOf(() => again.pools.grow('tank', { folder, bytes: MIB })), 'exists', folder);
         }
@@ -114,7 +114,7 @@ describe('a pool of several disks', () => {
         writeFileSync(join(two, 'member'), header);
         await plane.pools.grow('tank', { folder: two, bytes: 16 * MIB });
         assert.equal(plane.pools.members('tank').length, 2);
-        assert.deepEqual(plane.pools.check('tank').findings, []);
+        assert.deepEqual((await plane.pools.check('tank')).findings, []);
       });
     });
   });
@@ -158,7 +158,7 @@ describe('a pool that moves', () => {
           assert.equal((await other.moves.import({ ...wanted, name: 'lake' })).name, 'lake');
           assert.deepEqual(facts(other), before);
           await holds(other, 'v', 8, MIB);
-          assert.deepEqual(other.pools.check('lake').findings, []);
+          assert.deepEqual((await other.pools.check('lake')).findings, []);
           assert.equal(await codeOf(() => plane.moves.import(wanted)), 'in-use', 'one node at a time');
           await other.snapshots.rollback('v', 's');
           await holds(other, 'v', 7, 20 * MIB);

@@ -37,8 +37,8 @@ async function spaceIsBack(plane: Plane, name = 'tank'): Promise<void> {
   while (plane.pools.jobs(name).deletions().length > 0) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-function consistent(plane: Plane, name = 'tank'): void {
-  assert.deepEqual(plane.pools.check(name).findings, []);
+async function consistent(plane: Plane, name = 'tank'): Promise<void> {
+  assert.deepEqual((await plane.pools.check(name)).findings, []);
 }
 
 describe('pools', () => {
@@ -73,7 +73,7 @@ describe('pools', () => {
       assert.equal(await valueAt(again, 'thin', 100 * MIB + 512, 4096), 7);
       assert.equal(await valueAt(again, 'thin', 100 * MIB, 512), 0);
       assert.equal(await valueAt(again, 'lab', 0, 65_536), 8);
-      consistent(again);
+      await consistent(again);
     });
   });
 
@@ -108,7 +108,7 @@ describe('pools', () => {
       assert.equal(catalog.volumes.size, 0);
       await pools.create({ name: 'second', size: 16 * MIB });
       assert.equal(await codeOf(() => provisioner.create({ name: 'v', size: 8 * MIB })), 'bad-request');
-      consistent(plane);
+      await consistent(plane);
     });
   });
 
@@ -191,7 +191,7 @@ describe('pools', () => {
       await plane.provisioner.delete('thick', false);
       await spaceIsBack(plane);
       assert.deepEqual([facts()?.reservedBytes, facts()?.usedBytes, facts()?.quarantinedBytes], [0, 0, 0]);
-      consistent(plane);
+      await consistent(plane);
     });
   });
 
@@ -313,7 +313,7 @@ describe('snapshots', () => {
       assert.equal(await valueAt(again, 'a', 0, MIB), 1);
       assert.equal(await valueAt(again, 'a', MIB, MIB), 0);
       assert.equal(await valueAt(again, 'now', 0, 2 * MIB), 3);
-      consistent(again);
+      await consistent(again);
     });
   });
 
@@ -365,7 +365,7 @@ describe('snapshots', () => {
       assert.equal(await valueAt(plane, 'clone', 0, 4 * MIB), 1);
       const { facts } = poolView(plane.pools, plane.pools.record('tank'));
       assert.equal(facts?.usedBytes, 4 * MIB);
-      consistent(plane);
+      await consistent(plane);
       await plane.provisioner.create({ name: 'a', size: 32 * MIB });
       assert.equal(await valueAt(plane, 'a', 0, 4 * MIB), 0);
     });
@@ -395,7 +395,7 @@ describe('snapshots', () => {
       await spaceIsBack(again);
       assert.equal(again.pools.pool('tank').entries.size, 1);
       assert.equal(await valueAt(again, 'a', 0, MIB), 1);
-      consistent(again);
+      await consistent(again);
     });
   });
 
