@@ -3,7 +3,7 @@
 import { rm } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import { DEFAULT_THRESHOLD, MAX_POOL, MAX_POOLS, POOL_CACHE } from '../base/limits.ts';
+import { MAX_POOL, MAX_POOLS, POOL_CACHE } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { formatSize } from '../base/sizes.ts';
 import { Turn } from '../base/turn.ts';
@@ -22,7 +22,6 @@ import type { MemberRecord } from '../pool/pool-meta.ts';
 import type { Pool, PoolEntry } from '../pool/pool.ts';
 import { PoolRodStore } from '../pool/rod-store.ts';
 import { isHidden } from '../pool/rod-table.ts';
-import { SENSE } from '../scsi/sense.ts';
 import { GRAIN } from '../volume/grain.ts';
 import type { RodSource, RodStore } from '../volume/rod.ts';
 import type { Volume } from '../volume/volume.ts';
@@ -33,6 +32,7 @@ import { PoolJobs } from './pool-jobs.ts';
 import { forgetPool } from './pool-moves.ts';
 import { devicePath, deviceSize, newMember, planOf, poolSize, removeFiles } from './pool-plan.ts';
 import type { CreatePool, GrowPool } from './pool-plan.ts';
+import { thresholdChanged, watchThreshold } from './pool-threshold.ts';
 import { nameInPool, snapshotBytes } from './pool-views.ts';
 import type { PoolRecord, VolumeRecord } from './records.ts';
 import type { Units } from './units.ts';
@@ -72,8 +72,6 @@ export class PoolManager {
     this.#options = options;
     this.#cache = options.cache;
   }
-
-  // ---- pools
 
   /** Throws ServiceError not-found. */
   record(name: string): PoolRecord {
@@ -209,7 +207,7 @@ export class PoolManager {
     );
     this.#opened.set(record.name, { pool, disks, jobs, rods, ids });
     this.#problems.delete(record.name);
-    this.#watch(record, pool);
+    watchThreshold(record, pool, this.#options);
     const { unclean, batches, dataBytes } = recovery;
     const fields = { pool: record.name, batches, bytes: dataBytes };
     if (unclean) log.warn(fields, 'pool was not closed in an orderly way: its journal was replayed');
@@ -254,7 +252,7 @@ export class PoolManager {
       }
       const to = pool.allocator.total * GRAIN;
       this.#options.log.info({ pool: name, from: total, to }, 'pool has grown');
-      this.#modesChanged(name);
+      thresholdChanged(name, this.#options.units);
     });
   }
 
@@ -280,40 +278,16 @@ export class PoolManager {
     return marked.map((each) => pools.edit(each.name, { ...each, isDefault: false }));
   }
 
-  /** Initiators see the threshold in a mode page (SBC-3 6.5.7), in units of room. */
-  #modesChanged(name: string): void {
-    for (const { record, lu } of this.#options.units.all()) {
-      if (record.pool === name && record.thin) lu.attentionAll(SENSE.modeParametersChanged);
-    }
-  }
-
   /** Initiators are told when `percent` of the pool are in use. */
   setThreshold(name: string, percent: number): Promise<PoolRecord> {
     return this.#turn.run(async () => {
-      const { catalog } = this.#options;
+      const { catalog, units } = this.#options;
       const record: PoolRecord = { ...this.record(name), threshold: percent };
       await catalog.apply(catalog.pools.edit(name, record));
       const opened = this.#opened.get(name);
-      if (opened !== undefined) this.#watch(record, opened.pool);
-      this.#modesChanged(name);
+      if (opened !== undefined) watchThreshold(record, opened.pool, this.#options);
+      thresholdChanged(name, units);
       return record;
-    });
-  }
-
-  #watch({ name, threshold = DEFAULT_THRESHOLD }: PoolRecord, pool: Pool): void {
-    const { log, units } = this.#options;
-    pool.threshold.watch(threshold, (crossed) => {
-      const { taken, total } = pool.allocator;
-      const fields = { pool: name, percent: Math.floor((taken / total) * 100), threshold };
-      if (!crossed) {
-        log.info(fields, 'pool is below its threshold again');
-        return;
-      }
-      log.warn(fields, 'pool is filling up: free space in it, or grow it (gemel pool grow)');
-      for (const { record, lu } of units.all()) {
-        // A thick volume has its space.
-        if (record.pool === name && record.thin) lu.thresholdReached();
-      }
     });
   }
 
@@ -378,8 +352,6 @@ export class PoolManager {
     await catalog.apply(catalog.pools.edit(record.name, undefined));
     this.#problems.delete(record.name);
   }
-
-  // ---- moving (PoolMoves)
 
   /** The disks of the pool besides the one with the superblock. */
   members(name: string): readonly MemberRecord[] {
@@ -515,8 +487,8 @@ export class PoolManager {
     const opened = this.#opened.get(record?.pool ?? '');
     const inside = opened?.ids.get(record?.id ?? '');
     if (opened === undefined || inside === undefined) return undefined;
-    const volume = opened.pool.entries.get(inside)?.open;
-    const { rods } = opened;
+    const { pool, rods } = opened;
+    const volume = pool.entries.get(inside)?.open;
     return volume === undefined ? undefined : { store: rods, make: (wanted) => rods.make(volume, wanted) };
   }
 

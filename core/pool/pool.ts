@@ -17,7 +17,6 @@ import type { PoolEntry } from './pool-entry.ts';
 import type { MemberRecord, PoolVolumeRecord, SlabRecord } from './pool-meta.ts';
 import type { NewVolume, OpenVolumeOptions, PoolParts, PoolRoom } from './pool-parts.ts';
 import { PoolVolume } from './pool-volume.ts';
-import { shareGrains } from './share.ts';
 import type { Slab, Slabs } from './slabs.ts';
 import { SoftThreshold } from './threshold.ts';
 import { VolumeMap } from './volume-map.ts';
@@ -157,17 +156,6 @@ export class Pool implements PoolCore {
       });
       return Promise.resolve(copies);
     });
-  }
-
-  /**
-   * Bytes [from, from+length) of the source are [to, to+length) of the target too: whole grains of open volumes, the target
-   * thin. Rejects with a VolumeError.
-   */
-  async share(source: number, from: number, target: number, to: number, length: number): Promise<void> {
-    const a = this.entry(source).open;
-    const b = this.entry(target).open;
-    if (a === undefined || b === undefined) throw new ServiceError('bad-request', 'a volume of the copy is not open');
-    await shareGrains(this, a, from, b, to, length);
   }
 
   /** The volume is what the snapshot is. Nobody may be using the volume. */

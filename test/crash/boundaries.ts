@@ -5,6 +5,7 @@ import { checkPool } from '../../core/pool/check.ts';
 import { Machine } from './machine.ts';
 import type { Running } from './machine.ts';
 import { GRAIN, Record, SECTOR, readVersions, seeded, stamp } from './record.ts';
+import { share } from './share.ts';
 
 const SIZE = 8 * GRAIN;
 const SECTORS = SIZE / SECTOR;
@@ -82,7 +83,7 @@ class Script {
     const sectors = (count * GRAIN) / SECTOR;
     const [first, offset] = [(from * GRAIN) / SECTOR, ((to - from) * GRAIN) / SECTOR];
     for (let i = first; i < first + sectors; i++) target.begin(i + offset, 1, source.value(i));
-    await pool.share(a, from * GRAIN, b, to * GRAIN, count * GRAIN);
+    await share(pool, a, from * GRAIN, b, to * GRAIN, count * GRAIN);
     for (let i = first; i < first + sectors; i++) target.end(i + offset, 1, source.value(i));
   }
 

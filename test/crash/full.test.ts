@@ -8,6 +8,7 @@ import { VolumeError, VolumeFault } from '../../core/volume/volume.ts';
 import { Machine, stopAll } from './machine.ts';
 import type { Running } from './machine.ts';
 import { GRAIN, SECTOR, readVersions, seeded, stamp } from './record.ts';
+import { share } from './share.ts';
 
 afterEach(stopAll);
 
@@ -146,7 +147,7 @@ describe('a pool without a free grain', () => {
     await assert.rejects(write(volume, GRAINS * OF_GRAIN, 8, 102), full);
     // Zeros at the edges of what is not whole blocks may need a grain: one of those that are given back.
     const [another] = (await pool.copy([id], false, 0)) as [number];
-    await pool.share(id, 16 * GRAIN, id, 20 * GRAIN, GRAIN);
+    await share(pool, id, 16 * GRAIN, id, 20 * GRAIN, GRAIN);
     await volume.unmap(16 * GRAIN, GRAIN);
     await pool.delete(another);
     await volume.unmap(20 * GRAIN + SECTOR, 4 * GRAIN);

@@ -9,6 +9,7 @@ import type { Machine, Running } from './machine.ts';
 import { GRAIN, Record, SECTOR, idle, isFull, readVersions, stamp, unlessFull, versions } from './record.ts';
 import type { Random } from './sim-disk.ts';
 import { Solo } from './solo.ts';
+import { share } from './share.ts';
 
 /** Parts of the volume that are used: its beginning, and where one leaf of the map ends and the next begins. */
 const WINDOWS = [
@@ -238,7 +239,7 @@ export class Scenario {
     const seen = this.#watch(id, (sector, version) => {
       if (sector >= first && sector < first + sectors) record.begin(sector + offset, 1, version);
     });
-    const done = await unlessFull(() => pool.share(id, from, targetId, to, grains * GRAIN));
+    const done = await unlessFull(() => share(pool, id, from, targetId, to, grains * GRAIN));
     seen();
     if (!done) return;
     const bytes = Buffer.alloc(grains * GRAIN);
