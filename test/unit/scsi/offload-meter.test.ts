@@ -108,7 +108,7 @@ describe('the truth meter', () => {
   test('keeps a bounded number of hosts, and drops the one that was silent longest', () => {
     let now = 0;
     const clock = { ...stoppedClock, wall: () => now++ };
-    const meter = new OffloadMeter(clock, { copied: () => undefined }, 3);
+    const meter = new OffloadMeter(clock, 3);
     const from = (name: string): Parameters<OffloadMeter['refused']>[0] => {
       return scsiFixture().login(name).lunNexus;
     };
@@ -117,11 +117,12 @@ describe('the truth meter', () => {
     assert.equal(meter.hosts.get('a')?.kinds.get('unmap')?.refused, 2);
   });
 
-  test('tells the copy route how fast copies were, and nothing of what moves no data', () => {
+  test('tells the copy routes how fast copies were, and nothing of what is no copy', () => {
     const told: number[] = [];
-    const meter = new OffloadMeter(stoppedClock, { copied: (bytes, micros) => told.push(bytes, micros) });
+    const meter = new OffloadMeter(stoppedClock);
+    const route = { copied: (bytes: number, micros: number) => told.push(bytes, micros) };
     const nexus = scsiFixture().login().lunNexus;
-    meter.used(nexus, 'extended-copy', { shared: 5, copied: 7, micros: 3 });
+    meter.used(nexus, 'extended-copy', { shared: 5, copied: 7, micros: 3 }, [route]);
     meter.used(nexus, 'write-same', { shared: 5, copied: 8, micros: 3 });
     assert.deepEqual(told, [7, 3]);
   });
