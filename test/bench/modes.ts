@@ -70,10 +70,15 @@ export async function manySessions(tool: string, server: Server): Promise<string
   const before = residentOf(server.pid);
   const results: string[] = [];
   for (const block of ['4k', '256k']) {
-    const args = ['-u', server.url, '-m', '50', '-b', block, '-q', '128', '-n', '256', '-t', '10'];
+    const args = ['-u', server.url, '-m', '50', '-b', block, '-q', '128', '-n', '256', '-t', '20'];
     const { memory, sample } = await sampled(tool, args, server.pid, 250);
     const refused = `${String(sample.task_set_full)} × TASK SET FULL, ${String(sample.busy)} × BUSY`;
-    results.push(`${block}: peak ${Math.max(...memory).toFixed(0)} MiB, ${sample.iops.toFixed(0)} IOPS, ${refused}`);
+    const steps = Array.from(
+      { length: 6 },
+      (_, i) => memory[Math.floor((i * (memory.length - 1)) / 5)]?.toFixed(0) ?? '',
+    );
+    const peak = Math.max(...memory).toFixed(0);
+    results.push(`${block}: ${steps.join(' ')} MiB, peak ${peak} MiB, ${sample.iops.toFixed(0)} IOPS, ${refused}`);
   }
   return `256 sessions × QD 128: ${before.toFixed(0)} MiB before, ${results.join(', ')}`;
 }
