@@ -31,8 +31,8 @@ test('an atomic write is there as a whole or not at all', async () => {
     const work = async (): Promise<void> => {
       for (let version = 2; version < 5; version++) {
         // The batch that is being filled has room for part of it only.
-        const others = [30, 32, 34].map((grain) =>
-          volume.write(grain * GRAIN + 4096, stamp(9, 150), 0, 150 * SECTOR, false),
+        const others = [30, 31, 32, 33, 34, 35, 36].map((grain) =>
+          volume.write(grain * GRAIN + 4096, stamp(9, 152), 0, 152 * SECTOR, false),
         );
         const atomic = [FIRST, ALIGNED].map((first) =>
           volume
