@@ -9,6 +9,7 @@ import {
   MAX_POOLS,
   MIN_JOURNAL,
   MIN_POOL,
+  MIN_POOL_CACHE,
   POOL_CACHE,
   POOL_JOURNAL,
   POOL_JOURNAL_SHARE,
@@ -81,7 +82,8 @@ export class PoolManager {
 
   constructor(options: PoolManagerOptions) {
     this.#options = options;
-    this.#cache = options.cache;
+    const { cache } = options;
+    this.#cache = cache !== undefined && cache.frames * GRAIN >= MIN_POOL_CACHE ? cache : undefined;
   }
 
   // ---- pools
