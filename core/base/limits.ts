@@ -116,8 +116,8 @@ export const WRITE_SAME_ZERO_STEP = 268_435_456;
 export const WRITE_SAME_STEP = 1_048_576;
 /** UNMAP: descriptors that are worked on at a time. */
 export const UNMAP_PARALLEL = 16;
-/** WRITE ATOMIC: bytes of one command. Not more than half of a batch of the journal, nor of the smallest cache. */
-export const MAX_ATOMIC = 524_288;
+/** WRITE ATOMIC: bytes of one command. On a pool all of it goes into one batch of the journal. */
+export const MAX_ATOMIC = 1_048_576;
 /** PRE-FETCH: bytes one command brings in; more is more than we promise to keep. */
 export const MAX_PREFETCH = 67_108_864;
 /** GET LBA STATUS: descriptors of an answer, and bytes of the volume one command looks at; the next answer goes on. */
@@ -239,8 +239,8 @@ export const DESTAGE_RUNS = 16;
 export const DESTAGE_PARALLEL = 4;
 
 // ---- pool
-/** Bytes of data, and of records, in one batch of the journal. */
-export const JOURNAL_BATCH = 1_048_576;
+/** Bytes of data, and of records, in one batch of the journal: an atomic write that begins within a block touches one more. */
+export const JOURNAL_BATCH = 1_052_672;
 export const JOURNAL_HEADER = 32_768;
 /** Batches that may be filled or on their way to the disk at once, and appends running at a time. */
 export const JOURNAL_BATCHES = 4;
@@ -291,6 +291,8 @@ export const MAX_POOL = 70_368_744_177_664;
 export const MAX_POOLS = 64;
 /** Bytes of cache in front of pools when the cache is switched off: what is written rests there until it is in its place. */
 export const POOL_CACHE = 67_108_864;
+/** Smallest cache that is used for pools; a smaller one could not take a large atomic write at once. */
+export const MIN_POOL_CACHE = 4_194_304;
 /** Bytes a second a scrub reads by default. */
 export const SCRUB_RATE = 104_857_600;
 /** Snapshots of one volume. */

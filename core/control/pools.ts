@@ -3,7 +3,7 @@
 import { rm } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import { MAX_POOL, MAX_POOLS, POOL_CACHE } from '../base/limits.ts';
+import { MAX_POOL, MAX_POOLS, MIN_POOL_CACHE, POOL_CACHE } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { formatSize } from '../base/sizes.ts';
 import { Turn } from '../base/turn.ts';
@@ -70,7 +70,8 @@ export class PoolManager {
 
   constructor(options: PoolManagerOptions) {
     this.#options = options;
-    this.#cache = options.cache;
+    const { cache } = options;
+    this.#cache = cache !== undefined && cache.frames * GRAIN >= MIN_POOL_CACHE ? cache : undefined;
   }
 
   /** Throws ServiceError not-found. */

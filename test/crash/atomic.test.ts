@@ -12,7 +12,7 @@ afterEach(stopAll);
 /** Sectors: from within a block, over the limits of grains. */
 const FIRST = 3 * (GRAIN / SECTOR) - 5;
 const COUNT = MAX_ATOMIC / SECTOR;
-const ALIGNED = 20 * (GRAIN / SECTOR);
+const ALIGNED = 24 * (GRAIN / SECTOR);
 
 test('an atomic write is there as a whole or not at all', async () => {
   let interrupted = 0;
@@ -23,7 +23,7 @@ test('an atomic write is there as a whole or not at all', async () => {
     const machine = new Machine(seeded(round));
     await machine.create(3);
     const running = (await machine.start(undefined, 200)) as Running;
-    const id = await running.pool.create({ size: 40 * GRAIN, thick: false, created: 0 });
+    const id = await running.pool.create({ size: 52 * GRAIN, thick: false, created: 0 });
     const volume = running.open(id);
     await volume.write(FIRST * SECTOR, stamp(1, COUNT), 0, MAX_ATOMIC, false);
     running.power.failAt = running.power.operations + failAfter;
@@ -31,8 +31,8 @@ test('an atomic write is there as a whole or not at all', async () => {
     const work = async (): Promise<void> => {
       for (let version = 2; version < 5; version++) {
         // The batch that is being filled has room for part of it only.
-        const others = [30, 32, 34].map((grain) =>
-          volume.write(grain * GRAIN + 4096, stamp(9, 150), 0, 150 * SECTOR, false),
+        const others = [42, 43, 44, 45, 46, 47, 48].map((grain) =>
+          volume.write(grain * GRAIN + 4096, stamp(9, 152), 0, 152 * SECTOR, false),
         );
         const atomic = [FIRST, ALIGNED].map((first) =>
           volume

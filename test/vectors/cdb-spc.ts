@@ -93,7 +93,7 @@ export const SPC_VECTORS: readonly RowVectors[] = [
           '00008000 00000800 00000000', // maximum 16 MiB, optimal 1 MiB; no prefetch limit
           '00100000 00000100 00000001 80000000', // UNMAP: blocks, descriptors, granularity, alignment 0 valid
           '0000000000008000', // WRITE SAME up to 16 MiB
-          '00000400 00000000 00000000 00000000 00000000', // atomic up to 512 KiB, no alignment, granularity, boundary
+          '00000800 00000000 00000000 00000000 00000000', // atomic up to 1 MiB, no alignment, granularity, boundary
         ),
       },
       {

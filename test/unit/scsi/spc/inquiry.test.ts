@@ -232,7 +232,7 @@ describe('VPD pages', () => {
         '00000080' + // 64 KiB
         '80000000' + // UGAVALID, aligned at 0
         '0000000000008000' + // 16 MiB
-        '00000400' + // atomic: 512 KiB
+        '00000800' + // atomic: 1 MiB
         '00'.repeat(16),
     );
   });
@@ -245,7 +245,7 @@ describe('VPD pages', () => {
     assert.equal(limits.readUInt32BE(12), 256);
     assert.equal(limits.readUInt32BE(28), 1); // never less than a block
     assert.equal(limits.readBigUInt64BE(36), 4096n);
-    assert.equal(limits.readUInt32BE(44), 128);
+    assert.equal(limits.readUInt32BE(44), 256);
   });
 
   test('B0h keeps silent about UNMAP when the volume is not thin', async () => {
