@@ -1,14 +1,16 @@
 // Carrying a copy operation out: while the command waits for it, or (IMMED=1) in the background.
 import { CopyStatus } from '../core/scsi/copy-operations.ts';
 import type { CopyOperation } from '../core/scsi/copy-operations.ts';
+import { isPartial, noteRefusal } from '../core/scsi/offload-meter.ts';
+import type { OffloadKind } from '../core/scsi/offload-meter.ts';
 import { SENSE, ScsiError, encodeSense, senseOf } from '../core/scsi/sense.ts';
 import { GOOD, Status } from '../core/scsi/task.ts';
 import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
 
 /** How an operation ends that is over with this sense. */
-function statusOf({ sense }: ScsiError): CopyStatus {
-  if (sense === SENSE.copyUnderrun || sense === SENSE.beyondToken) return CopyStatus.partial;
-  return sense === SENSE.copyAborted ? CopyStatus.terminated : CopyStatus.failed;
+function statusOf(error: ScsiError): CopyStatus {
+  if (isPartial(error)) return CopyStatus.partial;
+  return error.sense === SENSE.copyAborted ? CopyStatus.terminated : CopyStatus.failed;
 }
 
 /**
@@ -16,7 +18,8 @@ function statusOf({ sense }: ScsiError): CopyStatus {
  * what goes wrong later is only told to who asks.
  */
 export async function carryOut(
-  { lu }: ScsiTask,
+  { lu, nexus }: ScsiTask,
+  kind: OffloadKind,
   operation: CopyOperation,
   work: () => Promise<void>,
   cleanUp: () => void = () => undefined,
@@ -26,6 +29,8 @@ export async function carryOut(
   if (background) {
     running.catch((error: unknown) => {
       if (!(error instanceof ScsiError)) lu.trouble.report(error);
+      // The command ended well long ago: dispatch does not see this.
+      noteRefusal(nexus, kind, senseOf(error, lu.blockSize));
     });
     return GOOD;
   }

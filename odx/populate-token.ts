@@ -4,6 +4,7 @@ import { load32 } from '../core/base/bytes-at.ts';
 import { OK_ORDINARY, Reserved, all } from '../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../core/scsi/command-spec.ts';
 import type { CopyOperation } from '../core/scsi/copy-operations.ts';
+import { CopyWork } from '../core/scsi/copy-work.ts';
 import { SENSE, ScsiError, badParameter } from '../core/scsi/sense.ts';
 import { GOOD } from '../core/scsi/task.ts';
 import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
@@ -34,10 +35,14 @@ async function populateToken(task: ScsiTask, context: OdxContext): Promise<TaskR
   if ((flags & RTV) !== 0 && !isKnown) throw badParameter(8);
   const ranges = rangesOf(list, HEADER, lu);
   const operation = lu.copies.begin(nexus, listIdOf(cdb), POPULATE_TOKEN, (flags & IMMED) !== 0);
-  return carryOut(task, operation, async () => {
+  const work = new CopyWork(nexus, 'populate-token');
+  return carryOut(task, 'populate-token', operation, async () => {
     if (ranges.length === 0) return;
     const rod = await pin(task, source, ranges, context.seal.newRod(), timeout || TOKEN_TIMEOUT);
     takeNote(task, operation, context, source, rod);
+    // The grains are shared with the point in time.
+    work.add(lu, { shared: rod.size, copied: 0 });
+    work.done();
   });
 }
 

@@ -1,4 +1,4 @@
-// What a copy manager tells of its tokens: RECEIVE ROD TOKEN INFORMATION (SPC-4 6.28) and REPORT ALL ROD TOKENS (SPC-4 6.31).
+// What a copy manager tells of its tokens: RECEIVE ROD TOKEN INFORMATION (SPC-4 6.26) and REPORT ALL ROD TOKENS (SPC-4 6.31).
 import { MAX_TOKENS } from '../core/base/limits.ts';
 import { load32, store32 } from '../core/base/bytes-at.ts';
 import { OK_WITHOUT_MEDIUM, Reserved, all } from '../core/scsi/command-spec.ts';
@@ -80,7 +80,7 @@ export const reportSpecs = (context: OdxContext): readonly CommandSpec[] => [
     opcode: 0x84,
     serviceAction: 0x07,
     cdbUsage: [0x84, 0x07, ...all(4), 0, 0, 0, 0, ...all(4), 0, 0],
-    clause: 'SPC-4 6.28',
+    clause: 'SPC-4 6.26',
     run: receiveRodTokenInformation,
   },
   {

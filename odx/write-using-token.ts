@@ -4,11 +4,13 @@ import { load16, load32 } from '../core/base/bytes-at.ts';
 import { OK_ORDINARY, Reserved, all } from '../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../core/scsi/command-spec.ts';
 import type { CopyOperation } from '../core/scsi/copy-operations.ts';
+import { CopyWork } from '../core/scsi/copy-work.ts';
 import type { LunNexus } from '../core/scsi/lun-nexus.ts';
 import { SENSE, ScsiError, badParameter } from '../core/scsi/sense.ts';
 import { GOOD } from '../core/scsi/task.ts';
 import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
 import { CopyError, copyRange } from '../core/volume/copy.ts';
+import type { CopyCount } from '../core/volume/copy.ts';
 import { partsOf } from '../core/volume/rod.ts';
 import type { Rod, RodEnd, RodRange, RodStore } from '../core/volume/rod.ts';
 import { VolumeError, VolumeFault } from '../core/volume/volume.ts';
@@ -56,7 +58,7 @@ function writeUsingToken(task: ScsiTask, context: OdxContext): Promise<TaskResul
     await transfer.run(origin, ranges);
     if (origin !== undefined && (flags & DELETE) !== 0) origin.store.delete(origin.rod);
   };
-  return carryOut(task, operation, work, release);
+  return carryOut(task, 'write-using-token', operation, work, release);
 }
 
 /** undefined: zeros. Throws ScsiError for a token that gives nothing to this nexus. */
@@ -89,6 +91,7 @@ export function mayUse(nexus: LunNexus, rod: Rod, context: OdxContext): boolean 
 class Transfer {
   readonly #task: ScsiTask;
   readonly #operation: CopyOperation;
+  readonly #work: CopyWork;
   /** When a transfer that somebody waits for ends with what it has. */
   readonly #until: number;
   #done = 0;
@@ -96,6 +99,7 @@ class Transfer {
   constructor(task: ScsiTask, operation: CopyOperation, background: boolean) {
     this.#task = task;
     this.#operation = operation;
+    this.#work = new CopyWork(task.nexus, 'write-using-token');
     this.#until = background ? Number.POSITIVE_INFINITY : task.lu.clock.now() + ODX_PATIENCE;
   }
 
@@ -117,11 +121,13 @@ class Transfer {
       if (this.#done < end) break;
     }
     if (this.#done >= Math.min(wanted, there)) {
+      this.#work.done();
       if (there >= wanted) return;
       throw new ScsiError(SENSE.beyondToken, { information: this.#operation.transferred });
     }
     if (this.#task.lu.retired) throw new VolumeError(VolumeFault.notReady, 'the volume is being closed');
     if (this.#given) throw new ScsiError(SENSE.copyAborted);
+    this.#work.done();
     throw new ScsiError(SENSE.copyUnderrun, { information: this.#operation.transferred });
   }
 
@@ -133,8 +139,9 @@ class Transfer {
 
   readonly #stops = (): boolean => this.#given || (this.#done > 0 && this.#task.lu.clock.now() > this.#until);
 
-  #count(bytes: number): void {
-    this.#done += bytes;
+  #count({ shared, copied }: CopyCount): void {
+    this.#work.add(this.#task.lu, { shared, copied });
+    this.#done += shared + copied;
     this.#operation.counter++;
     this.#operation.transferred = Math.floor(this.#done / this.#task.lu.blockSize);
   }
@@ -148,8 +155,8 @@ class Transfer {
       await copyRange({
         ...{ source: rod.volume, from: part.position, target: lu.volume, to, length: part.length },
         ...{ sourceLocks: undefined, targetLocks: lu.locks, clock: lu.clock, isAborted: this.#stops },
-        progress: ({ shared, copied }) => {
-          this.#count(shared + copied);
+        progress: (step) => {
+          this.#count(step);
         },
       }).catch((error: unknown) => {
         throw error instanceof CopyError && error.side === 'source' ? sourceError() : error;
@@ -181,7 +188,7 @@ class Transfer {
         lock.release();
       }
       done += size;
-      this.#count(size);
+      this.#count({ shared: 0, copied: size });
     }
   }
 
@@ -197,7 +204,8 @@ class Transfer {
         lock.release();
       }
       done += size;
-      this.#count(size);
+      const inMap = volume.info.thin || volume.info.quickZero === true;
+      this.#count(inMap ? { shared: size, copied: 0 } : { shared: 0, copied: size });
       await new Promise<void>((resolve) => {
         clock.soon(resolve);
       });

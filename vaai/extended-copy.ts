@@ -5,8 +5,10 @@ import { load32 } from '../core/base/bytes-at.ts';
 import { OK_ORDINARY, Reserved, all } from '../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../core/scsi/command-spec.ts';
 import { CopyOperation, CopyStatus } from '../core/scsi/copy-operations.ts';
+import { CopyWork } from '../core/scsi/copy-work.ts';
 import type { LogicalUnit } from '../core/scsi/logical-unit.ts';
 import type { LunNexus } from '../core/scsi/lun-nexus.ts';
+import { noteRefusal } from '../core/scsi/offload-meter.ts';
 import { reach } from '../core/scsi/reach.ts';
 import type { Reach, Refusal } from '../core/scsi/reach.ts';
 import { SENSE, ScsiError, badCdb, badParameter, encodeSense, senseOf } from '../core/scsi/sense.ts';
@@ -15,7 +17,7 @@ import { unitDesignators } from '../core/scsi/spc/vpd-identification.ts';
 import { GOOD, Status, TaskAttribute } from '../core/scsi/task.ts';
 import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
 import type { SetTask } from '../core/scsi/task-set.ts';
-import { CopyError, copyRange } from '../core/volume/copy.ts';
+import { CopyError, copyRange, isShareable } from '../core/volume/copy.ts';
 import { Descriptor, HEADER, OWN_UNIT, parseCopyList } from './copy-list.ts';
 import type { Cscd, ListForm, Segment } from './copy-list.ts';
 
@@ -44,16 +46,39 @@ async function extendedCopy(task: ScsiTask, form: ListForm): Promise<TaskResult>
   if (data.length < wanted) throw new ScsiError(SENSE.parameterListLength);
   const list = parseCopyList(data, form);
   const jobs = planned(nexus, list.cscds, list.segments);
+  routed(nexus, jobs);
   const operation = begin(nexus, list.listId, list.discard, ACTION[form], list.immediate);
   const done = carryOut(operation, jobs, () => !list.immediate && task.aborted);
   if (list.immediate) {
     done.catch((error: unknown) => {
       if (!(error instanceof ScsiError)) lu.trouble.report(error, task.spec.name);
+      // The command ended well long ago: dispatch does not see this.
+      noteRefusal(nexus, 'extended-copy', senseOf(error, lu.blockSize));
     });
     return GOOD;
   }
   await done;
   return GOOD;
+}
+
+/**
+ * The destination decides whether the storage takes the copy: 05/55/03 if not, before anything is done, and the initiator
+ * reads and writes by itself. All segments to one destination are one question. Throws ScsiError.
+ */
+function routed(nexus: LunNexus, jobs: readonly Job[]): void {
+  const ends = new Map<LogicalUnit, { shareable: boolean; bytes: number }>();
+  for (const { source, target, from, to, length, verifies } of jobs) {
+    if (verifies || length === 0) continue;
+    const shareable = isShareable({ source: source.lu.volume, from, target: target.lu.volume, to, length });
+    const known = ends.get(target.lu) ?? { shareable: true, bytes: 0 };
+    ends.set(target.lu, { shareable: known.shareable && shareable, bytes: known.bytes + length });
+  }
+  for (const [{ copyRoute }, question] of ends) {
+    if (copyRoute.decide({ ...question, host: nexus.initiator.name }) === 'accept') continue;
+    throw new ScsiError(SENSE.insufficientResources, {
+      reason: copyRoute.last?.why === 'slower' ? 'slower' : 'policy',
+    });
+  }
 }
 
 /**
@@ -76,12 +101,14 @@ function begin(
 
 async function carryOut(operation: CopyOperation, jobs: readonly Job[], isAborted: () => boolean): Promise<void> {
   const leave = enterOthers(operation, jobs);
+  const work = new CopyWork(operation.nexus, 'extended-copy');
   try {
     for (const job of jobs) {
-      await runJob(operation, job, () => operation.aborted || isAborted());
+      await runJob(operation, job, work, () => operation.aborted || isAborted());
       operation.segments++;
       operation.counter++;
     }
+    work.done();
     operation.end(CopyStatus.done);
   } catch (error) {
     const scsi = senseOf(error, operation.nexus.lu.blockSize);
@@ -119,7 +146,7 @@ function enterOthers(operation: CopyOperation, jobs: readonly Job[]): () => void
   };
 }
 
-async function runJob(operation: CopyOperation, job: Job, isAborted: () => boolean): Promise<void> {
+async function runJob(operation: CopyOperation, job: Job, work: CopyWork, isAborted: () => boolean): Promise<void> {
   const { source, target, from, to, length } = job;
   let problem: ScsiError | undefined;
   // Asked before every step: whoever loses the right to write there (a reservation, a mapping) stops at once.
@@ -138,8 +165,9 @@ async function runJob(operation: CopyOperation, job: Job, isAborted: () => boole
       ...{ sourceLocks: source.lu.locks, targetLocks: target.lu.locks },
       clock: target.lu.clock,
       isAborted: stopped,
-      progress: ({ shared, copied }) => {
-        bytes += shared + copied;
+      progress: (step) => {
+        work.add(target.lu, step);
+        bytes += step.shared + step.copied;
         operation.transferred = before + Math.floor(bytes / blockSize);
         operation.counter++;
       },

@@ -272,9 +272,13 @@ export const SPACE_COUNT_MS = 3;
 /** Milliseconds of the event loop that the check of a pool takes at a time; times it counts what changed meanwhile. */
 export const CHECK_MS = 3;
 export const CHECK_PASSES = 4;
-/** Journal and slabs of a new pool, bytes, where the pool is large enough; a journal is at most this share (one in so many). */
-export const POOL_JOURNAL = 268_435_456;
-export const POOL_JOURNAL_SHARE = 32;
+/**
+ * Journal and slabs of a new pool, bytes, where the pool is large enough; a journal is at most this share (one in so many). The
+ * larger it is, the more often a block is written again before it has to be put into its place, and the longer a start after
+ * a crash takes.
+ */
+export const POOL_JOURNAL = 536_870_912;
+export const POOL_JOURNAL_SHARE = 16;
 export const POOL_SLAB = 1_073_741_824;
 /** Slabs a new pool is made of; they are larger when it is. */
 export const MAX_FIRST_SLABS = 1024;

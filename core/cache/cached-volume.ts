@@ -316,6 +316,10 @@ export class CachedVolume implements Volume, LogUpper {
     return this.#backing.shareFrom(source, from, to, length);
   }
 
+  sharesWith(source: Volume): boolean {
+    return this.#backing.sharesWith?.(source) === true;
+  }
+
   allocatedBytes(): number {
     return this.#backing.allocatedBytes();
   }

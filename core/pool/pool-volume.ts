@@ -10,7 +10,7 @@ import { GrainIo, isWriteError, zeroBlocks } from './grain-io.ts';
 import type { PoolCore, PoolVolumeOptions } from './pool-core.ts';
 import { Promises } from './promises.ts';
 import type { GrainPlace } from './record.ts';
-import { shareInto } from './share.ts';
+import { shareInto, sharerOf } from './share.ts';
 import type { VolumeMap } from './volume-map.ts';
 import { VolumeReader } from './volume-reader.ts';
 
@@ -318,6 +318,10 @@ export class PoolVolume implements Volume, WriteLog {
 
   shareFrom(source: Volume, from: number, to: number, length: number): Promise<boolean> {
     return shareInto(this.#core, this, source, from, to, length);
+  }
+
+  sharesWith(source: Volume): boolean {
+    return sharerOf(this, source) !== undefined;
   }
 
   /** True when both are of one pool. */

@@ -19,11 +19,17 @@ export async function shareInto(
   to: number,
   length: number,
 ): Promise<boolean> {
-  const origin = source.origin ?? source;
-  if (!(origin instanceof PoolVolume) || !target.isBeside(origin)) return false;
-  if (!origin.info.thin || !target.info.thin) return false;
+  const origin = sharerOf(target, source);
+  if (origin === undefined) return false;
   await shareGrains(core, origin, from, target, to, length);
   return true;
+}
+
+/** The volume of the same pool whose grains the target can share; undefined: it cannot. */
+export function sharerOf(target: PoolVolume, source: Volume): PoolVolume | undefined {
+  const origin = source.origin ?? source;
+  if (!(origin instanceof PoolVolume) || !target.isBeside(origin)) return undefined;
+  return origin.info.thin && target.info.thin ? origin : undefined;
 }
 
 /**

@@ -79,7 +79,7 @@ export class LogicalUnit {
     this.log = options.log.child({ lu: options.name });
     this.trouble = new StorageTrouble(options.clock, this.log);
     this.copyRoute = options.copyRoute ?? takeAll(options.clock);
-    this.offload = new OffloadMeter(options.clock, this.copyRoute);
+    this.offload = new OffloadMeter(options.clock);
     this.blockSize = options.volume.info.blockSize;
     this.blockShift = Math.log2(this.blockSize);
     this.physicalBlockSize = Math.max(options.physicalBlockSize, this.blockSize);

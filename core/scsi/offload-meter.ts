@@ -4,8 +4,9 @@ import { MAX_OFFLOAD_HOSTS, MAX_OFFLOAD_REASONS } from '../base/limits.ts';
 import type { Clock } from '../base/world.ts';
 import type { CopyRoute } from '../volume/copy-route.ts';
 import type { LunNexus } from './lun-nexus.ts';
-import { senseText } from './sense.ts';
-import type { OffloadReason, ScsiError } from './sense.ts';
+import { SENSE, senseText } from './sense.ts';
+import type { Forwarded, OffloadReason, ScsiError, SenseRow } from './sense.ts';
+import { Status } from './task.ts';
 
 /** Kinds of offload, as people are told of them. */
 export const OFFLOAD_KINDS = [
@@ -17,9 +18,6 @@ export const OFFLOAD_KINDS = [
   'compare-and-write',
 ] as const;
 export type OffloadKind = (typeof OFFLOAD_KINDS)[number];
-
-/** Those that read and write inside the storage. */
-const COPIES: ReadonlySet<OffloadKind> = new Set(['extended-copy', 'write-using-token']);
 
 /** What one command has done. Bytes. */
 export interface OffloadWork {
@@ -72,12 +70,10 @@ export class OffloadMeter {
   /** By iSCSI name: a host with several paths is one host. */
   readonly #hosts = new Map<string, HostMeter>();
   readonly #limit: number;
-  readonly #route: Pick<CopyRoute, 'copied'>;
 
-  /** `route` learns how fast copies were. `limit`: hosts that are kept; the one that has been silent longest is dropped for a new one. */
-  constructor(clock: Clock, route: Pick<CopyRoute, 'copied'>, limit = MAX_OFFLOAD_HOSTS) {
+  /** `limit`: hosts that are kept; the one that has been silent longest is dropped for a new one. */
+  constructor(clock: Clock, limit = MAX_OFFLOAD_HOSTS) {
     this.#clock = clock;
-    this.#route = route;
     this.#limit = limit;
   }
 
@@ -85,14 +81,19 @@ export class OffloadMeter {
     return this.#hosts;
   }
 
-  /** The command was carried out. */
-  used(nexus: LunNexus, kind: OffloadKind, { shared, copied, micros }: OffloadWork): void {
+  /** The command was carried out. `routes`: of the logical units it copied to; they learn how fast it was. */
+  used(
+    nexus: LunNexus,
+    kind: OffloadKind,
+    { shared, copied, micros }: OffloadWork,
+    routes: readonly Pick<CopyRoute, 'copied'>[] = [],
+  ): void {
     const meter = this.#host(nexus.initiator.name).kind(kind);
     meter.used++;
     meter.sharedBytes += shared;
     meter.copiedBytes += copied;
     meter.micros += micros;
-    if (COPIES.has(kind)) this.#route.copied(copied, micros);
+    for (const route of routes) route.copied(copied, micros);
   }
 
   /**
@@ -149,15 +150,22 @@ export function offloadKindOf(opcode: number, serviceAction: number): OffloadKin
   }
 }
 
-/** An offload command ended with this error. A unit attention is about something else and no refusal. */
+/**
+ * An offload command ended with this error. A unit attention is about something else and no refusal; nor is a copy of which as
+ * much was done as the time, or the token, was good for: the host goes on from there.
+ */
 export function noteRefusal(nexus: LunNexus, kind: OffloadKind, error: ScsiError): void {
-  if (error.sense.key === 0x6) return;
+  if (error.sense.key === 0x6 || isPartial(error)) return;
   nexus.lu.offload.refused(nexus, kind, reasonOf(error), senseText(error.sense));
 }
+
+/** 0A/0D/04 and 05/0D/04 (SBC-3 5.46): the data there was has been written. */
+export const isPartial = ({ sense }: ScsiError): boolean => sense === SENSE.copyUnderrun || sense === SENSE.beyondToken;
 
 /** Why, from what the host is told, unless the command knows better. */
 export function reasonOf({ sense, detail }: ScsiError): OffloadReason {
   if (detail.reason !== undefined) return detail.reason;
+  if (detail.forwarded !== undefined) return reasonOfEnd(detail.forwarded, sense);
   const code = (sense.asc << 8) | sense.ascq;
   switch (code) {
     case 0x2707:
@@ -178,10 +186,23 @@ export function reasonOf({ sense, detail }: ScsiError): OffloadReason {
     case 0x2400:
       return 'bad-command';
     case 0x5503:
+    case 0x550d: // INSUFFICIENT RESOURCES TO CREATE ROD TOKEN
+    case 0x0016: // OPERATION IN PROGRESS: the list identifier is in use
       return 'busy';
+    case 0x550c: // INSUFFICIENT RESOURCES TO CREATE ROD
+      return 'no-space';
+    case 0x2500:
+    case 0x0d02: // COPY TARGET DEVICE NOT REACHABLE
+      return 'not-mapped';
     default:
       return reasonOfClass(sense.key, sense.asc);
   }
+}
+
+/** What the source or the destination of a copy answered. */
+function reasonOfEnd({ status, error }: Forwarded, { key, asc }: SenseRow): OffloadReason {
+  if (status === Status.reservationConflict) return 'reserved';
+  return error === undefined ? reasonOfClass(key, asc) : reasonOf(error);
 }
 
 function reasonOfClass(key: number, asc: number): OffloadReason {
@@ -191,6 +212,6 @@ function reasonOfClass(key: number, asc: number): OffloadReason {
   if (key === 0x7) return 'write-protected';
   if (key === 0x2) return 'not-ready';
   if (key === 0x3 || key === 0x4) return 'storage-failed';
-  if (key === 0xa) return 'copy-failed';
+  if (key === 0xa) return asc === 0 ? 'aborted' : 'copy-failed';
   return 'other';
 }

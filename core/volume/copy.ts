@@ -59,6 +59,24 @@ export function copyRange(request: CopyRequest): Promise<CopyCount> {
   return new Copy(request).run();
 }
 
+/** Whether all but the ragged edges of the range can be shared. */
+export function isShareable({
+  source,
+  from,
+  target,
+  to,
+  length,
+}: Pick<CopyRequest, 'source' | 'from' | 'target' | 'to' | 'length'>): boolean {
+  if (from % GRAIN !== to % GRAIN || grainsOf(to, length).whole <= 0) return false;
+  return target.sharesWith?.(source) === true;
+}
+
+/** Bytes before the first whole grain of [to, to+length), and of whole grains. */
+function grainsOf(to: number, length: number): { head: number; whole: number } {
+  const head = (GRAIN - (to % GRAIN)) % GRAIN;
+  return { head, whole: Math.floor((length - head) / GRAIN) * GRAIN };
+}
+
 /** Bytes [at, at+length) of the copy. */
 interface Piece {
   readonly at: number;
@@ -100,8 +118,7 @@ class Copy {
   /** Ragged beginning, whole grains, ragged end; all of it is data where grains do not lie alike. */
   #parts(): Piece[] {
     const { from, target, to, length } = this.#request;
-    const head = (GRAIN - (to % GRAIN)) % GRAIN;
-    const whole = Math.floor((length - head) / GRAIN) * GRAIN;
+    const { head, whole } = grainsOf(to, length);
     if (target.shareFrom === undefined || from % GRAIN !== to % GRAIN || whole <= 0) {
       return [{ at: 0, length, kind: 'data' }];
     }

@@ -150,6 +150,8 @@ export interface Volume {
    * nothing has changed. Absent: this volume never can. Rejects with a VolumeError.
    */
   shareFrom?(source: Volume, from: number, to: number, length: number): Promise<boolean>;
+  /** Whether shareFrom() can share with this source. Absent: no. */
+  sharesWith?(source: Volume): boolean;
 
   /** Bytes of storage this volume uses now. */
   allocatedBytes(): number;

@@ -1,6 +1,7 @@
 // The disks, snapshots and clones of the daemon that is killed, and what an administrator does with them meanwhile. What was
 // under way when it was killed is found out afterwards: it happened, or it did not.
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../../core/base/errors.ts';
 import { ApiClient } from '../../core/cli/client.ts';
 import type { Daemon } from '../support/daemon.ts';
@@ -71,9 +72,14 @@ export class Estate {
   /** How often each operation was carried out. */
   readonly done = new Map<string, number>();
 
-  constructor(daemon: Daemon, facts: Omit<LoadFacts, 'alive'>) {
+  constructor(daemon: Daemon, facts: Omit<LoadFacts, 'alive' | 'sources'>) {
     this.daemon = daemon;
-    this.facts = { ...facts, alive: () => this.#alive };
+    this.facts = { ...facts, alive: () => this.#alive, sources: () => this.#sources() };
+  }
+
+  /** The disks of the pool that are there for good. */
+  #sources(): Host[] {
+    return [...this.hosts.values()].filter(({ model, apart }) => model.name.startsWith('p') && !apart);
   }
 
   call(method: string, path: string, body?: unknown): Promise<unknown> {
@@ -356,7 +362,10 @@ export class Estate {
     const snapshot = this.#pick(same);
     const host = snapshot === undefined ? undefined : this.hosts.get(snapshot.volume);
     if (snapshot === undefined || host === undefined) return;
+    // Else nobody knows whether a copy saw it before or after.
+    host.apart = true;
     await host.stop();
+    while (host.model.isCopied && this.#alive) await sleep(2);
     const made = await this.#attempt(
       'rollback',
       () => this.call('POST', `/volumes/${snapshot.volume}/snapshots/${snapshot.name}/rollback`),
@@ -364,6 +373,7 @@ export class Estate {
         host.model.mayBe(snapshot.content);
       },
     );
+    host.apart = false;
     if (made) host.model.is(snapshot.content);
     if (this.#alive) await this.#serve(host);
   }

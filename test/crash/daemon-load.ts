@@ -1,7 +1,9 @@
 // What hosts do to a disk of the daemon that is killed: everything at once, and what they are told is written down.
 import assert from 'node:assert/strict';
 import { FUA, read16, write16 } from '../support/cdb.ts';
+import { Offload } from './daemon-offload.ts';
 import { seen, stampSector } from './daemon-model.ts';
+import type { Tokens } from './daemon-offload.ts';
 import type { DiskModel, Entry, Instant, Rule, Write, Writes } from './daemon-model.ts';
 import { CLOSED, Gone, Pipe } from './daemon-pipe.ts';
 import type { Answer } from './daemon-pipe.ts';
@@ -36,6 +38,9 @@ export interface LoadFacts {
   readonly mayBeFull: boolean;
   /** Commands answered with GOOD, and refused because the space is used up. */
   readonly counts: { good: number; refused: number };
+  readonly tokens: Tokens;
+  /** Disks that can be copied from. */
+  readonly sources: () => readonly Host[];
   /** The daemon is there, and nobody is about to end it. */
   readonly alive: () => boolean;
   /** Something is not as it must be. */
@@ -48,6 +53,9 @@ export class Host {
   readonly iqn: string;
   /** UNMAP is offered. */
   readonly thin: boolean;
+  /** Nobody may begin to copy from it. */
+  apart = false;
+  readonly offload: Offload;
   readonly #facts: LoadFacts;
   #pipe: Pipe | undefined;
   #stopping = false;
@@ -58,6 +66,7 @@ export class Host {
     this.iqn = iqn;
     this.thin = thin;
     this.#facts = facts;
+    this.offload = new Offload(this, facts, (...all) => this.#send(...all));
   }
 
   async connect(portal: string): Promise<void> {
@@ -68,6 +77,7 @@ export class Host {
       DataDigest: random() < 0.2 ? 'CRC32C' : 'None',
     };
     this.#pipe = await Pipe.open(portal, { target: this.iqn, keys });
+    await this.offload.prepare();
   }
 
   /** Keeps DEPTH commands under way until it is stopped or the connection ends. */
@@ -119,6 +129,7 @@ export class Host {
     else if (dice < 0.58 && this.thin) await this.#unmap();
     else if (dice < 0.66) await this.#writeSame(this.#range());
     else if (dice < 0.7) await this.flush();
+    else if (dice < 0.73) await this.offload.step();
     else await this.#read(this.#range());
   }
 
@@ -303,7 +314,7 @@ export class Host {
 }
 
 /** False: the target did not begin with it. UNIT ATTENTION and NOT READY come before anything is done. */
-function wasExecuted({ status, senseCode }: Answer): boolean {
+export function wasExecuted({ status, senseCode }: Answer): boolean {
   if (status === BUSY || status === TASK_SET_FULL) return false;
   return !(status === CHECK_CONDITION && /^0[26]\//.test(senseCode));
 }

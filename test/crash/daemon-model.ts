@@ -43,6 +43,8 @@ export interface Entry {
 
 export const NOTHING: Write = { serial: 0, owner: 0, same: false, sent: 0, ended: 0, good: true };
 
+const UNTOUCHED: Entry = { write: NOTHING, replacedAt: Infinity, gone: false };
+
 /** All the writes of a run by their serial. */
 export class Writes {
   readonly order = new Order();
@@ -148,6 +150,49 @@ export function seen(
   return found;
 }
 
+interface Range {
+  readonly first: number;
+  readonly count: number;
+}
+
+/**
+ * A copy of sectors to the same sectors of another disk. There they show what was written to the source: each of those writes
+ * is, for the target, a write of this copy.
+ */
+export class Copied {
+  /** The copy itself. */
+  readonly write: Write;
+  readonly range: Range;
+  readonly #target: DiskModel;
+  readonly #writes = new Map<string, Write>();
+
+  constructor(write: Write, range: Range, target: DiskModel) {
+    this.write = write;
+    this.range = range;
+    this.#target = target;
+  }
+
+  /** The sector of the target may show what this write wrote to the source. */
+  add(sector: number, { serial, owner, same }: Write): void {
+    const key = serial === 0 ? '0' : `${String(owner)}/${String(serial)}`;
+    let write = this.#writes.get(key);
+    if (write === undefined) {
+      const { sent, ended } = this.write;
+      this.#writes.set(key, (write = { serial, owner, same, sent, ended, good: false }));
+    }
+    this.#target.mayShow(sector, write);
+  }
+
+  /** `good`: all of it was copied; else nobody knows how much. */
+  end(good: boolean): void {
+    const { write, range } = this;
+    const target = this.#target;
+    if (good) target.good(write, [range], false);
+    else target.bad(write, [range], true);
+    for (const each of this.#writes.values()) each.ended = write.ended;
+  }
+}
+
 /** What one disk may hold. */
 export class DiskModel {
   readonly name: string;
@@ -160,6 +205,8 @@ export class DiskModel {
   #content: Map<number, Entry[]>;
   /** Looks that have not ended: when they began. What was replaced after that must not be forgotten. */
   readonly #looks = new Set<{ readonly since: number }>();
+  /** Copies that read this disk just now. */
+  readonly #copies = new Set<Copied>();
   /** GOOD, but not stable. */
   #unstable = new Map<Write, { first: number; count: number }[]>();
 
@@ -177,14 +224,50 @@ export class DiskModel {
   /** The ranges (in sectors) are being written. */
   begin(write: Write, ranges: readonly { first: number; count: number }[]): void {
     for (const { first, count } of ranges) {
-      for (let sector = first; sector < first + count; sector++) {
-        const entry = { write, replacedAt: Infinity, gone: false };
-        const entries = this.#content.get(sector);
-        if (entries === undefined)
-          this.#content.set(sector, [{ write: NOTHING, replacedAt: Infinity, gone: false }, entry]);
-        else entries.push(entry);
+      for (let sector = first; sector < first + count; sector++) this.mayShow(sector, write);
+    }
+  }
+
+  /** The sector may show this write from now on, and so may what is copied from it. */
+  mayShow(sector: number, write: Write): void {
+    const entry = { write, replacedAt: Infinity, gone: false };
+    const entries = this.#content.get(sector);
+    if (entries?.some((each) => each.write === write) === true) return;
+    if (entries === undefined)
+      this.#content.set(sector, [{ write: NOTHING, replacedAt: Infinity, gone: false }, entry]);
+    else entries.push(entry);
+    for (const copied of this.#copies) {
+      const { first, count } = copied.range;
+      if (sector >= first && sector < first + count) copied.add(sector, write);
+    }
+  }
+
+  // ---- copying
+
+  /** A copy of the range to `target` begins; `over` is called when no more of it is read. */
+  copyTo(target: DiskModel, range: Range): { readonly copied: Copied; readonly over: () => void } {
+    const copied = new Copied(this.#writes.begin(target.number, true, false), range, target);
+    for (let sector = range.first; sector < range.first + range.count; sector++) {
+      for (const entry of this.#content.get(sector) ?? [UNTOUCHED]) {
+        if (entry.replacedAt === Infinity) copied.add(sector, entry.write);
       }
     }
+    this.#copies.add(copied);
+    return { copied, over: () => void this.#copies.delete(copied) };
+  }
+
+  /** What was caught earlier is copied to the range of this disk. */
+  copyFrom(content: Content, range: Range): Copied {
+    const copied = new Copied(this.#writes.begin(this.number, true, false), range, this);
+    for (let sector = range.first; sector < range.first + range.count; sector++) {
+      for (const { write } of content.get(sector) ?? [UNTOUCHED]) copied.add(sector, write);
+    }
+    return copied;
+  }
+
+  /** Somebody copies from it. */
+  get isCopied(): boolean {
+    return this.#copies.size > 0;
   }
 
   /** It was answered with GOOD; `stable`: the answer says that it survives. */
@@ -253,9 +336,10 @@ export class DiskModel {
   }
 
   /** What somebody may see who looked at an instant between `since` and now. */
-  capture(since: number): Content {
+  capture(since: number, within?: Range): Content {
     const captured = new Map<number, Entry[]>();
     for (const [sector, entries] of this.#content) {
+      if (within !== undefined && (sector < within.first || sector >= within.first + within.count)) continue;
       // Later this may be replaced; that is not about this look.
       const may = entries.filter((entry) => entry.replacedAt > since).map((entry) => ({ ...entry }));
       captured.set(sector, may);

@@ -9,6 +9,7 @@ import { fill, withFileSystem } from '../support/file-system.ts';
 import { Estate, POOL } from './daemon-estate.ts';
 import type { Snapshot, VolumeView } from './daemon-estate.ts';
 import { Host } from './daemon-load.ts';
+import { Tokens } from './daemon-offload.ts';
 import { DiskModel, Instant, Writes } from './daemon-model.ts';
 import type { Rule } from './daemon-model.ts';
 import { SECTOR, seeded } from './record.ts';
@@ -46,6 +47,8 @@ export interface DaemonResult {
   good: number;
   /** How often what was carried out by the administrator. */
   operations: ReadonlyMap<string, number>;
+  /** Copies and tokens: what became of how many. */
+  offloads: ReadonlyMap<string, number>;
   /** How the daemon ended, how often. */
   ends: Map<string, number>;
   /** The longest orderly stop, in milliseconds. */
@@ -144,9 +147,17 @@ class Campaign {
       random: seeded(seed ^ 0x5eed),
       mayBeFull,
       counts: { good: 0, refused: 0 },
+      tokens: new Tokens(),
       fail: (error) => (this.#failure ??= { error }),
     });
-    this.result = { rounds: 0, good: 0, operations: this.estate.done, ends: new Map(), slowestStop: 0 };
+    this.result = {
+      rounds: 0,
+      good: 0,
+      operations: this.estate.done,
+      offloads: this.estate.facts.tokens.done,
+      ends: new Map(),
+      slowestStop: 0,
+    };
   }
 
   /** A few disks that share a small file system. */
@@ -197,6 +208,7 @@ class Campaign {
     await this.#daemon.start();
     this.#startTime = performance.now() - began;
     estate.born();
+    estate.facts.tokens.again();
     await this.#verify(kind === 'stop' ? 'live' : 'crash');
     result.rounds++;
     result.good += good;

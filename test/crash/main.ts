@@ -40,7 +40,7 @@ async function daemons(first: number, kills: number, end: number): Promise<void>
   for (let seed = first; killed < kills && Date.now() < end; seed++) {
     console.log(`daemon: seed ${String(seed)}`);
     const wanted = Math.min(KILLS_OF_A_SEED, kills - killed);
-    const { rounds, good, operations, ends, slowestStop } = await daemonRounds({
+    const { rounds, good, operations, offloads, ends, slowestStop } = await daemonRounds({
       seed,
       rounds: wanted,
       until: end,
@@ -50,6 +50,7 @@ async function daemons(first: number, kills: number, end: number): Promise<void>
     const list = (counts: ReadonlyMap<string, number>): string =>
       [...counts].map(([what, count]) => `${what} ${String(count)}`).join(', ');
     console.log(`  ${String(good)} commands; ends: ${list(ends)}; operations: ${list(operations)}`);
+    console.log(`  copies: ${list(offloads)}`);
     if (slowestStop > 0) console.log(`  slowest orderly stop: ${String(Math.round(slowestStop))} ms`);
   }
   for (let seed = first; seed < first + FULL_SEEDS && Date.now() < end; seed++) {

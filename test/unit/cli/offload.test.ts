@@ -54,12 +54,15 @@ describe('gemel offload', () => {
         await host.status([0x89, ...Array<number>(12).fill(0), 1, 0, 0], { data: Buffer.alloc(1024, 1) }),
         '0E/1D/00 info 0',
       );
-      assert.equal(await host.status([0x83, 0x10, ...Array<number>(14).fill(0)]), '05/20/00 cdb 0');
+      // A list of four bytes is less than its header.
+      const four = [0x83, 0x10, ...Array<number>(11).fill(0), 4, 0, 0];
+      assert.equal(await host.status(four, { data: Buffer.alloc(4) }), '05/1A/00');
       assert.equal(await other.status([0x42, 0, 0, 0, 0, 0, 0, 0, 8, 0], { data: Buffer.alloc(8) }), '05/20/00 cdb 0');
 
       const shown = await gemel('offload thin');
       assert.match(shown, /thin +.*host-a +write-same +1 +16 MiB +0 B .* 0 +-/);
       assert.match(shown, /compare-and-write +0 .* 1 +miscompare/);
+      assert.match(shown, /populate-token +0 .* 1 +bad-list/);
       assert.doesNotMatch(shown, /thick/);
       assert.match(await gemel('offload'), /thick .* unmap +0 .* 1 +not-offered/);
       assert.match(await gemel('offload nowhere'), /^4 /);
@@ -68,6 +71,7 @@ describe('gemel offload', () => {
         doctor,
         /problem +thick .*\n +UNMAP .*refused 1 times.* this volume does not have the command .*05\/20\/00/,
       );
+      assert.match(doctor, /problem +thin .*\n +POPULATE TOKEN .*refused 1 times.*05\/1A\/00/);
       assert.match(doctor, /note +thin .*\n +COMPARE AND WRITE .*another host was first.*0E\/1D\/00/);
       assert.match(doctor, /note +thin .*\n +has never asked for .*unmap.*\n +Where it should: .*fstrim/);
       assert.match(doctor, /note +thick\n +UNMAP .*not offered: the volume is thick/);

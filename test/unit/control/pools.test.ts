@@ -198,9 +198,9 @@ describe('pools', () => {
   it('have journal and slabs to their size', () => {
     const GIB = 1024 * MIB;
     assert.deepEqual(planOf(16 * MIB), { size: 16 * MIB, journalBytes: 16 * MIB, slabSize: 16 * MIB });
-    assert.deepEqual(planOf(GIB), { size: GIB, journalBytes: 32 * MIB, slabSize: GIB });
-    assert.deepEqual(planOf(1.5 * GIB), { size: 1.5 * GIB, journalBytes: 48 * MIB, slabSize: 768 * MIB });
-    assert.deepEqual(planOf(1024 * GIB), { size: 1024 * GIB, journalBytes: 256 * MIB, slabSize: GIB });
+    assert.deepEqual(planOf(GIB), { size: GIB, journalBytes: 64 * MIB, slabSize: GIB });
+    assert.deepEqual(planOf(1.5 * GIB), { size: 1.5 * GIB, journalBytes: 96 * MIB, slabSize: 768 * MIB });
+    assert.deepEqual(planOf(1024 * GIB), { size: 1024 * GIB, journalBytes: 512 * MIB, slabSize: GIB });
   });
 
   it('tell the initiators of thin volumes when they fill up, once', async () => {

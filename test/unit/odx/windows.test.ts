@@ -1,11 +1,12 @@
 // Copies as Windows makes them, over a pool: what was there when the token was made is what is copied, whatever happens then.
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
+import type { OffloadKind } from '../../../core/scsi/offload-meter.ts';
 import { GRAIN } from '../../../core/volume/grain.ts';
 import { MemoryVolume } from '../../../core/volume/memory-volume.ts';
 import { stopAll } from '../../crash/machine.ts';
 import { OdxNode } from '../../support/odx-node.ts';
-import { HOST_B } from '../../support/scsi-fixture.ts';
+import { HOST_A, HOST_B } from '../../support/scsi-fixture.ts';
 import {
   copyFile,
   discover,
@@ -55,6 +56,10 @@ describe('a Windows host', () => {
     assert.ok((await content(node, 1, 0, 16 * MIB)).equals(image));
     // The table of tokens has one grain; nothing was copied.
     assert.equal(node.running.pool.allocator.used, used + 1);
+    for (const [disk, kind] of ['populate-token', 'write-using-token'].entries()) {
+      const meter = node.units[disk]?.offload.hosts.get(HOST_A)?.kinds.get(kind as OffloadKind);
+      assert.deepEqual([meter?.refused, meter?.sharedBytes, meter?.copiedBytes], [0, 16 * MIB, 0], kind);
+    }
     node.check();
     node.stop();
   });

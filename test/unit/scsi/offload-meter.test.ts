@@ -50,13 +50,14 @@ describe('the truth meter', () => {
   });
 
   test('counts every refusal, wherever it comes from, with its reason', async () => {
-    const fixture = scsiFixture({ commands: ALL_COMMANDS, info: { thin: false } });
+    const commands = ALL_COMMANDS.filter((row) => row.opcode !== 0x83);
+    const fixture = scsiFixture({ commands, info: { thin: false } });
     const host = fixture.login();
     const step = async (cdb: number[], data: Buffer, kind: OffloadKind, expected: string): Promise<void> => {
       await host.run(cdb, { data });
       assert.equal(seen(fixture, kind), expected);
     };
-    // No such command; a service action that does not exist.
+    // No such command.
     await step([0x83, 0, ...Array<number>(14).fill(0)], zeros, 'extended-copy', '0/1 not-offered=1 05/20/00');
     await step([0x83, 0x10, ...Array<number>(14).fill(0)], zeros, 'populate-token', '0/1 not-offered=1 05/20/00');
     // In precheck.
@@ -107,7 +108,7 @@ describe('the truth meter', () => {
   test('keeps a bounded number of hosts, and drops the one that was silent longest', () => {
     let now = 0;
     const clock = { ...stoppedClock, wall: () => now++ };
-    const meter = new OffloadMeter(clock, { copied: () => undefined }, 3);
+    const meter = new OffloadMeter(clock, 3);
     const from = (name: string): Parameters<OffloadMeter['refused']>[0] => {
       return scsiFixture().login(name).lunNexus;
     };
@@ -116,11 +117,12 @@ describe('the truth meter', () => {
     assert.equal(meter.hosts.get('a')?.kinds.get('unmap')?.refused, 2);
   });
 
-  test('tells the copy route how fast copies were, and nothing of what moves no data', () => {
+  test('tells the copy routes how fast copies were, and nothing of what is no copy', () => {
     const told: number[] = [];
-    const meter = new OffloadMeter(stoppedClock, { copied: (bytes, micros) => told.push(bytes, micros) });
+    const meter = new OffloadMeter(stoppedClock);
+    const route = { copied: (bytes: number, micros: number) => told.push(bytes, micros) };
     const nexus = scsiFixture().login().lunNexus;
-    meter.used(nexus, 'extended-copy', { shared: 5, copied: 7, micros: 3 });
+    meter.used(nexus, 'extended-copy', { shared: 5, copied: 7, micros: 3 }, [route]);
     meter.used(nexus, 'write-same', { shared: 5, copied: 8, micros: 3 });
     assert.deepEqual(told, [7, 3]);
   });
