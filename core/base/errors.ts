@@ -32,6 +32,7 @@ export const ERRORS = {
     retriable: false,
     remedy: 'Delete its snapshots first, or all together with --with-snapshots.',
   },
+  'has-volumes': { http: 409, exit: 5, retriable: false, remedy: 'Delete its volumes and snapshots first.' },
   'device-in-use': {
     http: 409,
     exit: 5,
@@ -73,7 +74,7 @@ export const ERRORS = {
     http: 500,
     exit: 7,
     retriable: false,
-    remedy: 'Restore the folder catalog from a backup; the data of the disks is in the folder volumes and untouched.',
+    remedy: 'Restore the folder catalog from a backup; the data of the disks is in pools and volumes, and untouched.',
   },
   'daemon-unreachable': { http: 503, exit: 8, retriable: true, remedy: 'Start the daemon, or check --api.' },
   'untrusted-server': {

@@ -114,7 +114,9 @@ function addMoveCommands(pool: Command, context: CliContext): void {
       const parts = [...folders, ...(options.device ?? []).map((device) => ({ device }))];
       if (parts.length === 0) throw new ServiceError('bad-request', 'say where it is with --folder or --device');
       const made = await context.client(command).call('POST', '/pool-imports', { name: options.name, parts });
-      show(context, command, made as Pool, (each) => `Imported pool ${each.name}: ${String(each.volumes)} disks`);
+      show(context, command, made as Pool, (each) => {
+        return `Imported pool ${each.name}: ${String(each.volumes)} disk${each.volumes === 1 ? '' : 's'}`;
+      });
     });
 }
 

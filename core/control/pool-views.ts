@@ -66,9 +66,10 @@ export function poolFacts({ allocator, journal, journalBytes, checkpoints, damag
 }
 
 export function poolView(pools: PoolManager, record: PoolRecord): PoolView {
-  const problem = pools.problem(record.name);
-  const pool = problem === undefined ? pools.pool(record.name) : undefined;
-  const jobs = problem === undefined ? pools.jobs(record.name) : undefined;
+  const closed = pools.problem(record.name);
+  const pool = closed === undefined ? pools.pool(record.name) : undefined;
+  const jobs = closed === undefined ? pools.jobs(record.name) : undefined;
+  const problem = closed ?? pool?.trouble?.message;
   const entries =
     pool === undefined
       ? []

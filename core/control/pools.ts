@@ -310,7 +310,7 @@ export class PoolManager {
       const users = catalog.volumesOfPool(name).map((volume) => volume.name);
       if (users.length > 0) {
         const list = users.slice(0, 3).join(', ') + (users.length > 3 ? ' …' : '');
-        throw new ServiceError('in-use', `pool '${name}' has volumes (${list}); delete them first`);
+        throw new ServiceError('has-volumes', `pool '${name}' has volumes (${list})`);
       }
       const opened = this.#opened.get(name);
       const erase = { poolId: opened?.disks.poolId.toString('hex') ?? '', members: opened?.pool.members ?? [] };

@@ -158,7 +158,11 @@ export class Provisioner {
       }
       const deleting: VolumeRecord = { ...record, state: 'deleting' };
       await this.#catalog.apply(this.#catalog.volumes.edit(name, deleting));
-      await this.#erase(deleting);
+      try {
+        await this.#erase(deleting);
+      } catch (error) {
+        throw storageError(error, `volume '${name}' could not be deleted (the next start tries again)`);
+      }
       this.#log.info({ volume: name, forced: force }, 'volume deleted');
     });
   }

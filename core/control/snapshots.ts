@@ -144,7 +144,11 @@ export class Snapshots {
       const record = this.get(volume, name);
       this.#options.pools.pool(record.pool);
       await this.#put([{ ...record, state: 'deleting' }]);
-      await this.#erase([record]);
+      try {
+        await this.#erase([record]);
+      } catch (error) {
+        throw storageError(error, `snapshot '${name}' could not be deleted (the next start tries again)`);
+      }
       this.#options.log.info({ volume, snapshot: name }, 'snapshot deleted');
     });
   }

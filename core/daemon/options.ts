@@ -172,7 +172,8 @@ function fromFlags(
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) throw new TextAnswer(text);
-    throw new ServiceError('bad-request', error.message.replace(/^error: /, ''), { cause: error });
+    const what = error.message.replace(/^error: /, '');
+    throw new ServiceError('bad-request', `${what} (gemeld --help lists what there is)`, { cause: error });
   }
   const given = program.opts<
     Record<string, string | undefined> & { json: boolean; demo: boolean; portal?: string[] }

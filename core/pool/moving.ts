@@ -16,7 +16,10 @@ interface Head {
 
 async function withHead<T>(files: PoolFiles, work: (head: Head) => Promise<T>): Promise<T> {
   try {
-    const file = await files.superblock();
+    const file = await files.superblock().catch((error: unknown) => {
+      if (!(error instanceof ServiceError) || error.code !== 'not-found') throw error;
+      throw new ServiceError('not-found', `there is no pool in ${files.name}`, { cause: error });
+    });
     try {
       return await work({ file, superblock: await readSuperblock(file) });
     } finally {

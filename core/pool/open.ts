@@ -52,7 +52,7 @@ export async function createPool(place: PoolPlace, wanted: NewPool): Promise<voi
   const slabGrains = Math.ceil(wanted.slabSize / GRAIN / GRAINS_OF_SUMS) * GRAINS_OF_SUMS;
   try {
     await files.prepare();
-    const superblockFile = await files.superblock();
+    const superblockFile = await files.superblock(true);
     await refuseSuperblock(superblockFile, files.name);
     await refuseMember(files);
     const slabs: { name: string; grains: number }[] = [];

@@ -15,7 +15,8 @@ export interface PoolFiles {
   readonly isDevice: boolean;
   /** Makes what is missing. Rejects with ServiceError exists when there is a pool already. */
   prepare(): Promise<void>;
-  superblock(): Promise<DiskFile>;
+  /** Rejects with ServiceError not-found when there is none, unless it is to be made. */
+  superblock(create?: boolean): Promise<DiskFile>;
   /** `bytes` is known from the superblock. Writes are stable when they return. */
   journal(bytes: number): Promise<DiskFile>;
   /** By which a member of a pool is known (members.ts). Rejects with ServiceError not-found, unless it is to be made. */
@@ -68,8 +69,8 @@ export class FolderFiles implements PoolFiles {
     for (const { name } of present) await this.#world.disk.remove(`${this.name}/${name}`);
   }
 
-  async superblock(): Promise<DiskFile> {
-    const file = await this.#world.disk.open(`${this.name}/superblock`, { create: true });
+  async superblock(create = false): Promise<DiskFile> {
+    const file = await this.#world.disk.open(`${this.name}/superblock`, { create });
     if (file.size() < 2 * BLOCK) await file.truncate(2 * BLOCK);
     return file;
   }

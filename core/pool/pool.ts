@@ -77,6 +77,11 @@ export class Pool implements PoolCore {
     return this.#entries;
   }
 
+  /** Why nothing can be written to the pool until it is opened again; undefined: it can. */
+  get trouble(): VolumeError | undefined {
+    return this.#poison ?? this.journal.poison;
+  }
+
   /** Throws ServiceError not-found. */
   entry(id: number): PoolEntry {
     const entry = this.#entries.get(id);
@@ -184,6 +189,7 @@ export class Pool implements PoolCore {
 
   /** The volume is gone for everybody, also after a crash, when it resolves; finishDelete gives its space back. */
   async beginDelete(id: number): Promise<PoolEntry> {
+    if (this.trouble !== undefined) throw this.trouble;
     const entry = this.entry(id);
     if (entry.open !== undefined) throw new ServiceError('in-use', `volume ${String(id)} of the pool is open`);
     await this.#turn.run(async () => {
@@ -449,8 +455,7 @@ export class Pool implements PoolCore {
   // ---- PoolCore
 
   mayWrite(): void {
-    if (this.#poison !== undefined) throw this.#poison;
-    if (this.journal.poison !== undefined) throw this.journal.poison;
+    if (this.trouble !== undefined) throw this.trouble;
     if (this.#stuck !== undefined && !this.journal.ready) throw this.#stuck;
   }
 
@@ -479,7 +484,7 @@ export class Pool implements PoolCore {
     this.#closed = true;
     this.#timer?.cancel();
     try {
-      if (this.#poison === undefined && this.journal.poison === undefined) {
+      if (this.trouble === undefined) {
         // Else the journal is replayed when it is opened again.
         const placed = [...this.#entries.values()].every((entry) => entry.unplaced === undefined);
         if (placed) await this.checkpoint();

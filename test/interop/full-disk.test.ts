@@ -51,6 +51,47 @@ describe('a full disk', { skip: needsQemuTools(), concurrency: 1 }, () => {
     if (!done) context.skip('needs root: a file system of its own');
   });
 
+  it('under a pool refuses changes with a reason, which pool show says too, until there is room', async (context) => {
+    const done = await withFileSystem(112 << 20, async (root) => {
+      const dataFolder = join(root, 'data');
+      await withDaemon({ dataFolder, args: ['--pool-size', '1G'] }, async (daemon) => {
+        const url = daemon.ready.disks[0]?.url ?? '';
+        await runOk('qemu-io', qemuIo(url, 'write -P 1 0 16M'));
+        const other = join(root, 'other');
+        fill(other);
+        const full = await run('qemu-io', qemuIo(url, 'write -P 2 64M 32M'));
+        assert.match(full.stdout + full.stderr, /DATA PROTECTION\(7\)[^\n]*0x2707/, describeRun(full));
+
+        // Every volume is a few pages of the metadata, which has some free ones.
+        let refused = '';
+        for (let i = 0; i < 64 && refused === ''; i++) {
+          const made = await daemon.gemel(['volume', 'create', `v${String(i)}`, '--size', '64G']);
+          if (made.code !== 0) refused = made.stderr;
+          assert.ok([0, 6, 9].includes(made.code), describeRun(made));
+        }
+        assert.match(refused, /could not be made/);
+        const pool = (await daemon.gemelJson(['pool', 'show', 'pool0'])) as { state: string; problem: string | null };
+        assert.equal(pool.state, 'failed');
+        assert.match(pool.problem ?? '', /takes no more writes until it is opened again/);
+        for (const time of ['first', 'second']) {
+          const gone = await daemon.gemel(['volume', 'delete', 'demo']);
+          assert.equal(gone.code, 9, `${time}: ${describeRun(gone)}`);
+          assert.match(gone.stderr, /'demo' could not be deleted \(the next start tries again\)/);
+        }
+
+        await daemon.crash();
+        rmSync(other);
+        await daemon.start();
+        const disks = (await daemon.gemelJson(['volume', 'list'])) as { name: string }[];
+        assert.ok(!disks.some((disk) => disk.name === 'demo'), 'the deletion was finished');
+        const again = await daemon.createVolume('again', '1G');
+        await runOk('qemu-io', qemuIo(again.url, 'write -P 3 0 1M', 'read -P 3 0 1M'));
+        await daemon.stop();
+      });
+    });
+    if (!done) context.skip('needs root: a file system of its own');
+  });
+
   it('refuses changes of the catalog when its reserve is used up, keeps the rest and ends nothing', async (context) => {
     const done = await withFileSystem(8 << 20, async (root) => {
       const path = join(root, 'catalog');

@@ -160,6 +160,9 @@ describe('a pool that moves', () => {
           await holds(other, 'v', 8, MIB);
           assert.deepEqual((await other.pools.check('lake')).findings, []);
           assert.equal(await codeOf(() => plane.moves.import(wanted)), 'in-use', 'one node at a time');
+          const nowhere = { parts: [{ folder: plane.folder }] };
+          await assert.rejects(plane.moves.import(nowhere), { code: 'not-found', message: /^there is no pool in / });
+          assert.ok(!existsSync(join(plane.folder, 'superblock')), 'looking at a folder leaves nothing in it');
           await other.snapshots.rollback('v', 's');
           await holds(other, 'v', 7, 20 * MIB);
           // And back again, from a pool that has never been anything but imported.

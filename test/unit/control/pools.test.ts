@@ -130,7 +130,7 @@ describe('pools', () => {
         const again = await reopen();
         assert.equal(again.catalog.pools.get('thief'), undefined);
         assert.equal(await valueAt(again, 'v', 0, 4096), 3);
-        assert.equal(await codeOf(() => again.pools.delete('far')), 'in-use');
+        assert.equal(await codeOf(() => again.pools.delete('far')), 'has-volumes');
         await again.provisioner.delete('v', false);
         await again.pools.delete('far');
         assert.deepEqual(readdirSync(elsewhere.path), ['keep']);

@@ -95,6 +95,7 @@ describe('daemon options', () => {
     ]) {
       assert.ok(read(argv));
     }
+    assert.throws(() => read(['--nix']), { message: "unknown option '--nix' (gemeld --help lists what there is)" });
     assert.throws(() => read(['--version']), TextAnswer);
     assert.throws(
       () => read(['--help']),
