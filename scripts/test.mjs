@@ -34,7 +34,7 @@ const STAGES = [
   { name: 'fuzz', concurrency: 1, timeout: 180_000 },
   { name: 'conformance', concurrency: 2, timeout: 600_000, peers: true },
   { name: 'interop', concurrency: 1, timeout: 300_000, peers: true },
-  { name: 'guest', concurrency: 1, timeout: 400_000, peers: true },
+  { name: 'guest', concurrency: 2, timeout: 400_000, peers: true },
 ];
 /** The whole run ends after this many milliseconds, whatever hangs. */
 const TIME_LIMIT = 19 * 60_000;
