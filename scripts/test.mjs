@@ -10,6 +10,7 @@ import { debianPackages, fail, prepare, root, say } from './bootstrap.mjs';
 const PEERS = [
   ...['libiscsi-bin', 'qemu-utils', 'qemu-block-extra', 'qemu-system-x86', 'cpio', 'open-iscsi', 'multipath-tools'],
   ...[
+    'mount',
     'kpartx',
     'sg3-utils',
     'ddpt',
