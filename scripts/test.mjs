@@ -10,6 +10,7 @@ import { debianPackages, fail, prepare, root, say } from './bootstrap.mjs';
 const PEERS = [
   ...['libiscsi-bin', 'qemu-utils', 'qemu-block-extra', 'qemu-system-x86', 'cpio', 'open-iscsi', 'multipath-tools'],
   ...[
+    'mount',
     'kpartx',
     'sg3-utils',
     'ddpt',
@@ -34,7 +35,7 @@ const STAGES = [
   { name: 'fuzz', concurrency: 1, timeout: 180_000 },
   { name: 'conformance', concurrency: 2, timeout: 600_000, peers: true },
   { name: 'interop', concurrency: 1, timeout: 300_000, peers: true },
-  { name: 'guest', concurrency: 1, timeout: 400_000, peers: true },
+  { name: 'guest', concurrency: 2, timeout: 400_000, peers: true },
 ];
 /** The whole run ends after this many milliseconds, whatever hangs. */
 const TIME_LIMIT = 19 * 60_000;

@@ -33,9 +33,7 @@ describe('a Linux guest', { skip, concurrency: 1 }, () => {
               cut: () => {
                 hops[0].cut();
               },
-              restore: () => {
-                hops[0].restore();
-              },
+              restore: () => hops[0].restore(),
               grow: () => daemon.gemelJson(['volume', 'resize', 'multipath', '--size', '384M']),
             },
           },

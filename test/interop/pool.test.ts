@@ -116,6 +116,7 @@ describe('a pool', { concurrency: 1 }, () => {
 
       await daemon.gemelJson(['pool', 'grow', 'tank', '--by', '16M']);
       assert.equal((await poolOf(daemon)).facts.capacityBytes, 32 * MIB);
+      assert.equal(await tur(), '06/2a/01', 'MODE PARAMETERS CHANGED: the threshold is more sets of blocks now');
       assert.equal(await write(16), '', 'there is room again');
       const read = Buffer.from('28000000800000080000', 'hex');
       read.writeUInt32BE((16 * MIB) / 512, 2);

@@ -79,7 +79,7 @@ describe('the hop', () => {
       await dropped;
       const second = connect(hop.port, '127.0.0.1');
       await closed(second);
-      hop.restore();
+      await hop.restore();
       const third = connect(hop.port, '127.0.0.1');
       assert.equal(await ask(third), 'ping');
       assert.equal(hop.accepted, 2);

@@ -24,9 +24,12 @@ export interface Hop {
   readonly port: number;
   /** Connections accepted since the start. */
   readonly accepted: number;
-  /** Resets all connections and refuses new ones, as a pulled cable with a fast answer would. */
+  /**
+   * Resets all connections and refuses new ones, as a pulled cable with a fast answer would. Nothing listens meanwhile:
+   * iscsid has been seen not to come back after connections that were accepted and then reset.
+   */
   cut(): void;
-  restore(): void;
+  restore(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -56,23 +59,31 @@ export async function openHop(target: number): Promise<Hop> {
       });
     }
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(0, '127.0.0.1', resolve);
-  });
+  const listen = (port: number): Promise<void> =>
+    new Promise((resolve, reject) => {
+      server.once('error', reject).listen(port, '127.0.0.1', () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+  await listen(0);
+  const { port } = server.address() as AddressInfo;
   const dropAll = (): void => {
     for (const socket of sockets) socket.resetAndDestroy();
   };
   const forget = atExit(dropAll);
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     get accepted() {
       return accepted;
     },
     cut: () => {
       down = true;
+      server.close();
       dropAll();
     },
-    restore: () => {
+    restore: async () => {
+      await listen(port);
       down = false;
     },
     close: async () => {
