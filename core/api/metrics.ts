@@ -63,6 +63,13 @@ const POOL_METRICS = [
   ['usedBytes', 'gemel_pool_used_bytes', 'gauge', 'Room that holds data.'],
   ['reservedBytes', 'gemel_pool_reserved_bytes', 'gauge', 'Room that is promised to thick volumes and running writes.'],
   ['quarantinedBytes', 'gemel_pool_quarantined_bytes', 'gauge', 'Room that is free after the next checkpoint.'],
+  ['tokens', 'gemel_pool_tokens', 'gauge', 'Tokens of offloaded copies that can be used.'],
+  [
+    'tokenBytes',
+    'gemel_pool_token_bytes',
+    'gauge',
+    'Bytes these tokens stand for, which stay until they have expired.',
+  ],
   ['journalBytes', 'gemel_pool_journal_bytes', 'gauge', 'Size of the journal.'],
   ['journalUsedBytes', 'gemel_pool_journal_used_bytes', 'gauge', 'Bytes in the journal that are not in place yet.'],
   ['checkpoints', 'gemel_pool_checkpoints_total', 'counter', 'Checkpoints since the pool was opened.'],
@@ -137,7 +144,7 @@ function poolMetrics(text: MetricsText, { catalog, pools }: ControlPlane): void 
   const open = names.filter((name) => pools.problem(name) === undefined);
   text.family('gemel_pool_up', 'gauge', '1 when the pool is open.');
   for (const pool of names) text.sample('gemel_pool_up', { pool }, open.includes(pool) ? 1 : 0);
-  const all = open.map((pool) => ({ labels: { pool }, facts: poolFacts(pools.pool(pool)) }));
+  const all = open.map((pool) => ({ labels: { pool }, facts: poolFacts(pools, pool) }));
   for (const [key, name, type, help] of POOL_METRICS) {
     text.family(name, type, help);
     for (const { labels, facts } of all) text.sample(name, labels, facts[key]);

@@ -198,6 +198,8 @@ export const Pool = z.object({
       usedBytes: bytes,
       reservedBytes: bytes,
       quarantinedBytes: bytes,
+      tokens: z.int(),
+      tokenBytes: bytes,
       journalBytes: bytes,
       journalUsedBytes: bytes,
       checkpoints: z.int(),

@@ -42,6 +42,8 @@ export interface Pool {
     usedBytes: number;
     reservedBytes: number;
     quarantinedBytes: number;
+    tokens: number;
+    tokenBytes: number;
     journalBytes: number;
     journalUsedBytes: number;
     checkpoints: number;

@@ -232,6 +232,7 @@ function poolFacts(pool: Pool): string {
           ['Used', `${formatSize(known.usedBytes)} (${percent(known.usedBytes, known.capacityBytes)})`],
           ['Reserved', formatSize(known.reservedBytes)],
           ['Quarantined', `${formatSize(known.quarantinedBytes)} (free after the next checkpoint)`],
+          ['Pinned by tokens', `${formatSize(known.tokenBytes)} at most, ${String(known.tokens)} tokens`],
           ['By snapshots', formatSize(pool.snapshotBytes ?? 0)],
           ['Journal', `${formatSize(known.journalUsedBytes)} of ${formatSize(known.journalBytes)} in use`],
           ['Checkpoints', String(known.checkpoints)],

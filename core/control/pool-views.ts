@@ -19,6 +19,9 @@ export interface PoolFacts {
   reservedBytes: number;
   /** Given back, and free after the next checkpoint. */
   quarantinedBytes: number;
+  /** Tokens of Windows that can be used, and what they stand for: it stays, as used, until they have expired. */
+  tokens: number;
+  tokenBytes: number;
   journalBytes: number;
   journalUsedBytes: number;
   /** Since the pool was opened. */
@@ -52,12 +55,17 @@ export interface PoolView {
   created: string;
 }
 
-export function poolFacts({ allocator, journal, journalBytes, checkpoints, damagedBlocks }: Pool): PoolFacts {
+export function poolFacts(pools: PoolManager, name: string): PoolFacts {
+  const { allocator, journal, journalBytes, checkpoints, damagedBlocks } = pools.pool(name);
+  const { id } = pools.record(name);
+  const tokens = [...pools.rodStores()].find((store) => store.id === id)?.facts;
   return {
     capacityBytes: allocator.total * GRAIN,
     usedBytes: allocator.used * GRAIN,
     reservedBytes: allocator.reserved * GRAIN,
     quarantinedBytes: allocator.quarantined * GRAIN,
+    tokens: tokens?.count ?? 0,
+    tokenBytes: tokens?.bytes ?? 0,
     journalBytes,
     journalUsedBytes: journal.usedBytes,
     checkpoints,
@@ -86,7 +94,7 @@ export function poolView(pools: PoolManager, record: PoolRecord): PoolView {
     thresholdReached: pool?.threshold.crossed ?? false,
     default: pools.isDefault(record.name),
     parts: partsOf(record, pools.where(record), pool),
-    facts: pool === undefined ? null : poolFacts(pool),
+    facts: pool === undefined ? null : poolFacts(pools, record.name),
     volumes: entries.length - snapshots,
     snapshots,
     deletions: jobs?.deletions() ?? [],

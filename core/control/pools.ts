@@ -23,7 +23,7 @@ import type { Pool, PoolEntry } from '../pool/pool.ts';
 import { PoolRodStore } from '../pool/rod-store.ts';
 import { isHidden } from '../pool/rod-table.ts';
 import { GRAIN } from '../volume/grain.ts';
-import type { RodSource, RodStore } from '../volume/rod.ts';
+import type { RodSource } from '../volume/rod.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { Catalog } from './catalog.ts';
 import type { Edit } from './collection.ts';
@@ -494,7 +494,7 @@ export class PoolManager {
   }
 
   /** Those of all open pools. */
-  rodStores(): Iterable<RodStore> {
+  rodStores(): Iterable<PoolRodStore> {
     return [...this.#opened.values()].map(({ rods }) => rods);
   }
 }

@@ -17,6 +17,8 @@ export interface Profile {
   createArguments: readonly string[];
   /** Arguments of `pool create` for the pool the LUNs are in; without it, there is none. */
   poolArguments?: readonly string[];
+  /** Sizes of the LUNs of some suites; LUN_SIZE for the others. */
+  sizes?: Readonly<Record<string, string>>;
   /** Only these suites are listed in the expectation file; without it, the file has to list all there are. */
   subset?: true;
 }
@@ -79,7 +81,7 @@ function defineSuite(suite: string, tests: Map<string, Expected>, profile: Profi
     before(async () => {
       // A new LUN for every suite: zeroed, without reservations, mode pages at their defaults. Suites leave all that.
       const volume = `cu-${suite.toLowerCase()}`;
-      const disk = await daemon().createVolume(volume, LUN_SIZE, profile.createArguments);
+      const disk = await daemon().createVolume(volume, profile.sizes?.[suite] ?? LUN_SIZE, profile.createArguments);
       // With two addresses, tests of other suites leave reservations on the second path for the tests that follow.
       const paths = suite === 'MultipathIO' ? daemon().portals : daemon().portals.slice(0, 1);
       const urls = paths.map((_, portal) => daemon().url(disk, portal));

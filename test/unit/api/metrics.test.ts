@@ -130,6 +130,12 @@ describe('the metrics page', () => {
         sessions: () => [sessionOf(1, 'iqn.2026-01.example:a'), sessionOf(2, hostile)],
         closeTarget: () => undefined,
       };
+      const source = plane.pools.rodSource('two.b-c');
+      assert.ok(source);
+      const facts = { id: 'ab'.repeat(16), blockSize: 512, initiator: hostile, source: 'x', timeout: 60_000 };
+      const ranges = [{ position: 0, length: 131_072 }];
+      const usedBytes = plane.pools.pool('tank').allocator.used * 65_536;
+      await source.make({ ...facts, ranges, held: () => undefined });
       const families = parse(metricsOf({ ...plane, server: () => server }));
       const one = (family: string, label: string, value: string): Sample[] =>
         families.get(family)?.samples.filter((each) => each.labels.get(label) === value) ?? [];
@@ -139,7 +145,9 @@ describe('the metrics page', () => {
       assert.equal(one('gemel_session_read_bytes_total', 'initiator', hostile)[0]?.value, 2 ** 52);
       assert.equal(one('gemel_pool_up', 'pool', 'tank')[0]?.value, 1);
       assert.equal(one('gemel_pool_capacity_bytes', 'pool', 'tank')[0]?.value, 16 << 20);
-      assert.equal(one('gemel_pool_used_bytes', 'pool', 'tank')[0]?.value, 65_536);
+      assert.equal(usedBytes, 65_536);
+      assert.equal(one('gemel_pool_tokens', 'pool', 'tank')[0]?.value, 1);
+      assert.equal(one('gemel_pool_token_bytes', 'pool', 'tank')[0]?.value, 131_072);
       assert.ok((one('gemel_pool_checkpoints_total', 'pool', 'tank')[0]?.value ?? 0) > 0);
       assert.equal(one('gemel_pool_damaged_blocks_total', 'pool', 'tank')[0]?.value, 0);
       assert.equal(one('gemel_cache_dirty_bytes', 'volume', 'two.b-c')[0]?.value, 0);

@@ -43,7 +43,7 @@ describe('gemel with a pool', () => {
       assert.match(await gemel('pool list'), /tank +online +32 MiB +2 MiB .* 2 +1\b/);
       assert.match(
         await gemel('pool show tank'),
-        /Used +2 MiB \(6 %\)\n[^]*Journal .* of 16 MiB in use\n[^]*Threshold +80 %/,
+        /Used +2 MiB \(6 %\)\n[^]*Pinned by tokens +0 B at most, 0 tokens\n[^]*Journal .* of 16 MiB in use\n[^]*Threshold +80 %/,
       );
       assert.match(await gemel('snapshot rollback disk@first'), /^disk is what disk@first is/);
       assert.match(await gemel('snapshot rollback disk'), /^2 .*looks like DISK@NAME/);
