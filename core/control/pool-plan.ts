@@ -1,4 +1,5 @@
 // What somebody wants of a new pool, checked and completed.
+import { statfsSync } from 'node:fs';
 import { readdir, realpath, rm } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
 import { ServiceError } from '../base/errors.ts';
@@ -102,4 +103,13 @@ export async function removeFiles(folder: string): Promise<void> {
   for (const name of names.filter((each) => /^(journal|slab-\d{5,})$/.test(each))) await rm(join(folder, name));
   // Last: without it the rest is no pool.
   await rm(join(folder, 'superblock'), { force: true });
+}
+
+/** Bytes below which a file system counts as full: less than the store of the metadata writes at once. */
+const FULL = 1_048_576;
+
+/** True when the file system of the folder has no room left. */
+export function isFull(folder: string): boolean {
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize < FULL;
 }

@@ -30,7 +30,7 @@ import type { Edit } from './collection.ts';
 import { checkName } from './names.ts';
 import { PoolJobs } from './pool-jobs.ts';
 import { forgetPool } from './pool-moves.ts';
-import { devicePath, deviceSize, newMember, planOf, poolSize, removeFiles } from './pool-plan.ts';
+import { devicePath, deviceSize, isFull, newMember, planOf, poolSize, removeFiles } from './pool-plan.ts';
 import type { CreatePool, GrowPool } from './pool-plan.ts';
 import { thresholdChanged, watchThreshold } from './pool-threshold.ts';
 import { nameInPool, snapshotBytes } from './pool-views.ts';
@@ -182,7 +182,7 @@ export class PoolManager {
     const { world, log } = this.#options;
     const path = this.where(record);
     const files = record.kind === 'device' ? new DeviceFiles(world, path) : new FolderFiles(world, path);
-    const meta = (): LmdbMeta => new LmdbMeta(join(this.#home(record), 'meta'));
+    const meta = (): LmdbMeta => new LmdbMeta(join(this.#home(record), 'meta'), () => isFull(this.#home(record)));
     return { world, files, meta, log: log.child({ pool: record.name }) };
   }
 

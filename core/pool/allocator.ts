@@ -179,21 +179,6 @@ export class Allocator implements PlaceCounts {
     return grain;
   }
 
-  /**
-   * A free grain for what was acknowledged, which goes before what is only set aside. Throws `trouble`, if there is any, when
-   * there is none: that there is no other place is not what went wrong.
-   */
-  allocateFor(promised: boolean, from: number | undefined, trouble: unknown): number {
-    const extra = promised ? 0 : 1;
-    this.reserveAgain(extra);
-    try {
-      return this.allocate(true, from);
-    } catch (error) {
-      this.unreserve(extra);
-      throw trouble ?? error;
-    }
-  }
-
   /** At most `count` free grains one behind the other, each with one reference: the first, and how many. */
   allocateRun(count: number): { readonly first: number; readonly count: number } {
     if (this.available < 1) throw new VolumeError(VolumeFault.noSpace, 'the pool is full');

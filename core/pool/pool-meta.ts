@@ -93,14 +93,19 @@ const LEAVES = 2;
 const LEAF = 3;
 type Key = readonly [number, number];
 
+/** As a number. LMDB says it also of a write that was cut short because the file system is full. */
+const EIO = 5;
+
 /** The metadata in LMDB. */
 export class LmdbMeta implements PoolMeta {
   readonly #path: string;
+  readonly #isFull: () => boolean;
   #db: RootDatabase<Buffer, [number, number]>;
 
-  /** Opens or creates the store in folder `path`. */
-  constructor(path: string) {
+  /** Opens or creates the store in folder `path`. `isFull`: the file system it is on has no room left. */
+  constructor(path: string, isFull = (): boolean => false) {
     this.#path = path;
+    this.#isFull = isFull;
     this.#db = openStore(path);
   }
 
@@ -138,8 +143,10 @@ export class LmdbMeta implements PoolMeta {
       });
     } catch (error) {
       // Why a commit failed is in a promise beside the error; it must not be left unhandled.
-      if (!(error instanceof Error) || !('commitError' in error)) throw error;
-      throw await Promise.resolve(error.commitError).catch((why: unknown) => why);
+      const isOutside = error instanceof Error && 'commitError' in error;
+      const why = isOutside ? await Promise.resolve(error.commitError).catch((each: unknown) => each) : error;
+      if ((why as { code?: unknown }).code !== EIO || !this.#isFull()) throw why;
+      throw Object.assign(new Error('no space left for the metadata', { cause: why }), { code: 'ENOSPC' });
     }
   }
 

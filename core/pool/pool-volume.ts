@@ -192,7 +192,10 @@ export class PoolVolume implements Volume, WriteLog {
 
   /** Nothing of the grain is waiting to be placed, as far as one can tell. */
   #quiet(grain: number): boolean {
-    return !this.#arriving.has(grain) && (this.upper?.quiet(grain * GRAIN, GRAIN) ?? !this.#placingIn.has(grain));
+    if (this.#arriving.has(grain)) return false;
+    if (this.upper !== undefined) return this.upper.quiet(grain * GRAIN, GRAIN);
+    // What write() has logged waits for the journal before it is on its way to its grain.
+    return this.#placing.size === 0 && !this.#placingIn.has(grain);
   }
 
   /** Gives back grains and promises that nothing needs any more; `all`: looks at every promise. */

@@ -1,0 +1,27 @@
+// The promise of a grain is kept for as long as what was admitted waits for it, also where nobody stands above the volume.
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { Durability } from '../../../core/volume/volume.ts';
+import { Machine } from '../../crash/machine.ts';
+
+it('a write that waits for the journal keeps its promise when promises are tidied', async () => {
+  const machine = new Machine(() => 0.5);
+  await machine.create(2);
+  const running = await machine.start();
+  assert.ok(running);
+  const { pool, power } = running;
+  try {
+    const id = await pool.create({ size: 1_048_576, thick: false, created: 0 });
+    const volume = pool.open(id, { blockSize: 512, durability: Durability.durable, readOnly: false });
+    const writing = volume.write(0, Buffer.alloc(4096, 7), 0, 4096);
+    volume.tidy(true);
+    assert.equal(pool.allocator.promised, 1);
+    await writing;
+    volume.tidy(true);
+    assert.equal(pool.allocator.promised, 0);
+    assert.equal(pool.allocator.reserved, 0);
+  } finally {
+    power.failAt = 0;
+    power.tick();
+  }
+});
