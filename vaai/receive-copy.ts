@@ -1,4 +1,4 @@
-// What the copy manager tells of its copies (SPC-4 6.20 to 6.27): limits, and the state of one operation by its list identifier.
+// What the copy manager tells of its copies (SPC-4 6.20 to 6.25): limits, and the state of one operation by its list identifier.
 import {
   MAX_COPY_CSCDS,
   MAX_COPY_DESCRIPTORS,
@@ -17,7 +17,7 @@ import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
 import { Descriptor } from './copy-list.ts';
 
 const LIST_ID_AT = 2;
-/** TRANSFER COUNT UNITS: logical blocks (SPC-4 table 256). */
+/** TRANSFER COUNT UNITS: logical blocks (SPC-4 6.24). */
 const BLOCKS = 0xf1;
 /** ESTIMATED STATUS UPDATE DELAY of what is under way, milliseconds. */
 const DELAY = 100;
@@ -35,7 +35,7 @@ function answer(cdb: Buffer, data: Buffer): TaskResult {
   return goodData(data, load32(cdb, 10));
 }
 
-/** SPC-4 6.27: COPY MANAGER STATUS, SEGMENTS PROCESSED, TRANSFER COUNT. */
+/** SPC-4 6.25: COPY MANAGER STATUS, SEGMENTS PROCESSED, TRANSFER COUNT. */
 function copyStatusLid1(task: ScsiTask): TaskResult {
   const operation = operationOf(task, 1);
   const data = Buffer.alloc(12);
@@ -52,7 +52,7 @@ function copyDataLid1(task: ScsiTask): TaskResult {
   return answer(task.cdb, Buffer.alloc(4));
 }
 
-/** SPC-4 6.22. */
+/** SPC-4 6.23. */
 function operatingParameters({ cdb }: ScsiTask): TaskResult {
   const types = [Descriptor.blockToBlock, Descriptor.verify, Descriptor.offsetToOffset, Descriptor.identification];
   const data = Buffer.alloc(44 + types.length);
@@ -70,7 +70,7 @@ function operatingParameters({ cdb }: ScsiTask): TaskResult {
   return answer(cdb, data);
 }
 
-/** SPC-4 6.25: the sense data of an operation that failed; without a failure there is none to tell of. */
+/** SPC-4 6.22: the sense data of an operation that failed; without a failure there is none to tell of. */
 function failedSegmentDetails(task: ScsiTask): TaskResult {
   const operation = operationOf(task, 1);
   if (!operation.isOver) throw badCdb(LIST_ID_AT);
@@ -81,7 +81,7 @@ function failedSegmentDetails(task: ScsiTask): TaskResult {
   return answer(task.cdb, Buffer.concat([head, operation.sense]));
 }
 
-/** What 84h/05h and 84h/06h have in common (SPC-4 6.26, 6.20). */
+/** What 84h/05h and 84h/06h have in common (SPC-4 6.24, 6.20). */
 function stateLid4(operation: CopyOperation): Buffer {
   const { action, status, counter, completion, sense, transferred, segments, isOver } = operation;
   const head = Buffer.alloc(32);
@@ -127,10 +127,10 @@ function spec(
 }
 
 export const RECEIVE_COPY: readonly CommandSpec[] = [
-  spec('RECEIVE COPY STATUS (LID1)', 0x00, 1, 'SPC-4 6.27', copyStatusLid1),
+  spec('RECEIVE COPY STATUS (LID1)', 0x00, 1, 'SPC-4 6.25', copyStatusLid1),
   spec('RECEIVE COPY DATA (LID1)', 0x01, 1, 'SPC-4 6.21', copyDataLid1),
-  spec('RECEIVE COPY OPERATING PARAMETERS', 0x03, 0, 'SPC-4 6.22', operatingParameters),
-  spec('RECEIVE COPY FAILURE DETAILS (LID1)', 0x04, 1, 'SPC-4 6.25', failedSegmentDetails),
-  spec('RECEIVE COPY STATUS (LID4)', 0x05, 4, 'SPC-4 6.26', copyStatusLid4),
+  spec('RECEIVE COPY OPERATING PARAMETERS', 0x03, 0, 'SPC-4 6.23', operatingParameters),
+  spec('RECEIVE COPY FAILURE DETAILS (LID1)', 0x04, 1, 'SPC-4 6.22', failedSegmentDetails),
+  spec('RECEIVE COPY STATUS (LID4)', 0x05, 4, 'SPC-4 6.24', copyStatusLid4),
   spec('RECEIVE COPY DATA (LID4)', 0x06, 4, 'SPC-4 6.20', copyDataLid4),
 ];

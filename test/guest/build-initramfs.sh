@@ -36,6 +36,7 @@ put /sbin/iscsid /sbin/iscsiadm /sbin/iscsi-iname
 put /sbin/multipath /sbin/multipathd /sbin/mpathpersist /sbin/kpartx /sbin/dmsetup
 put /bin/kmod /bin/bash /bin/dd /usr/bin/cmp /usr/bin/timeout /usr/bin/sha256sum /bin/lsblk /bin/findmnt
 put /sbin/mke2fs /sbin/e2fsck /sbin/blkid /sbin/blkdiscard /sbin/fstrim /sbin/wipefs /usr/bin/lsscsi
+put /usr/bin/ddpt
 mapfile -t sg < <(dpkg -L sg3-utils | grep -E '^/usr/bin/(sg_|sginfo|sgp_dd|sgm_dd)'); put "${sg[@]}"
 ln -s ../bin/kmod "$root/sbin/modprobe"; ln -s mke2fs "$root/sbin/mkfs.ext4"; ln -s e2fsck "$root/sbin/fsck.ext4"
 

@@ -40,7 +40,7 @@ refresh_lists() { [ "$install" = 1 ] && apt-get -q -o DPkg::Lock::Timeout=600 up
 
 # ---------------------------------------------------------------- Debian packages
 # These run on the host and are also what the guest's user space is copied from.
-guest_packages=(open-iscsi multipath-tools kpartx sg3-utils lsscsi dmsetup udev kmod e2fsprogs busybox-static)
+guest_packages=(open-iscsi multipath-tools kpartx sg3-utils ddpt lsscsi dmsetup udev kmod e2fsprogs busybox-static)
 missing=()
 for p in qemu-system-x86 cpio "${guest_packages[@]}"; do
   case $(dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null || true) in ii*) ;; *) missing+=("$p") ;; esac

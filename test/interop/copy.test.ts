@@ -33,9 +33,9 @@ const TARGET_HOST = 'iqn.2026-01.example.gemel:target';
 interface Disks {
   readonly daemon: Daemon;
   /** qemu-img convert -C from the one to the other. */
-  convert(more?: readonly string[]): Promise<RunResult>;
+  readonly convert: (more?: readonly string[]) => Promise<RunResult>;
   /** Takes the source away from the initiator that writes to the target, and the other way round. */
-  separate(): Promise<void>;
+  readonly separate: () => Promise<void>;
 }
 
 /** Two disks of a pool, the source with data. QEMU is one initiator for the source and another for the target; both see both. */

@@ -10,8 +10,8 @@ test('docs/commands.md says what the command table says (npm run docs)', () => {
   assert.equal(readFileSync(join(projectRoot, 'docs', 'commands.md'), 'utf8'), renderCommandReference(COMMANDS));
 });
 
-/** `READ (10)` and `SANITIZE, OVERWRITE` without what stands behind the name. */
-const baseOf = (name: string): string => name.replace(/( \(\d+\))?(,.*)?$/, '');
+/** `READ (10)`, `EXTENDED COPY (LID1)` and `SANITIZE, OVERWRITE` without what stands behind the name. */
+const baseOf = (name: string): string => name.replace(/( \((LID)?\d+\))?(,.*)?$/, '');
 
 test('clauses: chapters of commands are in alphabetical order, and no two commands share a clause', () => {
   const numbered = COMMANDS.specs.map((spec) => {
