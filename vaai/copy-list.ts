@@ -7,14 +7,14 @@ import { SENSE, ScsiError, badParameter } from '../core/scsi/sense.ts';
 /** Width of the list identifier. */
 export type ListForm = 'lid1' | 'lid4';
 
-/** The descriptor types we know (SPC-4 tables 110 and 122). */
+/** The descriptor types we know (SPC-4 6.4). */
 export const Descriptor = { blockToBlock: 0x02, verify: 0x07, offsetToOffset: 0x0a, identification: 0xe4 } as const;
 
 export const CSCD_LENGTH = 32;
-/** The logical unit the command was sent to, instead of a CSCD descriptor (SPC-4 6.4.5.1). */
+/** The logical unit the command was sent to, instead of a CSCD descriptor (SPC-4 6.4). */
 export const OWN_UNIT = 0xffff;
 
-/** Identification CSCD descriptor (SPC-4 6.4.5.2). */
+/** Identification CSCD descriptor (SPC-4 6.4). */
 export interface Cscd {
   /** A designation descriptor as VPD page 83h has them: code set, association and type, length, designator. */
   readonly designator: Buffer;
@@ -82,7 +82,7 @@ export function parseCopyList(list: Buffer, form: ListForm): CopyList {
   return { listId, discard, immediate, cscds, segments };
 }
 
-/** SPC-4 6.5.1. */
+/** SPC-4 6.5. */
 function headerLid1(list: Buffer): Header {
   return {
     ...usageOf(list, list[0] as number, 0),
@@ -92,7 +92,7 @@ function headerLid1(list: Buffer): Header {
   };
 }
 
-/** SPC-4 6.4.1. */
+/** SPC-4 6.4. */
 function headerLid4(list: Buffer): Header {
   if (list[0] !== 0x01) throw badParameter(0); // PARAMETER LIST FORMAT
   if (load16(list, 2) !== 0x20) throw badParameter(2); // HEADER CSCD DESCRIPTOR LIST LENGTH
@@ -101,7 +101,7 @@ function headerLid4(list: Buffer): Header {
   if (list[16] !== 0xff) throw badParameter(16); // HEADER CSCD DESCRIPTOR TYPE CODE
   const immediate = (flags & 0x01) !== 0;
   const usage = usageOf(list, load32(list, 20), 20);
-  // SPC-4 6.4.3.2: what goes on behind its answer must be there to be asked about.
+  // SPC-4 6.4: what goes on behind its answer must be there to be asked about.
   if (immediate && usage.listId === undefined) throw badParameter(15, 0);
   return {
     ...usage,
@@ -111,7 +111,7 @@ function headerLid4(list: Buffer): Header {
   };
 }
 
-/** LIST ID USAGE (SPC-4 table 107). PRIORITY and STR are advice about order, which a copy of blocks does not depend on. */
+/** LIST ID USAGE (SPC-4 6.4). PRIORITY and STR are advice about order, which a copy of blocks does not depend on. */
 function usageOf(list: Buffer, listId: number, at: number): { listId: number | undefined; discard: boolean } {
   switch ((list[1] as number) & 0x18) {
     case 0x00:
@@ -173,7 +173,7 @@ function parseSegments(list: Buffer, begin: number, { segmentBytes, segmentField
 const load64 = (list: Buffer, at: number): number => load32(list, at) * 4_294_967_296 + load32(list, at + 4);
 const NOWHERE = { sourceLba: 0, targetLba: 0, sourceOffset: 0, targetOffset: 0 };
 
-/** SPC-4 6.4.6.3 (02h). DC: the number of blocks is of the destination. CAT is about blocks of unlike size. */
+/** SPC-4 6.4 (02h). DC: the number of blocks is of the destination. CAT is about blocks of unlike size. */
 function blockToBlock(list: Buffer, at: number): Segment {
   const unit = ((list[at + 1] as number) & 0x02) === 0 ? 'source-blocks' : 'target-blocks';
   return {
@@ -185,7 +185,7 @@ function blockToBlock(list: Buffer, at: number): Segment {
   };
 }
 
-/** SPC-4 6.4.6.10 (0Ah). */
+/** SPC-4 6.4 (0Ah). */
 function offsetToOffset(list: Buffer, at: number): Segment {
   const bytes = load32(list, at + 8);
   if (bytes > MAX_COPY_SEGMENT) throw badParameter(at + 8);
@@ -200,7 +200,7 @@ function offsetToOffset(list: Buffer, at: number): Segment {
   };
 }
 
-/** SPC-4 6.4.6.8 (07h). */
+/** SPC-4 6.4 (07h). */
 function verify(list: Buffer, at: number): Segment {
   const source = load16(list, at + 4);
   return {

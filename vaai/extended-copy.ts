@@ -42,7 +42,7 @@ interface Job {
 async function extendedCopy(task: ScsiTask, form: ListForm): Promise<TaskResult> {
   const { lu, nexus, cdb, data } = task;
   const wanted = load32(cdb, 10);
-  if (wanted === 0) return GOOD; // SPC-4 6.4.1: no error
+  if (wanted === 0) return GOOD; // SPC-4 6.4: no error
   if (data.length < wanted) throw new ScsiError(SENSE.parameterListLength);
   const list = parseCopyList(data, form);
   const jobs = planned(nexus, list.cscds, list.segments);
@@ -182,7 +182,7 @@ async function runJob(operation: CopyOperation, job: Job, work: CopyWork, isAbor
   if (bytes < length && stopped()) throw problem as unknown as ScsiError;
 }
 
-/** COPY ABORTED at this segment (SPC-4 6.4.4), at a field of its descriptor where there is one to blame. */
+/** COPY ABORTED at this segment (SPC-4 6.4), at a field of its descriptor where there is one to blame. */
 function copyFailure({ number }: Pick<Job, 'number'>, row: SenseRow, field?: number): ScsiError {
   return new ScsiError(row, field === undefined ? { segment: number } : { segment: number, field, inSegment: true });
 }

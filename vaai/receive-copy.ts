@@ -17,7 +17,7 @@ import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
 import { Descriptor } from './copy-list.ts';
 
 const LIST_ID_AT = 2;
-/** TRANSFER COUNT UNITS: logical blocks (SPC-4 table 256). */
+/** TRANSFER COUNT UNITS: logical blocks (SPC-4 6.24). */
 const BLOCKS = 0xf1;
 /** ESTIMATED STATUS UPDATE DELAY of what is under way, milliseconds. */
 const DELAY = 100;
@@ -52,7 +52,7 @@ function copyDataLid1(task: ScsiTask): TaskResult {
   return answer(task.cdb, Buffer.alloc(4));
 }
 
-/** SPC-4 6.22. */
+/** SPC-4 6.23. */
 function operatingParameters({ cdb }: ScsiTask): TaskResult {
   const types = [Descriptor.blockToBlock, Descriptor.verify, Descriptor.offsetToOffset, Descriptor.identification];
   const data = Buffer.alloc(44 + types.length);

@@ -136,9 +136,9 @@ export interface SenseDetail {
   readonly inData?: boolean;
   /** `field` counts from the beginning of the segment descriptor (SD=1, SPC-4 4.5.2.4.5). */
   readonly inSegment?: boolean;
-  /** COPY ABORTED: the segment that was being processed, from 0 (SPC-4 6.4.4). */
+  /** COPY ABORTED: the segment that was being processed, from 0 (SPC-4 6.4). */
   readonly segment?: number;
-  /** COPY ABORTED: what the logical unit at one end answered (SPC-4 6.4.4, 4.5.2.9). */
+  /** COPY ABORTED: what the logical unit at one end answered (SPC-4 6.4, 4.5.2). */
   readonly forwarded?: Forwarded;
   /** PROGRESS INDICATION, 0 to 65535 (SPC-4 4.5.2.4.4). */
   readonly progress?: number;
@@ -227,7 +227,7 @@ function fixed({ sense, detail }: ScsiError): Buffer {
     out[0] = 0xf0;
     out.writeUInt32BE(detail.information, 3);
   }
-  // COMMAND-SPECIFIC INFORMATION (SPC-4 6.4.4): where the status of the source is, that of the destination, the segment.
+  // COMMAND-SPECIFIC INFORMATION (SPC-4 6.4): where the status of the source is, that of the destination, the segment.
   if (detail.forwarded !== undefined) out[detail.forwarded.side === 'source' ? 8 : 9] = 18;
   if (detail.segment !== undefined) out.writeUInt16BE(detail.segment, 10);
   keySpecific(out, 15, detail);
@@ -269,7 +269,7 @@ function descriptor({ sense, detail }: ScsiError): Buffer {
   }
   if (detail.forwarded !== undefined) {
     const answer = forwardedBytes(detail.forwarded, true);
-    // SPC-4 4.5.2.9 forwarded sense data; SENSE DATA SOURCE 1h and 2h are source and destination of EXTENDED COPY.
+    // SPC-4 4.5.2 forwarded sense data; SENSE DATA SOURCE 1h and 2h are source and destination of EXTENDED COPY.
     const head = Buffer.from([0x0c, 1 + answer.length, detail.forwarded.side === 'source' ? 1 : 2]);
     parts.push(Buffer.concat([head, answer]));
   }

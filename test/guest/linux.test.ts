@@ -81,4 +81,15 @@ describe('a Linux guest', { skip, concurrency: 1 }, () => {
       assertGuest(result, ['login with mutual CHAP and digests', 'same data', 'PR clear', 'ready after the resets']);
     });
   });
+
+  it('has its disks copied inside the storage, from one target to the other', async () => {
+    await withDaemon({}, async (daemon) => {
+      await daemon.gemelJson(['pool', 'create', 'tank', '--size', '1G']);
+      const from = await daemon.createVolume('from', '64M');
+      const to = await daemon.createVolume('to', '64M');
+      const PORTAL = `${HOST_ADDRESS}:${portOf(daemon, 0)}`;
+      const result = await runGuest(guest, { script: 'copy.sh', env: { IQN_A: from.iqn, IQN_B: to.iqn, PORTAL } });
+      assertGuest(result, ['sg_xcopy: same data', 'ddpt: same data', 'ddpt: it is there']);
+    });
+  });
 });

@@ -6,21 +6,21 @@ import { WRITE_10 } from './cdb-spc.ts';
 import { h } from './hex.ts';
 
 const NAA = '602474d0123456789abcdef012345678';
-/** E4h, block device, binary NAA designator of a logical unit, blocks of 512 bytes (SPC-4 6.4.5.2). */
+/** E4h, block device, binary NAA designator of a logical unit, blocks of 512 bytes (SPC-4 6.4). */
 const cscd = (naa = NAA): string => h('e4 00 0000 01 03 00 10', naa, '00000000 00 000200');
-/** 02h, DC=0: blocks from LBA to LBA, between CSCD 0 and CSCD 0 (SPC-4 6.4.6.3). */
+/** 02h, DC=0: blocks from LBA to LBA, between CSCD 0 and CSCD 0 (SPC-4 6.4). */
 const segment = (blocks: string, from: string, to: string, ends = '0000 0000'): string =>
   h('02 00 0018', ends, '0000', blocks, '000000000000', from, '000000000000', to);
-/** 0Ah: bytes, LBAs, byte offsets (SPC-4 6.4.6.10). */
+/** 0Ah: bytes, LBAs, byte offsets (SPC-4 6.4). */
 const offsets = (bytes: string, from: string, to: string, behind = '0000 0000'): string =>
   h('0a 00 001c 0000 0000', bytes, '000000000000', from, '000000000000', to, behind);
 const VERIFY = '07 00 0008 0000 0000 01 000000';
 
 const size = (hex: string): string => (hex.replaceAll(' ', '').length / 2).toString(16).padStart(8, '0');
-/** SPC-4 6.5.1. */
+/** SPC-4 6.5. */
 const lid1 = (cscds: string, segments: string, head = '01 00'): string =>
   h(head, size(cscds).slice(4), '00000000', size(segments), '00000000', cscds, segments);
-/** SPC-4 6.4.1; `flags`: LIST ID USAGE and IMMED. */
+/** SPC-4 6.4; `flags`: LIST ID USAGE and IMMED. */
 const lid4 = (cscds: string, segments: string, usage = '00', flags = '00'): string =>
   h(
     ...['01', usage, '0020', '00'.repeat(11), flags, 'ff 000000 00000102', '00'.repeat(18)],
@@ -266,7 +266,7 @@ export const COPY_VECTORS: readonly RowVectors[] = [
     usage: '84 03 00000000 00000000 ffffffff 00 00',
     vectors: [
       {
-        // SPC-4 6.22: SNLID, 64 CSCDs, 64 segments, 8 KiB of descriptors, 0FFFF000h bytes a segment, 512-byte granularity.
+        // SPC-4 6.23: SNLID, 64 CSCDs, 64 segments, 8 KiB of descriptors, 0FFFF000h bytes a segment, 512-byte granularity.
         shows: 'what we can do',
         cdb: '84 03 0000000000000000 00000400 0000',
         in: h(

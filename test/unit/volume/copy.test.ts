@@ -290,10 +290,11 @@ describe('copies and others', () => {
     const [source, target] = [new MemoryVolume(MIB, 512, { thin: false }), new MemoryVolume(MIB, 512)];
     const [sourceLocks, targetLocks] = [new RangeLocks(), new RangeLocks()];
     let over = false;
+    let turns = 0;
     // One after the other, each before the last one ends: trying alone would never find both free.
     const crowd = async (locks: RangeLocks): Promise<void> => {
       let held = await locks.acquire(0, MIB, false);
-      while (!over) {
+      while (!over && turns++ < 10_000) {
         await new Promise((resolve) => setImmediate(resolve));
         const next = locks.acquire(0, MIB, false);
         held.release();
@@ -307,6 +308,7 @@ describe('copies and others', () => {
       copied: MIB,
     });
     over = true;
+    assert.ok(turns < 1000, `it took ${turns} turns`);
     await Promise.all(others);
   });
 });
