@@ -46,6 +46,7 @@ export interface Pool {
     journalUsedBytes: number;
     checkpoints: number;
     damagedBlocks: number;
+    reclaimedBytes: number;
   } | null;
   volumes: number;
   snapshots: number;

@@ -24,6 +24,8 @@ export interface PoolFacts {
   /** Since the pool was opened. */
   checkpoints: number;
   damagedBlocks: number;
+  /** Space of freed grains that was given back to file systems and devices. */
+  reclaimedBytes: number;
 }
 
 export interface PoolView {
@@ -52,7 +54,8 @@ export interface PoolView {
   created: string;
 }
 
-export function poolFacts({ allocator, journal, journalBytes, checkpoints, damagedBlocks }: Pool): PoolFacts {
+export function poolFacts(pool: Pool): PoolFacts {
+  const { allocator, journal, journalBytes, checkpoints, damagedBlocks, reclaim } = pool;
   return {
     capacityBytes: allocator.total * GRAIN,
     usedBytes: allocator.used * GRAIN,
@@ -62,6 +65,7 @@ export function poolFacts({ allocator, journal, journalBytes, checkpoints, damag
     journalUsedBytes: journal.usedBytes,
     checkpoints,
     damagedBlocks,
+    reclaimedBytes: reclaim.bytes,
   };
 }
 
