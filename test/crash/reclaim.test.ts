@@ -10,7 +10,8 @@ import { seeded } from './record.ts';
 
 const MIB = 1_048_576;
 const SIZE = 4 * MIB;
-const RANGE = 16 * GRAIN;
+/** Less than a unit: grains that are free lie beside some that are not. */
+const RANGE = 4 * GRAIN;
 
 /** By range of RANGE bytes: the byte it is full of, or those it may be full of. */
 type Content = number[][];
@@ -78,6 +79,6 @@ describe('giving space back', () => {
       }
       await running.pool.close();
     }
-    assert.ok(reclaimed > 20 * MIB, `${String(reclaimed)} bytes were given back`);
+    assert.ok(reclaimed > 2 * MIB, `${String(reclaimed)} bytes were given back`);
   });
 });
