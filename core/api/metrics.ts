@@ -74,6 +74,7 @@ const POOL_METRICS = [
   ['journalUsedBytes', 'gemel_pool_journal_used_bytes', 'gauge', 'Bytes in the journal that are not in place yet.'],
   ['checkpoints', 'gemel_pool_checkpoints_total', 'counter', 'Checkpoints since the pool was opened.'],
   ['damagedBlocks', 'gemel_pool_damaged_blocks_total', 'counter', 'Reads of blocks that do not match their checksum.'],
+  ['reclaimedBytes', 'gemel_pool_reclaimed_bytes_total', 'counter', 'Freed room that was given back to the disks.'],
 ] as const;
 
 const CACHE_METRICS = [

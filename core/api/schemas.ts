@@ -204,6 +204,7 @@ export const Pool = z.object({
       journalUsedBytes: bytes,
       checkpoints: z.int(),
       damagedBlocks: z.int(),
+      reclaimedBytes: bytes,
     })
     .nullable(),
   volumes: z.int(),

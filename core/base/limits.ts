@@ -209,6 +209,8 @@ export const VOLATILE_WAIT_ABOVE = 1_073_741_824;
 export const MAX_WAITING_PUNCHES = 4096;
 /** Bytes adjacent requests to free space are merged up to. */
 export const MAX_PUNCH = 1_073_741_824;
+/** Milliseconds without requests after which the helper program of a file ends: a pool has many files. */
+export const PUNCH_IDLE = 2000;
 /** Milliseconds a socket has to send what is queued when it is closed. */
 export const SEND_REST_PATIENCE = 10_000;
 
@@ -258,6 +260,19 @@ export const DIRECT_WRITE = 131_072;
 export const POOL_SHARE_GRAINS = 2048;
 /** Milliseconds between two checkpoints while there is something to put into its place. */
 export const CHECKPOINT_INTERVAL = 10_000;
+/**
+ * Space of free grains that is given back to the disk: a unit (grains) all of which must be free, the most grains at a time,
+ * milliseconds between two times, units that are looked at in one turn of the event loop, and how many times as many
+ * grains have to be free besides.
+ */
+export const RECLAIM_UNIT = 16;
+export const RECLAIM_RUN = 1024;
+export const RECLAIM_PAUSE = 50;
+export const RECLAIM_LOOK = 16_384;
+export const RECLAIM_SPARE = 7;
+/** Appends to the journal between two times above which hosts are busy writing; times that are left out then. */
+export const RECLAIM_BUSY_APPENDS = 4;
+export const RECLAIM_BUSY_TURNS = 20;
 /** Of the journal, the share that data may have which cannot be put into its place: one in so many. */
 export const KEPT_SHARE = 4;
 /** Volumes and snapshots of one pool. */

@@ -48,6 +48,7 @@ export interface Pool {
     journalUsedBytes: number;
     checkpoints: number;
     damagedBlocks: number;
+    reclaimedBytes: number;
   } | null;
   volumes: number;
   snapshots: number;

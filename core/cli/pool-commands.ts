@@ -236,6 +236,7 @@ function poolFacts(pool: Pool): string {
           ['By snapshots', formatSize(pool.snapshotBytes ?? 0)],
           ['Journal', `${formatSize(known.journalUsedBytes)} of ${formatSize(known.journalBytes)} in use`],
           ['Checkpoints', String(known.checkpoints)],
+          ['Given back', `${formatSize(known.reclaimedBytes)} to the disks below`],
           ['Damaged', known.damagedBlocks === 0 ? 'nothing found' : `${String(known.damagedBlocks)} reads failed`],
         ];
   return facts([

@@ -27,6 +27,8 @@ export interface PoolFacts {
   /** Since the pool was opened. */
   checkpoints: number;
   damagedBlocks: number;
+  /** Space of freed grains that was given back to file systems and devices. */
+  reclaimedBytes: number;
 }
 
 export interface PoolView {
@@ -56,7 +58,7 @@ export interface PoolView {
 }
 
 export function poolFacts(pools: PoolManager, name: string): PoolFacts {
-  const { allocator, journal, journalBytes, checkpoints, damagedBlocks } = pools.pool(name);
+  const { allocator, journal, journalBytes, checkpoints, damagedBlocks, reclaim } = pools.pool(name);
   const { id } = pools.record(name);
   const tokens = [...pools.rodStores()].find((store) => store.id === id)?.facts;
   return {
@@ -70,6 +72,7 @@ export function poolFacts(pools: PoolManager, name: string): PoolFacts {
     journalUsedBytes: journal.usedBytes,
     checkpoints,
     damagedBlocks,
+    reclaimedBytes: reclaim.bytes,
   };
 }
 

@@ -42,6 +42,8 @@ export class Allocator implements PlaceCounts {
   #suspended: Uint8Array | undefined;
   /** Retired grains that nobody names any more, and suspended ones. */
   #lost = 0;
+  /** Free grains that are lent, see borrow(). */
+  #borrowed = 0;
 
   constructor(grains: number) {
     this.#total = grains;
@@ -76,7 +78,7 @@ export class Allocator implements PlaceCounts {
 
   /** Grains that are neither free nor about to be. */
   get used(): number {
-    return this.#total - this.#free - this.quarantined - this.#lost;
+    return this.#total - this.#free - this.quarantined - this.#lost - this.#borrowed;
   }
 
   /** Grains that are used or promised: nobody else can have them. */
@@ -274,6 +276,35 @@ export class Allocator implements PlaceCounts {
       this.#free++;
     }
     this.#parting.fill(0);
+  }
+
+  /** Free grains nobody has been promised. */
+  get spare(): number {
+    return this.#free - Math.max(this.#promised, this.#reserved);
+  }
+
+  get borrowed(): number {
+    return this.#borrowed;
+  }
+
+  areFree(first: number, count: number): boolean {
+    for (let grain = first; grain < first + count; grain++) if (!this.#isFree(grain)) return false;
+    return first + count <= this.#total;
+  }
+
+  /** Nobody gets these grains, which are free, before giveBack(). False: there are not `times` as many besides. */
+  borrow(first: number, count: number, times: number): boolean {
+    if (this.spare < count * (times + 1) || !this.areFree(first, count)) return false;
+    for (let grain = first; grain < first + count; grain++) this.#hold(grain, true);
+    this.#free -= count;
+    this.#borrowed += count;
+    return true;
+  }
+
+  giveBack(first: number, count: number): void {
+    for (let grain = first; grain < first + count; grain++) this.#hold(grain, false);
+    this.#free += count;
+    this.#borrowed -= count;
   }
 
   /** From now on the bits of grains whose users change are set in what it returns, until the next call or unwatch(). */

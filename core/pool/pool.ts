@@ -17,6 +17,7 @@ import type { PoolEntry } from './pool-entry.ts';
 import type { MemberRecord, PoolVolumeRecord, SlabRecord } from './pool-meta.ts';
 import type { NewVolume, OpenVolumeOptions, PoolParts, PoolRoom } from './pool-parts.ts';
 import { PoolVolume } from './pool-volume.ts';
+import { Reclaim } from './reclaim.ts';
 import type { Slab, Slabs } from './slabs.ts';
 import { SoftThreshold } from './threshold.ts';
 import { VolumeMap } from './volume-map.ts';
@@ -28,6 +29,7 @@ export class Pool implements PoolCore {
   readonly allocator: Allocator;
   readonly journal: Journal;
   readonly threshold: SoftThreshold;
+  readonly reclaim: Reclaim;
   /** Name of a volume, for people. */
   nameOf: (id: number) => string = String;
   readonly #parts: PoolParts;
@@ -62,6 +64,7 @@ export class Pool implements PoolCore {
     this.allocator = parts.allocator;
     this.journal = parts.journal;
     this.threshold = new SoftThreshold(parts.allocator, parts.clock);
+    this.reclaim = new Reclaim(parts);
     this.#entries = parts.entries;
     this.#dataSyncs = new GroupCommit(() => this.slabs.dataSync());
     this.#room = { slabs: parts.state.slabs, members: parts.state.members ?? [] };
@@ -305,6 +308,7 @@ export class Pool implements PoolCore {
       await this.#placing.place([...this.#entries.values()], this.nameOf);
       await this.#commit(mark, true);
       this.allocator.endQuarantine(freed);
+      this.reclaim.freed(freed);
       this.#trimmed = mark;
       this.journal.trim(mark);
       this.#stuck = undefined;
@@ -394,6 +398,7 @@ export class Pool implements PoolCore {
       const freed = this.allocator.takeQuarantine();
       await this.#commit(this.#trimmed);
       this.allocator.endQuarantine(freed);
+      this.reclaim.freed(freed);
     });
     for (const entry of this.#entries.values()) {
       if (entry.record.deleting) void this.finishDelete(entry).catch(() => undefined);
@@ -461,12 +466,12 @@ export class Pool implements PoolCore {
 
   mayWait(): void {
     // When checkpoints fail, none will become free.
-    if (this.allocator.quarantined > 0 && this.#stuck === undefined) return;
+    if (this.allocator.quarantined + this.allocator.borrowed > 0 && this.#stuck === undefined) return;
     throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
   }
 
   async grainsFreed(): Promise<void> {
-    await this.checkpoint().catch(() => undefined);
+    await Promise.all([this.reclaim.settled(), this.checkpoint().catch(() => undefined)]);
   }
 
   damaged(volume: number, position: number, what: string): void {
@@ -483,6 +488,7 @@ export class Pool implements PoolCore {
     if (this.#closed) return;
     this.#closed = true;
     this.#timer?.cancel();
+    await this.reclaim.close();
     try {
       if (this.trouble === undefined) {
         // Else the journal is replayed when it is opened again.

@@ -114,6 +114,19 @@ export class Slabs {
     return grains;
   }
 
+  /** Frees the space of grains one behind the other in a slab, not that of their checksums. False: the disk cannot. */
+  punch(first: number, count: number): Promise<boolean> {
+    const { slab, index } = this.#spot(first);
+    if (index + count > slab.grains) throw new RangeError('the grains are not all in one slab');
+    return slab.file.punch(slab.position + sumsBytes(slab.grains) + index * GRAIN, count * GRAIN);
+  }
+
+  /** The folder, or the device, the slab of the grain is on. */
+  disk(grain: number): string {
+    const { path, isDevice } = this.#spot(grain).slab.file;
+    return isDevice ? path : path.slice(0, path.lastIndexOf('/'));
+  }
+
   /** What was written to the grains up to now is stable when it resolves; the checksums need not be. */
   async dataSync(): Promise<void> {
     await Promise.all([...new Set([...this.#unsynced, ...this.#syncing])].map((file) => file.dataSync()));

@@ -3,7 +3,7 @@
 // that would stop it for long. Only numbers travel to the shell.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { MAX_PUNCH, MAX_WAITING_PUNCHES } from '../base/limits.ts';
+import { MAX_PUNCH, MAX_WAITING_PUNCHES, PUNCH_IDLE } from '../base/limits.ts';
 
 /**
  * `position length` per line in, one exit status per line out. Ctrl-C in a terminal reaches the shell too, but the daemon
@@ -28,6 +28,9 @@ export class HolePuncher {
   readonly #waiting: Request[] = [];
   #running: Request | undefined;
   #output = '';
+  #idle: NodeJS.Timeout | undefined;
+  /** Shells that were not needed any more are gone. */
+  #ending: Promise<void> = Promise.resolve();
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -55,20 +58,47 @@ export class HolePuncher {
 
   /** Waits for what runs, then ends the shell. */
   async close(): Promise<void> {
+    clearTimeout(this.#idle);
     const shell = this.#shell;
-    if (shell === undefined) return;
-    await new Promise<void>((resolve) => {
+    if (shell === undefined) this.#unsupported = true;
+    else {
+      await new Promise<void>((resolve) => {
+        shell.once('close', () => {
+          resolve();
+        });
+        shell.stdin?.end();
+      });
+    }
+    await this.#ending;
+  }
+
+  /** Nobody wants anything: the shell ends, the next request starts another one. */
+  #retire(): void {
+    const shell = this.#shell;
+    if (shell === undefined || this.#running !== undefined) return;
+    this.#shell = undefined;
+    this.#output = '';
+    const before = this.#ending;
+    const ended = new Promise<void>((resolve) => {
       shell.once('close', () => {
         resolve();
       });
-      shell.stdin?.end();
     });
+    this.#ending = before.then(() => ended);
+    shell.stdin?.end();
   }
 
   #next(): void {
     if (this.#running !== undefined) return;
+    clearTimeout(this.#idle);
     const request = this.#waiting.shift();
-    if (request === undefined) return;
+    if (request === undefined) {
+      if (this.#shell === undefined) return;
+      this.#idle = setTimeout(() => {
+        this.#retire();
+      }, PUNCH_IDLE).unref();
+      return;
+    }
     const shell = this.#start();
     this.#running = request;
     shell.stdin?.write(`${String(request.position)} ${String(request.length)}\n`);
@@ -87,12 +117,11 @@ export class HolePuncher {
       this.#answered(text);
     });
     // A shell that cannot start or dies answers nothing: everybody is told that nothing was freed.
-    shell.on('error', () => {
-      this.#giveUp();
-    });
-    shell.on('close', () => {
-      this.#giveUp();
-    });
+    const gone = (): void => {
+      if (this.#shell === shell) this.#giveUp();
+    };
+    shell.on('error', gone);
+    shell.on('close', gone);
     return shell;
   }
 
