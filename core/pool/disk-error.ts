@@ -14,3 +14,10 @@ export function diskError(error: unknown): VolumeError {
   const fault = isDiskFull(error) ? VolumeFault.noSpace : VolumeFault.writeError;
   return new VolumeError(fault, 'the disk of the pool cannot write', undefined, { cause: error });
 }
+
+/** A sync has failed: nobody knows what the disk has, and asking again would not tell. */
+export function unstable(cause: unknown): VolumeError {
+  const message =
+    'the disk of the pool could not make data stable; the pool takes no more writes until it is opened again';
+  return new VolumeError(VolumeFault.writeError, message, undefined, { cause });
+}

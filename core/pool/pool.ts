@@ -8,7 +8,7 @@ import { BLOCK, GRAIN } from '../volume/grain.ts';
 import { GroupCommit } from '../volume/group-commit.ts';
 import { Durability, VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { Allocator } from './allocator.ts';
-import { diskError, isDiskFull, isNoSpace } from './disk-error.ts';
+import { diskError, isDiskFull, isNoSpace, unstable } from './disk-error.ts';
 import type { Journal, JournalMark } from './journal.ts';
 import { Placing } from './placing.ts';
 import type { PoolCore } from './pool-core.ts';
@@ -430,12 +430,7 @@ export class Pool implements PoolCore {
   }
 
   #fail(error: unknown): never {
-    this.#poison = new VolumeError(
-      VolumeFault.writeError,
-      'the disk of the pool could not make data stable; the pool takes no more writes until it is opened again',
-      undefined,
-      { cause: error },
-    );
+    this.#poison = unstable(error);
     throw this.#poison;
   }
 
