@@ -119,6 +119,8 @@ async function reported(
     const text = `${campaign.where}: ${message}\n${replay}\nlast operations: ${list}`;
     throw new Error(`${text}\n--- daemon ---\n${output}`, { cause: error });
   } finally {
+    // After a failure the initiators would go on trying for ever.
+    campaign.estate.dying();
     await end();
   }
 }
@@ -163,6 +165,8 @@ class Campaign {
   /** A few disks that share a small file system. */
   async createSmall(): Promise<void> {
     const { estate } = this;
+    // A copy that is left to the host would not be tried.
+    await estate.call('PUT', '/copy-route', { policy: 'always' });
     await estate.call('POST', '/pools', { name: POOL, size: 256 * MIB });
     await estate.createDisk('p0', 72 * MIB, { pool: POOL });
     await estate.createDisk('p1', 16 * MIB, { pool: POOL, durability: 'volatile' });
@@ -172,6 +176,8 @@ class Campaign {
 
   async create(): Promise<void> {
     const { estate } = this;
+    // A copy that is left to the host would not be tried.
+    await estate.call('PUT', '/copy-route', { policy: 'always' });
     await estate.call('POST', '/pools', { name: POOL, size: 256 * MIB });
     await estate.createDisk('p0', 72 * MIB, { pool: POOL });
     await estate.createDisk('p1', 6 * MIB, { pool: POOL, thin: false });
