@@ -31,3 +31,30 @@ export function refuseUnusable(entry: PoolEntry): void {
   }
   refuseUnplaced(entry);
 }
+
+/** A record, and its map where that has changed, as a commit takes them. */
+export interface ChangedEntry {
+  readonly id: number;
+  readonly record: PoolVolumeRecord;
+  readonly leaves: readonly number[] | undefined;
+}
+
+/** What has changed since the last commit; it counts as committed until it is returned. */
+export function takeChanged(entries: Iterable<PoolEntry>): ChangedEntry[] {
+  const changed = [...entries].filter((entry) => entry.changed || entry.map.changed);
+  return changed.map((entry) => {
+    const leaves = entry.map.changed ? entry.map.leafIds() : undefined;
+    entry.changed = entry.map.changed = false;
+    return { id: entry.record.id, record: entry.record, leaves };
+  });
+}
+
+/** The commit has failed. */
+export function returnChanged(changed: readonly ChangedEntry[], entries: ReadonlyMap<number, PoolEntry>): void {
+  for (const { id, leaves } of changed) {
+    const entry = entries.get(id);
+    if (entry === undefined) continue;
+    entry.changed = true;
+    entry.map.changed ||= leaves !== undefined;
+  }
+}

@@ -12,7 +12,7 @@ import { diskError, isDiskFull, isNoSpace, unstable } from './disk-error.ts';
 import type { Journal, JournalMark } from './journal.ts';
 import { Placing } from './placing.ts';
 import type { PoolCore } from './pool-core.ts';
-import { refuseUnplaced, refuseUnusable } from './pool-entry.ts';
+import { refuseUnplaced, refuseUnusable, returnChanged, takeChanged } from './pool-entry.ts';
 import type { PoolEntry } from './pool-entry.ts';
 import type { MemberRecord, PoolVolumeRecord, SlabRecord } from './pool-meta.ts';
 import type { NewVolume, OpenVolumeOptions, PoolParts, PoolRoom } from './pool-parts.ts';
@@ -97,9 +97,18 @@ export class Pool implements PoolCore {
   /** A new volume that reads as zeros. Rejects with ServiceError no-space or limit-reached. */
   create(wanted: NewVolume): Promise<number> {
     return this.#turn.run(async () => {
-      if (wanted.thick) this.#setAside(wanted.size / GRAIN);
+      const aside = wanted.thick ? Math.ceil(wanted.size / GRAIN) : 0;
+      this.#setAside(aside);
       const id = this.#add({ ...wanted, snapshotOf: undefined }, new VolumeMap(this.#parts.leaves, this.allocator));
-      await this.#commit(this.#trimmed);
+      try {
+        // Nobody knows of it yet: when the disk below is full, everything can be as it was.
+        await this.#commit(this.#trimmed, true);
+      } catch (error) {
+        this.allocator.unreserve(aside);
+        this.#entries.delete(id);
+        this.#gone.push(id);
+        throw error;
+      }
       return id;
     });
   }
@@ -329,13 +338,7 @@ export class Pool implements PoolCore {
    */
   async #commit(mark: JournalMark, again = false): Promise<void> {
     if (this.#poison !== undefined) throw this.#poison;
-    const volumes = [...this.#entries.values()]
-      .filter((entry) => entry.changed || entry.map.changed)
-      .map((entry) => {
-        const leaves = entry.map.changed ? entry.map.leafIds() : undefined;
-        entry.changed = entry.map.changed = false;
-        return { id: entry.record.id, record: entry.record, leaves };
-      });
+    const volumes = takeChanged(this.#entries.values());
     const gone = this.#gone.splice(0).map((id) => ({ id, record: undefined, leaves: undefined }));
     const { leaves, state } = this.#parts;
     const before = leaves.changed;
@@ -349,12 +352,7 @@ export class Pool implements PoolCore {
       });
     } catch (error) {
       if (!again || !isDiskFull(error)) this.#fail(error);
-      for (const { id, leaves: list } of volumes) {
-        const entry = this.#entries.get(id);
-        if (entry === undefined) continue;
-        entry.changed = true;
-        entry.map.changed ||= list !== undefined;
-      }
+      returnChanged(volumes, this.#entries);
       for (const { id } of gone) this.#gone.push(id);
       leaves.returnChanges(changes, before);
       throw diskError(error);

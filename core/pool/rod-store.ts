@@ -135,7 +135,7 @@ export class PoolRodStore implements RodStore {
 
   /** `source`: a volume of this pool. */
   async make(source: PoolVolume, wanted: NewRod): Promise<Rod> {
-    const { content, table } = (this.#volumes ??= await this.#making.run(() => this.#volumesOfPool()));
+    const { content, table } = (this.#volumes ??= await this.#making.run(() => this.#volumesOfPool()).catch(noRoom));
     const size = wanted.ranges.reduce((sum, range) => sum + range.length, 0);
     const { slot, region } = this.#take(wanted.ranges, size);
     try {
@@ -146,8 +146,7 @@ export class PoolRodStore implements RodStore {
       return this.#enter({ ...facts, size, volume: content, segments }, slot, region);
     } catch (error) {
       this.#later(this.#clear(slot, region, size));
-      if (!(error instanceof VolumeError) || error.fault !== VolumeFault.noSpace) throw error;
-      throw new RodLimit('space', 'the pool is full', { cause: error });
+      return noRoom(error);
     }
   }
 
@@ -349,4 +348,10 @@ async function readRecord(table: PoolVolume, slot: number): Promise<RodRecord | 
   } catch {
     return undefined;
   }
+}
+
+/** Throws RodLimit for a pool, or a disk below it, that is full. */
+function noRoom(error: unknown): never {
+  if (!(error instanceof VolumeError) || error.fault !== VolumeFault.noSpace) throw error;
+  throw new RodLimit('space', 'the pool is full', { cause: error });
 }

@@ -175,6 +175,30 @@ describe('a disk that fails', () => {
     assert.deepEqual(checkPool(again.pool).findings, []);
   });
 
+  test('a volume whose record finds the disk full is not made, and everybody goes on', async () => {
+    const { machine, running, ids, volumes } = await setting();
+    const { pool, disk } = running;
+    await write(volumes[0], 0, 8, 1);
+    const before = { reserved: pool.allocator.reserved, volumes: [...pool.entries.keys()] };
+    disk.fault = (each) => (each === 'commit' ? eio('ENOSPC') : undefined);
+    for (const thick of [false, true]) {
+      await assert.rejects(
+        pool.create({ size: 2 * GRAIN, thick, created: 0, tag: 'never' }),
+        fault(VolumeFault.noSpace),
+      );
+    }
+    assert.deepEqual({ reserved: pool.allocator.reserved, volumes: [...pool.entries.keys()] }, before);
+    await write(volumes[1], 0, 8, 2);
+    disk.fault = () => undefined;
+    const made = await pool.create({ size: 2 * GRAIN, thick: true, created: 0, tag: 'made' });
+    assert.deepEqual(checkPool(pool).findings, []);
+    const again = await restart(machine, running);
+    await holds(again, ids[0] as number, 0, 1);
+    await holds(again, ids[1] as number, 0, 2);
+    assert.deepEqual([...again.pool.entries.keys()].sort(), [...before.volumes, made].sort());
+    assert.deepEqual(checkPool(again.pool).findings, []);
+  });
+
   for (const [what, operation, path] of [
     ['sync of a slab', 'sync', 'slab'],
     ['commit of the metadata', 'commit', 'meta'],
