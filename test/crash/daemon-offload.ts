@@ -20,6 +20,8 @@ const NO_ROOM = ['0b/55/0c', '0b/55/0d'];
 /** It was revoked for want of room; or so long ago, or before a crash, that the daemon does not remember. */
 const REVOKED = ['05/23/06', '05/23/07'];
 const DISK_FULL = '07/27/07';
+/** The other disk of a copy was reset or closed (a rollback, a deletion): its task there has ended. */
+const ABORTED = '0a/00/00';
 
 interface Token {
   readonly bytes: Buffer;
@@ -176,7 +178,7 @@ export class Offload {
     copied.end(good);
     if (good) counts.good++;
     tokens.count(good ? kind : `${kind} ${code(answer)}`);
-    const fine = good || !wasExecuted(answer) || [UNDERRUN, ...REVOKED].includes(code(answer));
+    const fine = good || !wasExecuted(answer) || [UNDERRUN, ABORTED, ...REVOKED].includes(code(answer));
     if (fine || this.#mayFail(answer)) return;
     throw new Error(
       `${this.#host.model.name}: ${what}: status ${answer.status.toString(16)}, sense ${answer.senseCode}`,
