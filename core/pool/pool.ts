@@ -49,7 +49,7 @@ export class Pool implements PoolCore {
   #waiting: Promise<void> | undefined;
   #poison: VolumeError | undefined;
   /** Why the last checkpoint failed; it is tried again. */
-  #stuck: Error | undefined;
+  #stuck: VolumeError | undefined;
   #closed = false;
   #seen = -1;
   checkpoints = 0;
@@ -326,7 +326,7 @@ export class Pool implements PoolCore {
       this.allocator.returnQuarantine(freed);
       if (this.#stuck === undefined)
         this.#parts.log.error({ error: messageOf(error) }, 'a checkpoint of the pool failed; it is tried again');
-      this.#stuck = error instanceof Error ? error : new Error(String(error));
+      this.#stuck = error instanceof VolumeError ? error : diskError(error);
       this.journal.wake();
       throw error;
     }
