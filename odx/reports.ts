@@ -3,6 +3,7 @@ import { MAX_TOKENS } from '../core/base/limits.ts';
 import { load32, store32 } from '../core/base/bytes-at.ts';
 import { OK_WITHOUT_MEDIUM, Reserved, all } from '../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../core/scsi/command-spec.ts';
+import { stateOf } from '../core/scsi/copy-operations.ts';
 import type { CopyOperation } from '../core/scsi/copy-operations.ts';
 import { badCdb } from '../core/scsi/sense.ts';
 import { goodData } from '../core/scsi/task.ts';
@@ -14,29 +15,15 @@ import { WRITE_USING_TOKEN, mayUse } from './write-using-token.ts';
 
 const LIST_ID_AT = 2;
 const ALLOCATION_AT = 10;
-/** TRANSFER COUNT UNITS: logical blocks (SPC-4 table "transfer count units"). */
-const BLOCKS = 0xf1;
-/** ESTIMATED STATUS UPDATE DELAY, milliseconds, of what is under way. Windows expects 0 when there is nothing to wait for. */
-const DELAY = 100;
 
 /** RRTI parameter data: 32 bytes, the sense data, and the token if there is one. */
 export function rodTokenInformation(operation: CopyOperation): Buffer {
-  const { action, status, counter, completion, sense, transferred, token, isOver } = operation;
-  const head = Buffer.alloc(32);
-  head[4] = action;
-  head[5] = status;
-  head.writeUInt16BE(counter & 0xffff, 6);
-  store32(head, 8, isOver ? 0 : DELAY);
-  head[12] = completion;
-  head[13] = sense.length;
-  head[14] = sense.length;
-  head[15] = BLOCKS;
-  head.writeBigUInt64BE(BigInt(transferred), 16);
-  // SEGMENTS PROCESSED (bytes 24 and 25) is of segment descriptors, of which these commands have none.
+  const { token } = operation;
+  // SEGMENTS PROCESSED stays 0: these commands have no segment descriptors.
   const descriptors = Buffer.alloc(token === undefined ? 4 : 4 + 2 + TOKEN);
   store32(descriptors, 0, descriptors.length - 4);
   token?.copy(descriptors, 6);
-  const data = Buffer.concat([head, sense, descriptors]);
+  const data = Buffer.concat([stateOf(operation), descriptors]);
   store32(data, 0, data.length - 4);
   return data;
 }

@@ -9,7 +9,7 @@ import {
 import { load32, store32 } from '../core/base/bytes-at.ts';
 import { OK_WITHOUT_MEDIUM, Reserved, all } from '../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../core/scsi/command-spec.ts';
-import { CopyStatus } from '../core/scsi/copy-operations.ts';
+import { COUNT_IN_BLOCKS, CopyStatus, stateOf } from '../core/scsi/copy-operations.ts';
 import type { CopyOperation } from '../core/scsi/copy-operations.ts';
 import { badCdb } from '../core/scsi/sense.ts';
 import { goodData } from '../core/scsi/task.ts';
@@ -17,11 +17,6 @@ import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
 import { Descriptor } from './copy-list.ts';
 
 const LIST_ID_AT = 2;
-/** TRANSFER COUNT UNITS: logical blocks (SPC-4 6.24). */
-const BLOCKS = 0xf1;
-/** ESTIMATED STATUS UPDATE DELAY of what is under way, milliseconds. */
-const DELAY = 100;
-
 /** The operation of this nexus with the list identifier in the CDB. Throws 05/24/00. */
 function operationOf({ lu, nexus, cdb }: ScsiTask, width: 1 | 4): CopyOperation {
   const listId = width === 1 ? (cdb[LIST_ID_AT] as number) : load32(cdb, LIST_ID_AT);
@@ -41,7 +36,7 @@ function copyStatusLid1(task: ScsiTask): TaskResult {
   const data = Buffer.alloc(12);
   data[4] = operation.isOver ? (operation.status === CopyStatus.done ? 0x01 : 0x02) : 0x00;
   data.writeUInt16BE(operation.segments, 5);
-  data[7] = BLOCKS;
+  data[7] = COUNT_IN_BLOCKS;
   store32(data, 8, Math.min(operation.transferred, 0xffff_ffff));
   return answer(task.cdb, data);
 }
@@ -81,28 +76,11 @@ function failedSegmentDetails(task: ScsiTask): TaskResult {
   return answer(task.cdb, Buffer.concat([head, operation.sense]));
 }
 
-/** What 84h/05h and 84h/06h have in common (SPC-4 6.24, 6.20). */
-function stateLid4(operation: CopyOperation): Buffer {
-  const { action, status, counter, completion, sense, transferred, segments, isOver } = operation;
-  const head = Buffer.alloc(32);
-  head[4] = action;
-  head[5] = status;
-  head.writeUInt16BE(counter & 0xffff, 6);
-  store32(head, 8, isOver ? 0 : DELAY);
-  head[12] = completion;
-  head[13] = sense.length;
-  head[14] = sense.length;
-  head[15] = BLOCKS;
-  head.writeBigUInt64BE(BigInt(transferred), 16);
-  head.writeUInt16BE(segments, 24);
-  return Buffer.concat([head, sense]);
-}
-
-const copyStatusLid4 = (task: ScsiTask): TaskResult => answer(task.cdb, stateLid4(operationOf(task, 4)));
+const copyStatusLid4 = (task: ScsiTask): TaskResult => answer(task.cdb, stateOf(operationOf(task, 4)));
 
 /** With HELD DATA LENGTH 0 behind it. */
 const copyDataLid4 = (task: ScsiTask): TaskResult =>
-  answer(task.cdb, Buffer.concat([stateLid4(operationOf(task, 4)), Buffer.alloc(4)]));
+  answer(task.cdb, Buffer.concat([stateOf(operationOf(task, 4)), Buffer.alloc(4)]));
 
 function spec(
   name: string,

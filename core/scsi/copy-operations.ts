@@ -1,5 +1,6 @@
 // Copy operations of a logical unit: those under way, and those that are over and can still be asked about (SPC-4 5.17.4.3).
 // Each is known by its list identifier to the I_T nexus that began it, and to nobody else.
+import { store32 } from '../base/bytes-at.ts';
 import { MAX_COPY_OPERATIONS } from '../base/limits.ts';
 import type { LunNexus } from './lun-nexus.ts';
 import { SENSE, ScsiError } from './sense.ts';
@@ -55,6 +56,28 @@ export class CopyOperation {
     this.status = status;
     this.#finish();
   }
+}
+
+/** TRANSFER COUNT UNITS: logical blocks (SPC-4 6.24). */
+export const COUNT_IN_BLOCKS = 0xf1;
+/** ESTIMATED STATUS UPDATE DELAY, milliseconds, of what is under way. Windows expects 0 when there is nothing to wait for. */
+const DELAY = 100;
+
+/** What 84h/05h, 84h/06h and 84h/07h have in common (SPC-4 6.24, 6.20, 6.26); AVAILABLE DATA is left 0. */
+export function stateOf(operation: CopyOperation): Buffer {
+  const { action, status, counter, completion, sense, transferred, segments, isOver } = operation;
+  const head = Buffer.alloc(32);
+  head[4] = action;
+  head[5] = status;
+  head.writeUInt16BE(counter & 0xffff, 6);
+  store32(head, 8, isOver ? 0 : DELAY);
+  head[12] = completion;
+  head[13] = sense.length;
+  head[14] = sense.length;
+  head[15] = COUNT_IN_BLOCKS;
+  head.writeBigUInt64BE(BigInt(transferred), 16);
+  head.writeUInt16BE(segments, 24);
+  return Buffer.concat([head, sense]);
 }
 
 export class CopyOperations {
