@@ -302,7 +302,7 @@ export class PoolVolume implements Volume, WriteLog {
    * The grains from `first` on lie there from now on; the references come with them. False: the journal has no room, and
    * nothing has changed. Inside settled() only, and only for a thin volume: a thick one has room of its own.
    */
-  async setPlaces(first: number, places: readonly GrainPlace[]): Promise<boolean> {
+  setPlaces(first: number, places: readonly GrainPlace[]): boolean {
     this.#mayWrite();
     if (!this.#core.journal.map(this.id, first, places)) return false;
     places.forEach(({ place, valid }, i) => {
@@ -315,7 +315,7 @@ export class PoolVolume implements Volume, WriteLog {
       // Nothing was taken for a grain that was there already.
       if (before === place && place !== 0) this.#core.allocator.release(place - 1);
     });
-    await this.upper?.replaced(first * GRAIN, places.length * GRAIN);
+    this.upper?.replaced(first * GRAIN, places.length * GRAIN);
     return true;
   }
 
@@ -353,10 +353,10 @@ export class PoolVolume implements Volume, WriteLog {
         const position = first * GRAIN;
         // The checksums are only with this record: whoever shares the grains must not depend on it.
         this.#placedAt = core.syncsBegun;
-        const switchNow = (): Promise<boolean> => this.setPlaces(first, places);
+        const switchNow = (): boolean => this.setPlaces(first, places);
         const upper = this.upper;
         const quiet = upper === undefined || upper.quiet(position, count * GRAIN);
-        taken = quiet ? await switchNow() : await upper.settled(position, count * GRAIN, switchNow);
+        taken = quiet ? switchNow() : await upper.settled(position, count * GRAIN, switchNow);
         if (taken) break;
         await this.room();
       }
