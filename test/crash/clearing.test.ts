@@ -62,6 +62,36 @@ test('a clear waits for what it clears, and for nothing else that is being place
   assert.deepEqual(versions(bytes.subarray(0, 4096), 'the first'), Array<number>(8).fill(0));
 });
 
+test('a grain may be cleared while the sweep that is about to place it waits', async () => {
+  const machine = new Machine(seeded(8));
+  await machine.create(1);
+  const running = (await machine.start(undefined, 200)) as Running;
+  const id = await running.pool.create({ size: 60 * GRAIN, thick: false, created: 0 });
+  const volume = running.open(id, 'volatile');
+  for (let grain = 0; grain < 50; grain++) {
+    for (const at of [0, 16]) await volume.write((grain * OF_GRAIN + at) * SECTOR, stamp(1, 8), 0, 8 * SECTOR, false);
+  }
+  let go: () => void = () => undefined;
+  const gate = new Promise<void>((resolve) => (go = resolve));
+  let held = 0;
+  const original = running.pool.slabs.write.bind(running.pool.slabs);
+  running.pool.slabs.write = async (...args) => {
+    held++;
+    await gate;
+    await original(...args);
+  };
+  const flushing = volume.flush();
+  while (held === 0) await idle(1);
+  // As above: four loads are under way, and 32 is the grain the next one begins with.
+  await volume.unmap(32 * GRAIN, GRAIN);
+  go();
+  await flushing;
+  const bytes = Buffer.alloc(2 * GRAIN);
+  await volume.read(32 * GRAIN, bytes.length, bytes, 0);
+  const found = versions(bytes, 'the grains');
+  assert.deepEqual([found[0], found[16], found[OF_GRAIN], found[OF_GRAIN + 16]], [0, 0, 1, 1]);
+});
+
 test('a write that comes while a clear waits for memory that is being sent has one place in the order', async () => {
   const machine = new Machine(seeded(6));
   await machine.create(1);
