@@ -79,14 +79,20 @@ export class PoolVolume implements Volume, WriteLog {
   admit(position: number, length: number): boolean {
     this.#mayWrite();
     if (!this.#core.journal.ready) return false;
+    if (this.#promise(position, length)) return true;
+    // Not half way: as long as nothing is in the cache, a promise that was made for this write looks like one nobody needs.
+    this.tidy(false);
+    if (this.#promise(position, length)) return true;
+    this.#core.mayWait();
+    this.#short = true;
+    return false;
+  }
+
+  /** Promises a grain for each that will need one. False: there are not enough. */
+  #promise(position: number, length: number): boolean {
     const last = Math.floor((position + length - 1) / GRAIN);
     for (let grain = Math.floor(position / GRAIN); grain <= last; grain++) {
-      if (this.#inPlace(grain) || this.#arriving.has(grain) || this.#promises.make(grain)) continue;
-      this.tidy(false);
-      if (this.#promises.make(grain)) continue;
-      this.#core.mayWait();
-      this.#short = true;
-      return false;
+      if (!this.#inPlace(grain) && !this.#arriving.has(grain) && !this.#promises.make(grain)) return false;
     }
     return true;
   }
