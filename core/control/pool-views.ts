@@ -125,6 +125,18 @@ export function nameInPool({ volumes, snapshots }: Catalog, pool: Pool, inside: 
   if (volume !== undefined) return volume.name;
   return snapshot === undefined ? `(${String(inside)})` : `${snapshot.volume}@${snapshot.name}`;
 }
+
+/**
+ * Volumes of the pool whose records are damaged, so that nobody knows whose they are, when the pool has everything else that
+ * the catalog says it has: volumes and snapshots, besides the one with this id, which is being deleted.
+ */
+export function nobodys({ volumes, snapshots }: Catalog, name: string, id: string, pool: Pool): number[] {
+  const lost = [...pool.entries.values()].filter(({ record, recordLost }) => recordLost === true && !record.deleting);
+  const tags = new Set([...pool.entries.values()].map(({ record }) => record.tag));
+  const known = [...volumes.values(), ...snapshots.values()].filter((each) => each.pool === name && each.id !== id);
+  return known.every((each) => tags.has(each.id)) ? lost.map(({ record }) => record.id) : [];
+}
+
 const damagedMaps = (pool: Pool, entries: readonly PoolEntry[]): string[] =>
   entries
     .filter(({ damage }) => damage !== undefined)

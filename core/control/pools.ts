@@ -33,7 +33,7 @@ import { forgetPool } from './pool-moves.ts';
 import { devicePath, deviceSize, isFull, newMember, planOf, poolSize, removeFiles } from './pool-plan.ts';
 import type { CreatePool, GrowPool } from './pool-plan.ts';
 import { thresholdChanged, watchThreshold } from './pool-threshold.ts';
-import { nameInPool, snapshotBytes } from './pool-views.ts';
+import { nameInPool, nobodys, snapshotBytes } from './pool-views.ts';
 import type { PoolRecord, VolumeRecord } from './records.ts';
 import type { Units } from './units.ts';
 import { noPool } from './volume-request.ts';
@@ -476,10 +476,9 @@ export class PoolManager {
   async remove(name: string, id: string, label: string): Promise<void> {
     const { pool, jobs, ids } = this.#get(name);
     const inside = ids.get(id);
-    if (inside === undefined) return;
-    const entry = await pool.beginDelete(inside);
+    const gone = inside === undefined ? nobodys(this.#options.catalog, name, id, pool) : [inside];
+    for (const each of gone) jobs.giveBack(await pool.beginDelete(each), label);
     ids.delete(id);
-    jobs.giveBack(entry, label);
   }
 
   /** Where points in time of a volume are made; undefined: it is not in a pool, or not open. */

@@ -82,7 +82,8 @@ export async function writeExport(file: DiskFile, room: number, content: MetaCon
   await writer.put(NOTE, 0, json(note));
   await writer.put(STATE, 0, json(content.state));
   const leaves = new Set<number>();
-  for (const { record, leaves: map } of content.volumes) {
+  for (const { record, leaves: map, recordLost } of content.volumes) {
+    if (recordLost === true) throw new ServiceError('io-error', `the record of volume ${String(record.id)} is damaged`);
     if (map === undefined) throw new ServiceError('io-error', `the map of volume ${String(record.id)} is damaged`);
     await writer.put(VOLUME, record.id, json(record));
     await writer.put(LEAVES, record.id, json(map));

@@ -129,6 +129,7 @@ export async function openPool(place: PoolPlace): Promise<{ pool: Pool; disks: P
     const meta = keep(place.meta());
     const stored = meta.load();
     if (stored === undefined) throw new ServiceError('io-error', 'the metadata of the pool is missing');
+    refuseOldCopy(stored, present, place.log);
     const write = (superblock: Superblock): Promise<void> => writeSuperblock(superblockFile, superblock);
     const { superblock, content } = await upgrade({ superblock: present, content: stored }, meta, write, place.log);
     const { poolId, members = [] } = content.state;
@@ -151,6 +152,14 @@ export async function openPool(place: PoolPlace): Promise<{ pool: Pool; disks: P
       cause: error,
     });
   }
+}
+
+/** Every opening writes the generation into the metadata before the superblock: a copy of the state cannot be behind it. */
+function refuseOldCopy({ state, stateIsCopy }: MetaContent, superblock: Superblock, log: Log): void {
+  if (stateIsCopy !== true) return;
+  const what = 'the metadata of the pool is damaged: the state does not match its checksum';
+  if (state.generation < superblock.generation) throw new ServiceError('io-error', `${what}, and its copy is old`);
+  log.error({}, `${what}; its copy is used`);
 }
 
 interface Found {
@@ -194,9 +203,10 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
   countReferences(entries, allocator);
   const damaged = [...entries.values()].filter(({ damage }) => damage !== undefined);
   // What their maps name is not known: it may be any grain that nobody else names.
-  if (damaged.length > 0) allocator.suspend();
-  for (const { record, damage } of damaged) {
-    place.log.error({ volume: record.id, tag: record.tag, damage }, 'the map of a volume is damaged; it is not served');
+  if (damaged.some(({ mapLost }) => mapLost === true)) allocator.suspend();
+  for (const { record, damage, recordLost } of damaged) {
+    const what = `the ${recordLost === true ? 'record' : 'map'} of a volume is damaged; it is not served`;
+    place.log.error({ volume: record.id, tag: record.tag, damage }, what);
   }
   const generation = Math.max(superblock.generation, content.state.generation) + 1;
   // A fence may be ahead of what the journal kept: batches of this life must not look as if they were before it.
@@ -253,7 +263,7 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
 function loadEntries(content: MetaContent, allocator: Allocator, leaves: Leaves): Map<number, PoolEntry> {
   const known = new Map<number, Leaf>();
   const entries = new Map<number, PoolEntry>();
-  for (const { record, leaves: ids } of content.volumes) {
+  for (const { record, leaves: ids, recordLost } of content.volumes) {
     let damage = ids === undefined ? 'all of it' : undefined;
     const list = (ids ?? []).map((id, index): Leaf | undefined => {
       if (id === 0) return undefined;
@@ -267,7 +277,9 @@ function loadEntries(content: MetaContent, allocator: Allocator, leaves: Leaves)
       return leaf;
     });
     const map = new VolumeMap(leaves, allocator, list);
-    entries.set(record.id, { record, map, changed: false, open: undefined, damage });
+    const mapLost = damage !== undefined;
+    if (recordLost === true) damage = 'its record';
+    entries.set(record.id, { record, map, changed: false, open: undefined, damage, mapLost, recordLost });
   }
   return entries;
 }
@@ -384,6 +396,7 @@ async function inPlaceAlready(
   grain: number,
   mask: number,
   source: Buffer,
+  found: Buffer,
 ): Promise<number> {
   const place = volume.map.place(grain);
   if (place === 0 || (volume.map.ownsLeaf(grain) && pool.allocator.alone(place - 1))) return 0;
@@ -397,4 +410,3 @@ async function inPlaceAlready(
   }
   return same;
 }
-  found: Buffer,

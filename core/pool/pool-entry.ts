@@ -10,8 +10,12 @@ export interface PoolEntry {
   /** Differs from what the metadata has. */
   changed: boolean;
   open: PoolVolume | undefined;
-  /** Why nobody can use it: what of its map is damaged. It can be deleted. */
+  /** Why nobody can use it: what of it is damaged. It can be deleted. */
   readonly damage?: string | undefined;
+  /** Nobody knows which grains its map names. */
+  readonly mapLost?: boolean;
+  /** Nobody knows what it was: its size, and by which tag its owner knows it. */
+  readonly recordLost?: boolean | undefined;
   /** It was closed like this, with data that is in the journal and the cache only: checkpoints try to place it. */
   unplaced?: PoolVolume | undefined;
 }
@@ -19,7 +23,8 @@ export interface PoolEntry {
 /** Throws ServiceError io-error for a volume that cannot be used. */
 export function refuseUnusable(entry: PoolEntry): void {
   if (entry.damage !== undefined) {
-    const what = `the map of volume ${String(entry.record.id)} of the pool is damaged (${entry.damage})`;
+    const which = `volume ${String(entry.record.id)} of the pool is damaged`;
+    const what = entry.recordLost === true ? `the record of ${which}` : `the map of ${which} (${entry.damage})`;
     throw new ServiceError('io-error', `${what}: restore it from a backup, and delete this one`);
   }
   if (entry.unplaced === undefined) return;

@@ -69,10 +69,20 @@ export interface MetaChange {
   readonly leaves: readonly (readonly [number, Buffer | undefined])[];
 }
 
+/** A volume as the store has it. */
+export interface StoredVolume {
+  readonly record: PoolVolumeRecord;
+  /** undefined: the list is damaged. */
+  readonly leaves: readonly number[] | undefined;
+  /** The record is damaged: this one stands for it, and only its id is right. */
+  readonly recordLost?: boolean;
+}
+
 export interface MetaContent {
   readonly state: PoolState;
-  /** `leaves`: undefined where the list is damaged. */
-  readonly volumes: readonly { readonly record: PoolVolumeRecord; readonly leaves: readonly number[] | undefined }[];
+  /** The state itself is damaged; this is the copy of it that every commit writes, too. */
+  readonly stateIsCopy?: boolean;
+  readonly volumes: readonly StoredVolume[];
   /** Content of a leaf, until the next call; undefined when it is missing. Throws ServiceError io-error when it is damaged. */
   leaf(id: number): Uint8Array | undefined;
 }
@@ -112,14 +122,24 @@ export class LmdbMeta implements PoolMeta {
   load(): MetaContent | undefined {
     const stored = this.#db.get([STATE, 0]);
     if (stored === undefined) return undefined;
-    const state = JSON.parse(unseal([STATE, 0], stored, 'the state').toString()) as PoolState;
-    const volumes: { record: PoolVolumeRecord; leaves: number[] | undefined }[] = [];
+    const volumes: StoredVolume[] = [];
     for (const { key, value } of this.#db.getRange({ start: [VOLUME, 0], end: [LEAVES, 0] })) {
-      const text = unseal([VOLUME, key[1]], value, `volume ${String(key[1])}`).toString();
-      const record = JSON.parse(text) as PoolVolumeRecord;
-      volumes.push({ record: { ...record, snapshotOf: record.snapshotOf }, leaves: this.#leavesOf(key[1]) });
+      volumes.push({ ...recordOf(key[1], value), leaves: this.#leavesOf(key[1]) });
     }
-    return { state, volumes, leaf: (id) => this.#leaf(id) };
+    return { ...this.#state(stored), volumes, leaf: (id) => this.#leaf(id) };
+  }
+
+  /** Throws ServiceError io-error when the copy is damaged as well, or missing. */
+  #state(stored: Buffer): Pick<MetaContent, 'state' | 'stateIsCopy'> {
+    const parse = (copy: number, bytes: Buffer): PoolState =>
+      JSON.parse(unseal([STATE, copy], bytes, 'the state').toString()) as PoolState;
+    try {
+      return { state: parse(0, stored) };
+    } catch (error) {
+      const copy = this.#db.get([STATE, 1]);
+      if (copy === undefined) throw error;
+      return { state: parse(1, copy), stateIsCopy: true };
+    }
   }
 
   /** In memory that the store uses again: to allocate each of very many leaves twice leaves holes behind. */
@@ -152,6 +172,7 @@ export class LmdbMeta implements PoolMeta {
 
   #apply(change: MetaChange): void {
     this.#put([STATE, 0], change.state);
+    this.#put([STATE, 1], change.state);
     for (const { id, record, leaves } of change.volumes) {
       if (record === undefined) {
         this.#db.removeSync([VOLUME, id]);
@@ -185,6 +206,22 @@ export class LmdbMeta implements PoolMeta {
   #put(key: Key, value: object): void {
     this.#db.putSync([key[0], key[1]], seal(key, Buffer.from(JSON.stringify(value))));
   }
+}
+
+/** A damaged one is replaced by one of which only the id is right. */
+function recordOf(id: number, value: Buffer): Pick<StoredVolume, 'record' | 'recordLost'> {
+  try {
+    const text = unseal([VOLUME, id], value, `volume ${String(id)}`).toString();
+    const record = JSON.parse(text) as PoolVolumeRecord;
+    return { record: { ...record, snapshotOf: record.snapshotOf } };
+  } catch {
+    return { record: unknownRecord(id), recordLost: true };
+  }
+}
+
+/** What stands for the record of a volume that is damaged. */
+export function unknownRecord(id: number): PoolVolumeRecord {
+  return { id, size: 0, thick: false, snapshotOf: undefined, fence: 0, deleting: false, created: 0 };
 }
 
 function openStore(path: string): RootDatabase<Buffer, [number, number]> {

@@ -335,7 +335,7 @@ export class Pool implements PoolCore {
       this.allocator.endQuarantine(freed);
       this.reclaim.freed(freed);
       // What the metadata on disk does not know any more, no damaged map can name.
-      if (![...this.#entries.values()].some(({ damage }) => damage !== undefined)) this.allocator.resume();
+      if (![...this.#entries.values()].some(({ mapLost }) => mapLost === true)) this.allocator.resume();
       this.#commits.trimmed = mark;
       this.journal.trim(mark);
       this.#stuck = undefined;

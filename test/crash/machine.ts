@@ -8,6 +8,7 @@ import { createPool, growPool, openPool } from '../../core/pool/open.ts';
 import type { Recovery } from '../../core/pool/open.ts';
 import { FolderFiles } from '../../core/pool/pool-files.ts';
 import type { PoolDisks } from '../../core/pool/members.ts';
+import { unknownRecord } from '../../core/pool/pool-meta.ts';
 import type { Pool } from '../../core/pool/pool.ts';
 import { Durability } from '../../core/volume/volume.ts';
 import { Power, SimDisk, SimStorage } from './sim-disk.ts';
@@ -147,6 +148,12 @@ export class Machine {
   /** Damages leaf `id` of the maps as the metadata store reports it: it cannot be read. */
   loseLeaf(id: number): void {
     this.#meta.leaves.set(id, Buffer.alloc(1));
+  }
+
+  /** Damages the record of a volume as the metadata store reports it: nobody knows what it was. */
+  loseRecord(id: number): void {
+    const stored = this.#meta.volumes.get(id);
+    if (stored !== undefined) this.#meta.volumes.set(id, { ...stored, record: unknownRecord(id), recordLost: true });
   }
 
   /** Where a sector that is all of this version is stored: bytes of the file; -1: nowhere. */

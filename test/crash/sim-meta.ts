@@ -1,10 +1,10 @@
 // The metadata store of a pool that is crashed: a transaction is there whole or not at all, like LMDB's.
-import type { MetaChange, MetaContent, PoolMeta, PoolState, PoolVolumeRecord } from '../../core/pool/pool-meta.ts';
+import type { MetaChange, MetaContent, PoolMeta, PoolState, StoredVolume } from '../../core/pool/pool-meta.ts';
 import type { SimDisk } from './sim-disk.ts';
 
 export interface MetaStorage {
   state: PoolState | undefined;
-  volumes: Map<number, { record: PoolVolumeRecord; leaves: readonly number[] }>;
+  volumes: Map<number, StoredVolume>;
   leaves: Map<number, Buffer>;
 }
 

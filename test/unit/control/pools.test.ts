@@ -3,6 +3,7 @@ import { existsSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { open as openStore } from 'lmdb';
 import { planOf } from '../../../core/control/pool-plan.ts';
 import { poolView } from '../../../core/control/pool-views.ts';
 import { SENSE } from '../../../core/scsi/sense.ts';
@@ -159,6 +160,38 @@ describe('pools', () => {
       // Nothing is removed of a pool that is not there.
       assert.equal(await codeOf(() => again.provisioner.delete('lost', true)), 'io-error');
       assert.equal(again.catalog.volumes.get('lost')?.state, 'ready');
+    });
+  });
+
+  it('show a volume whose record is damaged, serve the others, and give its space back when it is deleted', async () => {
+    await withPlane(async (plane, reopen) => {
+      await plane.pools.create(POOL);
+      for (const name of ['lost', 'other']) {
+        await plane.provisioner.create({ name, size: 8 * MIB });
+        await write(plane, name, 0, MIB, 7);
+      }
+      const { id } = plane.pools.entry('tank', plane.provisioner.volume('lost').id).record;
+      await plane.close();
+      const [home = ''] = readdirSync(join(plane.folder, 'pools'));
+      const path = join(plane.folder, 'pools', home, 'meta');
+      const store = openStore<Buffer, [number, number]>({ path, encoding: 'binary' });
+      const bytes = Buffer.from(store.get([1, id]) ?? Buffer.alloc(8));
+      bytes[3] = (bytes[3] ?? 0) ^ 1;
+      await store.put([1, id], bytes);
+      await store.close();
+      const again = await reopen();
+      const shown = again.views.disks().map(({ name, state }) => [name, state]);
+      assert.deepEqual(shown, [
+        ['lost', 'failed'],
+        ['other', 'online'],
+      ]);
+      assert.equal(await valueAt(again, 'other', 0, MIB), 7);
+      const { allocator } = again.pools.pool('tank');
+      assert.equal(allocator.used, 32);
+      await again.provisioner.delete('lost', false);
+      await spaceIsBack(again);
+      assert.equal(allocator.used, 16);
+      await consistent(again);
     });
   });
 
