@@ -219,11 +219,13 @@ export class Pool implements PoolCore {
     await this.#turn.run(async () => {
       // What the journal has of it must not be replayed into a volume that is on its way out.
       const { seq } = await this.journal.mark();
-      const { record, damage, map } = entry;
+      const { record, damage, map, changed } = entry;
       entry.record = { ...record, fence: seq, deleting: true };
       entry.changed = true;
       const undo = (): void => {
         entry.record = record;
+        // One that stands for a damaged record must not be written.
+        entry.changed = changed;
       };
       await this.#commit({ result: undefined, undo });
       if (entry.unplaced !== undefined) letGo(entry.unplaced);

@@ -156,6 +156,10 @@ export class Machine {
     if (stored !== undefined) this.#meta.volumes.set(id, { ...stored, record: unknownRecord(id), recordLost: true });
   }
 
+  recordLost(id: number): boolean {
+    return this.#meta.volumes.get(id)?.recordLost === true;
+  }
+
   /** Where a sector that is all of this version is stored: bytes of the file; -1: nowhere. */
   find(name: string, version: number): number {
     const wanted = stamp(version, 1);

@@ -102,6 +102,13 @@ it('a pool serves the other volumes, keeps what the lost one had, and gives it b
   assert.ok(back.equals(Buffer.alloc(MIB, 2)));
   await volume.write(0, Buffer.alloc(4096, 3), 0, 4096, false);
   await volume.close();
+  // A deletion that is refused must not make a record of what stands for it.
+  again.disk.fault = (operation) =>
+    operation === 'commit' ? Object.assign(new Error('no space left'), { code: 'ENOSPC' }) : undefined;
+  await assert.rejects(pool.delete(lost), { fault: 'no-space' });
+  again.disk.fault = () => undefined;
+  await pool.checkpoint();
+  assert.equal(machine.recordLost(lost), true);
   await pool.delete(lost);
   assert.equal(pool.allocator.used, 16);
   assert.deepEqual(checkPool(pool).findings, []);
