@@ -215,7 +215,7 @@ export class PoolRodStore implements RodStore {
       for (; next < parts.length; next++) {
         const { at: first, places } = parts[next] as (typeof parts)[number];
         if (places.every(({ place }) => place === 0)) continue;
-        while (!(await volume.setPlaces(first, places))) await volume.room();
+        while (!volume.setPlaces(first, places)) await volume.room();
       }
       return segments;
     } finally {
