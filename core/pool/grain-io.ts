@@ -164,7 +164,7 @@ export class GrainIo {
         i += run.count;
       }
     } catch (error) {
-      for (const { place } of places) if (place !== 0) allocator.release(place - 1);
+      for (const { place } of places) if (place !== 0) allocator.letGo(place - 1);
       if (error instanceof VolumeError && error.fault === VolumeFault.noSpace) return undefined;
       const trouble = diskError(error);
       // By way of the log the data finds a place that can be written.

@@ -289,7 +289,7 @@ export class PoolVolume implements Volume, WriteLog {
     if (!this.#quiet(grain) && !this.#promises.make(grain)) {
       throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
     }
-    this.#core.allocator.retain(place - 1);
+    this.#core.allocator.hold(place - 1);
     return { place, valid };
   }
 
@@ -313,7 +313,7 @@ export class PoolVolume implements Volume, WriteLog {
       if (this.#thick && before === 0 && place !== 0) this.#core.allocator.unreserve(1);
       this.#set(grain, place, valid);
       // Nothing was taken for a grain that was there already.
-      if (before === place && place !== 0) this.#core.allocator.release(place - 1);
+      if (before === place && place !== 0) this.#core.allocator.letGo(place - 1);
     });
     await this.upper?.replaced(first * GRAIN, places.length * GRAIN);
     return true;
@@ -363,7 +363,7 @@ export class PoolVolume implements Volume, WriteLog {
       await this.stable();
       return true;
     } finally {
-      if (!taken) for (const { place } of places) if (place !== 0) core.allocator.release(place - 1);
+      if (!taken) for (const { place } of places) if (place !== 0) core.allocator.letGo(place - 1);
     }
   }
 

@@ -220,7 +220,7 @@ export class PoolRodStore implements RodStore {
       return segments;
     } finally {
       for (const { places } of parts.slice(next)) {
-        for (const { place } of places) if (place !== 0) this.#pool.allocator.release(place - 1);
+        for (const { place } of places) if (place !== 0) this.#pool.allocator.letGo(place - 1);
       }
     }
   }
