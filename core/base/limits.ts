@@ -220,6 +220,8 @@ export const CACHE_SHARE = 4;
 export const MAX_DEFAULT_CACHE = 4_294_967_296;
 /** Largest cache, bytes. */
 export const MAX_CACHE = 1_099_511_627_776;
+/** Bytes of the cache at least, where there is one: a command of any size has to find frames. */
+export const MIN_CACHE = 1_048_576;
 /** Of the cache, the share that may hold data the storage below does not have: one in so many. */
 export const DIRTY_SHARE = 2;
 /** Times a read from below is repeated because the blocks were written meanwhile. */
