@@ -297,6 +297,10 @@ export class CachedVolume implements Volume, LogUpper {
     };
   }
 
+  release(): void {
+    this.#blocks.release();
+  }
+
   // ---- the rest
 
   async extents(position: number, length: number, limit: number): Promise<Extent[]> {
@@ -346,7 +350,8 @@ export class CachedVolume implements Volume, LogUpper {
       if (this.#writeBack && !this.info.readOnly) await this.#destager.sweep();
     } finally {
       await this.#backing.close();
-      this.#blocks.release();
+      // What a log has is released by the volume below: it may want to try again.
+      if (this.#backing.log === undefined) this.release();
     }
   }
 

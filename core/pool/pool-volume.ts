@@ -31,7 +31,7 @@ export class PoolVolume implements Volume, WriteLog {
   #placedAt = -1;
   /** By grain: the last call that puts something into it. */
   readonly #placingIn = new Map<number, Promise<void>>();
-  /** Large writes that have begun. */
+  /** Large writes, and copies into this volume, that have begun. */
   readonly #writing = new Set<Promise<boolean>>();
   /** Logged by write() and on the way to its place. */
   readonly #placing = new Set<Promise<void>>();
@@ -326,7 +326,9 @@ export class PoolVolume implements Volume, WriteLog {
   }
 
   shareFrom(source: Volume, from: number, to: number, length: number): Promise<boolean> {
-    return shareInto(this.#core, this, source, from, to, length);
+    const sharing = shareInto(this.#core, this, source, from, to, length);
+    this.#writing.add(sharing);
+    return sharing.finally(() => this.#writing.delete(sharing));
   }
 
   sharesWith(source: Volume): boolean {

@@ -104,6 +104,11 @@ export interface LogUpper {
   logAgain(limit: number, ready: () => boolean, more: () => Promise<boolean>): Promise<boolean>;
   /** No write is taken until the returned function is called. */
   pause(): () => void;
+  /**
+   * Lets go of everything that is kept. The volume below calls it once it has been closed: at once when nothing waits for its
+   * place, else when that is there.
+   */
+  release(): void;
 }
 
 export interface Volume {
