@@ -58,6 +58,9 @@ export interface CopySegment {
   readonly blocks: number;
 }
 
+/** Each has a name of its own: one of the same name would take the place of another. */
+let sessions = 0;
+
 /** A disk as one host sees it. */
 export class EsxiDisk {
   readonly naa: Buffer;
@@ -91,7 +94,7 @@ export class EsxiDisk {
     const { host, port, iqn, lun, initiator } = options;
     const paths: Path[] = [];
     for (let n = 0; n < (options.paths ?? 1); n++) {
-      const isid = `8000000000${(n + 1).toString(16).padStart(2, '0')}`;
+      const isid = `80${(++sessions).toString(16).padStart(10, '0')}`;
       const keys = { InitialR2T: 'No', ImmediateData: 'Yes', FirstBurstLength: '262144', MaxBurstLength: '1048576' };
       paths.push(new Path(await Initiator.login(host, port, { initiator, target: iqn, isid, keys }), lun));
     }
