@@ -152,9 +152,9 @@ export class CopyBench {
   #fill(disk: Disk): void {
     const begun = performance.now();
     let written = 0;
-    while (written * MIB < disk.size * 1.02 && performance.now() - begun < 600_000) {
+    while (written * MIB < disk.size && performance.now() - begun < 600_000) {
       // The generator stops after a time: each run goes over the disk from the front, so it is to be long enough.
-      const time = written === 0 ? 2 : Math.ceil((disk.size / MIB / (written / 2)) * 1.3);
+      const time = written === 0 ? 2 : Math.ceil((disk.size / MIB / (written / 2)) * 1.25);
       const sample = load(this.#options.tool, urlOf(disk), [...FILL, '-t', String(time), '-w', '0']);
       written = sample.mbs * time * (1e6 / MIB);
     }
@@ -238,6 +238,7 @@ export class CopyBench {
     if (wants('shared')) await this.#shared(source, bytes);
     if (wants('ragged')) await this.#ragged(source, Math.min(bytes / 2, 2 * GIB));
     if (wants('foreground')) await this.#foreground(source, bytes);
+    if (wants('shared')) await this.#unmap(source, bytes);
   }
 
   // ---- the parts
@@ -310,21 +311,26 @@ export class CopyBench {
         compared(title, 'ms', all, tenth, undefined, `${(median(all) / commands).toFixed(2)} ms a command`),
       );
     }
-    const to = await this.#attach(target);
     // On the copy the host has made: all of it is data of its own.
-    const unmap = await timed(async () => {
-      const ranges = Array.from({ length: Math.ceil(bytes / 2 / UNMAP_STEP) }, (_, i) => i * UNMAP_STEP);
-      for (const at of ranges) await to.unmap([[at / BLOCK, Math.min(UNMAP_STEP, bytes / 2 - at) / BLOCK]]);
-    });
-    this.#fill(target);
+    const to = await this.#attach(target);
     const zero = await timed(() => to.zero(0, bytes / BLOCK));
-    this.#raw['zero'] = { zero, unmap };
-    this.#rows.push(
-      absolute(`WRITE SAME of zeros, ${what} of data, one command`, 'ms', zero, { atMost: 1000 }),
-      absolute(`UNMAP of ${String(size / 2)} MiB of data, 512 MiB a command`, 'ms', unmap, undefined),
-    );
+    this.#raw['zero'] = zero;
+    this.#rows.push(absolute(`WRITE SAME of zeros, ${what} of data, one command`, 'ms', zero, { atMost: 1000 }));
     to.close();
     await this.#delete(target);
+  }
+
+  /** The last: nothing is left of the source. */
+  async #unmap(source: Disk, bytes: number): Promise<void> {
+    const disk = await this.#attach(source);
+    const ranges = Array.from({ length: Math.ceil(bytes / UNMAP_STEP) }, (_, i) => i * UNMAP_STEP);
+    const unmap = await timed(async () => {
+      for (const at of ranges) await disk.unmap([[at / BLOCK, Math.min(UNMAP_STEP, bytes - at) / BLOCK]]);
+    });
+    this.#raw['unmap'] = unmap;
+    const title = `UNMAP of ${String(bytes / MIB)} MiB of data, 512 MiB a command`;
+    this.#rows.push(absolute(title, 'ms', unmap, undefined));
+    disk.close();
   }
 
   async #ragged(source: Disk, length: number): Promise<void> {
@@ -445,7 +451,7 @@ export class CopyBench {
   }
 }
 
-const FILL = ['-S', '-m', '0', '-b', '1m', '-q', '8'];
+const FILL = ['-S', '-m', '0', '-b', '1m', '-q', '32'];
 
 /** All of them, PATHS at a time. */
 async function inParallel<T>(all: readonly T[], work: (each: T) => Promise<unknown>): Promise<void> {
