@@ -23,6 +23,8 @@ export class CopyPace {
   readonly #others: Pace;
   /** Until when the share of the event loop that copies may have is used up; clock time, milliseconds. */
   #until = 0;
+  /** How often a copy has had to wait for its turn: while that goes on, copies tell nothing of how fast the storage is. */
+  waits = 0;
 
   constructor(others: Pace) {
     this.#others = others;
@@ -41,6 +43,7 @@ export class CopyPace {
       clock.soon(resolve);
     });
     for (let wait = this.#until - clock.now(); wait > 0 && this.#isBusy(clock); wait = this.#until - clock.now()) {
+      this.waits++;
       await new Promise<void>((resolve) => {
         clock.after(Math.max(1, wait), resolve);
       });

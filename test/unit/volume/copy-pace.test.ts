@@ -50,6 +50,7 @@ test('alone, copies take large steps and wait for nobody', async () => {
   assert.equal(pace.step(clock, 'data'), COPY_STEP);
   assert.equal(pace.step(clock, 'share'), COPY_SHARE_STEP);
   assert.ok((await steps(20, 0)) >= 80);
+  assert.equal(pace.waits, 0);
 });
 
 test('while hosts are being served the steps are small, and there are no more than a share of the loop can take', async () => {
@@ -59,6 +60,7 @@ test('while hosts are being served the steps are small, and there are no more th
   assert.equal(pace.step(clock, 'share'), COPY_SMALL_SHARE_STEP);
   const ms = 100;
   const begun = await steps(ms, 1);
+  assert.ok(pace.waits > 0);
   const cost = COPY_SMALL_STEP * 1.5e-6;
   const most = (ms * COPY_LOOP_SHARE) / cost;
   assert.ok(begun >= most / 4 && begun <= most + 2, `${String(begun)} steps, at most ${String(most)}`);
