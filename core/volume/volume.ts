@@ -35,6 +35,8 @@ export interface SpaceResources {
   readonly available: number;
   /** Who uses the room is told when no more than so many are available. */
   readonly threshold: number;
+  /** That has happened, and there is not much more room since. */
+  readonly crossed: boolean;
 }
 
 /** What writeNow made of the data. */
