@@ -285,6 +285,8 @@ export const RECLAIM_BUSY_APPENDS = 4;
 export const RECLAIM_BUSY_TURNS = 20;
 /** Of the journal, the share that data may have which cannot be put into its place: one in so many. */
 export const KEPT_SHARE = 4;
+/** Grains that are put into their places at a time when a pool is opened; each takes 64 KiB of memory. */
+export const REPLAY_PARALLEL = 32;
 /** Volumes and snapshots of one pool. */
 export const MAX_POOL_VOLUMES = 65_536;
 /** Leaves (64 MiB each) of a deleted volume that are given back in one turn of the event loop. */

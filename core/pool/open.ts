@@ -1,5 +1,5 @@
 // Making a pool in an empty folder, and opening one: superblock, metadata, maps, then what the journal knows better.
-import { MIN_JOURNAL } from '../base/limits.ts';
+import { MIN_JOURNAL, REPLAY_PARALLEL } from '../base/limits.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { DiskFile, World } from '../base/world.ts';
@@ -337,15 +337,23 @@ async function placeReplayed(pool: Pool, replay: Replay, journal: DiskFile): Pro
     }
     const volume = pool.open(id, { blockSize: 512, durability: Durability.durable, readOnly: false });
     const size = volume.info.size;
-    const buffer = Buffer.alloc(GRAIN);
-    for (const [grain, state] of grains) {
-      if (grain * GRAIN >= size) continue;
-      const within = blockMask(0, Math.min(BLOCKS, Math.ceil((size - grain * GRAIN) / BLOCK)));
-      // All blocks at once: what is beside them is kept, and only what the journal does not have is sure to be whole.
-      const inJournal = (await readData(journal, state, buffer)) & within;
-      const mask = inJournal & ~(await inPlaceAlready(pool, volume, grain, inJournal, buffer));
-      if (mask !== 0) await volume.placeGrain(grain, mask, buffer, 0);
-    }
+    // In order: what lies together in the volume does so in the pool. One grain does not wait for another.
+    const next = [...grains].sort(([a], [b]) => a - b).values();
+    const worker = async (): Promise<void> => {
+      const buffer = Buffer.alloc(GRAIN);
+      const found = Buffer.alloc(GRAIN);
+      for (const [grain, state] of next) {
+        if (grain * GRAIN >= size) continue;
+        const within = blockMask(0, Math.min(BLOCKS, Math.ceil((size - grain * GRAIN) / BLOCK)));
+        // All blocks at once: what is beside them is kept, and only what the journal does not have is sure to be whole.
+        const inJournal = (await readData(journal, state, buffer)) & within;
+        const mask = inJournal & ~(await inPlaceAlready(pool, volume, grain, inJournal, buffer, found));
+        if (mask !== 0) await volume.placeGrain(grain, mask, buffer, 0);
+      }
+    };
+    // All of them end before the first failure is told: they use what is closed then.
+    const ends = await Promise.allSettled(Array.from({ length: Math.min(REPLAY_PARALLEL, grains.size) }, worker));
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
     await volume.close();
   }
 }
@@ -380,7 +388,6 @@ async function inPlaceAlready(
   const place = volume.map.place(grain);
   if (place === 0 || (volume.map.ownsLeaf(grain) && pool.allocator.alone(place - 1))) return 0;
   const io = new GrainIo(pool);
-  const found = Buffer.alloc(GRAIN);
   let same = 0;
   for (let rest = mask & volume.map.valid(grain); rest !== 0; rest &= rest - 1) {
     const block = lowestBlock(rest);
@@ -390,3 +397,4 @@ async function inPlaceAlready(
   }
   return same;
 }
+  found: Buffer,

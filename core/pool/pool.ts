@@ -396,6 +396,7 @@ export class Pool implements PoolCore {
       await this.#commits.commit();
       this.allocator.endQuarantine(freed);
       this.reclaim.freed(freed);
+      this.reclaim.review();
     });
     for (const entry of this.#entries.values()) {
       if (entry.record.deleting) void this.finishDelete(entry).catch(() => undefined);

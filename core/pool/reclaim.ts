@@ -15,8 +15,9 @@ import { messageOf } from '../base/errors.ts';
 import type { Timer } from '../base/world.ts';
 import { GRAIN } from '../volume/grain.ts';
 import type { PoolParts } from './pool-parts.ts';
+import { freeUnits } from './review.ts';
 
-type Parts = Pick<PoolParts, 'slabs' | 'allocator' | 'journal' | 'clock' | 'log'>;
+type Parts = Pick<PoolParts, 'slabs' | 'allocator' | 'journal' | 'entries' | 'clock' | 'log'>;
 
 interface Run {
   readonly first: number;
@@ -38,6 +39,8 @@ export class Reclaim {
   /** Appends to the journal when the timer was set, and turns that were left out since because there were many. */
   #appends = 0;
   #waited = 0;
+  /** Looks for what was free before the pool was opened. */
+  #review: Iterator<number | undefined> | undefined;
   #timer: Timer | undefined;
   #punching: Promise<void> | undefined;
   #closed = false;
@@ -46,24 +49,30 @@ export class Reclaim {
     this.#parts = parts;
   }
 
+  /** The pool has been opened: what is free, and takes storage still, is given back in small steps. */
+  review(): void {
+    this.#review = freeUnits(this.#parts);
+    this.#plan(RECLAIM_PAUSE);
+  }
+
   /** These grains are free, and out of quarantine. */
   freed(grains: readonly number[]): void {
     if (this.#closed || grains.length === 0) return;
+    for (const grain of grains) this.#mark(grain);
+    this.#plan(RECLAIM_PAUSE);
+  }
+
+  #mark(grain: number): void {
     const bytes = Math.ceil(this.#parts.allocator.total / RECLAIM_UNIT / 8);
     if (this.#marks.length < bytes) {
       const larger = new Uint8Array(bytes);
       larger.set(this.#marks);
       this.#marks = larger;
     }
-    for (const grain of grains) {
-      const unit = Math.floor(grain / RECLAIM_UNIT);
-      const bit = 1 << (unit & 7);
-      const before = this.#marks[unit >> 3] as number;
-      if ((before & bit) !== 0) continue;
-      this.#marks[unit >> 3] = before | bit;
-      this.#marked++;
-    }
-    this.#plan(RECLAIM_PAUSE);
+    const unit = Math.floor(grain / RECLAIM_UNIT);
+    if (this.#isMarked(unit)) return;
+    this.#marks[unit >> 3] = (this.#marks[unit >> 3] as number) | (1 << (unit & 7));
+    this.#marked++;
   }
 
   /** No grain is borrowed any more when it resolves. */
@@ -79,7 +88,8 @@ export class Reclaim {
   }
 
   #plan(ms: number): void {
-    if (this.#closed || this.#timer !== undefined || this.#punching !== undefined || this.#marked === 0) return;
+    if (this.#closed || this.#timer !== undefined || this.#punching !== undefined) return;
+    if (this.#marked === 0 && this.#review === undefined) return;
     this.#appends = this.#parts.journal.appends;
     this.#timer = this.#parts.clock.after(ms, () => {
       this.#timer = undefined;
@@ -96,6 +106,7 @@ export class Reclaim {
       return;
     }
     this.#waited = 0;
+    if (this.#marked === 0) this.#lookOn();
     const run = this.#find();
     if (run === undefined) {
       this.#plan(RECLAIM_PAUSE);
@@ -109,6 +120,15 @@ export class Reclaim {
       this.#punching = undefined;
       this.#plan(RECLAIM_PAUSE);
     });
+  }
+
+  /** Marks what one turn of the review finds. */
+  #lookOn(): void {
+    for (let next = this.#review?.next(); next !== undefined; next = this.#review?.next()) {
+      if (next.done === true) this.#review = undefined;
+      if (next.done === true || next.value === undefined) return;
+      this.#mark(next.value);
+    }
   }
 
   /** The next free grains that are marked. Marks of units somebody uses again go. undefined: none so far. */

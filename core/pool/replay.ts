@@ -159,13 +159,19 @@ function clear(
   }
 }
 
-/** The newest data of the grain as runs of blocks: reads them one after the other into `buffer`, which is one grain. */
+/** Reads the newest data of the grain into `buffer`, which is one grain: which blocks. What lies together is read in one piece. */
 export async function readData(file: DiskFile, state: GrainState, buffer: Buffer): Promise<number> {
-  let mask = 0;
-  for (const [block, position] of state.data) {
-    await file.read(buffer, block * BLOCK, BLOCK, position);
-    mask |= 1 << block;
-  }
   if (buffer.length < GRAIN) throw new RangeError('the buffer is smaller than a grain');
+  let mask = 0;
+  for (let block = 0; block < BLOCKS;) {
+    const position = state.data.get(block);
+    let end = block + 1;
+    if (position !== undefined) {
+      while (state.data.get(end) === position + (end - block) * BLOCK) end++;
+      await file.read(buffer, block * BLOCK, (end - block) * BLOCK, position);
+      mask |= blockMask(block, end);
+    }
+    block = end;
+  }
   return mask;
 }

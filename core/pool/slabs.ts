@@ -121,6 +121,15 @@ export class Slabs {
     return slab.file.punch(slab.position + sumsBytes(slab.grains) + index * GRAIN, count * GRAIN);
   }
 
+  /** Slabs that are files: grains [first, end), and `bytes` of storage that their data takes now. */
+  *files(): Generator<{ readonly first: number; readonly end: number; readonly bytes: () => number }> {
+    for (const [i, { file, grains }] of this.#slabs.entries()) {
+      const first = this.#firsts[i] as number;
+      const bytes = (): number => file.allocatedBytes() - sumsBytes(grains);
+      if (!file.isDevice) yield { first, end: first + grains, bytes };
+    }
+  }
+
   /** The folder, or the device, the slab of the grain is on. */
   disk(grain: number): string {
     const { path, isDevice } = this.#spot(grain).slab.file;

@@ -142,3 +142,55 @@ describe('borrowing', () => {
     assert.equal(allocator.borrow(0, 16, 1), true);
   });
 });
+
+describe('grains that were free before the pool was opened', () => {
+  /** Two volumes of 4 MiB; one is deleted, and nothing of it is given back before the pool is opened again. */
+  async function reopened(
+    t: TestContext,
+    deleted: boolean,
+  ): Promise<{ running: Running; kept: number; punched: Set<string> }> {
+    const machine = new Machine(() => 0.5);
+    await machine.create(8);
+    const before = await machine.start();
+    assert.ok(before !== undefined);
+    before.disk.fault = (operation) => (operation === 'punch' ? new Error('not now') : undefined);
+    const gone = await filled(before, 4 * MIB, 2);
+    const kept = await filled(before, 4 * MIB, 3);
+    if (deleted) await before.pool.delete(gone);
+    await before.pool.close();
+    const running = await machine.start();
+    assert.ok(running !== undefined);
+    t.after(() => {
+      running.power.stop();
+    });
+    const punched = new Set<string>();
+    running.disk.fault = (operation, path) => {
+      if (operation === 'punch') punched.add(path);
+      return undefined;
+    };
+    await turns(400);
+    return { running, kept, punched };
+  }
+
+  it('give their space back, in the files that hold any', async (t) => {
+    const { running, kept, punched } = await reopened(t, true);
+    const { pool } = running;
+    const { used, total, borrowed } = pool.allocator;
+    assert.deepEqual({ used, borrowed }, { used: 64, borrowed: 0 });
+    // Eight slabs of 4 MiB: one of them is full of what is gone, the other of what is not.
+    assert.ok(punched.size >= 1 && punched.size <= 2, [...punched].join(' '));
+    assert.ok(
+      pool.reclaim.bytes >= 3 * MIB && pool.reclaim.bytes <= 5 * MIB,
+      `${String(pool.reclaim.bytes)} of ${String(total)}`,
+    );
+    const data = Buffer.alloc(4 * MIB);
+    await running.open(kept).read(0, data.length, data, 0);
+    assert.ok(data.equals(Buffer.alloc(4 * MIB, 3)));
+  });
+
+  it('are let be where files take no more than what is in use', async (t) => {
+    const { running, punched } = await reopened(t, false);
+    assert.deepEqual([...punched], []);
+    assert.equal(running.pool.reclaim.bytes, 0);
+  });
+});
