@@ -47,7 +47,7 @@ function copyDataLid1(task: ScsiTask): TaskResult {
   return answer(task.cdb, Buffer.alloc(4));
 }
 
-/** SPC-4 6.23. */
+/** SPC-4 6.22. */
 function operatingParameters({ cdb }: ScsiTask): TaskResult {
   const types = [Descriptor.blockToBlock, Descriptor.verify, Descriptor.offsetToOffset, Descriptor.identification];
   const data = Buffer.alloc(44 + types.length);

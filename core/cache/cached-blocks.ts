@@ -342,25 +342,23 @@ export class CachedBlocks implements FrameOwner {
 
   /**
    * The storage below has, or will have, something else: no block that the range touches is valid or dirty afterwards.
-   * False: memory that is still being sent is in the way (never for a volume without dirty blocks); try again later.
+   * False: nothing has changed, memory that is still being sent is in the way; try again later. Never where the range is whole
+   * frames, or nothing beside it is dirty in them.
    */
   forget(position: number, length: number): boolean {
     const cache = this.cache;
     const end = position + length;
     const first = Math.floor(position / FRAME);
     const last = Math.floor((end - 1) / FRAME);
+    if (!this.detach(position, length)) return false;
     for (let grain = first; grain <= Math.min(last, first + VERSIONS - 1); grain++) this.#changed(grain);
     for (let grain = this.index.next(first, last + 1); grain >= 0; grain = this.index.next(grain + 1, last + 1)) {
       const base = grain * FRAME;
       const touched = touchedBlocks(Math.max(position - base, 0), Math.min(end - base, FRAME));
-      let frame = this.index.get(grain);
+      const frame = this.index.get(grain);
       const dirty = (cache.dirty[frame] as number) & ~touched;
-      // Memory that is still being sent is not filled again: the frame goes, or a copy takes its place.
+      // Memory that is still being sent is not filled again: the frame goes.
       const sent = viewGuard.protects(cache.viewed[frame] as number);
-      if (sent && dirty !== 0) {
-        frame = this.writable(grain, frame);
-        if (frame < 0) return false;
-      }
       this.setDirty(frame, dirty);
       cache.valid[frame] = (cache.valid[frame] as number) & ~touched;
       if (dirty !== 0 || (!sent && cache.valid[frame] !== 0)) continue;
@@ -368,6 +366,25 @@ export class CachedBlocks implements FrameOwner {
       cache.abandon(frame);
     }
     return true;
+  }
+
+  /**
+   * What is dirty beside the range, in memory that is still being sent, moves to another frame: forget() does not refuse then,
+   * in this very turn. False: not now.
+   */
+  detach(position: number, length: number): boolean {
+    const first = Math.floor(position / FRAME);
+    const last = Math.floor((position + length - 1) / FRAME);
+    // Of the frames between them nothing stays.
+    return this.#detach(first, position, length) && (last === first || this.#detach(last, position, length));
+  }
+
+  #detach(grain: number, position: number, length: number): boolean {
+    const frame = this.index.get(grain);
+    if (frame < 0) return true;
+    const base = grain * FRAME;
+    const touched = touchedBlocks(Math.max(position - base, 0), Math.min(position + length - base, FRAME));
+    return ((this.cache.dirty[frame] as number) & ~touched) === 0 || this.writable(grain, frame) >= 0;
   }
 
   /** True when nothing of the range is being placed or filled, and forget() would not refuse. */

@@ -228,9 +228,9 @@ export class CachedVolume implements Volume, LogUpper {
       return log.clear(position, length) && this.#blocks.forget(position, length);
     }
     return this.#destager.exclusive(async () => {
-      if (this.#paused !== undefined || !log.clear(position, length)) return false;
-      await this.#forget(position, length);
-      return true;
+      while (!this.#blocks.detach(position, length)) await this.#pause();
+      // In one turn: what is written, and logged, behind the clearing must not be forgotten with it.
+      return this.#paused === undefined && log.clear(position, length) && this.#blocks.forget(position, length);
     });
   }
 
@@ -267,8 +267,8 @@ export class CachedVolume implements Volume, LogUpper {
     return this.#blocks.quiet(position, length);
   }
 
-  replaced(position: number, length: number): Promise<void> {
-    return this.#forget(position, length);
+  replaced(position: number, length: number): void {
+    if (!this.#blocks.forget(position, length)) throw new RangeError('what is beside the range is kept in its frames');
   }
 
   logAgain(limit: number, ready: () => boolean, more: () => Promise<boolean>): Promise<boolean> {
@@ -295,6 +295,10 @@ export class CachedVolume implements Volume, LogUpper {
       this.#paused = undefined;
       paused.end();
     };
+  }
+
+  release(): void {
+    this.#blocks.release();
   }
 
   // ---- the rest
@@ -346,7 +350,8 @@ export class CachedVolume implements Volume, LogUpper {
       if (this.#writeBack && !this.info.readOnly) await this.#destager.sweep();
     } finally {
       await this.#backing.close();
-      this.#blocks.release();
+      // What a log has is released by the volume below: it may want to try again.
+      if (this.#backing.log === undefined) this.release();
     }
   }
 

@@ -208,8 +208,9 @@ export class Destager {
         load ??= { data: this.#spare.pop() ?? Buffer.allocUnsafeSlow(DESTAGE_RUN), used: 0, runs: [] };
         this.#gather(load, grain, frame, from, to, bytes);
       }
-      // Never the same blocks twice in one sweep: two writes of them at once would end in any order.
-      if (rest === 0) grain = index.next(grain + 1, end);
+      // Never the same blocks twice in one sweep: two writes of them at once would end in any order. A grain that is looked at
+      // anew may have been cleared meanwhile, and has no frame then.
+      grain = index.next(rest === 0 ? grain + 1 : grain, end);
     }
     this.#cursor = grain < 0 ? 0 : grain;
     await issue();

@@ -1,11 +1,13 @@
 // A SCSI command that is not served on the fast path: it gathers its data, runs through dispatch, and answers.
 import { MAX_TRANSFER } from '../base/limits.ts';
 import { load32 } from '../base/bytes-at.ts';
+import { foreground } from '../base/pace.ts';
 import { checkCondition, execute, reportAttention } from '../scsi/dispatch.ts';
 import type { DispatchTask, HeldRange } from '../scsi/dispatch.ts';
 import type { CommandSpec } from '../scsi/command-spec.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { LunNexus } from '../scsi/lun-nexus.ts';
+import { noteFull } from '../scsi/offload-meter.ts';
 import { Status } from '../scsi/task.ts';
 import type { TaskResult } from '../scsi/task.ts';
 import type { CommandPath, Pending } from './command-path.ts';
@@ -106,6 +108,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     }
     const { collects } = task;
     if (collects > MAX_TRANSFER || !path.tryAwait(collects)) {
+      noteFull(nexus, cdb);
       answers.scsiResponse(itt, Status.taskSetFull, underflow(bytes, at), undefined, 0);
       return undefined;
     }
@@ -200,7 +203,9 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     if (result.status === Status.reservationConflict) counters.conflicts++;
     if (this.spec.fast === undefined || result.status !== Status.good) return;
     counters.others--;
-    const micros = (this.lu.clock.now() - this.#startedAt) * 1000;
+    const now = this.lu.clock.now();
+    const micros = (now - this.#startedAt) * 1000;
+    foreground.add(1, now);
     const session = this.#path.session.counters;
     if (this.spec.fast === 'read') {
       const bytes = Math.min(this.#expectation.dataIn, result.dataIn?.[0]?.length ?? 0);

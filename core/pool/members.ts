@@ -177,7 +177,7 @@ export class PoolDisks {
     const folders = [...load].filter(([index]) => !this.#files(index).isDevice).sort((a, b) => a[1] - b[1]);
     const [emptiest] = folders;
     if (emptiest !== undefined) {
-      await pool.grow([await this.#makeSlab(pool.slabRecords, emptiest[0])]);
+      await this.#give(pool, emptiest[0], await this.#makeSlab(pool.slabRecords, emptiest[0]));
       return;
     }
     if (await this.useGrown(pool)) return;
@@ -185,6 +185,21 @@ export class PoolDisks {
       'bad-request',
       'the pool has all of its devices already: add another one, or make one larger',
     );
+  }
+
+  /** The pool has the slab when it resolves. When the disk is too full to note that, the slab goes again. */
+  async #give(pool: Pool, member: number, made: { readonly slab: Slab; readonly record: SlabRecord }): Promise<void> {
+    try {
+      await pool.grow([made]);
+    } catch (error) {
+      await made.slab.file.close().catch(() => undefined);
+      // Else nobody knows whether the pool has it.
+      if (pool.trouble === undefined)
+        await this.#files(member)
+          .removeSlabs([made.record])
+          .catch(() => undefined);
+      throw error;
+    }
   }
 
   /** Takes what devices have become larger by. False: none has. */
@@ -197,7 +212,7 @@ export class PoolDisks {
         throw error;
       });
       if (made === undefined) continue;
-      await pool.grow([made]);
+      await this.#give(pool, index, made);
       any = true;
     }
     return any;
@@ -217,15 +232,16 @@ export class PoolDisks {
         made.push(await this.#makeSlab([...pool.slabRecords, ...made.map(({ record }) => record)], index));
       }
       await writeHeader(files, { poolId: this.poolId, index });
+      // The pool has the part when this is committed. A crash before leaves a header that the pool does not know.
+      await pool.grow(made, { index, kind, path });
     } catch (error) {
       this.#members.delete(index);
       for (const { slab } of made) await slab.file.close().catch(() => undefined);
       await files.close().catch(() => undefined);
-      await this.#undo({ index, kind, path }, made);
+      // Else nobody knows whether the pool has it.
+      if (pool.trouble === undefined) await this.#undo({ index, kind, path }, made);
       throw error;
     }
-    // The pool has the part when this is committed. A crash before leaves a header that the pool does not know.
-    await pool.grow(made, { index, kind, path });
   }
 
   /** Removes what was made of a member that is none; what cannot be removed is in nobody's way. */

@@ -189,6 +189,7 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
     place.log.error({ batch: replay.damaged }, `${where}; writes that were acknowledged after it are lost`);
   }
   for (const [volume, grains] of replay.volumes) remap(entries.get(volume) as PoolEntry, grains);
+  for (const entry of entries.values()) cutOff(entry);
   // References are counted when the maps say what they say for good; nothing was given back until then.
   countReferences(entries, allocator);
   const damaged = [...entries.values()].filter(({ damage }) => damage !== undefined);
@@ -292,6 +293,18 @@ function remap({ map }: PoolEntry, grains: ReadonlyMap<number, GrainState>): voi
     if (state.place === undefined && state.cleared === 0) continue;
     // A grain without blocks is kept for what the journal has of it: there may be no other.
     map.load(grain, valid === 0 && state.data.size === 0 ? 0 : place, valid);
+  }
+}
+
+/** What lies behind the end of a volume goes: a crash came after its new size was committed and before its map was cut off. */
+function cutOff({ record, map, damage }: PoolEntry): void {
+  if (record.deleting || damage !== undefined) return;
+  const whole = Math.floor(record.size / GRAIN);
+  const inLast = blockMask(0, (record.size % GRAIN) / BLOCK);
+  for (const grain of [...map.mapped(whole, Number.MAX_SAFE_INTEGER)]) {
+    const stays = grain === whole ? inLast : 0;
+    const valid = map.valid(grain) & stays;
+    if (stays === 0 || valid !== map.valid(grain)) map.load(grain, valid === 0 ? 0 : map.place(grain), valid);
   }
 }
 

@@ -30,10 +30,16 @@ export class Placing {
    */
   async place(entries: readonly PoolEntry[], nameOf: (id: number) => string): Promise<void> {
     const failures: unknown[] = [];
-    for (const { open } of entries) {
+    for (const entry of entries) {
+      // One that was closed before its data was in its place goes on where it was.
+      const open = entry.open ?? entry.unplaced;
       if (open === undefined) continue;
       try {
         await this.#placeAll(open);
+        if (entry.unplaced === open) {
+          entry.unplaced = undefined;
+          open.upper?.release();
+        }
         if (this.#kept.delete(open.id))
           this.#log.info({ volume: nameOf(open.id) }, 'what the journal kept is in its place');
       } catch (error) {

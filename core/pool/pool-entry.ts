@@ -12,15 +12,8 @@ export interface PoolEntry {
   open: PoolVolume | undefined;
   /** Why nobody can use it: what of its map is damaged. It can be deleted. */
   readonly damage?: string | undefined;
-  /** It was closed like this, with data that is in the journal only: the journal keeps it until the pool is opened again. */
+  /** It was closed like this, with data that is in the journal and the cache only: checkpoints try to place it. */
   unplaced?: PoolVolume | undefined;
-}
-
-/** Throws ServiceError io-error for a volume whose data is not where its map says. */
-export function refuseUnplaced({ record, unplaced }: PoolEntry): void {
-  if (unplaced === undefined) return;
-  const what = `data of volume ${String(record.id)} of the pool could not be written to its place before it was closed`;
-  throw new ServiceError('io-error', `${what}; it is in the journal until the pool is opened again`);
 }
 
 /** Throws ServiceError io-error for a volume that cannot be used. */
@@ -29,7 +22,9 @@ export function refuseUnusable(entry: PoolEntry): void {
     const what = `the map of volume ${String(entry.record.id)} of the pool is damaged (${entry.damage})`;
     throw new ServiceError('io-error', `${what}: restore it from a backup, and delete this one`);
   }
-  refuseUnplaced(entry);
+  if (entry.unplaced === undefined) return;
+  const what = `data of volume ${String(entry.record.id)} of the pool could not be written to its place before it was closed`;
+  throw new ServiceError('io-error', `${what}: it is tried again every few seconds`);
 }
 
 /** A record, and its map where that has changed, as a commit takes them. */
@@ -57,4 +52,10 @@ export function returnChanged(changed: readonly ChangedEntry[], entries: Readonl
     entry.changed = true;
     entry.map.changed ||= leaves !== undefined;
   }
+}
+
+/** Nothing of what is kept above a closed volume is needed any more. */
+export function letGo(volume: PoolVolume): void {
+  volume.tidy(true, () => true);
+  volume.upper?.release();
 }

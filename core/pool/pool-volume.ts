@@ -31,7 +31,7 @@ export class PoolVolume implements Volume, WriteLog {
   #placedAt = -1;
   /** By grain: the last call that puts something into it. */
   readonly #placingIn = new Map<number, Promise<void>>();
-  /** Large writes that have begun. */
+  /** Large writes, and copies into this volume, that have begun. */
   readonly #writing = new Set<Promise<boolean>>();
   /** Logged by write() and on the way to its place. */
   readonly #placing = new Set<Promise<void>>();
@@ -79,14 +79,20 @@ export class PoolVolume implements Volume, WriteLog {
   admit(position: number, length: number): boolean {
     this.#mayWrite();
     if (!this.#core.journal.ready) return false;
+    if (this.#promise(position, length)) return true;
+    // Not half way: as long as nothing is in the cache, a promise that was made for this write looks like one nobody needs.
+    this.tidy(false);
+    if (this.#promise(position, length)) return true;
+    this.#core.mayWait();
+    this.#short = true;
+    return false;
+  }
+
+  /** Promises a grain for each that will need one. False: there are not enough. */
+  #promise(position: number, length: number): boolean {
     const last = Math.floor((position + length - 1) / GRAIN);
     for (let grain = Math.floor(position / GRAIN); grain <= last; grain++) {
-      if (this.#inPlace(grain) || this.#arriving.has(grain) || this.#promises.make(grain)) continue;
-      this.tidy(false);
-      if (this.#promises.make(grain)) continue;
-      this.#core.mayWait();
-      this.#short = true;
-      return false;
+      if (!this.#inPlace(grain) && !this.#arriving.has(grain) && !this.#promises.make(grain)) return false;
     }
     return true;
   }
@@ -302,7 +308,7 @@ export class PoolVolume implements Volume, WriteLog {
    * The grains from `first` on lie there from now on; the references come with them. False: the journal has no room, and
    * nothing has changed. Inside settled() only, and only for a thin volume: a thick one has room of its own.
    */
-  async setPlaces(first: number, places: readonly GrainPlace[]): Promise<boolean> {
+  setPlaces(first: number, places: readonly GrainPlace[]): boolean {
     this.#mayWrite();
     if (!this.#core.journal.map(this.id, first, places)) return false;
     places.forEach(({ place, valid }, i) => {
@@ -315,12 +321,14 @@ export class PoolVolume implements Volume, WriteLog {
       // Nothing was taken for a grain that was there already.
       if (before === place && place !== 0) this.#core.allocator.letGo(place - 1);
     });
-    await this.upper?.replaced(first * GRAIN, places.length * GRAIN);
+    this.upper?.replaced(first * GRAIN, places.length * GRAIN);
     return true;
   }
 
   shareFrom(source: Volume, from: number, to: number, length: number): Promise<boolean> {
-    return shareInto(this.#core, this, source, from, to, length);
+    const sharing = shareInto(this.#core, this, source, from, to, length);
+    this.#writing.add(sharing);
+    return sharing.finally(() => this.#writing.delete(sharing));
   }
 
   sharesWith(source: Volume): boolean {
@@ -353,10 +361,10 @@ export class PoolVolume implements Volume, WriteLog {
         const position = first * GRAIN;
         // The checksums are only with this record: whoever shares the grains must not depend on it.
         this.#placedAt = core.syncsBegun;
-        const switchNow = (): Promise<boolean> => this.setPlaces(first, places);
+        const switchNow = (): boolean => this.setPlaces(first, places);
         const upper = this.upper;
         const quiet = upper === undefined || upper.quiet(position, count * GRAIN);
-        taken = quiet ? await switchNow() : await upper.settled(position, count * GRAIN, switchNow);
+        taken = quiet ? switchNow() : await upper.settled(position, count * GRAIN, switchNow);
         if (taken) break;
         await this.room();
       }

@@ -5,17 +5,18 @@ import { ServiceError, messageOf } from '../base/errors.ts';
 import { Turn } from '../base/turn.ts';
 import type { Timer } from '../base/world.ts';
 import { BLOCK, GRAIN } from '../volume/grain.ts';
-import { GroupCommit } from '../volume/group-commit.ts';
 import { Durability, VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { Allocator } from './allocator.ts';
-import { diskError, isDiskFull, isNoSpace, unstable } from './disk-error.ts';
-import type { Journal, JournalMark } from './journal.ts';
+import { Commits } from './commits.ts';
+import type { Change } from './commits.ts';
+import { diskError } from './disk-error.ts';
+import type { Journal } from './journal.ts';
 import { Placing } from './placing.ts';
 import type { PoolCore } from './pool-core.ts';
-import { refuseUnplaced, refuseUnusable, returnChanged, takeChanged } from './pool-entry.ts';
+import { letGo, refuseUnusable } from './pool-entry.ts';
 import type { PoolEntry } from './pool-entry.ts';
 import type { MemberRecord, PoolVolumeRecord, SlabRecord } from './pool-meta.ts';
-import type { NewVolume, OpenVolumeOptions, PoolParts, PoolRoom } from './pool-parts.ts';
+import type { NewVolume, OpenVolumeOptions, PoolParts } from './pool-parts.ts';
 import { PoolVolume } from './pool-volume.ts';
 import { Reclaim } from './reclaim.ts';
 import type { Slab, Slabs } from './slabs.ts';
@@ -36,25 +37,15 @@ export class Pool implements PoolCore {
   readonly #entries: Map<number, PoolEntry>;
   /** Checkpoints and everything that changes what volumes there are. */
   readonly #turn = new Turn();
-  readonly #syncs = new Turn();
   readonly #placing: Placing;
-  readonly #dataSyncs: GroupCommit;
-  /** Volumes that are gone since the last commit. */
-  #gone: number[] = [];
-  #trimmed: JournalMark;
-  /** Slabs, and the disks they are on. */
-  #room: PoolRoom;
-  #nextVolume: number;
+  readonly #commits: Commits;
   #timer: Timer | undefined;
   #waiting: Promise<void> | undefined;
-  #poison: VolumeError | undefined;
   /** Why the last checkpoint failed; it is tried again. */
   #stuck: VolumeError | undefined;
   #closed = false;
   #seen = -1;
   checkpoints = 0;
-  syncsBegun = 0;
-  syncs = 0;
   /** Times a block was found that does not match its checksum or cannot be read, since the pool was opened. */
   damagedBlocks = 0;
 
@@ -66,11 +57,8 @@ export class Pool implements PoolCore {
     this.threshold = new SoftThreshold(parts.allocator, parts.clock);
     this.reclaim = new Reclaim(parts);
     this.#entries = parts.entries;
-    this.#dataSyncs = new GroupCommit(() => this.slabs.dataSync());
-    this.#room = { slabs: parts.state.slabs, members: parts.state.members ?? [] };
+    this.#commits = new Commits(parts);
     this.#placing = new Placing(parts.journal, parts.journalBytes, parts.log);
-    this.#trimmed = parts.state.mark;
-    this.#nextVolume = parts.state.nextVolume;
     this.#plan();
   }
 
@@ -82,7 +70,7 @@ export class Pool implements PoolCore {
 
   /** Why nothing can be written to the pool until it is opened again; undefined: it can. */
   get trouble(): VolumeError | undefined {
-    return this.#poison ?? this.journal.poison;
+    return this.#commits.poison ?? this.journal.poison;
   }
 
   /** Throws ServiceError not-found. */
@@ -99,17 +87,13 @@ export class Pool implements PoolCore {
     return this.#turn.run(async () => {
       const aside = wanted.thick ? Math.ceil(wanted.size / GRAIN) : 0;
       this.#setAside(aside);
-      const id = this.#add({ ...wanted, snapshotOf: undefined }, new VolumeMap(this.#parts.leaves, this.allocator));
-      try {
-        // Nobody knows of it yet: when the disk below is full, everything can be as it was.
-        await this.#commit(this.#trimmed, true);
-      } catch (error) {
+      const map = (): VolumeMap => new VolumeMap(this.#parts.leaves, this.allocator);
+      const id = this.#add({ ...wanted, snapshotOf: undefined }, map);
+      const undo = (): void => {
         this.allocator.unreserve(aside);
         this.#entries.delete(id);
-        this.#gone.push(id);
-        throw error;
-      }
-      return id;
+      };
+      return this.#commit({ result: id, undo });
     });
   }
 
@@ -121,13 +105,14 @@ export class Pool implements PoolCore {
     }
   }
 
-  #add(facts: Omit<PoolVolumeRecord, 'id' | 'fence' | 'deleting'>, map: VolumeMap): number {
+  #add(facts: Omit<PoolVolumeRecord, 'id' | 'fence' | 'deleting'>, make: () => VolumeMap): number {
     if (this.#entries.size >= MAX_POOL_VOLUMES) {
       throw new ServiceError('limit-reached', `a pool has at most ${String(MAX_POOL_VOLUMES)} volumes and snapshots`);
     }
-    const id = this.#nextVolume++;
+    const id = this.#commits.nextVolume++;
     // What is in the journal now is about others.
     const record = { ...facts, id, fence: this.journal.seq, deleting: false };
+    const map = make();
     map.changed = true;
     this.#entries.set(id, { record, map, changed: true, open: undefined });
     return id;
@@ -148,9 +133,9 @@ export class Pool implements PoolCore {
   closed(volume: PoolVolume): Promise<void> {
     const entry = this.#entries.get(volume.id);
     const placed = volume.upper?.quiet(0, volume.info.size) ?? true;
+    // What it was promised is needed still: checkpoints try again.
     if (entry !== undefined && !placed && volume.info.durability !== Durability.volatile) entry.unplaced = volume;
-    // What it was promised is needed when the pool is opened again.
-    else volume.tidy(true, () => true);
+    else letGo(volume);
     if (entry?.open === volume) entry.open = undefined;
     return Promise.resolve();
   }
@@ -167,11 +152,24 @@ export class Pool implements PoolCore {
   ): Promise<number[]> {
     const entries = ids.map((id) => this.entry(id));
     return this.#whilePaused(entries, () => {
-      const copies = entries.map(({ record, map }, i) => {
-        const snapshotOf = writable ? undefined : record.id;
-        return this.#add({ size: record.size, thick: false, snapshotOf, created, tag: tags[i] }, map.share());
-      });
-      return Promise.resolve(copies);
+      const copies: number[] = [];
+      const undo = (): void => {
+        for (const id of copies) {
+          this.#entries.get(id)?.map.unshare();
+          this.#entries.delete(id);
+        }
+      };
+      try {
+        entries.forEach(({ record, map }, i) => {
+          const snapshotOf = writable ? undefined : record.id;
+          const facts = { size: record.size, thick: false, snapshotOf, created, tag: tags[i] };
+          copies.push(this.#add(facts, () => map.share()));
+        });
+      } catch (error) {
+        undo();
+        throw error;
+      }
+      return Promise.resolve({ result: copies, undo });
     });
   }
 
@@ -184,13 +182,27 @@ export class Pool implements PoolCore {
       throw new ServiceError('bad-request', 'the volume was resized since the snapshot: make a clone of the snapshot');
     }
     await this.#whilePaused([entry], async () => {
-      const shared = from.map.share();
-      const before = entry.map.grains();
-      entry.map.dropLeaves(0, entry.map.leaves.length);
-      entry.map.take(shared);
+      const { map, record, open } = entry;
+      const before = map.detach();
+      map.take(from.map.share());
       // Room is set aside for what a thick volume does not have.
-      if (entry.record.thick) this.allocator.reserveAgain(before - entry.map.grains());
-      await entry.open?.upper?.settled(0, 0, () => entry.open?.upper?.replaced(0, entry.record.size));
+      const aside = record.thick ? before.grains() - map.grains() : 0;
+      this.allocator.reserveAgain(aside);
+      const replaced = (): void => open?.upper?.replaced(0, record.size);
+      await open?.upper?.settled(0, 0, replaced);
+      return {
+        result: undefined,
+        leaving: before.ownLeaves(),
+        undo: () => {
+          map.detach().unshare();
+          map.take(before);
+          this.allocator.unreserve(aside);
+          replaced();
+        },
+        done: () => {
+          before.dropLeaves(0, before.leaves.length);
+        },
+      };
     });
   }
 
@@ -207,13 +219,16 @@ export class Pool implements PoolCore {
     await this.#turn.run(async () => {
       // What the journal has of it must not be replayed into a volume that is on its way out.
       const { seq } = await this.journal.mark();
-      if (entry.record.thick && entry.damage === undefined)
-        this.allocator.unreserve(Math.ceil(entry.record.size / GRAIN) - entry.map.grains());
-      entry.record = { ...entry.record, fence: seq, deleting: true };
-      entry.unplaced?.tidy(true, () => true);
-      entry.unplaced = undefined;
+      const { record, damage, map } = entry;
+      entry.record = { ...record, fence: seq, deleting: true };
       entry.changed = true;
-      await this.#commit(this.#trimmed);
+      const undo = (): void => {
+        entry.record = record;
+      };
+      await this.#commit({ result: undefined, undo });
+      if (entry.unplaced !== undefined) letGo(entry.unplaced);
+      entry.unplaced = undefined;
+      if (record.thick && damage === undefined) this.allocator.unreserve(Math.ceil(record.size / GRAIN) - map.grains());
     });
     return entry;
   }
@@ -230,15 +245,14 @@ export class Pool implements PoolCore {
       });
       if (this.#closed) return;
     }
-    await this.#turn.run(async () => {
+    await this.#turn.run(() => {
       this.#entries.delete(record.id);
-      this.#gone.push(record.id);
-      await this.#commit(this.#trimmed);
+      this.#commits.volumeGone(record.id);
+      return Promise.resolve();
     });
     // The room can be used after a checkpoint; one that fails is tried again.
     await this.checkpoint().catch(() => undefined);
-    // What the metadata on disk does not know any more, no damaged map can name.
-    if (![...this.#entries.values()].some(({ damage }) => damage !== undefined)) this.allocator.resume();
+    if (this.trouble !== undefined) throw this.trouble;
   }
 
   /** Bytes, a multiple of 4096. What is cut off is gone. */
@@ -248,24 +262,26 @@ export class Pool implements PoolCore {
     if (size % BLOCK !== 0) throw new ServiceError('bad-request', 'a volume of a pool has a multiple of 4096 bytes');
     await volume.written();
     await this.#turn.run(async () => {
-      const mark = await this.journal.mark();
-      if (entry.record.thick) {
-        const grains = Math.ceil(size / GRAIN) - Math.ceil(before / GRAIN);
-        if (grains > 0) this.#setAside(grains);
-      }
-      if (size < before) {
-        volume.clearMap(size, before - size);
-        if (entry.record.thick) this.allocator.unreserve(Math.ceil(before / GRAIN) - Math.ceil(size / GRAIN));
-      }
-      entry.record = { ...entry.record, size, fence: mark.seq };
+      const { seq } = await this.journal.mark();
+      const { record } = entry;
+      const more = record.thick ? Math.ceil(size / GRAIN) - Math.ceil(before / GRAIN) : 0;
+      if (more > 0) this.#setAside(more);
+      entry.record = { ...record, size, fence: seq };
       entry.changed = true;
-      await this.#commit(this.#trimmed);
+      const undo = (): void => {
+        entry.record = record;
+        if (more > 0) this.allocator.unreserve(more);
+      };
+      await this.#commit({ result: undefined, undo });
+      // Behind it: a size that is refused must not cost what is there. After a crash the next opening cuts the map off.
+      if (size < before) volume.clearMap(size, before - size);
+      if (more < 0) this.allocator.unreserve(-more);
       volume.resized(size);
     });
   }
 
   /** Runs `work` while the volumes stand still and everything written to them is in its place; then commits. */
-  async #whilePaused<T>(entries: readonly PoolEntry[], work: () => Promise<T>): Promise<T> {
+  async #whilePaused<T>(entries: readonly PoolEntry[], work: () => Promise<Change<T>>): Promise<T> {
     this.mayWrite();
     entries.forEach(refuseUnusable);
     const uppers = entries.map((entry) => entry.open?.upper).filter((upper) => upper !== undefined);
@@ -277,13 +293,13 @@ export class Pool implements PoolCore {
       return await this.#turn.run(async () => {
         const mark = await this.journal.mark();
         for (const entry of entries) entry.open?.tidy(true);
-        const result = await work();
+        const change = await work();
+        // It stays when the change does not: what was written before is in its place.
         for (const entry of entries) {
           entry.record = { ...entry.record, fence: mark.seq };
           entry.changed = true;
         }
-        await this.#commit(this.#trimmed);
-        return result;
+        return this.#commit(change);
       });
     } finally {
       for (const go of resume) go();
@@ -312,13 +328,15 @@ export class Pool implements PoolCore {
     // mark may say that it is somebody's, and replaying them would bring that back.
     const freed = this.allocator.takeQuarantine();
     try {
-      for (const entry of this.#entries.values()) refuseUnplaced(entry);
       const mark = await this.journal.mark();
       await this.#placing.place([...this.#entries.values()], this.nameOf);
-      await this.#commit(mark, true);
+      await this.#commits.commit(mark);
+      this.threshold.check();
       this.allocator.endQuarantine(freed);
       this.reclaim.freed(freed);
-      this.#trimmed = mark;
+      // What the metadata on disk does not know any more, no damaged map can name.
+      if (![...this.#entries.values()].some(({ damage }) => damage !== undefined)) this.allocator.resume();
+      this.#commits.trimmed = mark;
       this.journal.trim(mark);
       this.#stuck = undefined;
       this.checkpoints++;
@@ -332,32 +350,10 @@ export class Pool implements PoolCore {
     }
   }
 
-  /**
-   * Makes data, checksums and metadata stable as they are now. A failure ends all writing, but for one: a full disk changes
-   * nothing, and can be tried `again`.
-   */
-  async #commit(mark: JournalMark, again = false): Promise<void> {
-    if (this.#poison !== undefined) throw this.#poison;
-    const volumes = takeChanged(this.#entries.values());
-    const gone = this.#gone.splice(0).map((id) => ({ id, record: undefined, leaves: undefined }));
-    const { leaves, state } = this.#parts;
-    const before = leaves.changed;
-    const changes = leaves.takeChanges();
-    try {
-      await this.sync();
-      await this.#parts.meta.commit({
-        state: { ...state, ...this.#room, mark, nextLeaf: leaves.nextId, nextVolume: this.#nextVolume },
-        volumes: [...volumes, ...gone],
-        leaves: changes,
-      });
-    } catch (error) {
-      if (!again || !isDiskFull(error)) this.#fail(error);
-      returnChanged(volumes, this.#entries);
-      for (const { id } of gone) this.#gone.push(id);
-      leaves.returnChanges(changes, before);
-      throw diskError(error);
-    }
+  async #commit<T>(change: Change<T>): Promise<T> {
+    const result = await this.#commits.apply(change);
     this.threshold.check();
+    return result;
   }
 
   /** Adds room: slabs that are there already, and the disk they are on when the pool does not know it yet. */
@@ -366,12 +362,15 @@ export class Pool implements PoolCore {
     member?: MemberRecord,
   ): Promise<void> {
     await this.#turn.run(async () => {
-      for (const { slab } of made) this.slabs.add(slab);
-      const { slabs, members } = this.#room;
-      const added = made.map(({ record }) => record);
-      this.#room = { slabs: [...slabs, ...added], members: member === undefined ? members : [...members, member] };
+      const { room } = this.#commits;
+      const slabs = [...room.slabs, ...made.map(({ record }) => record)];
+      this.#commits.room = { slabs, members: member === undefined ? room.members : [...room.members, member] };
+      const undo = (): void => {
+        this.#commits.room = room;
+      };
       // Nobody gets a grain of a slab that the metadata may not know after a crash.
-      await this.#commit(this.#trimmed);
+      await this.#commit({ result: undefined, undo });
+      for (const { slab } of made) this.slabs.add(slab);
       this.allocator.grow(this.slabs.grains);
       this.threshold.check();
     });
@@ -382,54 +381,25 @@ export class Pool implements PoolCore {
   }
 
   get slabRecords(): readonly SlabRecord[] {
-    return this.#room.slabs;
+    return this.#commits.room.slabs;
   }
 
   /** Its disks besides the one with the superblock. */
   get members(): readonly MemberRecord[] {
-    return this.#room.members;
+    return this.#commits.room.members;
   }
 
   /** What the journal knew better is in its place: from now on the journal of this generation counts. */
   async commitReplay(): Promise<void> {
     await this.#turn.run(async () => {
       const freed = this.allocator.takeQuarantine();
-      await this.#commit(this.#trimmed);
+      await this.#commits.commit();
       this.allocator.endQuarantine(freed);
       this.reclaim.freed(freed);
     });
     for (const entry of this.#entries.values()) {
       if (entry.record.deleting) void this.finishDelete(entry).catch(() => undefined);
     }
-  }
-
-  async dataStable(): Promise<void> {
-    try {
-      await this.#dataSyncs.stable();
-    } catch (error) {
-      this.#fail(error);
-    }
-  }
-
-  /** What was written to the slabs so far is stable when it resolves. A failure ends all writing. */
-  sync(): Promise<void> {
-    return this.#syncs.run(async () => {
-      if (this.#poison !== undefined) throw this.#poison;
-      this.syncsBegun++;
-      try {
-        await this.slabs.sync();
-        this.syncs++;
-      } catch (error) {
-        this.syncsBegun--;
-        if (isNoSpace(error)) throw error;
-        this.#fail(error);
-      }
-    });
-  }
-
-  #fail(error: unknown): never {
-    this.#poison = unstable(error);
-    throw this.#poison;
   }
 
   #plan(): void {
@@ -439,18 +409,40 @@ export class Pool implements PoolCore {
   }
 
   async #tick(): Promise<void> {
-    const idle = this.#seen === this.journal.appends && this.allocator.quarantined === 0;
+    const waiting = this.allocator.quarantined > 0 || this.#commits.behind || this.#unplaced.length > 0;
+    const idle = this.#seen === this.journal.appends && !waiting;
     this.#seen = this.journal.appends;
-    if (!idle && this.#poison === undefined) await this.checkpoint().catch(() => undefined);
+    if (!idle && this.#commits.poison === undefined) await this.checkpoint().catch(() => undefined);
     if (!this.#closed) this.#plan();
   }
 
   /** The journal is half full. */
   want(): void {
-    if (this.#poison === undefined && !this.#closed) void this.checkpoint().catch(() => undefined);
+    if (this.#commits.poison === undefined && !this.#closed) void this.checkpoint().catch(() => undefined);
+  }
+
+  /** Volumes that were closed before all of their data was in its place. */
+  get #unplaced(): PoolVolume[] {
+    return [...this.#entries.values()].map(({ unplaced }) => unplaced).filter((volume) => volume !== undefined);
   }
 
   // ---- PoolCore
+
+  sync(): Promise<void> {
+    return this.#commits.sync();
+  }
+
+  dataStable(): Promise<void> {
+    return this.#commits.dataStable();
+  }
+
+  get syncsBegun(): number {
+    return this.#commits.syncsBegun;
+  }
+
+  get syncs(): number {
+    return this.#commits.syncs;
+  }
 
   mayWrite(): void {
     if (this.trouble !== undefined) throw this.trouble;
@@ -484,12 +476,19 @@ export class Pool implements PoolCore {
     await this.reclaim.close();
     try {
       if (this.trouble === undefined) {
+        const waiting = this.#unplaced.length > 0;
+        const done = await this.checkpoint().then(
+          () => true,
+          (error: unknown) => {
+            if (!waiting) throw error;
+            return false;
+          },
+        );
         // Else the journal is replayed when it is opened again.
-        const placed = [...this.#entries.values()].every((entry) => entry.unplaced === undefined);
-        if (placed) await this.checkpoint();
-        if (placed) await this.#parts.finish();
+        if (done && this.#unplaced.length === 0) await this.#parts.finish();
       }
     } finally {
+      this.#unplaced.forEach(letGo);
       await this.#parts.meta.close();
       await this.slabs.close();
       await this.#parts.close();

@@ -127,6 +127,12 @@ export class Leaves {
     this.#gone.push(leaf.id);
   }
 
+  /** The same for a map that the metadata on disk has never known: who is left may write in place at once. */
+  dropUnknown(leaf: Leaf): void {
+    if (leaf.refs > 1) leaf.refs--;
+    else this.drop(leaf);
+  }
+
   /** Puts back what takeChanges gave out: the store has not learned of it. */
   returnChanges(changes: readonly (readonly [number, Buffer | undefined])[], leaves: readonly Leaf[]): void {
     for (const [id, bytes] of changes) if (bytes === undefined) this.#gone.push(id);
@@ -239,6 +245,24 @@ export class VolumeMap {
     const map = new VolumeMap(this.#all, this.#counts, this.leaves.slice());
     map.changed = true;
     return map;
+  }
+
+  /** Takes share() back; this map must not have been committed. It is used up. */
+  unshare(): void {
+    for (const leaf of this.leaves) if (leaf !== undefined) this.#all.dropUnknown(leaf);
+  }
+
+  /** A map with what this one was; this one is empty then. */
+  detach(): VolumeMap {
+    const map = new VolumeMap(this.#all, this.#counts, this.leaves.splice(0));
+    this.blocks = 0;
+    this.changed = true;
+    return map;
+  }
+
+  /** Numbers of the leaves that no other map names. */
+  ownLeaves(): number[] {
+    return this.leaves.filter((leaf) => leaf?.refs === 1).map((leaf) => (leaf as Leaf).id);
   }
 
   /** Becomes what `other` is, which is used up. This map must be empty. */

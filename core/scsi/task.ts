@@ -22,7 +22,7 @@ export interface TaskResult {
   readonly status: Status;
   /** Data-in as the CDB asks for it, already cut to the allocation length. Belongs to the transport from here on. */
   readonly dataIn?: readonly Buffer[];
-  /** Encoded sense data, with CHECK CONDITION. */
+  /** Encoded sense data, with CHECK CONDITION; with GOOD where the initiator has asked for it. */
   readonly sense?: Buffer;
 }
 

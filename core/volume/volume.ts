@@ -35,6 +35,8 @@ export interface SpaceResources {
   readonly available: number;
   /** Who uses the room is told when no more than so many are available. */
   readonly threshold: number;
+  /** That has happened, and there is not much more room since. */
+  readonly crossed: boolean;
 }
 
 /** What writeNow made of the data. */
@@ -92,8 +94,11 @@ export interface LogUpper {
   settled<T>(position: number, length: number, work: () => T | Promise<T>): Promise<T>;
   /** True when nothing of the range is kept or being placed. */
   quiet(position: number, length: number): boolean;
-  /** The volume below has other content in this range (whole blocks) now. When it is settled or quiet. */
-  replaced(position: number, length: number): Promise<void>;
+  /**
+   * The volume below has other content in this range now: whole grains, or up to the end of the volume. When it is settled or
+   * quiet, and in the very turn in which the log took note of it: what is logged behind that stays.
+   */
+  replaced(position: number, length: number): void;
   /**
    * Appends to the log everything that is kept. False: that is more than `limit` bytes, or `more` said so. `ready`: the log
    * takes a grain in this turn; `more` waits for that, false: it will not.
@@ -101,6 +106,11 @@ export interface LogUpper {
   logAgain(limit: number, ready: () => boolean, more: () => Promise<boolean>): Promise<boolean>;
   /** No write is taken until the returned function is called. */
   pause(): () => void;
+  /**
+   * Lets go of everything that is kept. The volume below calls it once it has been closed: at once when nothing waits for its
+   * place, else when that is there.
+   */
+  release(): void;
 }
 
 export interface Volume {

@@ -48,7 +48,7 @@ export async function mappedVolume(pool: Pool, bytes: number): Promise<number> {
       place: run.first + i + 1,
       valid: ALL_BLOCKS,
     }));
-    while (!(await volume.setPlaces(next, places))) await volume.room();
+    while (!volume.setPlaces(next, places)) await volume.room();
     next += run.count;
   }
   await volume.stable();

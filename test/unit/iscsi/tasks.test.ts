@@ -266,6 +266,14 @@ describe('tasks', () => {
       assert.equal(pdu.header[3], 0x28, 'TASK SET FULL');
       break;
     }
+    // COMPARE AND WRITE of 128 blocks: an offload that was sent away is counted as one.
+    const locking = Buffer.alloc(16);
+    locking[0] = 0x89;
+    locking[13] = 128;
+    rude.send(rude.command(locking, { flags: WRITES, length: 131_072 }));
+    assert.equal((await rude.receiveKind(Opcode.scsiResponse)).header[3], 0x28, 'TASK SET FULL');
+    const [meter] = target.units[0]?.offload.hosts.values() ?? [];
+    assert.deepEqual([...(meter?.kinds.get('compare-and-write')?.reasons ?? [])], [['busy', 1]]);
     const other = await login('800000000002');
     assert.equal((await other.scsi(write16(100, 1, FUA), { write: pattern(512, 5) })).status, 0);
     rude.destroy();

@@ -11,6 +11,11 @@ function off({ power }: Running): void {
   power.tick();
 }
 
+/** Nothing can be put into its place. */
+function full({ disk }: Running): void {
+  disk.fault = (operation, path) => (operation === 'write' && path.includes('slab') ? new Error('ENOSPC') : undefined);
+}
+
 async function withUnplaced(body: (running: Running, id: number, other: number) => Promise<void>): Promise<Machine> {
   const machine = new Machine(() => 0.5);
   await machine.create(2);
@@ -21,8 +26,7 @@ async function withUnplaced(body: (running: Running, id: number, other: number) 
     const other = await running.pool.create({ size: 4 * MIB, thick: false, created: 0 });
     const volume = running.open(id);
     await volume.write(8192, Buffer.alloc(4096, 7), 0, 4096, false);
-    running.disk.fault = (operation, path) =>
-      operation === 'write' && path.includes('slab') ? new Error('ENOSPC') : undefined;
+    full(running);
     await assert.rejects(volume.close());
     running.disk.fault = () => undefined;
     await body(running, id, other);
@@ -40,8 +44,8 @@ describe('a volume of a pool that is closed before its data is in its place', ()
       await assert.rejects(pool.copy([id], false, 0), { code: 'io-error' });
       const volume = running.open(other);
       await volume.write(0, Buffer.alloc(4096, 9), 0, 4096, false);
-      await assert.rejects(pool.checkpoint());
       await volume.close();
+      full(running);
       await pool.close();
     });
     const again = await machine.start();
@@ -61,10 +65,30 @@ describe('a volume of a pool that is closed before its data is in its place', ()
     }
   });
 
-  it('holds nothing up once it is deleted', async () => {
-    await withUnplaced(async ({ pool }, id) => {
-      await assert.rejects(pool.checkpoint());
+  it('is placed by the next checkpoint that can, and is usable then', async () => {
+    await withUnplaced(async (running, id) => {
+      const { pool } = running;
+      full(running);
+      await pool.checkpoint();
+      assert.throws(() => running.open(id), { code: 'io-error' });
+      running.disk.fault = () => undefined;
+      await pool.checkpoint();
+      const back = Buffer.alloc(4096);
+      await running.open(id).read(8192, 4096, back, 0);
+      assert.ok(back.equals(Buffer.alloc(4096, 7)));
+      assert.equal(pool.allocator.promised, 0);
+      assert.equal(pool.allocator.reserved, 0);
+    });
+  });
+
+  it('holds nothing up, and keeps nothing once it is deleted', async () => {
+    await withUnplaced(async (running, id) => {
+      const { pool } = running;
+      full(running);
+      await pool.checkpoint();
       await pool.delete(id);
+      assert.equal(pool.allocator.promised, 0);
+      running.disk.fault = () => undefined;
       await pool.checkpoint();
     });
   });

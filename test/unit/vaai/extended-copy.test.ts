@@ -270,7 +270,8 @@ describe('EXTENDED COPY', () => {
     assert.equal(await host.status([0x83, 0x1c, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 'GOOD');
     const aborted = await statusOf(host);
     assert.equal(aborted[5], 0x60);
-    assert.equal(describeSense(aborted.subarray(32)), '0A/00/00');
+    // SPC-4 6.24: TASK ABORTED, without sense data.
+    assert.deepEqual([aborted[12], aborted[13], aborted.length], [0x40, 0, 32]);
     assert.equal(all.source.tasks.running, 0);
     assert.equal(await copy(host, list), 'GOOD');
     while ((await statusOf(host))[5] === 0x12) await new Promise((resolve) => setImmediate(resolve));
