@@ -21,6 +21,9 @@ const ARGS = ['--no-demo', '--cache-size', '24M'];
 const FULL = 96 * MIB;
 /** Milliseconds of load before a kill, at least and at most. */
 const LOAD = [150, 1500] as const;
+/** Commands answered before a kill, and how long that may take in milliseconds. */
+const LEAST = 100;
+const SLOWEST = 20_000;
 /** Milliseconds between operations of the administrator, at most. */
 const IDLE = 120;
 /** Milliseconds to the kill that is meant for an operation, at most: from its beginning or, every other time, from its end. */
@@ -207,6 +210,7 @@ class Campaign {
     this.#administrator = this.#administrate();
     const [least, most] = LOAD;
     await sleep(least + this.#random() * (most - least));
+    await this.#loaded(before);
     this.#underLoad();
     this.#check();
     const ended = await this.#end(kind);
@@ -237,7 +241,9 @@ class Campaign {
     const { estate } = this;
     const hosts = [...estate.hosts.values()];
     for (const host of hosts) host.start();
+    const before = this.#good();
     await sleep(100 + this.#random() * 300);
+    await this.#loaded(before);
     const relief = fillUp();
     await sleep(200 + this.#random() * 1500);
     this.#check();
@@ -255,6 +261,14 @@ class Campaign {
     this.result.rounds++;
     this.result.good = this.#good();
     return `${String(this.result.good)} commands, ${String(estate.facts.counts.refused)} refused`;
+  }
+
+  /** Waits until there was some load since there were `before` commands: a slow machine gets the time it needs. */
+  async #loaded(before: number): Promise<void> {
+    for (const end = Date.now() + SLOWEST; this.#good() < before + LEAST && Date.now() < end;) {
+      this.#check();
+      await sleep(10);
+    }
   }
 
   #good(): number {

@@ -9,8 +9,8 @@ const IDLE = ['Immediate', 'PipeWrap', 'TTYWrap'];
 test('the daemon that is killed under load has lost nothing it promised', async () => {
   const seed = Date.now() % 2 ** 31;
   console.log(`daemon: seed ${String(seed)}`);
-  const { good } = await daemonRounds({ seed, rounds: 5, until: Date.now() + 30_000 });
-  assert.ok(good > 500, `only ${String(good)} commands were answered`);
+  const { good, rounds } = await daemonRounds({ seed, rounds: 5, until: Date.now() + 30_000 });
+  assert.ok(rounds > 0 && good >= rounds * 100, `only ${String(good)} commands were answered`);
 });
 
 test('the daemon that is killed on a full file system has lost nothing it promised', async (context) => {
@@ -18,7 +18,7 @@ test('the daemon that is killed on a full file system has lost nothing it promis
   console.log(`daemon on a full file system: seed ${String(seed)}`);
   const result = await fullRounds({ seed, rounds: 1 });
   if (result === undefined) context.skip('needs root: a file system of its own');
-  else assert.ok(result.good > 50, `only ${String(result.good)} commands were answered`);
+  else assert.ok(result.good >= 100, `only ${String(result.good)} commands were answered`);
 });
 
 test('a round that fails ends everything it began', async () => {
