@@ -76,11 +76,11 @@ function failedSegmentDetails(task: ScsiTask): TaskResult {
   return answer(task.cdb, Buffer.concat([head, operation.sense]));
 }
 
-const copyStatusLid4 = (task: ScsiTask): TaskResult => answer(task.cdb, stateOf(operationOf(task, 4)));
+const copyStatusLid4 = (task: ScsiTask): TaskResult => answer(task.cdb, stateOf(operationOf(task, 4), true));
 
 /** With HELD DATA LENGTH 0 behind it. */
 const copyDataLid4 = (task: ScsiTask): TaskResult =>
-  answer(task.cdb, Buffer.concat([stateOf(operationOf(task, 4)), Buffer.alloc(4)]));
+  answer(task.cdb, Buffer.concat([stateOf(operationOf(task, 4), true), Buffer.alloc(4)]));
 
 function spec(
   name: string,

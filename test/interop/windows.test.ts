@@ -41,8 +41,8 @@ function mediaCdb(opcode: number, at: number, length: number): Buffer {
 interface Site {
   readonly daemon: Daemon;
   readonly image: Buffer;
-  create(name: string, args: readonly string[]): Promise<void>;
-  attach(name: string, initiator?: string): Promise<WireDisk>;
+  readonly create: (name: string, args: readonly string[]) => Promise<void>;
+  readonly attach: (name: string, initiator?: string) => Promise<WireDisk>;
 }
 
 async function site(body: (site: Site) => Promise<void>): Promise<void> {

@@ -231,7 +231,11 @@ describe('EXTENDED COPY', () => {
       all.see = () => 'hidden';
     });
     assert.equal(await forwarded(host, list), 'target 2 05/25/00');
-    const done = (await statusOf(host)).readBigUInt64BE(16);
+    const told = await statusOf(host);
+    // SPC-4 6.24: the field of the sense data is a multiple of four bytes.
+    const [field = 0, length = 0] = told.subarray(13);
+    assert.ok(length % 4 !== 0 && field === length + 4 - (length % 4) && told.length === 32 + field, `${field} bytes`);
+    const done = told.readBigUInt64BE(16);
     assert.ok(done > 0n && done < 16n * 2048n, `${done} blocks`);
     all.see = () => 'read-write';
     midway(all.target, () => {

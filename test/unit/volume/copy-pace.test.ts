@@ -24,14 +24,15 @@ function copies() {
   const steps = async (ms: number, answers: number): Promise<number> => {
     let begun = 0;
     let over = false;
-    const copying = (async () => {
-      while (!over) {
+    const copy = async (): Promise<void> => {
+      for (;;) {
         await pace.turn(clock);
-        if (over) break;
+        if (over) return;
         pace.begin(clock, 'data', pace.step(clock, 'data'));
         begun++;
       }
-    })();
+    };
+    const copying = copy();
     for (let i = 0; i < ms; i++) {
       hosts.add(answers, clock.now());
       for (let turns = 0; turns < 5; turns++) await soon();
