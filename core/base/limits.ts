@@ -262,6 +262,9 @@ export const MIN_JOURNAL = 16_777_216;
 /** Times a read is repeated because the grain moved meanwhile; fresh grains that are tried for one that can be written. */
 export const MAX_MOVES = 8;
 export const WRITE_TRIES = 4;
+/** Large reads of a pool may go past the page cache. They need memory of a special kind: bytes of one read, and reads. */
+export const DIRECT_READ_BYTES = 262_144;
+export const DIRECT_READ_SLOTS = 32;
 /** Grains a scrub reads between two pauses. */
 export const SCRUB_GRAINS = 64;
 /** Writes of at least so many bytes go past the journal where they cover whole grains. */

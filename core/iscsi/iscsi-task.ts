@@ -43,6 +43,8 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
   held: HeldRange | undefined;
   #tell = false;
   #over = false;
+  /** The data has been handed to the answers already; bytes. */
+  #sent = 0;
   #settle: () => void = () => undefined;
   readonly #path: CommandPath;
   readonly #expectation: Expectation;
@@ -162,6 +164,22 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     if (dataIn > 0) this.#path.reads.leave(dataIn, fromDisk);
   }
 
+  sendNow(position: number, length: number): boolean {
+    const path = this.#path;
+    const { dataIn } = this.#expectation;
+    if (this.aborted || this.#over || path.closed || this.#writes || dataIn !== length) return false;
+    const { answers } = path.connection;
+    const { volume } = this.lu;
+    // The window that the answer tells does not count this command any more; forget() counts it off for good.
+    path.session.active--;
+    const sent =
+      (answers.sendsViews(length) && answers.dataInViews(this.itt, volume, position, length)) ||
+      (answers.fits(length) && answers.dataInFrom(this.itt, volume, position, length));
+    path.session.active++;
+    if (sent) this.#sent = length;
+    return sent;
+  }
+
   #finish(result: TaskResult): void {
     const path = this.#path;
     if (this.#over) return;
@@ -171,7 +189,10 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     const { memory } = path.connection.context;
     memory.giveBackGathered(this.collects);
     memory.giveBack(this.#memory);
-    if (this.aborted && !this.#tell) path.endedSilently();
+    if (this.#sent > 0) {
+      this.#count(result);
+      path.connection.planFlush();
+    } else if (this.aborted && !this.#tell) path.endedSilently();
     else if (!path.closed) {
       this.#answer(this.aborted ? { status: Status.taskAborted } : result);
       path.connection.planFlush();
@@ -208,7 +229,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     foreground.add(1, now);
     const session = this.#path.session.counters;
     if (this.spec.fast === 'read') {
-      const bytes = Math.min(this.#expectation.dataIn, result.dataIn?.[0]?.length ?? 0);
+      const bytes = this.#sent > 0 ? this.#sent : Math.min(this.#expectation.dataIn, result.dataIn?.[0]?.length ?? 0);
       counters.reads++;
       counters.readBytes += bytes;
       session.readBytes += bytes;

@@ -38,11 +38,11 @@ export class GrainIo {
     return firstBad(mask, target, at, slabs.sumsNow(grain) as Uint32Array, slabs.sumsAt(grain));
   }
 
-  /** The grains from `first` on, which are one behind the other in a slab, to `target`, unchecked. See matches(). */
-  async readRun(first: number, from: number, length: number, target: Buffer, at: number): Promise<void> {
+  /** Bytes from `from` on of grains that are one behind the other in a slab, to `into`, unchecked. See matches(). */
+  async readRun(first: number, from: number, into: readonly Buffer[]): Promise<void> {
     const { slabs } = this.#core;
     try {
-      await slabs.readRaw(first, from, length, target, at);
+      await slabs.readLarge(first, from, into);
     } catch (error) {
       throw cannotRead(error);
     }

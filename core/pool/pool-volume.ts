@@ -3,7 +3,7 @@
 import { WRITE_TRIES } from '../base/limits.ts';
 import { BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
 import { VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
-import type { Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
+import type { Extent, LogUpper, Place, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
 import { eachGrain } from './each-grain.ts';
 import { extentsOf } from './extents.ts';
 import { GrainIo, isWriteError, zeroBlocks } from './grain-io.ts';
@@ -72,6 +72,11 @@ export class PoolVolume implements Volume, WriteLog {
   read(position: number, length: number, target: Buffer, at: number): Promise<void> {
     if (this.#closed) return Promise.reject(new VolumeError(VolumeFault.notReady, 'the volume is closed'));
     return this.#reader.read(position, length, target, at);
+  }
+
+  readPlaces(places: readonly Place[]): Promise<void> {
+    if (this.#closed) return Promise.reject(new VolumeError(VolumeFault.notReady, 'the volume is closed'));
+    return this.#reader.readPlaces(places);
   }
 
   // ---- writing: the log

@@ -47,4 +47,9 @@ export interface ScsiTask {
   readonly attribute: number;
   /** Set by task management; long-running commands look at it between steps and stop early. */
   readonly aborted: boolean;
+  /**
+   * Answers GOOD with these bytes of the volume of the logical unit, which are in memory: the result of the command is told
+   * to nobody then. False: nothing was answered. Absent: the transport cannot.
+   */
+  sendNow?(position: number, length: number): boolean;
 }
