@@ -46,9 +46,8 @@ export interface Socket {
   start(sink: SocketSink): void;
   /** Queues `data` without copying; `done` is called when the memory may be used again. */
   write(data: Buffer, done?: () => void): void;
-  /** Between cork and uncork, writes are collected and leave in one system call. */
-  cork(): void;
-  uncork(): void;
+  /** Queues several pieces, which leave in one system call where they fit. */
+  writeAll(pieces: readonly Buffer[]): void;
   /** Reading goes on after SocketSink.received returned false. */
   resume(): void;
   /** Sends what is queued, then closes. */
