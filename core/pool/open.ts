@@ -397,4 +397,3 @@ async function inPlaceAlready(
   }
   return same;
 }
-  found: Buffer,
