@@ -384,6 +384,7 @@ async function inPlaceAlready(
   grain: number,
   mask: number,
   source: Buffer,
+  found: Buffer,
 ): Promise<number> {
   const place = volume.map.place(grain);
   if (place === 0 || (volume.map.ownsLeaf(grain) && pool.allocator.alone(place - 1))) return 0;
