@@ -14,14 +14,14 @@ function statusOf(error: ScsiError): CopyStatus {
 }
 
 /**
- * Runs `work` and takes note of how it ended. `cleanUp` is called when it is over. In the background the command ends at once;
+ * Runs `work` and takes note of how it ended: as `work` says, or well. `cleanUp` is called when it is over. In the background the command ends at once;
  * what goes wrong later is only told to who asks.
  */
 export async function carryOut(
   { lu, nexus }: ScsiTask,
   kind: OffloadKind,
   operation: CopyOperation,
-  work: () => Promise<void>,
+  work: () => Promise<CopyStatus | undefined>,
   cleanUp: () => void = () => undefined,
 ): Promise<TaskResult> {
   const background = operation.status === CopyStatus.background;
@@ -38,10 +38,13 @@ export async function carryOut(
   return GOOD;
 }
 
-async function run(operation: CopyOperation, blockSize: number, work: () => Promise<void>): Promise<void> {
+async function run(
+  operation: CopyOperation,
+  blockSize: number,
+  work: () => Promise<CopyStatus | undefined>,
+): Promise<void> {
   try {
-    await work();
-    operation.end(CopyStatus.done);
+    operation.end((await work()) ?? CopyStatus.done);
   } catch (error) {
     const scsi = senseOf(error, blockSize);
     operation.completion = Status.checkCondition;

@@ -3,6 +3,7 @@ import { MAX_PARAMETER_LIST, MAX_TOKEN_TIMEOUT, TOKEN_TIMEOUT } from '../core/ba
 import { load32 } from '../core/base/bytes-at.ts';
 import { OK_ORDINARY, Reserved, all } from '../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../core/scsi/command-spec.ts';
+import { CopyStatus } from '../core/scsi/copy-operations.ts';
 import type { CopyOperation } from '../core/scsi/copy-operations.ts';
 import { CopyWork } from '../core/scsi/copy-work.ts';
 import { SENSE, ScsiError, badParameter } from '../core/scsi/sense.ts';
@@ -37,12 +38,14 @@ async function populateToken(task: ScsiTask, context: OdxContext): Promise<TaskR
   const operation = lu.copies.begin(nexus, listIdOf(cdb), POPULATE_TOKEN, (flags & IMMED) !== 0);
   const work = new CopyWork(nexus, 'populate-token');
   return carryOut(task, 'populate-token', operation, async () => {
-    if (ranges.length === 0) return;
+    if (ranges.length === 0) return undefined;
     const rod = await pin(task, source, ranges, context.seal.newRod(), timeout || TOKEN_TIMEOUT);
     takeNote(task, operation, context, source, rod);
     // The grains are shared with the point in time.
     work.add(lu, { shared: rod.size, copied: 0 });
     work.done();
+    // SBC-4 5.25.2: a token for less than was asked for; TRANSFER COUNT says for how many blocks.
+    return rod.size < sizeOf(ranges) ? CopyStatus.partial : undefined;
   });
 }
 

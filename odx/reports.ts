@@ -23,7 +23,7 @@ export function rodTokenInformation(operation: CopyOperation): Buffer {
   const descriptors = Buffer.alloc(token === undefined ? 4 : 4 + 2 + TOKEN);
   store32(descriptors, 0, descriptors.length - 4);
   token?.copy(descriptors, 6);
-  const data = Buffer.concat([stateOf(operation), descriptors]);
+  const data = Buffer.concat([stateOf(operation, false), descriptors]);
   store32(data, 0, data.length - 4);
   return data;
 }

@@ -117,7 +117,7 @@ export function tokenHead(facts: TokenHead): Buffer {
 /** How a token names the store `id`: 32 hexadecimal digits. */
 export const storeName = (id: string): string => id.padEnd(32, '0');
 
-/** Identification descriptor CSCD descriptor (SPC-4 6.4.4.4) of a logical unit known by its NAA designator. */
+/** Identification descriptor CSCD descriptor (SPC-4 6.4.5.6) of a logical unit known by its NAA designator. */
 function creatorDescriptor({ creator, blockSize }: TokenHead): Buffer {
   const out = Buffer.alloc(32);
   out[0] = 0xe4;

@@ -1,5 +1,5 @@
 // WRITE USING TOKEN (SBC-3 5.46): what a token stands for, to some ranges. Where both are in one pool it is a change of maps.
-import { MAX_PARAMETER_LIST, ODX_PATIENCE, ODX_STEP } from '../core/base/limits.ts';
+import { MAX_PARAMETER_LIST, ODX_PATIENCE } from '../core/base/limits.ts';
 import { load16, load32 } from '../core/base/bytes-at.ts';
 import { OK_ORDINARY, Reserved, all } from '../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../core/scsi/command-spec.ts';
@@ -11,6 +11,7 @@ import { GOOD } from '../core/scsi/task.ts';
 import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
 import { CopyError, copyRange } from '../core/volume/copy.ts';
 import type { CopyCount } from '../core/volume/copy.ts';
+import { copyPace } from '../core/volume/copy-pace.ts';
 import { partsOf } from '../core/volume/rod.ts';
 import type { Rod, RodEnd, RodRange, RodStore } from '../core/volume/rod.ts';
 import { VolumeError, VolumeFault } from '../core/volume/volume.ts';
@@ -54,7 +55,7 @@ function writeUsingToken(task: ScsiTask, context: OdxContext): Promise<TaskResul
   const operation = lu.copies.begin(nexus, listIdOf(cdb), WRITE_USING_TOKEN, background);
   const release = origin?.store.use(origin.rod);
   const transfer = new Transfer(task, operation, background);
-  const work = async (): Promise<void> => {
+  const work = async (): Promise<undefined> => {
     await transfer.run(origin, ranges);
     if (origin !== undefined && (flags & DELETE) !== 0) origin.store.delete(origin.rod);
   };
@@ -195,7 +196,9 @@ class Transfer {
   async #clear({ position, length }: RodRange): Promise<void> {
     const { volume, locks, clock } = this.#task.lu;
     for (let done = 0; done < length && !this.#stops();) {
-      const size = Math.min(ODX_STEP, length - done);
+      await copyPace.turn(clock);
+      const size = Math.min(copyPace.step(clock, 'share'), length - done);
+      copyPace.begin(clock, 'share', size);
       const lock = await locks.acquire(position + done, size, true);
       try {
         if (volume.info.thin) await volume.unmap(position + done, size);
@@ -206,9 +209,6 @@ class Transfer {
       done += size;
       const inMap = volume.info.thin || volume.info.quickZero === true;
       this.#count(inMap ? { shared: size, copied: 0 } : { shared: 0, copied: size });
-      await new Promise<void>((resolve) => {
-        clock.soon(resolve);
-      });
     }
   }
 }

@@ -1,8 +1,8 @@
 // `npm test [stage ...]`: sets up what is missing, runs the checks stage by stage, ends with `N passed, N failed, N skipped`.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { run as runTests } from 'node:test';
 import { debianPackages, fail, prepare, root, say } from './bootstrap.mjs';
 
@@ -25,10 +25,14 @@ const PEERS = [
     'grub-common',
   ],
 ];
-/** In order. `concurrency`: test files at a time; `timeout`: milliseconds for one file. */
+/** In order. `concurrency`: test files at a time; `timeout`: milliseconds for one file, or for the command. */
 const STAGES = [
-  { name: 'format', command: ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.'] },
-  { name: 'lint', command: ['node_modules/eslint/bin/eslint.js', '.'] },
+  {
+    name: 'format',
+    command: ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.'],
+    timeout: 180_000,
+  },
+  { name: 'lint', command: ['node_modules/eslint/bin/eslint.js', '.'], timeout: 300_000 },
   { name: 'tidy', concurrency: 2, timeout: 60_000 },
   { name: 'unit', concurrency: 2, timeout: 180_000 },
   { name: 'crash', concurrency: 2, timeout: 180_000 },
@@ -37,6 +41,8 @@ const STAGES = [
   { name: 'interop', concurrency: 1, timeout: 300_000, peers: true },
   { name: 'guest', concurrency: 2, timeout: 400_000, peers: true },
 ];
+/** Milliseconds a test file has to undo what it did before it is killed. */
+const GRACE = 5000;
 /** The whole run ends after this many milliseconds, whatever hangs. */
 const TIME_LIMIT = 19 * 60_000;
 
@@ -67,12 +73,17 @@ const hasSource = (name) => existsSync(name.replace(`${join(root, 'dist')}`, roo
 
 function runCommand(stage) {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, stage.command, { cwd: root, stdio: ['ignore', 1, 1] });
+    const child = spawn(process.execPath, stage.command, {
+      cwd: root,
+      stdio: ['ignore', 1, 1],
+      timeout: stage.timeout,
+      killSignal: 'SIGKILL',
+    });
     child.on('close', (status) => {
       if (status === 0) totals.passed++;
       else {
         totals.failed++;
-        failures.push(`${stage.name}: see above`);
+        failures.push(`${stage.name}: ${status === null ? `ended after ${stage.timeout / 1000} s` : 'see above'}`);
       }
       resolve();
     });
@@ -85,46 +96,124 @@ function causeOf(error) {
   return String(cause?.stack ?? cause?.message ?? cause);
 }
 
-function runStage(stage) {
+async function runStage(stage) {
   const files = [...testFiles(join(root, 'dist', 'test', stage.name))].filter(hasSource).sort();
-  if (files.length === 0) return Promise.resolve();
+  const worker = async () => {
+    for (let file = files.shift(); file !== undefined; file = files.shift()) await runFile(stage, file);
+  };
+  await Promise.all(Array.from({ length: stage.concurrency }, worker));
+}
+
+/** Test files that run, with what is being tested in each. */
+const running = new Map();
+
+function runFile(stage, file) {
+  const name = relative(join(root, 'dist'), file);
+  /** Tests under way, outermost first. */
+  const under = [];
+  running.set(file, under);
   return new Promise((resolve) => {
-    const stream = runTests({ files, concurrency: stage.concurrency, timeout: stage.timeout });
+    // Its own limit is for where we cannot find the processes.
+    const stream = runTests({ files: [file], timeout: stage.timeout + 2 * GRACE });
+    let late;
+    let said = '';
+    const timer = setTimeout(() => {
+      late = `${name}: ended after ${stage.timeout / 1000} s${during(under)}`;
+      totals.failed++;
+      failures.push(`${stage.name}: ${late}`);
+      void endProcesses(file);
+    }, stage.timeout);
     // A suite, and a file, is reported like a test; only what has nothing inside counts.
     const inside = new Map();
-    stream.on('test:start', ({ name, nesting, file }) => {
-      const key = `${file}#${nesting}`;
-      inside.set(key, { name, children: 0 });
-      if (nesting > 0) {
-        const parent = inside.get(`${file}#${nesting - 1}`);
-        if (parent !== undefined) parent.children++;
-      }
+    stream.on('test:dequeue', (event) => event.name !== file && under.push(event.name));
+    stream.on('test:start', ({ nesting, name }) => {
+      inside.set(nesting, { name, children: 0 });
+      const parent = inside.get(nesting - 1);
+      if (parent !== undefined) parent.children++;
     });
-    const isSuite = ({ nesting, file }) => (inside.get(`${file}#${nesting}`)?.children ?? 0) > 0;
+    const isSuite = ({ nesting }) => (inside.get(nesting)?.children ?? 0) > 0;
+    const over = (event) => {
+      const at = under.indexOf(event.name);
+      if (at >= 0) under.splice(at, 1);
+    };
     stream.on('test:pass', (event) => {
+      over(event);
       if (event.skip !== undefined || event.todo !== undefined) {
         totals.skipped++;
         skips.push(`${stage.name}: ${event.name} - ${String(event.skip ?? event.todo)}`);
       } else if (event.details?.type !== 'suite' && !isSuite(event)) totals.passed++;
     });
     stream.on('test:fail', (event) => {
+      over(event);
       const type = event.details?.error?.failureType;
-      if (type === 'subtestsFailed') return;
+      // What fails because the file is being ended says nothing of its own.
+      if (type === 'subtestsFailed' || late !== undefined) return;
       totals.failed++;
-      failures.push(`${stage.name}: ${event.name}`);
-      console.log(`--- ${stage.name}: ${event.name} (${event.file ?? ''})\n${causeOf(event.details?.error)}\n`);
+      const failed = event.name === file ? name : event.name;
+      failures.push(`${stage.name}: ${failed}`);
+      console.log(`--- ${stage.name}: ${failed} (${event.file ?? ''})\n${causeOf(event.details?.error)}\n`);
+      // A file that fails as a whole has said why there, if anywhere.
+      if (event.name === file && said !== '') console.log(`${said}\n`);
     });
-    stream.on(
-      'test:stderr',
-      ({ message }) => process.env.GEMEL_TEST_OUTPUT === undefined || process.stderr.write(message),
-    );
+    stream.on('test:stderr', ({ message }) => {
+      said = (said + message).slice(-4000);
+      if (process.env.GEMEL_TEST_OUTPUT !== undefined) process.stderr.write(message);
+    });
     stream.on(
       'test:stdout',
       ({ message }) => process.env.GEMEL_TEST_OUTPUT === undefined || process.stdout.write(message),
     );
-    stream.on('end', resolve);
+    stream.on('end', () => {
+      clearTimeout(timer);
+      running.delete(file);
+      if (late !== undefined) console.log(`--- ${stage.name}: ${late}\n`);
+      resolve();
+    });
     stream.resume();
   });
+}
+
+const during = (under) => (under.length === 0 ? ', when its tests were over' : `, during '${under.join(' > ')}'`);
+
+/** Processes as [pid, parent, command line]. Empty where there is no /proc. */
+function processes() {
+  if (!existsSync('/proc/self/stat')) return [];
+  return readdirSync('/proc')
+    .filter((each) => /^\d+$/.test(each))
+    .flatMap((pid) => {
+      try {
+        // The name, in parentheses, may contain anything.
+        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+        const [, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+        return [[Number(pid), Number(parent), readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')]];
+      } catch {
+        return [];
+      }
+    });
+}
+
+/** Ends the process of a test file, which undoes what it did if it still can, and after that whatever it started. */
+async function endProcesses(file) {
+  const all = processes();
+  const family = all
+    .filter(([, parent, command]) => parent === process.pid && command.includes(file))
+    .map(([pid]) => pid);
+  // Those it started may have groups of their own.
+  for (const pid of family) family.push(...all.filter(([, parent]) => parent === pid).map(([child]) => child));
+  const [first, ...others] = family;
+  if (first === undefined) return;
+  send(first, 'SIGTERM');
+  for (let i = 0; i < GRACE / 100 && send(first, 0); i++) await new Promise((resolve) => setTimeout(resolve, 100));
+  for (const pid of [first, ...others]) send(pid, 'SIGKILL');
+}
+
+/** False: there is no such process. */
+function send(pid, signal) {
+  try {
+    return process.kill(pid, signal);
+  } catch {
+    return false;
+  }
 }
 
 const wanted = process.argv.slice(2).filter((each) => each !== '--only');
@@ -141,7 +230,8 @@ if (stages.some((stage) => stage.peers)) await debianPackages(PEERS);
 setTimeout(() => {
   totals.failed++;
   failures.push(`the run took longer than ${TIME_LIMIT / 60_000} minutes and was ended`);
-  finish();
+  for (const [file, under] of running) failures.push(`${relative(join(root, 'dist'), file)}${during(under)}`);
+  void Promise.all([...running.keys()].map(endProcesses)).then(finish);
 }, TIME_LIMIT).unref();
 for (const stage of stages) {
   const start = Date.now();

@@ -7,14 +7,14 @@ import { SENSE, ScsiError, badParameter } from '../core/scsi/sense.ts';
 /** Width of the list identifier. */
 export type ListForm = 'lid1' | 'lid4';
 
-/** The descriptor types we know (SPC-4 6.4). */
+/** The descriptor types we know (SPC-4 6.4.4). */
 export const Descriptor = { blockToBlock: 0x02, verify: 0x07, offsetToOffset: 0x0a, identification: 0xe4 } as const;
 
 export const CSCD_LENGTH = 32;
-/** The logical unit the command was sent to, instead of a CSCD descriptor (SPC-4 6.4). */
+/** The logical unit the command was sent to, instead of a CSCD descriptor (SPC-4 6.4.6). */
 export const OWN_UNIT = 0xffff;
 
-/** Identification CSCD descriptor (SPC-4 6.4). */
+/** Identification Descriptor CSCD descriptor (SPC-4 6.4.5.6). */
 export interface Cscd {
   /** A designation descriptor as VPD page 83h has them: code set, association and type, length, designator. */
   readonly designator: Buffer;
@@ -45,6 +45,8 @@ export interface CopyList {
   /** LIST ID USAGE 10b: nobody is going to ask for what it held. */
   readonly discard: boolean;
   readonly immediate: boolean;
+  /** G_SENSE: sense data are wanted with GOOD status, too. */
+  readonly tells: boolean;
   readonly cscds: readonly Cscd[];
   readonly segments: readonly Segment[];
 }
@@ -78,40 +80,41 @@ export function parseCopyList(list: Buffer, form: ListForm): CopyList {
   if (inlineBytes > 0) throw new ScsiError(SENSE.inlineDataLength, { field: header.inlineField, inData: true });
   const cscds = parseCscds(list, header);
   const segments = parseSegments(list, length + cscdBytes, header);
-  const { listId, discard, immediate } = header;
-  return { listId, discard, immediate, cscds, segments };
+  const { listId, discard, immediate, tells } = header;
+  return { listId, discard, immediate, tells, cscds, segments };
 }
 
 /** SPC-4 6.5. */
 function headerLid1(list: Buffer): Header {
   return {
     ...usageOf(list, list[0] as number, 0),
-    ...{ immediate: false, length: HEADER.lid1 },
+    ...{ immediate: false, tells: false, length: HEADER.lid1 },
     ...{ cscdBytes: load16(list, 2), segmentBytes: load32(list, 8), inlineBytes: load32(list, 12) },
     ...{ cscdField: 2, segmentField: 8, inlineField: 12 },
   };
 }
 
-/** SPC-4 6.4. */
+/** SPC-4 6.4.2. */
 function headerLid4(list: Buffer): Header {
   if (list[0] !== 0x01) throw badParameter(0); // PARAMETER LIST FORMAT
   if (load16(list, 2) !== 0x20) throw badParameter(2); // HEADER CSCD DESCRIPTOR LIST LENGTH
   const flags = list[15] as number;
-  if ((flags & 0x02) !== 0) throw badParameter(15, 1); // G_SENSE: with GOOD status there is no sense data from us
   if (list[16] !== 0xff) throw badParameter(16); // HEADER CSCD DESCRIPTOR TYPE CODE
   const immediate = (flags & 0x01) !== 0;
+  const tells = (flags & 0x02) !== 0;
   const usage = usageOf(list, load32(list, 20), 20);
-  // SPC-4 6.4: what goes on behind its answer must be there to be asked about.
-  if (immediate && usage.listId === undefined) throw badParameter(15, 0);
+  // SPC-4 6.4.2: what goes on behind its answer must be there to be asked about, and has nothing to tell with it. INVALID
+  // FIELD IN CDB is what the standard wants here; there is no field of the CDB to point to.
+  if (immediate && (tells || usage.listId === undefined)) throw new ScsiError(SENSE.invalidFieldInCdb);
   return {
     ...usage,
-    ...{ immediate, length: HEADER.lid4 },
+    ...{ immediate, tells, length: HEADER.lid4 },
     ...{ cscdBytes: load16(list, 42), segmentBytes: load16(list, 44), inlineBytes: load16(list, 46) },
     ...{ cscdField: 42, segmentField: 44, inlineField: 46 },
   };
 }
 
-/** LIST ID USAGE (SPC-4 6.4). PRIORITY and STR are advice about order, which a copy of blocks does not depend on. */
+/** LIST ID USAGE (SPC-4 6.4.3.2). PRIORITY and STR are advice about order, which a copy of blocks does not depend on. */
 function usageOf(list: Buffer, listId: number, at: number): { listId: number | undefined; discard: boolean } {
   switch ((list[1] as number) & 0x18) {
     case 0x00:
@@ -134,15 +137,15 @@ function parseCscds(list: Buffer, { length, cscdBytes, cscdField }: Header): Csc
 }
 
 /**
- * LU ID TYPE is for what is addressed by number, and old lists have other things in its place: it is not looked at. Nor is the
- * relative initiator port: all goes through the one the command came from.
+ * SPC-4 6.4.5.6: LU ID TYPE is ignored; so is the relative initiator port (6.4.5.1) where the unit is of the same device as
+ * the copy manager.
  */
 function parseCscd(list: Buffer, at: number): Cscd {
   if (list[at] !== Descriptor.identification) {
     throw new ScsiError(SENSE.unsupportedCscdType, { field: at, inData: true });
   }
   const flags = list[at + 1] as number;
-  if ((flags & 0x20) !== 0) throw badParameter(at + 1, 5); // NUL: nothing is to be read or written
+  if ((flags & 0x20) !== 0) throw badParameter(at + 1, 5); // NUL of SPC-3, obsolete in SPC-4 6.4.5.1
   if ((flags & 0x1f) !== 0) throw badParameter(at + 1, 4); // we have block devices only
   const length = list[at + 7] as number;
   if (length === 0 || length > 20) throw badParameter(at + 7);
@@ -173,7 +176,7 @@ function parseSegments(list: Buffer, begin: number, { segmentBytes, segmentField
 const load64 = (list: Buffer, at: number): number => load32(list, at) * 4_294_967_296 + load32(list, at + 4);
 const NOWHERE = { sourceLba: 0, targetLba: 0, sourceOffset: 0, targetOffset: 0 };
 
-/** SPC-4 6.4 (02h). DC: the number of blocks is of the destination. CAT is about blocks of unlike size. */
+/** SPC-4 6.4.6.4 (02h). DC: the number of blocks is of the destination. CAT is about blocks of unlike size. */
 function blockToBlock(list: Buffer, at: number): Segment {
   const unit = ((list[at + 1] as number) & 0x02) === 0 ? 'source-blocks' : 'target-blocks';
   return {
@@ -185,7 +188,7 @@ function blockToBlock(list: Buffer, at: number): Segment {
   };
 }
 
-/** SPC-4 6.4 (0Ah). */
+/** SPC-4 6.4.6.12 (0Ah). */
 function offsetToOffset(list: Buffer, at: number): Segment {
   const bytes = load32(list, at + 8);
   if (bytes > MAX_COPY_SEGMENT) throw badParameter(at + 8);
@@ -200,7 +203,7 @@ function offsetToOffset(list: Buffer, at: number): Segment {
   };
 }
 
-/** SPC-4 6.4 (07h). */
+/** SPC-4 6.4.6.9 (07h). */
 function verify(list: Buffer, at: number): Segment {
   const source = load16(list, at + 4);
   return {

@@ -58,7 +58,13 @@ async function extendedCopy(task: ScsiTask, form: ListForm): Promise<TaskResult>
     return GOOD;
   }
   await done;
-  return GOOD;
+  return list.tells ? told(lu, jobs.length) : GOOD;
+}
+
+/** GOOD, with the number of segments that have been processed (SPC-4 6.4.2, G_SENSE). */
+function told(lu: LogicalUnit, segments: number): TaskResult {
+  const sense = new ScsiError(SENSE.copyInformation, { specific: segments });
+  return { status: Status.good, sense: encodeSense(sense, lu.modes.descriptorSense) };
 }
 
 /**
@@ -182,7 +188,7 @@ async function runJob(operation: CopyOperation, job: Job, work: CopyWork, isAbor
   if (bytes < length && stopped()) throw problem as unknown as ScsiError;
 }
 
-/** COPY ABORTED at this segment (SPC-4 6.4), at a field of its descriptor where there is one to blame. */
+/** COPY ABORTED at this segment (SPC-4 5.17.7.4), at a field of its descriptor where there is one to blame. */
 function copyFailure({ number }: Pick<Job, 'number'>, row: SenseRow, field?: number): ScsiError {
   return new ScsiError(row, field === undefined ? { segment: number } : { segment: number, field, inSegment: true });
 }

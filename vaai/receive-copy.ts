@@ -47,7 +47,7 @@ function copyDataLid1(task: ScsiTask): TaskResult {
   return answer(task.cdb, Buffer.alloc(4));
 }
 
-/** SPC-4 6.23. */
+/** SPC-4 6.22. */
 function operatingParameters({ cdb }: ScsiTask): TaskResult {
   const types = [Descriptor.blockToBlock, Descriptor.verify, Descriptor.offsetToOffset, Descriptor.identification];
   const data = Buffer.alloc(44 + types.length);
@@ -76,11 +76,11 @@ function failedSegmentDetails(task: ScsiTask): TaskResult {
   return answer(task.cdb, Buffer.concat([head, operation.sense]));
 }
 
-const copyStatusLid4 = (task: ScsiTask): TaskResult => answer(task.cdb, stateOf(operationOf(task, 4)));
+const copyStatusLid4 = (task: ScsiTask): TaskResult => answer(task.cdb, stateOf(operationOf(task, 4), true));
 
 /** With HELD DATA LENGTH 0 behind it. */
 const copyDataLid4 = (task: ScsiTask): TaskResult =>
-  answer(task.cdb, Buffer.concat([stateOf(operationOf(task, 4)), Buffer.alloc(4)]));
+  answer(task.cdb, Buffer.concat([stateOf(operationOf(task, 4), true), Buffer.alloc(4)]));
 
 function spec(
   name: string,

@@ -186,6 +186,14 @@ export const COPY_DEPTH = 4;
 export const COPY_IDLE_MEMORY = 8_388_608;
 /** Bytes that change hands at once where nothing is moved: grains that are shared, and holes. */
 export const COPY_SHARE_STEP = 67_108_864;
+/**
+ * The same two while hosts are being served (at least COPY_YIELDS_TO commands in the last one to two times COURTESY_MS
+ * milliseconds): steps that others hardly notice, and the share of the event loop copies get.
+ */
+export const COPY_YIELDS_TO = 4;
+export const COPY_SMALL_STEP = 131_072;
+export const COPY_SMALL_SHARE_STEP = 2_097_152;
+export const COPY_LOOP_SHARE = 0.2;
 /** A hole is copied as a hole from this length on, bytes; extents of one step that are looked at. */
 export const COPY_MIN_HOLE = 65_536;
 export const COPY_EXTENTS = 32;
@@ -220,6 +228,8 @@ export const CACHE_SHARE = 4;
 export const MAX_DEFAULT_CACHE = 4_294_967_296;
 /** Largest cache, bytes. */
 export const MAX_CACHE = 1_099_511_627_776;
+/** Bytes of the cache at least, where there is one: a command of any size has to find frames. */
+export const MIN_CACHE = 1_048_576;
 /** Of the cache, the share that may hold data the storage below does not have: one in so many. */
 export const DIRTY_SHARE = 2;
 /** Times a read from below is repeated because the blocks were written meanwhile. */
@@ -252,6 +262,9 @@ export const MIN_JOURNAL = 16_777_216;
 /** Times a read is repeated because the grain moved meanwhile; fresh grains that are tried for one that can be written. */
 export const MAX_MOVES = 8;
 export const WRITE_TRIES = 4;
+/** Large reads of a pool may go past the page cache. They need memory of a special kind: bytes of one read, and reads. */
+export const DIRECT_READ_BYTES = 262_144;
+export const DIRECT_READ_SLOTS = 32;
 /** Grains a scrub reads between two pauses. */
 export const SCRUB_GRAINS = 64;
 /** Writes of at least so many bytes go past the journal where they cover whole grains. */

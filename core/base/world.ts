@@ -46,9 +46,8 @@ export interface Socket {
   start(sink: SocketSink): void;
   /** Queues `data` without copying; `done` is called when the memory may be used again. */
   write(data: Buffer, done?: () => void): void;
-  /** Between cork and uncork, writes are collected and leave in one system call. */
-  cork(): void;
-  uncork(): void;
+  /** Queues several pieces, which leave in one system call where they fit. */
+  writeAll(pieces: readonly Buffer[]): void;
   /** Reading goes on after SocketSink.received returned false. */
   resume(): void;
   /** Sends what is queued, then closes. */
@@ -85,6 +84,11 @@ export interface DiskFile {
   /** The same two without blocking the event loop. The buffer belongs to the call until it settles. */
   read(into: Buffer, at: number, length: number, position: number): Promise<void>;
   write(from: Buffer, at: number, length: number, position: number): Promise<void>;
+  /**
+   * Reads into several places, one behind the other in the file, for who has a cache of its own: the operating system need
+   * not keep it. That takes positions and lengths that are multiples of 4096; anything else is read like by read().
+   */
+  readLarge(into: readonly Buffer[], position: number): Promise<void>;
   /** What was written before this call is on stable media when it resolves (fdatasync). */
   dataSync(): Promise<void>;
   /** Frees the space behind the range, which reads as zeros afterwards. False: not supported here, nothing changed. */

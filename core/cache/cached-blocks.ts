@@ -127,8 +127,12 @@ export class CachedBlocks implements FrameOwner {
     const need = touchedBlocks(from, upTo);
     let frame = this.index.get(grain);
     if (frame >= 0 && ((cache.valid[frame] as number) & need) === need) {
-      cache.used(frame);
-      this.hits++;
+      if (cache.fresh[frame] === 0) {
+        cache.used(frame);
+        this.hits++;
+      } else {
+        cache.fresh[frame] = 0;
+      }
       return frame;
     }
     this.misses++;
@@ -146,6 +150,7 @@ export class CachedBlocks implements FrameOwner {
     const limit = this.backing.info.size - base;
     const slab = cache.slab(frame);
     const offset = cache.offset(frame);
+    if ((need & (cache.filling[frame] as number)) !== 0) return false;
     for (let missing = need & ~(cache.valid[frame] as number); missing !== 0;) {
       const first = lowestBlock(missing);
       const end = runEnd(missing, first);
@@ -194,7 +199,8 @@ export class CachedBlocks implements FrameOwner {
       let frame = this.index.get(grain);
       if (frame < 0) frame = this.#take(grain);
       if (frame < 0) return;
-      const fresh = coveredBlocks(from, upTo, this.#endIn(grain)) & ~(cache.valid[frame] as number);
+      const taken = (cache.valid[frame] as number) | (cache.filling[frame] as number);
+      const fresh = coveredBlocks(from, upTo, this.#endIn(grain)) & ~taken;
       const offset = cache.offset(frame);
       for (let block = 0; block < FRAME / BLOCK; block++) {
         if (((fresh >> block) & 1) === 0) continue;
@@ -219,6 +225,17 @@ export class CachedBlocks implements FrameOwner {
       stamp.push(this.#versions[grain % VERSIONS] as number);
     }
     return stamp;
+  }
+
+  /** Frame of the grain, an empty one if there was none; -1: none can be had now. */
+  frameFor(grain: number): number {
+    const frame = this.index.get(grain);
+    return frame < 0 ? this.#take(grain) : frame;
+  }
+
+  /** Differs when the grain has been changed. */
+  version(grain: number): number {
+    return this.#versions[grain % VERSIONS] as number;
   }
 
   // ---- writing
@@ -290,8 +307,10 @@ export class CachedBlocks implements FrameOwner {
     if (frame < 0) frame = this.#take(grain);
     else frame = this.writable(grain, frame);
     if (frame < 0) return -1;
+    const touched = touchedBlocks(from, upTo);
+    if ((touched & (this.cache.filling[frame] as number)) !== 0) return -1;
     this.cache.used(frame);
-    const ragged = touchedBlocks(from, upTo) & ~coveredBlocks(from, upTo, this.#endIn(grain));
+    const ragged = touched & ~coveredBlocks(from, upTo, this.#endIn(grain));
     return ragged === 0 || this.#fillNow(frame, grain, ragged) ? frame : -1;
   }
 
@@ -322,7 +341,7 @@ export class CachedBlocks implements FrameOwner {
   writable(grain: number, frame: number): number {
     const cache = this.cache;
     if (!viewGuard.protects(cache.viewed[frame] as number)) return frame;
-    if (cache.pins[frame] !== 0) return -1;
+    if (cache.pins[frame] !== 0 || cache.filling[frame] !== 0) return -1;
     // Held while another frame is looked for, so that it is not this one.
     cache.pins[frame] = 1;
     const other = cache.take(this, grain);

@@ -6,6 +6,7 @@ import type { Clock } from '../base/world.ts';
 import { BLOCK, GRAIN } from '../volume/grain.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
 import type { Extent, LogUpper, SpaceResources, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
+import { bring } from './bring.ts';
 import { CachedBlocks } from './cached-blocks.ts';
 import { Destager } from './destager.ts';
 import type { L1Cache } from './l1-cache.ts';
@@ -68,6 +69,10 @@ export class CachedVolume implements Volume, LogUpper {
 
   read(position: number, length: number, target: Buffer, at: number): Promise<void> {
     return this.#closed ? Promise.reject(closedError()) : this.#blocks.read(position, length, target, at);
+  }
+
+  bring(position: number, length: number): Promise<boolean> {
+    return this.#closed ? Promise.reject(closedError()) : bring(this.#blocks, position, length);
   }
 
   // ---- writing

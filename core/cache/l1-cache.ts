@@ -36,6 +36,10 @@ export class L1Cache {
   readonly dirty: Uint16Array;
   /** Running I/O of the storage below from or to the frame: it neither goes nor moves. */
   readonly pins: Uint16Array;
+  /** Blocks that are being read into the frame from below: nobody else writes there, and the frame neither goes nor moves. */
+  readonly filling: Uint16Array;
+  /** 1: it was filled just now for somebody who has not looked at it yet. */
+  readonly fresh: Uint8Array;
   /** Epoch of the last view (ViewGuard). */
   readonly viewed: Float64Array;
   /** Value of `now` when the frame became dirty. */
@@ -50,7 +54,10 @@ export class L1Cache {
   readonly #grains: Float64Array;
   readonly #eviction: Eviction;
   readonly #mayGo = (frame: number): boolean =>
-    this.dirty[frame] === 0 && this.pins[frame] === 0 && !viewGuard.protects(this.viewed[frame] as number);
+    this.dirty[frame] === 0 &&
+    this.pins[frame] === 0 &&
+    this.filling[frame] === 0 &&
+    !viewGuard.protects(this.viewed[frame] as number);
   readonly #keyOf = (frame: number): number => {
     const owner = this.#owners[frame];
     return (owner === undefined ? 0 : owner.cacheId) * KEY_STEP + (this.#grains[frame] as number);
@@ -63,6 +70,8 @@ export class L1Cache {
     this.valid = new Uint16Array(this.frames);
     this.dirty = new Uint16Array(this.frames);
     this.pins = new Uint16Array(this.frames);
+    this.filling = new Uint16Array(this.frames);
+    this.fresh = new Uint8Array(this.frames);
     this.viewed = new Float64Array(this.frames);
     this.dirtySince = new Float64Array(this.frames);
     this.#grains = new Float64Array(this.frames);
@@ -105,6 +114,7 @@ export class L1Cache {
     this.#grains[frame] = grain;
     this.valid[frame] = 0;
     this.dirty[frame] = 0;
+    this.fresh[frame] = 0;
     this.viewed[frame] = 0;
     this.#eviction.add(frame, this.#keyOf(frame));
     return frame;

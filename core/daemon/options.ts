@@ -2,7 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { z } from 'zod';
 import { ServiceError } from '../base/errors.ts';
-import { CACHE_SHARE, MAX_CACHE, MAX_DEFAULT_CACHE } from '../base/limits.ts';
+import { CACHE_SHARE, MAX_CACHE, MIN_CACHE, MAX_DEFAULT_CACHE } from '../base/limits.ts';
 import { formatHostPort, parseHostPort } from '../base/host-port.ts';
 import type { HostPort } from '../base/host-port.ts';
 import { formatSize, parseSize } from '../base/sizes.ts';
@@ -105,8 +105,9 @@ export function readOptions(sources: OptionSources): DaemonOptions {
 function cacheSizeOf(text: string | undefined, memory: number): number {
   if (text === undefined) return Math.min(Math.floor(memory / CACHE_SHARE), MAX_DEFAULT_CACHE);
   const size = text === '0' ? 0 : parseSize(text);
-  if (size <= MAX_CACHE) return size;
-  throw new ServiceError('bad-request', `the cache has at most ${formatSize(MAX_CACHE)}`);
+  if (size > MAX_CACHE) throw new ServiceError('bad-request', `the cache has at most ${formatSize(MAX_CACHE)}`);
+  if (size === 0 || size >= MIN_CACHE) return size;
+  throw new ServiceError('bad-request', `the cache has at least ${formatSize(MIN_CACHE)} (24M, 4G), or 0 for none`);
 }
 
 /** `HOST:PORT[,TPGT[,ADVERTISED]]`. Throws ServiceError bad-request. */

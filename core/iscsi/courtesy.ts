@@ -1,7 +1,8 @@
 // Reads that wait for a disk come back in bunches, and each costs the event loop as much as many answers out of memory. While
 // other sessions are being answered out of memory, such reads begin only as fast as a small share of the event loop can take
 // them: the others hardly notice. How long the disk takes does not matter, and alone a session reads as fast as it can.
-import { COURTESY_AHEAD_MS, COURTESY_FROM_COMMANDS, COURTESY_MS, COURTESY_SHARE } from '../base/limits.ts';
+import { COURTESY_AHEAD_MS, COURTESY_FROM_COMMANDS, COURTESY_SHARE } from '../base/limits.ts';
+import { Pace, foreground } from '../base/pace.ts';
 import type { Clock, Timer } from '../base/world.ts';
 
 /** What a read from a disk costs the event loop about, milliseconds, and how much more each byte adds. */
@@ -9,32 +10,6 @@ const READ_COST_MS = 0.01;
 const BYTE_COST_MS = 4e-7;
 /** Milliseconds until who was not admitted tries again, unless another read ends before. */
 const RETRY_MS = 1;
-
-/** Commands answered at once in this stretch of COURTESY_MS and in the one before. */
-export class Pace {
-  #stretch = 0;
-  #now = 0;
-  #before = 0;
-
-  /** `commands` were answered at clock time `at`, milliseconds. Allocation-free. */
-  add(commands: number, at: number): void {
-    this.#turn(at);
-    this.#now += commands;
-  }
-
-  lately(at: number): number {
-    this.#turn(at);
-    return this.#now + this.#before;
-  }
-
-  #turn(at: number): void {
-    const stretch = Math.floor(at / COURTESY_MS);
-    if (stretch === this.#stretch) return;
-    this.#before = stretch === this.#stretch + 1 ? this.#now : 0;
-    this.#now = 0;
-    this.#stretch = stretch;
-  }
-}
 
 interface Waiting {
   /** It may be admitted now. */
@@ -57,6 +32,7 @@ export class Courtesy {
   served(own: Pace, commands: number, at: number): void {
     own.add(commands, at);
     this.#all.add(commands, at);
+    foreground.add(commands, at);
   }
 
   /** May a session with this pace begin one more read from a disk? */

@@ -1,11 +1,13 @@
 // A SCSI command that is not served on the fast path: it gathers its data, runs through dispatch, and answers.
 import { MAX_TRANSFER } from '../base/limits.ts';
 import { load32 } from '../base/bytes-at.ts';
+import { foreground } from '../base/pace.ts';
 import { checkCondition, execute, reportAttention } from '../scsi/dispatch.ts';
 import type { DispatchTask, HeldRange } from '../scsi/dispatch.ts';
 import type { CommandSpec } from '../scsi/command-spec.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { LunNexus } from '../scsi/lun-nexus.ts';
+import { noteFull } from '../scsi/offload-meter.ts';
 import { Status } from '../scsi/task.ts';
 import type { TaskResult } from '../scsi/task.ts';
 import type { CommandPath, Pending } from './command-path.ts';
@@ -41,6 +43,8 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
   held: HeldRange | undefined;
   #tell = false;
   #over = false;
+  /** The data has been handed to the answers already; bytes. */
+  #sent = 0;
   #settle: () => void = () => undefined;
   readonly #path: CommandPath;
   readonly #expectation: Expectation;
@@ -106,6 +110,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     }
     const { collects } = task;
     if (collects > MAX_TRANSFER || !path.tryAwait(collects)) {
+      noteFull(nexus, cdb);
       answers.scsiResponse(itt, Status.taskSetFull, underflow(bytes, at), undefined, 0);
       return undefined;
     }
@@ -159,6 +164,22 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     if (dataIn > 0) this.#path.reads.leave(dataIn, fromDisk);
   }
 
+  sendNow(position: number, length: number): boolean {
+    const path = this.#path;
+    const { dataIn } = this.#expectation;
+    if (this.aborted || this.#over || path.closed || this.#writes || dataIn !== length) return false;
+    const { answers } = path.connection;
+    const { volume } = this.lu;
+    // The window that the answer tells does not count this command any more; forget() counts it off for good.
+    path.session.active--;
+    const sent =
+      (answers.sendsViews(length) && answers.dataInViews(this.itt, volume, position, length)) ||
+      (answers.fits(length) && answers.dataInFrom(this.itt, volume, position, length));
+    path.session.active++;
+    if (sent) this.#sent = length;
+    return sent;
+  }
+
   #finish(result: TaskResult): void {
     const path = this.#path;
     if (this.#over) return;
@@ -168,7 +189,10 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     const { memory } = path.connection.context;
     memory.giveBackGathered(this.collects);
     memory.giveBack(this.#memory);
-    if (this.aborted && !this.#tell) path.endedSilently();
+    if (this.#sent > 0) {
+      this.#count(result);
+      path.connection.planFlush();
+    } else if (this.aborted && !this.#tell) path.endedSilently();
     else if (!path.closed) {
       this.#answer(this.aborted ? { status: Status.taskAborted } : result);
       path.connection.planFlush();
@@ -200,10 +224,12 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     if (result.status === Status.reservationConflict) counters.conflicts++;
     if (this.spec.fast === undefined || result.status !== Status.good) return;
     counters.others--;
-    const micros = (this.lu.clock.now() - this.#startedAt) * 1000;
+    const now = this.lu.clock.now();
+    const micros = (now - this.#startedAt) * 1000;
+    foreground.add(1, now);
     const session = this.#path.session.counters;
     if (this.spec.fast === 'read') {
-      const bytes = Math.min(this.#expectation.dataIn, result.dataIn?.[0]?.length ?? 0);
+      const bytes = this.#sent > 0 ? this.#sent : Math.min(this.#expectation.dataIn, result.dataIn?.[0]?.length ?? 0);
       counters.reads++;
       counters.readBytes += bytes;
       session.readBytes += bytes;

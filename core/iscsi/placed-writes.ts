@@ -1,3 +1,4 @@
+import { foreground } from '../base/pace.ts';
 import type { StableWaiter } from '../scsi/volume-face.ts';
 import { checkCondition } from '../scsi/dispatch.ts';
 import type { LunNexus } from '../scsi/lun-nexus.ts';
@@ -47,7 +48,9 @@ export class PlacedWrites {
         lu.counters.writes++;
         lu.counters.writtenBytes += write.length;
         path.session.counters.writtenBytes += write.length;
-        lu.counters.writeLatency.add(1, (lu.clock.now() - write.startedAt) * 1000);
+        const now = lu.clock.now();
+        lu.counters.writeLatency.add(1, (now - write.startedAt) * 1000);
+        foreground.add(1, now);
       } else {
         lu.counters.errors++;
         const { status, sense } = checkCondition(nexus, error);

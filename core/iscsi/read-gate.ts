@@ -1,8 +1,8 @@
 // Asynchronous reads of one session: how much of them may be under way at once. What has been read waits in memory until
 // the peer takes it, so a peer that takes nothing must not make us read on.
 import { SEND_QUEUE_HIGH, SESSION_READ_MEMORY } from '../base/limits.ts';
+import { Pace } from '../base/pace.ts';
 import type { AnswerMemory } from './answer-memory.ts';
-import { Pace } from './courtesy.ts';
 import type { Courtesy } from './courtesy.ts';
 import type { SendBuffer } from './send-buffer.ts';
 

@@ -150,9 +150,7 @@ export class SendBuffer {
       socket.write(this.#region());
     } else {
       if (this.#at > this.#from) this.#pieces.push(this.slab.subarray(this.#from, this.#at));
-      socket.cork();
-      for (const piece of this.#pieces) socket.write(piece);
-      socket.uncork();
+      socket.writeAll(this.#pieces);
       this.#pieces = [];
     }
     this.#from = this.#at;

@@ -34,6 +34,8 @@ export class Allocator implements PlaceCounts {
   #parted: Uint8Array;
   #parting: Uint8Array;
   #anyParted = false;
+  /** References that are on their way into a map, or back: of grains just taken, or held for somebody. */
+  readonly #inHand = new Map<number, number>();
   /** Bits of grains whose users changed since watch(). */
   #watched: Uint8Array | undefined;
   /** Grains the disk could not write: not used again until the pool is opened anew. */
@@ -202,6 +204,31 @@ export class Allocator implements PlaceCounts {
     this.#setRefs(grain, this.refs(grain) + 1);
   }
 
+  /** References to the grain that no map has yet: the one it was taken with, and those of hold(). */
+  inHand(grain: number): number {
+    return this.#inHand.get(grain) ?? 0;
+  }
+
+  /** One reference more, which stays in hand until landed() or letGo(). */
+  hold(grain: number): void {
+    this.retain(grain);
+    this.#inHand.set(grain, this.inHand(grain) + 1);
+  }
+
+  landed(grain: number): void {
+    const count = this.inHand(grain);
+    if (count > 1) this.#inHand.set(grain, count - 1);
+    else this.#inHand.delete(grain);
+    // Who counts users may have been past the map it is in now.
+    if (this.#watched !== undefined) setBit(this.#watched, grain, true);
+  }
+
+  /** Gives back a reference that was in hand. */
+  letGo(grain: number): void {
+    this.landed(grain);
+    this.release(grain);
+  }
+
   release(grain: number): void {
     const count = this.refs(grain);
     if (count === 0) throw new RangeError(`grain ${String(grain)} is released more often than it was used`);
@@ -343,6 +370,7 @@ export class Allocator implements PlaceCounts {
 
   #take(grain: number): number {
     this.#setRefs(grain, 1);
+    this.#inHand.set(grain, 1);
     this.#free--;
     this.#cursor = grain + 1;
     return grain;

@@ -38,11 +38,11 @@ export class GrainIo {
     return firstBad(mask, target, at, slabs.sumsNow(grain) as Uint32Array, slabs.sumsAt(grain));
   }
 
-  /** The grains from `first` on, which are one behind the other in a slab, to `target`, unchecked. See matches(). */
-  async readRun(first: number, from: number, length: number, target: Buffer, at: number): Promise<void> {
+  /** Bytes from `from` on of grains that are one behind the other in a slab, to `into`, unchecked. See matches(). */
+  async readRun(first: number, from: number, into: readonly Buffer[]): Promise<void> {
     const { slabs } = this.#core;
     try {
-      await slabs.readRaw(first, from, length, target, at);
+      await slabs.readLarge(first, from, into);
     } catch (error) {
       throw cannotRead(error);
     }
@@ -164,7 +164,7 @@ export class GrainIo {
         i += run.count;
       }
     } catch (error) {
-      for (const { place } of places) if (place !== 0) allocator.release(place - 1);
+      for (const { place } of places) if (place !== 0) allocator.letGo(place - 1);
       if (error instanceof VolumeError && error.fault === VolumeFault.noSpace) return undefined;
       const trouble = diskError(error);
       // By way of the log the data finds a place that can be written.

@@ -3,7 +3,7 @@
 import { WRITE_TRIES } from '../base/limits.ts';
 import { BLOCK, BLOCKS, GRAIN, blockMask } from '../volume/grain.ts';
 import { VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
-import type { Extent, LogUpper, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
+import type { Extent, LogUpper, Place, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
 import { eachGrain } from './each-grain.ts';
 import { extentsOf } from './extents.ts';
 import { GrainIo, isWriteError, zeroBlocks } from './grain-io.ts';
@@ -72,6 +72,11 @@ export class PoolVolume implements Volume, WriteLog {
   read(position: number, length: number, target: Buffer, at: number): Promise<void> {
     if (this.#closed) return Promise.reject(new VolumeError(VolumeFault.notReady, 'the volume is closed'));
     return this.#reader.read(position, length, target, at);
+  }
+
+  readPlaces(places: readonly Place[]): Promise<void> {
+    if (this.#closed) return Promise.reject(new VolumeError(VolumeFault.notReady, 'the volume is closed'));
+    return this.#reader.readPlaces(places);
   }
 
   // ---- writing: the log
@@ -295,7 +300,7 @@ export class PoolVolume implements Volume, WriteLog {
     if (!this.#quiet(grain) && !this.#promises.make(grain)) {
       throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
     }
-    this.#core.allocator.retain(place - 1);
+    this.#core.allocator.hold(place - 1);
     return { place, valid };
   }
 
@@ -319,7 +324,7 @@ export class PoolVolume implements Volume, WriteLog {
       if (this.#thick && before === 0 && place !== 0) this.#core.allocator.unreserve(1);
       this.#set(grain, place, valid);
       // Nothing was taken for a grain that was there already.
-      if (before === place && place !== 0) this.#core.allocator.release(place - 1);
+      if (before === place && place !== 0) this.#core.allocator.letGo(place - 1);
     });
     this.upper?.replaced(first * GRAIN, places.length * GRAIN);
     return true;
@@ -371,7 +376,7 @@ export class PoolVolume implements Volume, WriteLog {
       await this.stable();
       return true;
     } finally {
-      if (!taken) for (const { place } of places) if (place !== 0) core.allocator.release(place - 1);
+      if (!taken) for (const { place } of places) if (place !== 0) core.allocator.letGo(place - 1);
     }
   }
 

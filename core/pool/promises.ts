@@ -57,7 +57,7 @@ export class Promises {
       return {
         fresh,
         undo: () => {
-          allocator.release(fresh);
+          allocator.letGo(fresh);
           if (isNew) allocator.reserveAgain(1);
         },
       };
@@ -67,7 +67,7 @@ export class Promises {
     return {
       fresh,
       undo: () => {
-        allocator.release(fresh);
+        allocator.letGo(fresh);
         // It will be tried again, and must not find the pool full then.
         allocator.promiseAgain();
         this.#held.set(grain, beside);

@@ -6,6 +6,8 @@ import {
   MAX_TOKENS,
   MAX_TOKEN_BYTES,
   MAX_TOKEN_LIFETIME,
+  ODX_PATIENCE,
+  ODX_STEP,
   POOL_SHARE_GRAINS,
   TOKEN_CHECK_INTERVAL,
   TOKEN_FREE_SPACE,
@@ -35,6 +37,9 @@ import {
 } from './rod-table.ts';
 import type { Region, RodRecord } from './rod-table.ts';
 import { hold } from './share.ts';
+
+/** Grains that are held at a time: between two of them the time is looked at. */
+const HOLD_STEP = Math.min(ODX_STEP / GRAIN, POOL_SHARE_GRAINS);
 
 interface Entry {
   readonly rod: Rod;
@@ -138,14 +143,18 @@ export class PoolRodStore implements RodStore {
     const { content, table } = (this.#volumes ??= await this.#making.run(() => this.#volumesOfPool()).catch(noRoom));
     const size = wanted.ranges.reduce((sum, range) => sum + range.length, 0);
     const { slot, region } = this.#take(wanted.ranges, size);
+    let taken = size;
     try {
       const segments = await this.#fill(content, source, region, wanted);
+      const made = segments.reduce((sum, { length }) => sum + length, 0);
+      this.#bytes -= taken - made;
+      taken = made;
       const { id, blockSize, initiator, timeout } = wanted;
       const facts = { id, blockSize, initiator, source: wanted.source, timeout };
       await table.write(slot * GRAIN, encodeRecord({ facts, region, segments }), 0, BLOCK);
-      return this.#enter({ ...facts, size, volume: content, segments }, slot, region);
+      return this.#enter({ ...facts, size: made, volume: content, segments }, slot, region);
     } catch (error) {
-      this.#later(this.#clear(slot, region, size));
+      this.#later(this.#clear(slot, region, taken));
       return noRoom(error);
     }
   }
@@ -191,22 +200,32 @@ export class PoolRodStore implements RodStore {
     this.#regions.splice(behind < 0 ? this.#regions.length : behind, 0, region);
   }
 
-  /** The grains of the ranges are those of the region, too, when it resolves. */
+  /**
+   * The grains of the ranges are those of the region, too, when it resolves; of the beginning of them when placing what the
+   * source keeps takes too long, or needs more room than there is.
+   */
   async #fill(volume: PoolVolume, source: PoolVolume, region: Region, wanted: NewRod): Promise<RodRange[]> {
     const parts: { at: number; places: GrainPlace[] }[] = [];
     const segments: RodRange[] = [];
+    const until = this.#clock.now() + ODX_PATIENCE;
     let next = 0;
     try {
       let at = region.first;
-      for (const range of wanted.ranges) {
-        const { first, count } = grainsOf(range);
-        const { position, length } = range;
-        const start = at;
-        const places = await source.settled(position, length, () => hold(this.#pool, source, first, count));
-        for (let done = 0; done < count; done += POOL_SHARE_GRAINS) {
-          parts.push({ at: start + done, places: places.slice(done, done + POOL_SHARE_GRAINS) });
+      for (const { position, length } of wanted.ranges) {
+        const { first, count } = grainsOf({ position, length });
+        let end = position;
+        for (let done = 0; done < count; done += HOLD_STEP) {
+          const places = await this.#hold(source, first + done, Math.min(HOLD_STEP, count - done), {
+            from: end,
+            to: position + length,
+            mayStop: parts.length > 0 ? until : Number.POSITIVE_INFINITY,
+          });
+          if (places === undefined) break;
+          parts.push({ at: at + done, places });
+          end = Math.min(position + length, (first + done + places.length) * GRAIN);
         }
-        segments.push({ position: start * GRAIN + (position % GRAIN), length });
+        if (end > position) segments.push({ position: at * GRAIN + (position % GRAIN), length: end - position });
+        if (end < position + length) break;
         at += count;
       }
       wanted.held();
@@ -220,8 +239,29 @@ export class PoolRodStore implements RodStore {
       return segments;
     } finally {
       for (const { places } of parts.slice(next)) {
-        for (const { place } of places) if (place !== 0) this.#pool.allocator.release(place - 1);
+        for (const { place } of places) if (place !== 0) this.#pool.allocator.letGo(place - 1);
       }
+    }
+  }
+
+  /**
+   * The places of some grains of bytes [from, to) of the source, each with one reference more. undefined: that is enough for
+   * this ROD, because the time is over (`mayStop`) or there is no room for more.
+   */
+  async #hold(
+    source: PoolVolume,
+    first: number,
+    count: number,
+    { from, to, mayStop }: { from: number; to: number; mayStop: number },
+  ): Promise<GrainPlace[] | undefined> {
+    if (this.#clock.now() > mayStop) return undefined;
+    const end = Math.min(to, (first + count) * GRAIN);
+    try {
+      return await source.settled(from, end - from, () => hold(this.#pool, source, first, count));
+    } catch (error) {
+      const full = error instanceof VolumeError && error.fault === VolumeFault.noSpace;
+      if (full && mayStop !== Number.POSITIVE_INFINITY) return undefined;
+      throw error;
     }
   }
 

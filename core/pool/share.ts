@@ -62,7 +62,7 @@ export async function shareGrains(
     }
     await target.stable();
   } finally {
-    for (const { place } of held.slice(next)) if (place !== 0) core.allocator.release(place - 1);
+    for (const { place } of held.slice(next)) if (place !== 0) core.allocator.letGo(place - 1);
   }
 }
 
@@ -72,7 +72,7 @@ export function hold(core: PoolCore, source: PoolVolume, first: number, count: n
   try {
     for (let grain = first; grain < first + count; grain++) held.push(source.hold(grain));
   } catch (error) {
-    for (const { place } of held) if (place !== 0) core.allocator.release(place - 1);
+    for (const { place } of held) if (place !== 0) core.allocator.letGo(place - 1);
     throw error;
   }
   return held;

@@ -74,10 +74,16 @@ export class Slabs {
     return grain - index + slab.grains;
   }
 
-  /** Bytes [from, from+length) of a grain, unchecked. Grains one behind the other in a slab are one piece. */
+  /** Bytes [from, from+length) of a grain, unchecked. */
   readRaw(grain: number, from: number, length: number, target: Buffer, at: number): Promise<void> {
     const { slab, index } = this.#spot(grain);
     return slab.file.read(target, at, length, slab.position + sumsBytes(slab.grains) + index * GRAIN + from);
+  }
+
+  /** The same for a large read, into several places. */
+  readLarge(grain: number, from: number, into: readonly Buffer[]): Promise<void> {
+    const { slab, index } = this.#spot(grain);
+    return slab.file.readLarge(into, slab.position + sumsBytes(slab.grains) + index * GRAIN + from);
   }
 
   /** Writes blocks of a grain and takes note of their checksums. `from` and `length` are multiples of BLOCK. */

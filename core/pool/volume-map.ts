@@ -7,6 +7,8 @@ import { LEAF_GRAINS } from './format.ts';
 export interface PlaceCounts {
   retain(place: number): void;
   release(place: number): void;
+  /** A reference that somebody had in hand is in a map now. */
+  landed(place: number): void;
   /** One of several users is gone, whose references were counted as one. */
   part(place: number): void;
 }
@@ -212,7 +214,10 @@ export class VolumeMap {
       leaf = this.#put(index, this.#all.copy(leaf));
     }
     const before = leaf.places[at] as number;
-    if (before !== place && before !== 0) this.#counts.release(before - 1);
+    if (before !== place) {
+      if (place !== 0) this.#counts.landed(place - 1);
+      if (before !== 0) this.#counts.release(before - 1);
+    }
     this.blocks += leaf.put(at, place, place === 0 ? 0 : valid);
     this.#all.touch(leaf);
   }

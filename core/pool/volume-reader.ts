@@ -1,12 +1,16 @@
 // Reading a volume of a pool: which grains, in as few reads as there are runs of them, and what to do when one of them does
 // not match its checksums.
 import { MAX_MOVES } from '../base/limits.ts';
-import { BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
+import { BLOCK, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
 import { VolumeError, VolumeFault } from '../volume/volume.ts';
-import { eachRun } from './each-grain.ts';
+import type { Place } from '../volume/volume.ts';
+import { PARALLEL, allOf } from './each-grain.ts';
 import type { GrainIo } from './grain-io.ts';
 import type { PoolCore } from './pool-core.ts';
 import type { VolumeMap } from './volume-map.ts';
+
+/** Bytes that are read in one piece: several pieces at once are faster than a long one. */
+const RUN = 4 * GRAIN;
 
 export class VolumeReader {
   readonly #core: PoolCore;
@@ -33,37 +37,82 @@ export class VolumeReader {
     if (ragged) whole.copy(target, at, position - from, position - from + length);
   }
 
-  /** Bytes [from, to) of the volume, whole blocks, checked. */
-  #readBlocks(from: number, to: number, target: Buffer, at: number): Promise<void> {
-    const grain = Math.floor(from / GRAIN);
-    const base = grain * GRAIN;
-    if (to <= base + GRAIN) return this.#readGrain(grain, (from - base) / BLOCK, (to - base) / BLOCK, target, at);
-    return eachRun(this.#map, from, to, (place) => this.#io.untilSlabEnd(place), {
-      one: (each, first, end, done) => this.#readGrain(each, first, end, target, at + done),
-      many: (each, count, start, end) => this.#readRun(each, count, start, end, target, at + start - from),
-    });
+  /** The same into several places. */
+  async readPlaces(places: readonly Place[]): Promise<void> {
+    let running: Promise<void>[] = [];
+    for (let i = 0; i < places.length;) {
+      const count = this.#together(places, i);
+      running.push(count > 1 ? this.#readRun(places.slice(i, i + count)) : this.#readPlace(places[i] as Place));
+      i += count;
+      if (running.length < PARALLEL) continue;
+      await allOf(running);
+      running = [];
+    }
+    await allOf(running);
   }
 
-  /** Bytes [from, to) of the volume, in `count` grains that are one behind the other in the pool, with a single read. */
-  async #readRun(grain: number, count: number, from: number, to: number, target: Buffer, at: number): Promise<void> {
+  /** Bytes [from, to) of the volume, whole blocks, checked. */
+  #readBlocks(from: number, to: number, memory: Buffer, at: number): Promise<void> {
+    const grain = Math.floor(from / GRAIN);
+    const base = grain * GRAIN;
+    if (to <= base + GRAIN) return this.#readGrain(grain, (from - base) / BLOCK, (to - base) / BLOCK, memory, at);
+    const places: Place[] = [];
+    for (let position = from; position < to;) {
+      const length = Math.min(to, (Math.floor(position / GRAIN) + 1) * GRAIN) - position;
+      places.push({ position, length, memory, at: at + position - from });
+      position += length;
+    }
+    return this.readPlaces(places);
+  }
+
+  #readPlace({ position, length, memory, at }: Place): Promise<void> {
+    // A volume may end within a block.
+    if (position % BLOCK !== 0 || length % BLOCK !== 0) return this.read(position, length, memory, at);
+    const grain = Math.floor(position / GRAIN);
+    const first = (position - grain * GRAIN) / BLOCK;
+    return this.#readGrain(grain, first, first + length / BLOCK, memory, at);
+  }
+
+  /** How many places from the one at `i` on are one piece in the pool, every block of them there. At least 1. */
+  #together(places: readonly Place[], i: number): number {
+    const { position: from } = places[i] as Place;
+    const grain = Math.floor(from / GRAIN);
     const place = this.#map.place(grain);
-    const read = this.#io.readRun(place - 1, from - grain * GRAIN, to - from, target, at);
+    if (place === 0) return 1;
+    const most = Math.min(places.length - i, RUN / GRAIN, this.#io.untilSlabEnd(place - 1));
+    let next = from;
+    let count = 0;
+    for (; count < most; count++) {
+      const { position, length } = places[i + count] as Place;
+      if (position !== next || position % BLOCK !== 0 || length % BLOCK !== 0) break;
+      const wanted = wantedOf(position, length);
+      if (this.#map.place(grain + count) !== place + count) break;
+      if ((this.#map.valid(grain + count) & wanted) !== wanted) break;
+      next = position + length;
+    }
+    return Math.max(1, count);
+  }
+
+  /** Places that are one piece in the pool, with a single read. */
+  async #readRun(places: readonly Place[]): Promise<void> {
+    const { position: from } = places[0] as Place;
+    const grain = Math.floor(from / GRAIN);
+    const place = this.#map.place(grain);
+    const read = this.#io.readRun(place - 1, from - grain * GRAIN, viewsOf(places));
     // What goes wrong here is looked at grain by grain.
     const whole = await read.then(
       () => true,
       () => false,
     );
-    for (let i = 0; i < count; i++) {
-      const base = (grain + i) * GRAIN;
-      const first = Math.max(0, (from - base) / BLOCK);
-      const end = Math.min(BLOCKS, (to - base) / BLOCK);
+    for (const [i, each] of places.entries()) {
       const loading = whole ? this.#io.loadSums(place - 1 + i) : undefined;
       if (loading !== undefined) await loading;
+      const base = each.at - (each.position - (grain + i) * GRAIN);
       const fine =
         whole &&
         this.#map.place(grain + i) === place + i &&
-        this.#io.matches(place - 1 + i, blockMask(first, end), target, at + base - from);
-      if (!fine) await this.#readGrain(grain + i, first, end, target, at + base + first * BLOCK - from);
+        this.#io.matches(place - 1 + i, wantedOf(each.position, each.length), each.memory, base);
+      if (!fine) await this.#readPlace(each);
     }
   }
 
@@ -97,4 +146,25 @@ export class VolumeReader {
     this.#core.damaged(this.#id, position, what);
     throw new VolumeError(VolumeFault.readError, what, position, { cause });
   }
+}
+
+/** Bits of the blocks of its grain that a place is for. */
+function wantedOf(position: number, length: number): number {
+  const first = (position % GRAIN) / BLOCK;
+  return blockMask(first, first + length / BLOCK);
+}
+
+/** The memory of the places; what is adjacent is one piece. */
+function viewsOf(places: readonly Place[]): Buffer[] {
+  const views: Buffer[] = [];
+  for (let i = 0; i < places.length;) {
+    const { memory, at } = places[i] as Place;
+    let end = at;
+    for (let next = places[i]; next?.memory === memory && next.at === end; next = places[i]) {
+      end += next.length;
+      i++;
+    }
+    views.push(memory.subarray(at, end));
+  }
+  return views;
 }

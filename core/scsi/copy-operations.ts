@@ -4,8 +4,9 @@ import { store32 } from '../base/bytes-at.ts';
 import { MAX_COPY_OPERATIONS } from '../base/limits.ts';
 import type { LunNexus } from './lun-nexus.ts';
 import { SENSE, ScsiError } from './sense.ts';
+import { Status } from './task.ts';
 
-/** COPY OPERATION STATUS (SPC-4 6.24.2). */
+/** COPY OPERATION STATUS (SPC-4 6.24). */
 export const CopyStatus = {
   done: 0x01,
   failed: 0x02,
@@ -60,24 +61,33 @@ export class CopyOperation {
 
 /** TRANSFER COUNT UNITS: logical blocks (SPC-4 6.24). */
 export const COUNT_IN_BLOCKS = 0xf1;
-/** ESTIMATED STATUS UPDATE DELAY, milliseconds, of what is under way. Windows expects 0 when there is nothing to wait for. */
+/** ESTIMATED STATUS UPDATE DELAY, milliseconds, of what is under way; and of what is over (SPC-4 6.24). */
 const DELAY = 100;
+const NOTHING_TO_WAIT_FOR = 0xffff_fffe;
 
-/** What 84h/05h, 84h/06h and 84h/07h have in common (SPC-4 6.24, 6.20, 6.26); AVAILABLE DATA is left 0. */
-export function stateOf(operation: CopyOperation): Buffer {
-  const { action, status, counter, completion, sense, transferred, segments, isOver } = operation;
+/**
+ * What 84h/05h, 84h/06h and 84h/07h have in common (SPC-4 6.24, 6.20, 6.26); AVAILABLE DATA is left 0. `padded`: the field of
+ * the sense data is a multiple of four bytes, as SPC-4 wants it; Windows takes no more than 18 of them with a token.
+ */
+export function stateOf(operation: CopyOperation, padded: boolean): Buffer {
+  const { action, status, counter, transferred, segments, isOver } = operation;
+  // SPC-4 6.24: a terminated operation is told as one, without sense data.
+  const terminated = status === CopyStatus.terminated;
+  const completion = terminated ? Status.taskAborted : operation.completion;
+  const sense = terminated ? Buffer.alloc(0) : operation.sense;
   const head = Buffer.alloc(32);
   head[4] = action;
   head[5] = status;
   head.writeUInt16BE(counter & 0xffff, 6);
-  store32(head, 8, isOver ? 0 : DELAY);
+  store32(head, 8, isOver ? NOTHING_TO_WAIT_FOR : DELAY);
   head[12] = completion;
-  head[13] = sense.length;
+  const padding = Buffer.alloc(padded ? (4 - (sense.length % 4)) % 4 : 0);
+  head[13] = sense.length + padding.length;
   head[14] = sense.length;
   head[15] = COUNT_IN_BLOCKS;
   head.writeBigUInt64BE(BigInt(transferred), 16);
   head.writeUInt16BE(segments, 24);
-  return Buffer.concat([head, sense]);
+  return Buffer.concat([head, sense, padding]);
 }
 
 export class CopyOperations {

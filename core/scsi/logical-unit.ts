@@ -12,6 +12,7 @@ import type { LunNexus } from './lun-nexus.ts';
 import { LuCounters } from './lu-counters.ts';
 import { defaultModes } from './mode-state.ts';
 import { OffloadMeter } from './offload-meter.ts';
+import { resourcesOf } from './provisioning.ts';
 import { Reservations } from './reservations/reservations.ts';
 import type { ReservationStore } from './reservations/store.ts';
 import { SENSE } from './sense.ts';
@@ -154,11 +155,17 @@ export class LogicalUnit {
    * descriptor is switched off.
    */
   thresholdReached(): void {
-    if (this.modes.provisioningReports && this.modes.thresholdEnabled) this.attentionAll(SENSE.thinSoftThreshold);
+    if (this.#tellsThreshold) this.attentionAll(SENSE.thinSoftThreshold);
   }
 
+  get #tellsThreshold(): boolean {
+    return this.modes.provisioningReports && this.modes.thresholdEnabled;
+  }
+
+  /** Who comes when the threshold has been reached long ago is told as well: nobody else tells a host of it. */
   addNexus(nexus: LunNexus): void {
     this.nexuses.add(nexus);
+    if (this.#tellsThreshold && resourcesOf(this)?.crossed === true) nexus.attentions.add(SENSE.thinSoftThreshold);
     this.refresh(nexus);
   }
 
@@ -180,6 +187,8 @@ export class LogicalUnit {
     this.reservations.reset();
     for (const nexus of this.nexuses) nexus.preventsRemoval = false;
     this.attentionAll(row, except);
+    // SBC-4 4.7.3.7.6: what was told before a logical unit reset does not count.
+    if (resourcesOf(this)?.crossed === true) this.thresholdReached();
     this.refreshAll();
   }
 

@@ -97,8 +97,9 @@ export class OffloadMeter {
   }
 
   /**
-   * The command was not carried out. Only for what does not end a command with CHECK CONDITION, RESERVATION CONFLICT or
-   * TASK ABORTED (a copy that fails in the background, say): those are noticed by themselves. `told`: what the host learned.
+   * The command was not carried out. Only for what does not end a command with CHECK CONDITION, RESERVATION CONFLICT, TASK
+   * ABORTED or TASK SET FULL (a copy that fails in the background, say): those are noticed by themselves. `told`: what the
+   * host learned.
    */
   refused(nexus: LunNexus, kind: OffloadKind, reason: OffloadReason, told = ''): void {
     const meter = this.#host(nexus.initiator.name).kind(kind);
@@ -157,6 +158,12 @@ export function offloadKindOf(opcode: number, serviceAction: number): OffloadKin
 export function noteRefusal(nexus: LunNexus, kind: OffloadKind, error: ScsiError): void {
   if (error.sense.key === 0x6 || isPartial(error)) return;
   nexus.lu.offload.refused(nexus, kind, reasonOf(error), senseText(error.sense));
+}
+
+/** A CDB was sent away with TASK SET FULL before anything of it was looked at: there is no room for its data now. */
+export function noteFull(nexus: LunNexus, cdb: Buffer): void {
+  const kind = offloadKindOf(cdb[0] ?? 0, (cdb[1] ?? 0) & 0x1f);
+  if (kind !== undefined) nexus.lu.offload.refused(nexus, kind, 'busy', 'TASK SET FULL');
 }
 
 /** 0A/0D/04 and 05/0D/04 (SBC-3 5.46): the data there was has been written. */

@@ -93,6 +93,8 @@ export const SENSE = {
   protocolServiceCrc: row(0xb, 0x47, 0x05),
   // 0Eh MISCOMPARE
   miscompare: row(0xe, 0x1d, 0x00),
+  // 0Fh COMPLETED
+  copyInformation: row(0xf, 0x00, 0x20),
 } as const satisfies Record<string, SenseRow>;
 
 /** Why an offload command was refused: what the truth meter counts and `gemel doctor` explains. */
@@ -136,10 +138,12 @@ export interface SenseDetail {
   readonly inData?: boolean;
   /** `field` counts from the beginning of the segment descriptor (SD=1, SPC-4 4.5.2.4.5). */
   readonly inSegment?: boolean;
-  /** COPY ABORTED: the segment that was being processed, from 0 (SPC-4 6.4). */
+  /** COPY ABORTED: the segment that was being processed, from 0 (SPC-4 5.17.7.4). */
   readonly segment?: number;
-  /** COPY ABORTED: what the logical unit at one end answered (SPC-4 6.4, 4.5.2). */
+  /** COPY ABORTED: what the logical unit at one end answered (SPC-4 5.17.7.4, 4.5.2). */
   readonly forwarded?: Forwarded;
+  /** COMMAND-SPECIFIC INFORMATION that is one number. */
+  readonly specific?: number;
   /** PROGRESS INDICATION, 0 to 65535 (SPC-4 4.5.2.4.4). */
   readonly progress?: number;
 }
@@ -227,9 +231,10 @@ function fixed({ sense, detail }: ScsiError): Buffer {
     out[0] = 0xf0;
     out.writeUInt32BE(detail.information, 3);
   }
-  // COMMAND-SPECIFIC INFORMATION (SPC-4 6.4): where the status of the source is, that of the destination, the segment.
+  // COMMAND-SPECIFIC INFORMATION (SPC-4 5.17.7.4): where the status of the source is, that of the destination, the segment.
   if (detail.forwarded !== undefined) out[detail.forwarded.side === 'source' ? 8 : 9] = 18;
   if (detail.segment !== undefined) out.writeUInt16BE(detail.segment, 10);
+  if (detail.specific !== undefined) out.writeUInt32BE(detail.specific, 8);
   keySpecific(out, 15, detail);
   behind.copy(out, 18);
   return out;
@@ -253,11 +258,12 @@ function descriptor({ sense, detail }: ScsiError): Buffer {
     d.writeBigUInt64BE(BigInt(detail.information), 4);
     parts.push(d);
   }
-  if (detail.segment !== undefined) {
+  if (detail.segment !== undefined || detail.specific !== undefined) {
     const d = Buffer.alloc(12); // SPC-4 4.5.2.3 command specific information
     d[0] = 0x01;
     d[1] = 0x0a;
-    d.writeUInt16BE(detail.segment, 6);
+    d.writeUInt16BE(detail.segment ?? 0, 6);
+    if (detail.specific !== undefined) d.writeBigUInt64BE(BigInt(detail.specific), 4);
     parts.push(d);
   }
   if (detail.field !== undefined || detail.progress !== undefined) {

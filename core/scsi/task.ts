@@ -22,7 +22,7 @@ export interface TaskResult {
   readonly status: Status;
   /** Data-in as the CDB asks for it, already cut to the allocation length. Belongs to the transport from here on. */
   readonly dataIn?: readonly Buffer[];
-  /** Encoded sense data, with CHECK CONDITION. */
+  /** Encoded sense data, with CHECK CONDITION; with GOOD where the initiator has asked for it. */
   readonly sense?: Buffer;
 }
 
@@ -47,4 +47,9 @@ export interface ScsiTask {
   readonly attribute: number;
   /** Set by task management; long-running commands look at it between steps and stop early. */
   readonly aborted: boolean;
+  /**
+   * Answers GOOD with these bytes of the volume of the logical unit, which are in memory: the result of the command is told
+   * to nobody then. False: nothing was answered. Absent: the transport cannot.
+   */
+  sendNow?(position: number, length: number): boolean;
 }

@@ -6,10 +6,11 @@
 //
 // Others: each step holds both of its ranges, so that what is written to them meanwhile is either before or after the step.
 // Between the steps everybody else goes on.
-import { COPY_DEPTH, COPY_EXTENTS, COPY_MIN_HOLE, COPY_SHARE_STEP, COPY_STEP } from '../base/limits.ts';
-import type { Clock } from '../base/world.ts';
+import { COPY_DEPTH, COPY_EXTENTS, COPY_MIN_HOLE, COPY_STEP } from '../base/limits.ts';
 import { copyBuffers } from './copy-buffers.ts';
 import { lockBoth } from './copy-locks.ts';
+import { copyPace } from './copy-pace.ts';
+import type { CopyClock } from './copy-pace.ts';
 import { GRAIN } from './grain.ts';
 import type { RangeLocks } from './range-locks.ts';
 import { VolumeError, VolumeFault } from './volume.ts';
@@ -33,7 +34,7 @@ export interface CopyRequest {
   /** Of the logical units of the volumes. undefined: nobody else uses the volume. */
   readonly sourceLocks: RangeLocks | undefined;
   readonly targetLocks: RangeLocks | undefined;
-  readonly clock: Pick<Clock, 'soon'>;
+  readonly clock: CopyClock;
   /** Asked before every step; when true, the copy ends as soon as the steps that have begun are over. */
   readonly isAborted: () => boolean;
   /** Told after every step: bytes of this step. */
@@ -133,7 +134,8 @@ class Copy {
   async #share({ at, length }: Piece): Promise<Piece> {
     let left = { at, length };
     while (left.length > 0) {
-      const size = Math.min(COPY_SHARE_STEP, left.length);
+      await copyPace.turn(this.#request.clock);
+      const size = Math.min(copyPace.step(this.#request.clock, 'share'), left.length);
       const step = { at: this.#backwards ? left.at + left.length - size : left.at, length: size };
       const outcome = await this.#shareStep(step);
       if (outcome === 'aborted') return { ...left, length: 0, kind: 'data' };
@@ -144,8 +146,8 @@ class Copy {
   }
 
   async #shareStep({ at, length }: Pick<Piece, 'at' | 'length'>): Promise<'done' | 'refused' | 'aborted'> {
-    const { source, from, target, to } = this.#request;
-    await this.#breathe();
+    const { source, from, target, to, clock } = this.#request;
+    copyPace.begin(clock, 'share', length);
     // What the source still keeps is put into its place before others have to wait for it.
     await ofSide('source', source.extents(from + at, length, 1));
     const release = await this.#lock(at, length);
@@ -166,7 +168,7 @@ class Copy {
     const running = new Set<Promise<void>>();
     for (let left = part; left.length > 0;) {
       if (running.size >= depth) await Promise.race(running);
-      await this.#breathe();
+      await copyPace.turn(this.#request.clock);
       if (this.#failed || this.#request.isAborted()) break;
       const step = await this.#nextStep(left).catch((error: unknown) => {
         this.#fail(error);
@@ -178,6 +180,7 @@ class Copy {
         length: left.length - step.length,
         kind: 'data',
       };
+      copyPace.begin(this.#request.clock, step.kind === 'hole' ? 'share' : 'data', step.length);
       const mine = (step.kind === 'hole' ? this.#holeStep(step) : this.#dataStep(step))
         .catch((error: unknown) => {
           this.#fail(error);
@@ -196,13 +199,14 @@ class Copy {
 
   /** The first step of what is left (the last one, backwards): a long hole, or a piece that ends at a step of the target. */
   async #nextStep({ at, length }: Piece): Promise<Piece> {
-    const { source, from, to } = this.#request;
+    const { source, from, to, clock } = this.#request;
+    const most = copyPace.step(clock, 'data');
     if (this.#backwards) {
-      const size = Math.min(length, (to + at + length) % COPY_STEP || COPY_STEP);
+      const size = Math.min(length, (to + at + length) % most || most);
       return { at: at + length - size, length: size, kind: 'data' };
     }
-    const size = Math.min(length, COPY_STEP - ((to + at) % COPY_STEP));
-    const look = Math.min(length, COPY_SHARE_STEP);
+    const size = Math.min(length, most - ((to + at) % most));
+    const look = Math.min(length, copyPace.step(clock, 'share'));
     // What lies in a hole that is shorter is found by the step itself.
     if (source.info.thin && look > size) {
       const [first] = await ofSide('source', source.extents(from + at, look, 1));
@@ -312,13 +316,6 @@ class Copy {
     if (side === 'target' && to + at + length <= target.info.size) return release;
     release();
     throw new CopyError(side, new VolumeError(VolumeFault.notReady, 'the volume has become smaller'));
-  }
-
-  /** Lets everything else of this turn of the event loop happen first. */
-  #breathe(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#request.clock.soon(resolve);
-    });
   }
 
   #count(shared: number, copied: number): void {

@@ -59,8 +59,8 @@ export interface RodStore {
 export interface RodSource {
   readonly store: RodStore;
   /**
-   * The ranges as they are when `held` is called; everything survives a crash when it resolves. Rejects with a RodLimit, or a
-   * VolumeError.
+   * The ranges as they are when `held` is called, or the beginning of them when it cannot have all (`size` says so); everything
+   * survives a crash when it resolves. Rejects with a RodLimit, or a VolumeError.
    */
   make(wanted: NewRod): Promise<Rod>;
 }

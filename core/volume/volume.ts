@@ -35,6 +35,8 @@ export interface SpaceResources {
   readonly available: number;
   /** Who uses the room is told when no more than so many are available. */
   readonly threshold: number;
+  /** That has happened, and there is not much more room since. */
+  readonly crossed: boolean;
 }
 
 /** What writeNow made of the data. */
@@ -60,6 +62,14 @@ export interface Extent {
   readonly length: number;
   /** False: reads as zeros and uses no space. */
   readonly mapped: boolean;
+}
+
+/** Memory for bytes of a volume that lie within one grain. */
+export interface Place {
+  readonly position: number;
+  readonly length: number;
+  readonly memory: Buffer;
+  readonly at: number;
 }
 
 /**
@@ -130,6 +140,17 @@ export interface Volume {
   viewNow(position: number, length: number, pieces: Buffer[]): boolean;
   /** Reads into `target` at `at`. Rejects with a VolumeError. */
   read(position: number, length: number, target: Buffer, at: number): Promise<void>;
+
+  /**
+   * read() into several places, in order of their positions; each lies within one grain. Absent: it is no better than a read
+   * for each.
+   */
+  readPlaces?(places: readonly Place[]): Promise<void>;
+  /**
+   * Brings the range into memory, where readNow and viewNow have it in the turn in which this resolves. False: it may not be
+   * there, use read. Rejects like read. Absent: the volume keeps nothing in memory.
+   */
+  bring?(position: number, length: number): Promise<boolean>;
 
   /** Takes the data in this turn (the source may be reused when it returns), or refuses. Throws a VolumeError. */
   writeNow(position: number, source: Buffer, at: number, length: number): WriteNow;

@@ -1,11 +1,13 @@
 // Sockets of Node. The kernel writes what arrives straight into memory the reader offers: Node has an option for that
 // (`onread`), but only for sockets it makes itself, so an accepted connection's handle is moved to such a socket. That
 // touches one undocumented property; a self-test at start-up decides whether it works here, else data is copied once more.
+// Sending is in direct-send.ts.
 import { createServer, connect, Socket as NodeSocket } from 'node:net';
 import type { AddressInfo, Server, SocketConstructorOpts } from 'node:net';
 import { listenError } from '../base/host-port.ts';
 import { SEND_REST_PATIENCE } from '../base/limits.ts';
 import type { Listener, Net, Socket, SocketSink } from '../base/world.ts';
+import { DirectSender, directSends, sendError } from './direct-send.ts';
 
 /** The parts of Node's sockets and servers that have no types. */
 interface Internals {
@@ -14,6 +16,9 @@ interface Internals {
   server: unknown;
 }
 const internals = (socket: NodeSocket): Internals => socket as unknown as Internals;
+
+/** What sending past the stream needs; undefined: send through it. */
+type SendMeans = Awaited<ReturnType<typeof directSends>>;
 
 /** Connections the kernel keeps for us while we are busy. */
 const BACKLOG = 511;
@@ -28,8 +33,11 @@ abstract class BaseSocket implements Socket {
   #watched = false;
   #reason: string | undefined;
   #sink: SocketSink | undefined;
+  readonly #requests: SendMeans;
+  #direct: DirectSender | undefined;
 
-  constructor(accepted: NodeSocket) {
+  constructor(accepted: NodeSocket, requests: SendMeans) {
+    this.#requests = requests;
     this.socket = accepted;
     this.remoteAddress = plain(accepted.remoteAddress);
     this.remotePort = accepted.remotePort ?? 0;
@@ -45,7 +53,8 @@ abstract class BaseSocket implements Socket {
   abstract resume(): void;
 
   get unsent(): number {
-    return this.socket.writableLength;
+    const { writableLength } = this.socket;
+    return this.#direct === undefined ? writableLength : writableLength + this.#direct.pending;
   }
 
   protected adopt(socket: NodeSocket, sink: SocketSink): void {
@@ -72,6 +81,12 @@ abstract class BaseSocket implements Socket {
       sink.drained();
     });
     this.#sink = sink;
+    if (this.#requests === undefined) return;
+    this.#direct = new DirectSender(socket, this.#requests, (status) => {
+      if (socket.destroyed) return;
+      if (status < 0) socket.destroy(sendError(status));
+      else if (this.unsent === 0) sink.drained();
+    });
   }
 
   write(data: Buffer, done?: () => void): void {
@@ -81,21 +96,34 @@ abstract class BaseSocket implements Socket {
       if (done !== undefined) setImmediate(done);
       return;
     }
+    const direct = this.#direct;
+    // What the stream has queued goes first.
+    if (direct !== undefined && done === undefined && socket.writableLength === 0) {
+      const status = direct.send(data);
+      if (status < 0) socket.destroy(sendError(status));
+      return;
+    }
     if (done === undefined) socket.write(data);
     else
       socket.write(data, () => {
         done();
       });
-    if (socket.writableCorked === 0) this.#watch();
+    this.#watch();
   }
 
-  cork(): void {
-    this.socket.cork();
-  }
-
-  uncork(): void {
-    this.socket.uncork();
-    if (this.socket.writableCorked === 0) this.#watch();
+  writeAll(pieces: readonly Buffer[]): void {
+    const socket = this.socket;
+    if (socket.destroyed || socket.writableEnded) return;
+    const direct = this.#direct;
+    if (direct !== undefined && socket.writableLength === 0) {
+      const status = direct.sendAll(pieces);
+      if (status < 0) socket.destroy(sendError(status));
+      return;
+    }
+    socket.cork();
+    for (const piece of pieces) socket.write(piece);
+    socket.uncork();
+    this.#watch();
   }
 
   /** Below the high-water mark Node announces no 'drain': an empty write behind the rest does. */
@@ -108,7 +136,7 @@ abstract class BaseSocket implements Socket {
       if (socket.destroyed) return;
       // What was written behind the empty write has nobody else who tells of it.
       if (socket.writableLength > 0) this.#watch();
-      else this.#sink?.drained();
+      else if (this.unsent === 0) this.#sink?.drained();
     });
   }
 
@@ -214,17 +242,26 @@ class CopyingSocket extends BaseSocket {
 
 /** How accepted sockets receive. `automatic` decides by a self-test. */
 export type ReceiveMode = 'automatic' | 'direct' | 'copying';
+/** How they send: past the stream of Node where a self-test says that it works, or always through it. */
+export type SendMode = 'automatic' | 'stream';
 
 /** The network of this machine. */
-export async function nodeNet(mode: ReceiveMode = 'automatic'): Promise<Net> {
+export async function nodeNet(mode: ReceiveMode = 'automatic', sending: SendMode = 'automatic'): Promise<Net> {
   const direct = mode === 'direct' || (mode === 'automatic' && (await directWorks()));
-  return { listen: (host, port, accepted) => listen(host, port, accepted, direct) };
+  const requests = sending === 'automatic' ? await directSends() : undefined;
+  return { listen: (host, port, accepted) => listen(host, port, accepted, direct, requests) };
 }
 
-function listen(host: string, port: number, accepted: (socket: Socket) => void, direct: boolean): Promise<Listener> {
+function listen(
+  host: string,
+  port: number,
+  accepted: (socket: Socket) => void,
+  direct: boolean,
+  requests: SendMeans,
+): Promise<Listener> {
   return new Promise((resolve, reject) => {
     const server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
-      accepted(direct ? new DirectSocket(socket) : new CopyingSocket(socket));
+      accepted(direct ? new DirectSocket(socket, requests) : new CopyingSocket(socket, requests));
     });
     server.once('error', (error: NodeJS.ErrnoException) => {
       reject(listenError(error, 'portal', host, port));
@@ -285,6 +322,7 @@ async function directWorks(): Promise<boolean> {
       }
     },
     true,
+    undefined,
   ).catch(() => undefined);
   if (listener === undefined) return false;
   const client = connect({ host: '127.0.0.1', port: listener.port }, () => {

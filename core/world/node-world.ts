@@ -1,5 +1,7 @@
 // World as it is: this machine, through Node.
 import { randomBytes } from 'node:crypto';
+// The global of this name is a getter, which every look at the clock would go through.
+import { performance } from 'node:perf_hooks';
 import type { Clock, World } from '../base/world.ts';
 import { nodeDisk } from './node-disk.ts';
 import { nodeNet } from './node-net.ts';

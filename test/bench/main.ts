@@ -2,7 +2,7 @@
 // the same socket calls, in one run on the same machine: servers alternate inside each repetition, and what counts is the
 // median of the ratios of the repetitions.
 // `npm run bench -- soak [--minutes N]`, `-- sessions`, `-- hotcold --data DIR`: what a table of ratios cannot show.
-// `npm run bench -- pool [--data DIR]`: the pool on a real disk (pool.ts).
+// `npm run bench -- pool [--data DIR]`: the pool on a real disk (pool.ts); `-- copy [--data DIR]`: offloaded copies (copy.ts).
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir } from 'node:os';
@@ -25,7 +25,7 @@ const { values, positionals } = parseArgs({
     reps: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '1.5' },
     case: { type: 'string' },
-    size: { type: 'string', default: '1024' },
+    size: { type: 'string' },
     durability: { type: 'string', default: 'volatile' },
     data: { type: 'string' },
     markdown: { type: 'string' },
@@ -34,9 +34,10 @@ const { values, positionals } = parseArgs({
 });
 const chosen = values.case?.split(',');
 const cases = CASES.filter((each) => chosen?.includes(each.name) ?? true);
-const megabytes = Number(values.size);
 const [mode] = positionals;
-const inMemory = mode !== 'pool' && existsSync('/dev/shm');
+/** Of the disk that is measured; that which is copied is to be larger than any cache. */
+const megabytes = Number(values.size ?? (mode === 'copy' ? '10240' : '1024'));
+const inMemory = mode !== 'pool' && mode !== 'copy' && existsSync('/dev/shm');
 const base = values.data ?? (inMemory ? '/dev/shm' : tmpdir());
 const folder = mkdtempSync(join(base, 'gemel-bench-'));
 const tools = compileTools(folder);
@@ -101,7 +102,7 @@ async function runMode(name: string): Promise<string> {
   generate(gemel.url, ['-S', '-m', '0', '-b', '1m', '-q', '8', '-t', '3'], false);
   if (name === 'soak') return soak(tools.load, gemel, Number(values.minutes));
   if (name === 'sessions') return manySessions(tools.load, gemel);
-  if (name !== 'hotcold') throw new Error(`no mode ${name}: soak, sessions, hotcold, pool`);
+  if (name !== 'hotcold') throw new Error(`no mode ${name}: soak, sessions, hotcold, pool, copy`);
   // A second volume of the same daemon; hot and cold are only apart on a real disk (--data DIR).
   const url = gemel.create('cold', COLD_MEGABYTES);
   const write = (seconds: number): Sample =>
@@ -152,17 +153,23 @@ async function compare(): Promise<void> {
   if (values.markdown !== undefined) writeFileSync(values.markdown, table);
 }
 
-/** What a pool costs, on a disk. */
-function runPool(): Promise<string> {
+/** What a pool costs, and what copies inside it bring, on a disk. */
+async function runOnDisk(kind: 'pool' | 'copy'): Promise<string> {
   const { reps, seconds, json } = values;
-  const options = { folder, tool: tools.load, size: megabytes, parts: chosen, json, markdown: values.markdown };
-  pool = new PoolBench({ ...options, reps: Number(reps), seconds: Number(seconds) });
+  const common = { folder, tool: tools.load, size: megabytes, parts: chosen, json, markdown: values.markdown };
+  const options = { ...common, reps: Number(reps), seconds: Number(seconds) };
+  if (kind === 'copy') {
+    // Not before it is needed: it brings its own way of cleaning up when it is interrupted.
+    const { CopyBench } = await import('./copy.ts');
+    return new CopyBench(options).run();
+  }
+  pool = new PoolBench(options);
   return pool.run();
 }
 
 try {
   if (mode === undefined) await compare();
-  else if (mode === 'pool') console.log(await runPool());
+  else if (mode === 'pool' || mode === 'copy') console.log(await runOnDisk(mode));
   else console.log(await runMode(mode));
 } finally {
   await cleanUp();

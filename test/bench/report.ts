@@ -40,6 +40,16 @@ export interface Row {
   readonly perCore: number | undefined;
   readonly perCoreGoal: number | undefined;
   readonly ratios: readonly Ratio[];
+  /** C reference/tgt: what this machine lets a server reach that does nothing but the socket calls; undefined: not measured. */
+  readonly ceiling: Spread | undefined;
+  /** The same for the work of one core. */
+  readonly ceilingPerCore: Spread | undefined;
+}
+
+export interface Spread {
+  readonly median: number;
+  readonly from: number;
+  readonly to: number;
 }
 
 const PEERS = ['tgt', 'istgt', 'reference'] as const;
@@ -51,10 +61,15 @@ function median(numbers: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[half - 1] ?? NaN)) / 2;
 }
 
-/** Gemel/peer of each repetition. */
-function ratios(samples: readonly Measured[], peer: string, of: (sample: Sample) => number): number[] {
+/** server/peer of each repetition. */
+function ratios(
+  samples: readonly Measured[],
+  peer: string,
+  of: (sample: Sample) => number,
+  server = 'gemel',
+): number[] {
   return samples.flatMap((ours) => {
-    if (ours.server !== 'gemel') return [];
+    if (ours.server !== server) return [];
     const theirs = samples.find((each) => each.server === peer && each.rep === ours.rep);
     return theirs === undefined ? [] : [of(ours.sample) / of(theirs.sample)];
   });
@@ -76,6 +91,10 @@ export function summarize(cases: readonly Case[], samples: readonly Measured[]):
       perCore: perCore.length === 0 ? undefined : median(perCore),
       perCoreGoal: each.goalPerCore,
       ratios: PEERS.flatMap((peer) => ratioOf(each, peer, ratios(own, peer, value))),
+      ceiling: spread(ratios(own, 'tgt', value, 'reference')),
+      ceilingPerCore: spread(
+        perCore.length === 0 ? [] : ratios(own, 'tgt', (sample) => sample.iops_per_core, 'reference'),
+      ),
     };
   });
 }
@@ -88,6 +107,10 @@ function ratioOf(each: Case, peer: (typeof PEERS)[number], all: readonly number[
   return [{ peer, median: middle, from: Math.min(...all), to: Math.max(...all), goal, reached }];
 }
 
+function spread(all: readonly number[]): Spread | undefined {
+  return all.length === 0 ? undefined : { median: median(all), from: Math.min(...all), to: Math.max(...all) };
+}
+
 const short = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toFixed(2));
 
 function cell(row: Row, peer: string): string {
@@ -97,16 +120,23 @@ function cell(row: Row, peer: string): string {
   return `${short(ratio.median)} (${short(ratio.from)}–${short(ratio.to)})${goal}`;
 }
 
+function ceilingCell({ ceiling, ceilingPerCore }: Row): string {
+  if (ceiling === undefined) return '–';
+  const range = `${short(ceiling.median)} (${short(ceiling.from)}–${short(ceiling.to)})`;
+  return ceilingPerCore === undefined ? range : `${range}, per core ${short(ceilingPerCore.median)}`;
+}
+
 export function markdown(facts: Readonly<Record<string, string | number>>, rows: readonly Row[]): string {
   const lines = [
     Object.entries(facts)
       .map(([name, value]) => `${name}: ${String(value)}`)
       .join(' · '),
     '',
-    'Ratios are Gemel/peer (median of the repetitions, smallest–largest, goal); for latency rows smaller is better.',
+    'Ratios are Gemel/peer (median of the repetitions, smallest–largest, goal); for latency rows smaller is better. The last',
+    'column says what the C reference, which does nothing but the socket calls, reaches against tgt on this machine.',
     '',
-    '| case | IOPS | MB/s | p50/p99 µs | cores | / tgt | per core / tgt | / istgt | / C reference |',
-    '|---|---|---|---|---|---|---|---|---|',
+    '| case | IOPS | MB/s | p50/p99 µs | cores | / tgt | per core / tgt | / istgt | / C reference | C reference / tgt |',
+    '|---|---|---|---|---|---|---|---|---|---|',
   ];
   for (const row of rows) {
     const perCore =
@@ -123,6 +153,7 @@ export function markdown(facts: Readonly<Record<string, string | number>>, rows:
       perCore,
       cell(row, 'istgt'),
       cell(row, 'reference'),
+      ceilingCell(row),
     ];
     lines.push(`| ${cells.join(' | ')} |`);
   }

@@ -90,6 +90,11 @@ describe('a check of a pool in use', () => {
     const more = await checkPoolInSteps(running.pool, slow());
     assert.deepEqual(more.findings, [`grain ${String(grain)} has 1 users, not 2`]);
     allocator.release(grain);
+    // A copy has references to what it is about to share, for as long as it takes.
+    allocator.hold(grain);
+    const copying = await checkPoolInSteps(running.pool, slow());
+    assert.deepEqual([copying.findings, copying.unsettled], [[], 0]);
+    allocator.letGo(grain);
     const other = running.pool.entry(id).map.leaves[0];
     assert.ok(other);
     other.refs++;

@@ -21,6 +21,9 @@ const ARGS = ['--no-demo', '--cache-size', '24M'];
 const FULL = 96 * MIB;
 /** Milliseconds of load before a kill, at least and at most. */
 const LOAD = [150, 1500] as const;
+/** Commands answered before a kill, and how long that may take in milliseconds. */
+const LEAST = 100;
+const SLOWEST = 20_000;
 /** Milliseconds between operations of the administrator, at most. */
 const IDLE = 120;
 /** Milliseconds to the kill that is meant for an operation, at most: from its beginning or, every other time, from its end. */
@@ -36,6 +39,8 @@ export interface DaemonRounds {
   /** Ends earlier at this time (Date.now()). */
   readonly until?: number;
   readonly progress?: (line: string) => void;
+  /** Called in each round while everything is under way; the round fails with what it throws. */
+  readonly underLoad?: () => void;
 }
 
 /** Removes what fills the file system. */
@@ -119,9 +124,10 @@ async function reported(
     const text = `${campaign.where}: ${message}\n${replay}\nlast operations: ${list}`;
     throw new Error(`${text}\n--- daemon ---\n${output}`, { cause: error });
   } finally {
-    // After a failure the initiators would go on trying for ever.
-    campaign.estate.dying();
+    // After a failure hosts and administrator would go on trying for ever.
+    campaign.abandon();
     await end();
+    await campaign.over();
   }
 }
 
@@ -134,16 +140,18 @@ class Campaign {
   where = 'at the beginning';
   readonly #random: Random;
   readonly #progress: (line: string) => void;
+  readonly #underLoad: () => void;
   readonly #daemon: Daemon;
   #failure: { error: unknown } | undefined;
   /** How long a start takes, in milliseconds. */
   #startTime = 1000;
   #copies = 0;
 
-  constructor(daemon: Daemon, { seed, progress }: Pick<DaemonRounds, 'seed' | 'progress'>, mayBeFull = false) {
+  constructor(daemon: Daemon, { seed, progress, underLoad }: DaemonRounds, mayBeFull = false) {
     this.#daemon = daemon;
     this.#random = seeded(seed);
     this.#progress = progress ?? ((): void => undefined);
+    this.#underLoad = underLoad ?? ((): void => undefined);
     this.estate = new Estate(daemon, {
       writes: new Writes(),
       random: seeded(seed ^ 0x5eed),
@@ -199,14 +207,16 @@ class Campaign {
     for (const host of estate.hosts.values()) host.start();
     // There has to be something to go back to.
     if (kind === 'rollback') await estate.operation('snapshot');
-    const administrator = this.#administrate();
+    this.#administrator = this.#administrate();
     const [least, most] = LOAD;
     await sleep(least + this.#random() * (most - least));
+    await this.#loaded(before);
+    this.#underLoad();
     this.#check();
     const ended = await this.#end(kind);
     await Promise.all([...estate.hosts.values()].map((host) => host.over()));
     this.#administrating = false;
-    await administrator;
+    await this.#administrator;
     this.#check();
     const good = this.#good() - before;
     if (kind === 'start' || this.#random() < 0.25) await this.#killStarts(kind === 'start' ? 2 : 1);
@@ -231,7 +241,9 @@ class Campaign {
     const { estate } = this;
     const hosts = [...estate.hosts.values()];
     for (const host of hosts) host.start();
+    const before = this.#good();
     await sleep(100 + this.#random() * 300);
+    await this.#loaded(before);
     const relief = fillUp();
     await sleep(200 + this.#random() * 1500);
     this.#check();
@@ -251,11 +263,20 @@ class Campaign {
     return `${String(this.result.good)} commands, ${String(estate.facts.counts.refused)} refused`;
   }
 
+  /** Waits until there was some load since there were `before` commands: a slow machine gets the time it needs. */
+  async #loaded(before: number): Promise<void> {
+    for (const end = Date.now() + SLOWEST; this.#good() < before + LEAST && Date.now() < end;) {
+      this.#check();
+      await sleep(10);
+    }
+  }
+
   #good(): number {
     return this.estate.facts.counts.good;
   }
 
   #administrating = false;
+  #administrator: Promise<void> = Promise.resolve();
   #busy: Promise<void> = Promise.resolve();
 
   async #administrate(): Promise<void> {
@@ -267,6 +288,18 @@ class Campaign {
       this.#busy = this.estate.operate();
       await this.#busy.catch((error: unknown) => (this.#failure ??= { error }));
     }
+  }
+
+  /** Nobody begins anything new, and nothing the daemon does is a surprise any more. */
+  abandon(): void {
+    this.#administrating = false;
+    this.estate.dying();
+  }
+
+  /** Resolves when nothing is under way any more. The daemon is gone. */
+  async over(): Promise<void> {
+    await this.#administrator;
+    await Promise.all([...this.estate.hosts.values()].map((host) => host.disconnect()));
   }
 
   #isOn(): boolean {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import type { CachedVolume } from '../../core/cache/cached-volume.ts';
 import { checkPool } from '../../core/pool/check.ts';
+import { isHidden } from '../../core/pool/rod-table.ts';
 import { WriteNow } from '../../core/volume/volume.ts';
 import { Counter } from './counter.ts';
 import type { Machine, Running } from './machine.ts';
@@ -10,6 +11,7 @@ import { GRAIN, Record, SECTOR, idle, isFull, readVersions, stamp, unlessFull, v
 import type { Random } from './sim-disk.ts';
 import { Solo } from './solo.ts';
 import { share } from './share.ts';
+import { Tokens } from './tokens.ts';
 
 /** Parts of the volume that are used: its beginning, and where one leaf of the map ends and the next begins. */
 const WINDOWS = [
@@ -31,6 +33,7 @@ export class Scenario {
   #target: { readonly id: number; readonly record: Record } | undefined;
   readonly #solos: readonly Solo[];
   #counter = new Counter([]);
+  readonly #tokens: Tokens;
   #version = 1;
   /** Writable copies; one host each. */
   readonly #clones = new Set<number>();
@@ -41,6 +44,7 @@ export class Scenario {
   constructor(random: Random, machine: Machine) {
     this.#random = random;
     this.machine = machine;
+    this.#tokens = new Tokens(random);
     this.#solos = (['thin', 'thick', 'volatile'] as const).map((kind) => new Solo(kind, random));
   }
 
@@ -69,6 +73,7 @@ export class Scenario {
     const volumes: CachedVolume[] = [];
     const target = this.#target === undefined ? undefined : running.open(this.#target.id);
     if (target !== undefined) volumes.push(target);
+    await Promise.race([this.#tokens.open(running.pool), running.power.failed]);
     this.#work = this.#solos.map((solo) => solo.run(running, steps));
     const counted: CachedVolume[] = [];
     for (const [id, record] of this.#volumes) {
@@ -91,6 +96,7 @@ export class Scenario {
       // A full pool may be unable to place what is in the journal; then it is there after the next start.
       let placed = true;
       for (const volume of volumes) placed = (await unlessFull(() => volume.close())) && placed;
+      await this.#tokens.close();
       if (placed && this.#random() < 0.5) await unlessFull(() => running.pool.close());
     };
     await Promise.race([finish(), running.power.failed]);
@@ -194,6 +200,7 @@ export class Scenario {
         else if (choice < 0.9)
           await pool.create({ size: 4096, thick: false, created: 0 }).then((each) => pool.delete(each));
         else if (choice < 0.91) await this.machine.grow(running);
+        else if (choice < 0.97) await this.#token(running, id);
         else await idle(20);
       } catch (error) {
         if (!isFull(error)) throw error;
@@ -249,6 +256,32 @@ export class Scenario {
       assert.ok(record.underWay.get(sector)?.has(version), `sector ${String(sector)} of a copy has ${String(version)}`);
       record.end(sector, 1, version);
     });
+  }
+
+  async #token({ pool }: Running, id: number): Promise<void> {
+    const choice = this.#random();
+    const window = WINDOWS[this.#pick(2)] ?? WINDOWS[0];
+    if (choice < 0.5) {
+      const before = this.#volumes.get(id)?.copy() ?? new Record();
+      await this.#tokens.make(pool, id, window, () => {
+        const seen = this.#watch(id);
+        return (sector) => new Set([before.value(sector), ...(seen().get(sector) ?? [])]);
+      });
+    } else if (choice < 0.8 && this.#target !== undefined) {
+      const { record, id: target } = this.#target;
+      const to = window.from + this.#pick(4) * GRAIN;
+      await this.#tokens.use(
+        pool,
+        target,
+        to,
+        (sector, version) => {
+          record.begin(sector, 1, version);
+        },
+        (sector, version) => {
+          record.end(sector, 1, version);
+        },
+      );
+    } else await this.#tokens.step();
   }
 
   /** What a snapshot may hold is known when it is taken; what it does hold is read at once, and must never change. */
@@ -343,6 +376,7 @@ export class Scenario {
     }
     for (const solo of this.#solos) await solo.verify(running);
     await this.#counter.verify(running);
+    await this.#tokens.verify(pool);
     assert.deepEqual(checkPool(pool).findings, [], 'pool check after reading');
     await this.#cleanUp(running);
   }
@@ -363,7 +397,7 @@ export class Scenario {
     if (this.#target !== undefined) known.add(this.#target.id);
     if (this.#filler !== undefined) known.add(this.#filler);
     for (const [id, { record }] of [...pool.entries]) {
-      if (!known.has(id) && !record.deleting) await pool.delete(id);
+      if (!known.has(id) && !record.deleting && !isHidden(record.tag)) await pool.delete(id);
     }
   }
 }

@@ -24,9 +24,9 @@ test('a campaign is over when its last property is, and fails with it', async ()
   // The second property takes longer than there is time; one has to be complete, or fast-check complains.
   const campaign = async (end: () => void): Promise<void> => {
     let count = 0;
-    await run({ seed, time: 100 }, fc.nat(), async () => {
+    await run({ seed, time: 1000 }, fc.nat(), async () => {
       if (count++ === 0) return;
-      await new Promise((resolve) => setTimeout(resolve, 300));
+      await new Promise((resolve) => setTimeout(resolve, 1500));
       end();
     });
   };

@@ -70,6 +70,12 @@ check 0 'unmapped blocks read zeros' cmp -n 1048576 "$disk" /dev/zero
 check 0 'sg_write_same 16' sg_write_same --16 --lba=0 --num=256 --in="$pattern" --xferlen=512 "$disk"
 check 0 'it wrote the block everywhere' sg_verify --lba=255 --count=1 --ndo=512 "--in=$pattern" "$disk"
 check 0 'sg_write_same 10' sg_write_same --10 --lba=256 --num=256 --in="$pattern" --xferlen=512 "$disk"
+# Blocks to compare with, then as many to write.
+swap=/tmp/swap; { head -c 512 "$pattern"; head -c 512 /dev/zero; } > "$swap"
+check 0 'sg_compare_and_write' sg_compare_and_write --in="$swap" --lba=300 --num=1 --xferlen=1024 "$disk"
+check 0 'it wrote the block' sg_verify --lba=300 --count=1 --ndo=512 --in=/dev/zero "$disk"
+# 14: MISCOMPARE.
+check 14 'sg_compare_and_write finds a difference' sg_compare_and_write --in="$swap" --lba=300 --num=1 --xferlen=1024 "$disk"
 check 0 'sg_write_same unmap' sg_write_same --16 --unmap --lba=0 --num=2048 --in=/dev/zero --xferlen=512 "$disk"
 check 0 'write same unmap deallocates' provisioned 'deallocated' 0
 check 0 'blkdiscard' blkdiscard --offset 4194304 --length 4194304 "$disk"

@@ -37,6 +37,11 @@ check 0 'the kernel is told' test "$(told)" = 1
 check 0 'write more' dd if=/dev/urandom of="$disk" bs=1M count=4 seek=36 oflag=direct
 sleep 1; dd if="$disk" of=/dev/null bs=4k count=1 iflag=direct
 check 0 'once' test "$(told)" = 1
+check 0 'logout above it' logout
+check 0 'login again' iscsiadm -m node -T "$IQN" -p "$PORTAL" --login
+check 0 'disk comes again' wait_for 10 find_disk
+# The commands with which it looks at the new disk bring it.
+check 0 'who comes later is told' test "$(told)" = 2
 stamp threshold
 
 check 1 'write more than there is' dd if=/dev/urandom of="$disk" bs=1M count=64 seek=40 oflag=direct

@@ -57,8 +57,10 @@ async function twoDisks(body: (disks: Disks) => Promise<void>): Promise<void> {
         convert: (more = []) =>
           run('qemu-img', ['convert', '-n', '-C', ...more, '--image-opts', '--target-image-opts', a, b]),
         separate: async () => {
-          await daemon.gemelJson(['unmap', 'from', TARGET_HOST]);
-          await daemon.gemelJson(['unmap', 'to', SOURCE_HOST]);
+          await Promise.all([
+            daemon.gemelJson(['unmap', 'from', TARGET_HOST]),
+            daemon.gemelJson(['unmap', 'to', SOURCE_HOST]),
+          ]);
         },
       });
       await runOk('qemu-img', ['compare', '--image-opts', a, b]);
@@ -94,7 +96,7 @@ describe('qemu-img convert -C', { skip, concurrency: 1 }, () => {
 
   it('and when that is so only from the middle of the copy on', async () => {
     await twoDisks(async ({ daemon, convert, separate }) => {
-      const converting = convert(['-r', '8M', '-m', '1']);
+      const converting = convert(['-r', '4M', '-m', '1']);
       while ((await daemon.occupiedBytes('to')) === 0) await new Promise((resolve) => setTimeout(resolve, 10));
       await separate();
       const result = await converting;

@@ -1,22 +1,33 @@
 // Loopback networking for tests: free ports, and a TCP hop that can be cut and restored.
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { randomInt } from 'node:crypto';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { atExit } from './cleanup.ts';
+
+/** Below what systems give to outgoing connections: a daemon that is started again must find its ports free. */
+const PORTS = { first: 12_000, count: 20_000 };
 
 /** `count` different TCP ports on 127.0.0.1 that were free a moment ago. */
 export async function freePorts(count: number): Promise<number[]> {
-  // All are held at once, so that the system cannot hand out the same one twice.
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject).listen(0, '127.0.0.1', resolve);
-      });
-      return server;
-    }),
-  );
+  // All are held at once, so that none is chosen twice.
+  const servers = await Promise.all(Array.from({ length: count }, () => holdPort()));
   const ports = servers.map((server) => (server.address() as AddressInfo).port);
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
+}
+
+async function holdPort(): Promise<Server> {
+  for (let tries = 0; ; tries++) {
+    const server = createServer();
+    const port = PORTS.first + randomInt(PORTS.count);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject).listen(port, '127.0.0.1', resolve);
+      });
+      return server;
+    } catch (error) {
+      if (tries === 100) throw error;
+    }
+  }
 }
 
 export interface Hop {

@@ -1,12 +1,22 @@
 // An initiator that offloads copies as the Windows class driver does: what it asks, in which order, what it takes for an
 // answer, and when it gives up (field notes: classpnp of Windows-driver-samples).
 import assert from 'node:assert/strict';
+import type { TaskResult } from '../../core/scsi/task.ts';
 import { describeResult } from './scsi-fixture.ts';
-import type { Initiator } from './scsi-fixture.ts';
+import type { RunOptions } from './scsi-fixture.ts';
 
 const MIB = 1_048_576;
 /** CopyOffloadMaxTargetDuration, milliseconds. */
 export const PATIENCE = 4000;
+
+/** A disk as a host sees it, here or behind iSCSI. */
+export interface OdxDisk {
+  /** Data-in of a command that has to end with GOOD. */
+  data(cdb: readonly number[] | Buffer, options?: RunOptions): Promise<Buffer>;
+  /** What a command ended with, as describeResult writes it. */
+  status(cdb: readonly number[] | Buffer, options?: RunOptions): Promise<string>;
+  run(cdb: readonly number[] | Buffer, options?: RunOptions): Promise<TaskResult>;
+}
 
 export interface OdxLimits {
   readonly maxRanges: number;
@@ -17,7 +27,7 @@ export interface OdxLimits {
 export type Range = readonly [lba: number, blocks: number];
 
 /** What INQUIRY says of tokens; undefined: Windows does not offload to this disk. */
-export async function discover(host: Initiator): Promise<OdxLimits | undefined> {
+export async function discover(host: OdxDisk): Promise<OdxLimits | undefined> {
   const pages = await host.data([0x12, 1, 0x00, 0, 255, 0]);
   const codes = [...pages.subarray(4)];
   const ascending = codes.every((code, i) => i === 0 || code > (codes[i - 1] as number));
@@ -93,17 +103,17 @@ let nextListId = 256;
 export const newListId = (): number => nextListId++;
 
 /** POPULATE TOKEN: what it ended with. */
-export function populate(host: Initiator, listId: number, list: Buffer): Promise<string> {
+export function populate(host: OdxDisk, listId: number, list: Buffer): Promise<string> {
   return host.status(outCdb(0x10, listId, list.length), { data: list });
 }
 
-export function writeUsing(host: Initiator, listId: number, list: Buffer): Promise<string> {
+export function writeUsing(host: OdxDisk, listId: number, list: Buffer): Promise<string> {
   return host.status(outCdb(0x11, listId, list.length), { data: list });
 }
 
 /** RECEIVE ROD TOKEN INFORMATION as Windows reads it. */
 export async function receive(
-  host: Initiator,
+  host: OdxDisk,
   listId: number,
 ): Promise<{ status: number; blocks: number; token: Buffer | undefined }> {
   const data = await host.data(inCdb(0x07, listId, 1024));
@@ -118,10 +128,7 @@ export async function receive(
 }
 
 /** Windows' offload read: a token for as many of the blocks as the target likes. */
-export async function offloadRead(
-  host: Initiator,
-  ranges: readonly Range[],
-): Promise<{ token: Buffer; blocks: number }> {
+export async function offloadRead(host: OdxDisk, ranges: readonly Range[]): Promise<{ token: Buffer; blocks: number }> {
   const listId = newListId();
   const answer = await populate(host, listId, populateList(ranges));
   assert.equal(answer, 'GOOD');
@@ -135,7 +142,7 @@ export async function offloadRead(
 
 /** Windows' offload write: in chunks, one after the other, for at most four seconds. Blocks written. */
 export async function offloadWrite(
-  host: Initiator,
+  host: OdxDisk,
   limits: OdxLimits,
   blockSize: number,
   token: Buffer,
@@ -162,8 +169,8 @@ export async function offloadWrite(
 
 /** A whole copy. Blocks that had to be copied by reading and writing, because offloading did not. */
 export async function copyFile(
-  from: Initiator,
-  to: Initiator,
+  from: OdxDisk,
+  to: OdxDisk,
   blockSize: number,
   [source, blocks]: Range,
   target: number,

@@ -44,11 +44,8 @@ export class WireSocket implements Socket {
     this.unsent = 0;
     this.#sink?.drained();
   }
-  cork(): void {
-    // writes are collected anyway
-  }
-  uncork(): void {
-    // see cork
+  writeAll(pieces: readonly Buffer[]): void {
+    for (const each of pieces) this.write(each);
   }
   resume(): void {
     // nothing is held back here

@@ -43,7 +43,7 @@ const tokenOf = (counter: number, blocks: number): string => {
 const answer = (action: string, status: string, blocks: number, token = '', completion = '00', sense = '', counter = 1): string => {
   const descriptors = token === '' ? zeros(4) : h('00000202 0000', token);
   const senseLength = hex(h(sense).length / 2, 1);
-  const rest = h(action, status, hex(counter, 2), zeros(4), completion, senseLength, senseLength, 'f1', hex(blocks, 8), zeros(8), sense, descriptors);
+  const rest = h(action, status, hex(counter, 2), 'fffffffe', completion, senseLength, senseLength, 'f1', hex(blocks, 8), zeros(8), sense, descriptors);
   return hex(rest.length / 2, 4) + rest;
 };
 

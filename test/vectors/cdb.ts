@@ -11,8 +11,8 @@ export interface CdbVector {
   readonly cdb: string;
   /** Data-out. */
   readonly data?: string;
-  /** SAM-5 5.3.1; GOOD unless there is sense. */
-  readonly status?: '04' | '18';
+  /** SAM-5 5.3.1; unless it is given, GOOD without sense and CHECK CONDITION with it. */
+  readonly status?: '00' | '04' | '18';
   /** Data-in. */
   readonly in?: string;
   readonly sense?: string;

@@ -1,19 +1,21 @@
 // READ (6), (10), (12), (16) (SBC-2 5.5, SBC-3 5.11 to 5.13).
 import { OK_ORDINARY, Reserved } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
-import { Status } from '../task.ts';
+import { GOOD, Status } from '../task.ts';
 import type { ScsiTask, TaskResult } from '../task.ts';
 import { blocksOf, checkTransfer, fuaOf, lbaOf, rangeOf, usageOf } from './cdb.ts';
 import type { Shape } from './cdb.ts';
 
-async function read({ lu, cdb }: ScsiTask, shape: Shape): Promise<TaskResult> {
+async function read(task: ScsiTask, shape: Shape): Promise<TaskResult> {
+  const { lu, cdb } = task;
   checkTransfer(cdb, shape, lu);
   const length = blocksOf(cdb, shape) * lu.blockSize;
   if (length === 0) return { status: Status.good };
   // FUA: what is read has to be on the medium before (SBC-3 4.15).
   if (shape !== 6 && fuaOf(cdb) && !lu.volume.info.readOnly) await lu.volume.flush();
-  const data = Buffer.allocUnsafe(length);
   const position = lbaOf(cdb, shape) * lu.blockSize;
+  if ((await lu.volume.bring?.(position, length)) === true && task.sendNow?.(position, length) === true) return GOOD;
+  const data = Buffer.allocUnsafe(length);
   if (!lu.volume.readNow(position, length, data, 0)) await lu.volume.read(position, length, data, 0);
   return { status: Status.good, dataIn: [data] };
 }

@@ -33,6 +33,8 @@ describe('daemon options', () => {
     assert.equal(read([], { GEMEL_CACHE_SIZE: '256M' }).cacheSize, 256 * 1024 ** 2);
     assert.equal(read(['--cache-size', '0']).cacheSize, 0);
     assert.throws(() => read(['--cache-size', '2000T']), /at most 1 TiB/);
+    assert.equal(read(['--cache-size', '1M']).cacheSize, 1024 ** 2);
+    assert.throws(() => read(['--cache-size', '5']), /at least 1 MiB \(24M, 4G\), or 0 for none/);
   });
 
   it('come from flag before environment before file', () => {

@@ -24,11 +24,8 @@ class FakeSocket implements Socket {
     this.written.push(data);
     if (this.stuck) this.unsent += data.length;
   }
-  cork(): void {
-    // one write is as good as several here
-  }
-  uncork(): void {
-    // see cork
+  writeAll(pieces: readonly Buffer[]): void {
+    for (const each of pieces) this.write(each);
   }
   resume(): void {
     throw new Error('not used');

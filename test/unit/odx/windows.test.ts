@@ -64,6 +64,32 @@ describe('a Windows host', () => {
     node.stop();
   });
 
+  it('takes a shorter token when the storage has not the time for more, and goes on from there', async () => {
+    const size = 320 * MIB;
+    const node = await OdxNode.start({ size });
+    const [a, b] = [node.login(0), node.login(1)];
+    const at = [0, 70 * MIB, 190 * MIB, 319 * MIB];
+    for (const [i, position] of at.entries()) await fill(node, 0, position, pattern(MIB, 20 + i));
+    // Each look at the clock takes 300 ms: of the pieces of 64 MiB there is time for three, or four.
+    let now = 0;
+    node.clock.now = () => (now += 300);
+    const blocks = size / BLOCK;
+    const first = await offloadRead(a, [[8, blocks - 8]]);
+    assert.ok(first.blocks > 0 && first.blocks < blocks - 8, `${String(first.blocks)} blocks`);
+    const still = { now: () => 0 };
+    assert.equal(await offloadWrite(b, LIMITS, BLOCK, first.token, [8, first.blocks], still), first.blocks);
+    // There is no more in the token than it says.
+    const behind = writeList(first.token, first.blocks - 1, [[8, 2]]);
+    assert.equal(await writeUsing(b, newListId(), behind), '05/0D/04 info 1');
+    await fill(node, 1, 8 * BLOCK, Buffer.alloc(MIB));
+    assert.equal(await copyFile(a, b, BLOCK, [0, blocks], 0, still), 0);
+    for (const [i, position] of at.entries()) {
+      assert.ok((await content(node, 1, position, MIB)).equals(pattern(MIB, 20 + i)), String(position));
+    }
+    node.check();
+    node.stop();
+  });
+
   it('gets what was there when the token was made, although it is overwritten, unmapped, or still in the cache', async () => {
     const node = await OdxNode.start();
     const image = pattern(4 * MIB, 2);

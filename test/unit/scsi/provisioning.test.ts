@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { MemoryVolume } from '../../../core/volume/memory-volume.ts';
 import type { SpaceResources, Volume } from '../../../core/volume/volume.ts';
-import { ALL_COMMANDS, HOST_B, scsiFixture } from '../../support/scsi-fixture.ts';
-import type { Fixture, Initiator } from '../../support/scsi-fixture.ts';
+import { ALL_COMMANDS, HOST_B, Initiator, scsiFixture } from '../../support/scsi-fixture.ts';
+import type { Fixture } from '../../support/scsi-fixture.ts';
 
-const ROOM: SpaceResources = { setBytes: 65_536, available: 0x01_0203, threshold: 0x0405 };
+const ROOM: SpaceResources = { setBytes: 65_536, available: 0x01_0203, threshold: 0x0405, crossed: false };
 
 /** 1 MiB with room of its own, or without any that can be counted. */
 function disk(resources: SpaceResources | undefined, thin = true, blockSize = 512): Fixture {
@@ -23,6 +23,7 @@ const ends = (host: Initiator, cdb: string, data = ''): Promise<string> =>
 const LBP_PAGE = 'dc02'; // with PS, which is not set
 const page = (first: string, enabled: string, count: string): string =>
   `${first}020014${'00'.repeat(12)}${enabled}010000${count}`;
+const TUR = '00 00 00 00 00 00';
 const SENSE_LBP = '1a 08 1c 02 ff 00';
 const SELECT = (length: string): string => `15 10 00 00 ${length} 00`;
 
@@ -110,6 +111,30 @@ describe('thin provisioning', () => {
       await ends(disk(undefined).login(), SELECT('10'), '00000000 010a00000000008000000000'),
       '05/26/00 data 11 bit 7',
     );
+  });
+
+  test('a host that comes when the threshold has been reached is told, and all are again after a reset', async () => {
+    const room = { ...ROOM, crossed: true };
+    const fixture = disk(room);
+    const late = (name?: string): Promise<string[]> => {
+      const { visitor, target } = fixture.login(name).nexus;
+      const nexus = fixture.device.attach(
+        { ...visitor, initiator: { name: visitor.initiator.name, isid: 'abc' } },
+        target,
+      );
+      const host = new Initiator(nexus, 0);
+      return Promise.all([ends(host, TUR), ends(host, TUR), ends(host, TUR)]);
+    };
+    assert.deepEqual(await late(), ['06/29/00', '06/38/07 info 16', 'GOOD']);
+    room.crossed = false;
+    const host = fixture.login();
+    assert.deepEqual(await late(HOST_B), ['06/29/00', 'GOOD', 'GOOD']);
+    room.crossed = true;
+    fixture.lu.reset({ key: 6, asc: 0x29, ascq: 3 });
+    assert.equal(await ends(host, TUR), '06/29/03');
+    assert.equal(await ends(host, TUR), '06/38/07 info 16');
+    assert.equal(await ends(host, SELECT('10'), '00000000 010a00000000000000000000'), 'GOOD');
+    assert.deepEqual(await late(), ['06/29/00', 'GOOD', 'GOOD'], 'LBPERE switched off');
   });
 
   test('the unit attention names the descriptor, in both formats, once for each host', async () => {

@@ -11,11 +11,12 @@ import type { CopyCount, CopyRequest } from '../../../core/volume/copy.ts';
 import { Durability, VolumeError, VolumeFault } from '../../../core/volume/volume.ts';
 import type { Volume } from '../../../core/volume/volume.ts';
 import { Machine, stopAll } from '../../crash/machine.ts';
+import { hastyClock } from '../../support/scsi-fixture.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GRAIN = 64 * KIB;
-const clock = { soon: (fn: () => void) => void setImmediate(fn) };
+const clock = hastyClock;
 
 function request(parts: Partial<CopyRequest> & Pick<CopyRequest, 'source' | 'target' | 'length'>): CopyRequest {
   return { from: 0, to: 0, sourceLocks: undefined, targetLocks: undefined, clock, isAborted: () => false, ...parts };

@@ -50,6 +50,11 @@ export class FakeFile implements DiskFile {
     this.#enter('read', position, length);
     this.bytes.copy(into, at, position, position + length);
   }
+  async readLarge(into: readonly Buffer[], position: number): Promise<void> {
+    const whole = Buffer.alloc(into.reduce((sum, { length }) => sum + length, 0));
+    await this.read(whole, 0, whole.length, position);
+    for (let i = 0, at = 0; i < into.length; i++) at += whole.copy(into[i] as Buffer, 0, at);
+  }
   async write(from: Buffer, at: number, length: number, position: number): Promise<void> {
     await Promise.resolve();
     this.#enter('write', position, length);

@@ -4,6 +4,7 @@ import type { Socket as Client } from 'node:net';
 import { describe, mock, test } from 'node:test';
 import { SEND_REST_PATIENCE } from '../../../core/base/limits.ts';
 import type { Listener, Socket, SocketSink } from '../../../core/base/world.ts';
+import { directSends } from '../../../core/world/direct-send.ts';
 import { nodeNet } from '../../../core/world/node-net.ts';
 
 const MIB = 1_048_576;
@@ -54,10 +55,21 @@ interface Pair {
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-for (const mode of ['direct', 'copying'] as const) {
-  describe(`sockets, ${mode} way of receiving`, { timeout: 30_000 }, () => {
+test('sends go past the stream on this version of Node', async () => {
+  assert.notEqual(await directSends(), undefined);
+});
+
+const WAYS = [
+  ['direct', 'automatic'],
+  ['direct', 'stream'],
+  ['copying', 'automatic'],
+  ['copying', 'stream'],
+] as const;
+
+for (const [mode, sending] of WAYS) {
+  describe(`sockets, ${mode} way of receiving, ${sending} way of sending`, { timeout: 30_000 }, () => {
     async function pair(use: (pair: Pair) => Promise<void>): Promise<void> {
-      const net = await nodeNet(mode);
+      const net = await nodeNet(mode, sending);
       const sink = new Sink();
       let accept: (socket: Socket) => void = () => undefined;
       const accepted = new Promise<Socket>((resolve) => (accept = resolve));
@@ -110,21 +122,42 @@ for (const mode of ['direct', 'copying'] as const) {
     test('writes arrive in order, are told about, and a slow reader is seen', async () => {
       await pair(async ({ socket, sink, client }) => {
         client.pause();
-        const pieces = Array.from({ length: 40 }, (_, i) => Buffer.alloc(MIB, i));
+        const pieces = Array.from({ length: 60 }, (_, i) => Buffer.alloc(MIB, i));
         let freed = 0;
-        socket.cork();
-        for (const piece of pieces) socket.write(piece, () => freed++);
-        socket.uncork();
+        // All ways of writing, each behind the others, and back again when everything has gone out.
+        socket.write(pieces[0] as Buffer);
+        socket.writeAll(pieces.slice(1, 20));
+        socket.write(pieces[20] as Buffer);
+        for (const piece of pieces.slice(21, 30)) socket.write(piece, () => freed++);
+        socket.writeAll(pieces.slice(30, 39));
+        socket.write(pieces[39] as Buffer);
         await wait(30);
-        assert.ok(socket.unsent > 0 && freed < pieces.length);
+        assert.ok(socket.unsent > 20 * MIB && freed < 9);
         const received: Buffer[] = [];
         client.on('data', (chunk) => received.push(chunk));
         client.resume();
         await sink.until(() => sink.drains > 0);
         assert.equal(socket.unsent, 0);
-        while (received.reduce((sum, each) => sum + each.length, 0) < 40 * MIB) await wait(5);
+        socket.writeAll(pieces.slice(40));
+        await sink.until(() => socket.unsent === 0);
+        while (received.reduce((sum, each) => sum + each.length, 0) < 60 * MIB) await wait(5);
         assert.ok(Buffer.concat(received).equals(Buffer.concat(pieces)));
-        assert.equal(freed, pieces.length);
+        assert.equal(freed, 9);
+      });
+    });
+
+    test('a peer that is gone ends the connection, whatever waits for it', async () => {
+      await pair(async ({ socket, sink, client }) => {
+        client.pause();
+        while (socket.unsent < 4 * MIB) socket.write(Buffer.alloc(MIB));
+        const { drains } = sink;
+        client.resetAndDestroy();
+        await sink.until(() => sink.reasons.length > 0);
+        assert.match(sink.reasons[0] ?? '', /ECONNRESET|EPIPE/);
+        socket.write(Buffer.alloc(MIB));
+        socket.writeAll([Buffer.alloc(MIB)]);
+        await wait(5);
+        assert.deepEqual([sink.reasons.length, sink.drains], [1, drains]);
       });
     });
 
@@ -211,7 +244,7 @@ for (const mode of ['direct', 'copying'] as const) {
     });
 
     test('a socket that is refused before it starts, and one whose peer is gone by then', async () => {
-      const net = await nodeNet(mode);
+      const net = await nodeNet(mode, sending);
       const sink = new Sink();
       const sockets: Socket[] = [];
       const listener = await net.listen('127.0.0.1', 0, (socket) => {

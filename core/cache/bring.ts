@@ -1,0 +1,92 @@
+// Cold data straight into the frames of the cache: what is read from below is copied nowhere else before it is sent.
+import { blockMask, lowestBlock, runEnd, BLOCK } from '../volume/grain.ts';
+import type { Place, Volume } from '../volume/volume.ts';
+import type { CachedBlocks } from './cached-blocks.ts';
+import { FRAME, touchedBlocks } from './l1-cache.ts';
+
+/** Blocks of a frame that are being read from below. */
+interface Fill {
+  readonly grain: number;
+  readonly frame: number;
+  readonly bits: number;
+  readonly version: number;
+}
+
+/**
+ * Reads what the cache does not have of the range. True: it has all of it now, for this turn at least. False: somebody else
+ * is reading it too, it has been written meanwhile, or frames are short; use CachedBlocks.read. Rejects with a VolumeError.
+ */
+export async function bring(blocks: CachedBlocks, position: number, length: number): Promise<boolean> {
+  const fills: Fill[] = [];
+  try {
+    if (!begin(blocks, position, length, fills)) return false;
+    await fill(blocks.backing, placesOf(blocks, fills));
+    return publish(blocks, fills);
+  } finally {
+    const { filling } = blocks.cache;
+    for (const { frame, bits } of fills) filling[frame] = (filling[frame] as number) & ~bits;
+  }
+}
+
+/** Frames for the range, in which nobody else touches the blocks that are missing. False: not all of them can be had. */
+function begin(blocks: CachedBlocks, position: number, length: number, fills: Fill[]): boolean {
+  const { cache } = blocks;
+  const end = position + length;
+  const last = Math.floor((end - 1) / FRAME);
+  for (let grain = Math.floor(position / FRAME); grain <= last; grain++) {
+    const base = grain * FRAME;
+    const frame = blocks.frameFor(grain);
+    if (frame < 0) return false;
+    const wanted = touchedBlocks(Math.max(position - base, 0), Math.min(end - base, FRAME));
+    const bits = wanted & ~(cache.valid[frame] as number);
+    const filling = cache.filling[frame] as number;
+    if ((bits & filling) !== 0) return false;
+    if (bits === 0) continue;
+    cache.filling[frame] = filling | bits;
+    fills.push({ grain, frame, bits, version: blocks.version(grain) });
+  }
+  return true;
+}
+
+async function fill(backing: Volume, places: readonly Place[]): Promise<void> {
+  const [only] = places;
+  if (only === undefined) return;
+  if (places.length === 1) return backing.read(only.position, only.length, only.memory, only.at);
+  if (backing.readPlaces !== undefined) return backing.readPlaces(places);
+  // All of them, also when one fails: they have our frames.
+  const reads = places.map((each) => backing.read(each.position, each.length, each.memory, each.at));
+  for (const read of await Promise.allSettled(reads)) if (read.status === 'rejected') throw read.reason;
+}
+
+function placesOf({ cache, backing }: CachedBlocks, fills: readonly Fill[]): Place[] {
+  const { size } = backing.info;
+  const places: Place[] = [];
+  for (const { grain, frame, bits } of fills) {
+    const memory = cache.slab(frame);
+    for (let rest = bits; rest !== 0;) {
+      const first = lowestBlock(rest);
+      const end = runEnd(rest, first);
+      const position = grain * FRAME + first * BLOCK;
+      const length = Math.min((end - first) * BLOCK, size - position);
+      places.push({ position, length, memory, at: cache.offset(frame) + first * BLOCK });
+      rest &= ~blockMask(first, end);
+    }
+  }
+  return places;
+}
+
+/** False: some of it is not what the volume holds any more. */
+function publish(blocks: CachedBlocks, fills: readonly Fill[]): boolean {
+  const { cache } = blocks;
+  let all = true;
+  for (const { grain, frame, bits, version } of fills) {
+    if (blocks.version(grain) !== version || blocks.index.get(grain) !== frame) {
+      all = false;
+      continue;
+    }
+    cache.valid[frame] = (cache.valid[frame] as number) | bits;
+    // Whoever asked for it looks at it next: that is no second use.
+    cache.fresh[frame] = 1;
+  }
+  return all;
+}

@@ -1,0 +1,68 @@
+// Copies and the hosts that wait for the same event loop. While hosts are being served, copies go in small steps, and begin
+// them only as fast as a small share of the event loop can take them: whoever reads or writes 4 KiB waits for one step at
+// most. When nobody is there to be disturbed, copies take large steps, as many at a time as they can.
+import {
+  COPY_LOOP_SHARE,
+  COPY_SHARE_STEP,
+  COPY_SMALL_SHARE_STEP,
+  COPY_SMALL_STEP,
+  COPY_STEP,
+  COPY_YIELDS_TO,
+} from '../base/limits.ts';
+import { foreground } from '../base/pace.ts';
+import type { Pace } from '../base/pace.ts';
+import type { Clock } from '../base/world.ts';
+
+/** What a step costs the event loop about, milliseconds for each byte: of data, and of grains that change hands. */
+const DATA_COST_MS = 1.5e-6;
+const SHARE_COST_MS = 6e-8;
+
+export type CopyClock = Pick<Clock, 'now' | 'after' | 'soon'>;
+
+export class CopyPace {
+  readonly #others: Pace;
+  /** Until when the share of the event loop that copies may have is used up; clock time, milliseconds. */
+  #until = 0;
+  /** How often a copy has had to wait for its turn: while that goes on, copies tell nothing of how fast the storage is. */
+  waits = 0;
+
+  constructor(others: Pace) {
+    this.#others = others;
+  }
+
+  /** Bytes of one step: of data, or of what changes hands. */
+  step(clock: CopyClock, kind: 'data' | 'share'): number {
+    const small = this.#isBusy(clock);
+    if (kind === 'data') return small ? COPY_SMALL_STEP : COPY_STEP;
+    return small ? COPY_SMALL_SHARE_STEP : COPY_SHARE_STEP;
+  }
+
+  /** Resolves when a copy may begin its next step; never in this turn of the event loop. */
+  async turn(clock: CopyClock): Promise<void> {
+    await new Promise<void>((resolve) => {
+      clock.soon(resolve);
+    });
+    for (let wait = this.#until - clock.now(); wait > 0 && this.#isBusy(clock); wait = this.#until - clock.now()) {
+      this.waits++;
+      await new Promise<void>((resolve) => {
+        clock.after(Math.max(1, wait), resolve);
+      });
+    }
+  }
+
+  /** A step of so many bytes begins. */
+  begin(clock: CopyClock, kind: 'data' | 'share', bytes: number): void {
+    const cost = bytes * (kind === 'data' ? DATA_COST_MS : SHARE_COST_MS);
+    const now = clock.now();
+    // What was taken when nobody was there to be disturbed is not held against anybody for long.
+    const from = Math.min(Math.max(this.#until, now), now + cost);
+    this.#until = from + cost / COPY_LOOP_SHARE;
+  }
+
+  #isBusy(clock: CopyClock): boolean {
+    return this.#others.lately(clock.now()) >= COPY_YIELDS_TO;
+  }
+}
+
+/** Of all copies of the process. */
+export const copyPace = new CopyPace(foreground);
