@@ -4,6 +4,7 @@ import { crc32c } from '../base/crc32c.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { DiskFile, World } from '../base/world.ts';
 import { BLOCK } from '../volume/grain.ts';
+import { isDiskFull } from './disk-error.ts';
 import { FORMAT_VERSION } from './format.ts';
 import { DeviceFiles, FolderFiles } from './pool-files.ts';
 import type { PoolFiles } from './pool-files.ts';
@@ -104,6 +105,12 @@ export async function eraseMembers(
   }
 }
 
+/** What keeps a pool from growing, as a ServiceError when it is a full disk. */
+function growError(error: unknown): unknown {
+  if (!isDiskFull(error)) return error;
+  return new ServiceError('no-space', 'the pool could not be made larger: its disk is full', { cause: error });
+}
+
 /** All disks of an open pool. */
 export class PoolDisks {
   readonly #world: World;
@@ -161,7 +168,9 @@ export class PoolDisks {
     const files = this.#files(member);
     const journalBytes = member === 0 ? this.#journalBytes : 0;
     const present = slabs.filter((slab) => (slab.member ?? 0) === member);
-    const made = await files.makeSlab(slabs.length, this.#slabGrains, journalBytes, present);
+    const made = await files.makeSlab(slabs.length, this.#slabGrains, journalBytes, present).catch((error: unknown) => {
+      throw growError(error);
+    });
     const file = await files.slab(made.name, made.grains, journalBytes);
     const record = member === 0 ? made : { ...made, member };
     return { slab: { file, position: 0, grains: made.grains }, record };
@@ -198,7 +207,7 @@ export class PoolDisks {
         await this.#files(member)
           .removeSlabs([made.record])
           .catch(() => undefined);
-      throw error;
+      throw growError(error);
     }
   }
 
@@ -240,7 +249,7 @@ export class PoolDisks {
       await files.close().catch(() => undefined);
       // Else nobody knows whether the pool has it.
       if (pool.trouble === undefined) await this.#undo({ index, kind, path }, made);
-      throw error;
+      throw growError(error);
     }
   }
 

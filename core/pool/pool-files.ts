@@ -84,13 +84,19 @@ export class FolderFiles implements PoolFiles {
   async makeSlab(index: number, grains: number): Promise<{ name: string; grains: number }> {
     const name = `slab-${String(index).padStart(5, '0')}`;
     const file = await this.#world.disk.open(`${this.name}/${name}`, { create: true });
-    await file.truncate(slabBytes(grains));
-    // Of a full file system, checksums are not to be the victim: they are of all volumes.
-    const zeros = Buffer.alloc(Math.min(sumsBytes(grains), 1_048_576));
-    for (let done = 0; done < sumsBytes(grains); done += zeros.length) {
-      await file.write(zeros, 0, Math.min(zeros.length, sumsBytes(grains) - done), done);
+    try {
+      await file.truncate(slabBytes(grains));
+      // Of a full file system, checksums are not to be the victim: they are of all volumes.
+      const zeros = Buffer.alloc(Math.min(sumsBytes(grains), 1_048_576));
+      for (let done = 0; done < sumsBytes(grains); done += zeros.length) {
+        await file.write(zeros, 0, Math.min(zeros.length, sumsBytes(grains) - done), done);
+      }
+      await file.dataSync();
+    } catch (error) {
+      await file.close();
+      await this.removeSlabs([{ name, grains }]).catch(() => undefined);
+      throw error;
     }
-    await file.dataSync();
     await file.close();
     return { name, grains };
   }

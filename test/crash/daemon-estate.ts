@@ -135,7 +135,7 @@ export class Estate {
 
   // ---- what the administrator does
 
-  /** Calls the API. When the daemon dies meanwhile, `settle` decides later. False: refused, or it died. */
+  /** Calls the API. When the daemon dies meanwhile, `settle` decides later. False: refused, which changes nothing, or it died. */
   async #attempt(what: string, call: () => Promise<unknown>, settle: Pending['settle']): Promise<boolean> {
     const pending = { what, settle };
     this.#pending.add(pending);
@@ -150,8 +150,12 @@ export class Estate {
       // At an orderly stop the answer may be cut off; then it is as if it had died.
       if (!this.#alive) return false;
       this.#pending.delete(pending);
+      if (error instanceof ServiceError && this.facts.mayBeFull) {
+        // A deletion that begins is finished by a start that finds room.
+        if (error.message.includes('the next start tries again')) return true;
+        if (error.code === 'io-error') return false;
+      }
       if (error instanceof ServiceError && REFUSED.includes(error.code)) return false;
-      if (this.facts.mayBeFull) return false;
       throw new Error(`${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
     }
     this.#pending.delete(pending);

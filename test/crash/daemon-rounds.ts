@@ -18,7 +18,7 @@ import type { Random } from './sim-disk.ts';
 const MIB = 1_048_576;
 const ARGS = ['--no-demo', '--cache-size', '24M'];
 /** Bytes of the file system that fills up. */
-const FULL = 96 * MIB;
+const FULL = 192 * MIB;
 /** Milliseconds of load before a kill, at least and at most. */
 const LOAD = [150, 1500] as const;
 /** Commands answered before a kill, and how long that may take in milliseconds. */
@@ -239,17 +239,18 @@ class Campaign {
   async roundOfFull(number: number, fillUp: () => Relief): Promise<string> {
     this.where = `round ${String(number)} on a full file system`;
     const { estate } = this;
-    const hosts = [...estate.hosts.values()];
-    for (const host of hosts) host.start();
+    for (const host of estate.hosts.values()) host.start();
+    this.#administrator = this.#administrate();
     const before = this.#good();
     await sleep(100 + this.#random() * 300);
     await this.#loaded(before);
     const relief = fillUp();
     await sleep(200 + this.#random() * 1500);
     this.#check();
-    estate.dying();
+    this.abandon();
     await this.#daemon.crash();
-    await Promise.all(hosts.map((host) => host.over()));
+    await Promise.all([...estate.hosts.values()].map((host) => host.over()));
+    await this.#administrator;
     this.#check();
     // It starts, whatever it can serve.
     await this.#daemon.start();

@@ -95,9 +95,11 @@ describe('a full disk', { skip: needsQemuTools(), concurrency: 1 }, () => {
         const isClone = (await attempt('volume', 'clone', 'kept@before', 'copy')) === undefined;
         const isBack = (await attempt('snapshot', 'rollback', 'kept@before')) === undefined;
         const isLarger = (await attempt('volume', 'resize', 'kept', '--size', '128M')) === undefined;
+        const isWider = (await attempt('pool', 'grow', 'pool0', '--by', '1G')) === undefined;
         const notDeleted = await attempt('volume', 'delete', 'demo');
         const pool = (await daemon.gemelJson(['pool', 'show', 'pool0'])) as { state: string; problem: string | null };
         assert.equal(pool.state === 'failed', pool.problem !== null, 'a pool that takes no writes says why');
+        assert.ok(!isWider, 'checksums of a larger pool need room');
 
         await daemon.crash();
         for (const other of others) rmSync(other);
