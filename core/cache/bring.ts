@@ -13,8 +13,8 @@ interface Fill {
 }
 
 /**
- * Reads what the cache does not have of the range. True: it has all of it now, for this turn at least. False: somebody else
- * is reading it too, it has been written meanwhile, or frames are short; use CachedBlocks.read. Rejects with a VolumeError.
+ * Reads what the cache does not have of the range. False: somebody else is reading it too, it has been written meanwhile, or
+ * frames are short; use CachedBlocks.read. Rejects with a VolumeError.
  */
 export async function bring(blocks: CachedBlocks, position: number, length: number): Promise<boolean> {
   const fills: Fill[] = [];
