@@ -13,8 +13,8 @@ interface Fill {
 }
 
 /**
- * Reads what the cache does not have of the range. True: it has all of it now, for this turn at least. False: somebody else
- * is reading it too, it has been written meanwhile, or frames are short; use CachedBlocks.read. Rejects with a VolumeError.
+ * Reads what the cache does not have of the range. False: somebody else is reading it too, it has been written meanwhile, or
+ * frames are short; use CachedBlocks.read. Rejects with a VolumeError.
  */
 export async function bring(blocks: CachedBlocks, position: number, length: number): Promise<boolean> {
   const fills: Fill[] = [];
@@ -48,11 +48,15 @@ function begin(blocks: CachedBlocks, position: number, length: number, fills: Fi
   return true;
 }
 
-async function fill(backing: Volume, places: readonly Place[]): Promise<void> {
+function fill(backing: Volume, places: readonly Place[]): Promise<void> {
   const [only] = places;
-  if (only === undefined) return;
+  if (only === undefined) return Promise.resolve();
   if (places.length === 1) return backing.read(only.position, only.length, only.memory, only.at);
   if (backing.readPlaces !== undefined) return backing.readPlaces(places);
+  return fillEach(backing, places);
+}
+
+async function fillEach(backing: Volume, places: readonly Place[]): Promise<void> {
   // All of them, also when one fails: they have our frames.
   const reads = places.map((each) => backing.read(each.position, each.length, each.memory, each.at));
   for (const read of await Promise.allSettled(reads)) if (read.status === 'rejected') throw read.reason;

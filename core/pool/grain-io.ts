@@ -3,6 +3,7 @@ import { crc32c } from '../base/crc32c.ts';
 import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock, runEnd } from '../volume/grain.ts';
 import { VolumeError, VolumeFault } from '../volume/volume.ts';
 import { diskError } from './disk-error.ts';
+import { joinedSum } from './joined-sums.ts';
 import type { PoolCore } from './pool-core.ts';
 import type { GrainPlace } from './record.ts';
 
@@ -177,10 +178,17 @@ export class GrainIo {
 
 /** The first block of the mask, where the grain begins at `at`, that does not match its checksum; -1: they all do. */
 function firstBad(mask: number, target: Buffer, at: number, sums: Uint32Array, sumsAt: number): number {
-  for (let rest = mask; rest !== 0; rest &= rest - 1) {
-    const block = lowestBlock(rest);
-    const from = at + block * BLOCK;
-    if (crc32c(target, from, from + BLOCK) !== sums[sumsAt + block]) return block;
+  for (let rest = mask; rest !== 0;) {
+    const first = lowestBlock(rest);
+    const end = runEnd(rest, first);
+    const from = at + first * BLOCK;
+    const sum = crc32c(target, from, at + end * BLOCK);
+    if (sum !== joinedSum(sums, sumsAt + first, end - first)) {
+      for (let block = first; block < end; block++) {
+        if (crc32c(target, at + block * BLOCK, at + (block + 1) * BLOCK) !== sums[sumsAt + block]) return block;
+      }
+    }
+    rest &= ~blockMask(first, end);
   }
   return -1;
 }

@@ -27,14 +27,15 @@ export class VolumeReader {
   }
 
   /** `length` bytes from byte `position` on. Rejects with a VolumeError. */
-  async read(position: number, length: number, target: Buffer, at: number): Promise<void> {
+  read(position: number, length: number, target: Buffer, at: number): Promise<void> {
     const from = position - (position % BLOCK);
     const to = Math.ceil((position + length) / BLOCK) * BLOCK;
+    if (from === position && to === position + length) return this.#readBlocks(from, to, target, at);
     // Checksums are of whole blocks.
-    const ragged = from !== position || to !== position + length;
-    const whole = ragged ? Buffer.allocUnsafe(to - from) : target;
-    await this.#readBlocks(from, to, whole, ragged ? 0 : at);
-    if (ragged) whole.copy(target, at, position - from, position - from + length);
+    const whole = Buffer.allocUnsafe(to - from);
+    return this.#readBlocks(from, to, whole, 0).then(() => {
+      whole.copy(target, at, position - from, position - from + length);
+    });
   }
 
   /** The same into several places. */

@@ -147,7 +147,7 @@ export interface Volume {
    */
   readPlaces?(places: readonly Place[]): Promise<void>;
   /**
-   * Brings the range into memory, where readNow and viewNow have it in the turn in which this resolves. False: it may not be
+   * Brings the range into memory, where readNow and viewNow have it, unless it has to go again at once. False: it is not
    * there, use read. Rejects like read. Absent: the volume keeps nothing in memory.
    */
   bring?(position: number, length: number): Promise<boolean>;

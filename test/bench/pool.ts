@@ -7,6 +7,7 @@ import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { CACHE_SHARE, MAX_DEFAULT_CACHE } from '../../core/base/limits.ts';
 import { projectRoot } from '../support/project.ts';
+import type { ReaderResult } from './node-reader.ts';
 import { filledFile, has } from './peers.ts';
 import { dropCaches, fioAppend, fioRandom, fioSequential, load, startDurableTgt } from './pool-peers.ts';
 import type { FioResult, LoadSample } from './pool-peers.ts';
@@ -196,9 +197,12 @@ export class PoolBench {
   async #fill(server: PoolServer, url: string): Promise<void> {
     // The generator stops after a time, not after a volume: a sequential run begins again at the front.
     const begun = performance.now();
-    let written = 0;
-    while (written < this.#options.size && performance.now() - begun < 600_000) {
-      written += (this.#load(url, FILL, 3).mbs * 3) / 1.05;
+    let seconds = 3;
+    while (performance.now() - begun < 600_000) {
+      // In MB; the size is in MiB.
+      const written = this.#load(url, FILL, seconds).mbs * seconds;
+      if (written > this.#options.size * 1.1) break;
+      seconds = Math.min(120, Math.ceil(((this.#options.size * 1.3) / Math.max(1, written)) * seconds));
     }
     await server.ask({ kind: 'checkpoint' });
   }
@@ -318,6 +322,8 @@ export class PoolBench {
     const theirs: number[] = [];
     const oursInOrder: number[] = [];
     const theirsInOrder: number[] = [];
+    const node: number[] = [];
+    const nodeInOrder: number[] = [];
     let how = { random: '', inOrder: '' };
     const text = (fio: FioResult[]): string => fio.map((each) => `${each.how} ${each.iops.toFixed(0)}`).join(', ');
     for (let rep = 0; rep < reps; rep++) {
@@ -330,8 +336,11 @@ export class PoolBench {
       oursInOrder.push(this.#load(gemel.pool, READ_ALL, IN_ORDER_SECONDS).iops);
       const inOrder = fioSequential(file, IN_ORDER_SECONDS);
       theirsInOrder.push(inOrder[0]?.iops ?? NaN);
+      node.push(nodeReader(file, ['4096', '32', 'random'], seconds));
+      nodeInOrder.push(nodeReader(file, ['262144', '8', 'sequential'], IN_ORDER_SECONDS));
       how = { random: text(fio), inOrder: text(inOrder) };
-      this.#raw[`cold ${String(rep)}`] = { ours: ours.at(-1), fio, oursInOrder: oursInOrder.at(-1), inOrder };
+      const raw = { ours: ours.at(-1), fio, node: node.at(-1), oursInOrder: oursInOrder.at(-1), inOrder };
+      this.#raw[`cold ${String(rep)}`] = { ...raw, nodeInOrder: nodeInOrder.at(-1) };
       this.#say(`cold reads, repetition ${String(rep + 1)}`);
     }
     const title = '4 KiB random read from disk, QD 32 / fio';
@@ -339,6 +348,13 @@ export class PoolBench {
     this.#rows.push(
       compared(title, 'IOPS', ours, theirs, { atLeast: 0.9 }, `fastest of: ${how.random}`),
       compared(next, 'IOPS', oursInOrder, theirsInOrder, { atLeast: 0.9 }, `fastest of: ${how.inOrder}`),
+    );
+    const only = 'a Node program that does nothing but read';
+    this.#rows.push(
+      compared(`${only}, 4 KiB random, QD 32 / fio`, 'IOPS', node, theirs, undefined),
+      compared(`${only}, 256 KiB sequential, QD 8 / fio`, 'IOPS', nodeInOrder, theirsInOrder, undefined),
+      compared('4 KiB random read from disk, QD 32 / that program', 'IOPS', ours, node, undefined),
+      compared('256 KiB sequential read from disk, QD 8 / that program', 'IOPS', oursInOrder, nodeInOrder, undefined),
     );
     await this.#stop(gemel);
   }
@@ -412,6 +428,15 @@ export class PoolBench {
       absolute('memory of 1 TiB mapped', 'MiB', more, { atMost: 150 }, note),
     );
   }
+}
+
+/** Reads a second of node-reader.ts, past the page cache or through it, whichever is faster. */
+function nodeReader(file: string, how: readonly string[], seconds: number): number {
+  const rates = ['direct', 'buffered'].map((way) => {
+    dropCaches();
+    return (child('node-reader.js', [file, ...how, way, String(seconds)]) as ReaderResult).iops;
+  });
+  return Math.max(...rates);
 }
 
 const slowest = (times: readonly number[]): string => `slowest ${Math.max(...times).toFixed(1)} ms`;

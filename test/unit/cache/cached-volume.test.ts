@@ -58,6 +58,9 @@ async function actor(
     const choice = random();
     if (choice < 0.25) {
       if (volume.readNow(position, length, target, 0)) assert.ok(target.equals(expected), 'readNow');
+    } else if (choice < 0.32) {
+      await volume.bring(position, length);
+      if (volume.readNow(position, length, target, 0)) assert.ok(target.equals(expected), 'bring');
     } else if (choice < 0.4) {
       await volume.read(position, length, target, 0);
       assert.ok(target.equals(expected), 'read');
@@ -91,7 +94,10 @@ async function reader({ volume }: Setup, random: Random): Promise<void> {
   for (let step = 0; step < 200; step++) {
     const position = Math.floor((random() * SIZE) / 512) * 512;
     const target = Buffer.alloc(Math.min(SIZE - position, 512 * (1 + Math.floor(random() * 300))));
-    await volume.read(position, target.length, target, 0);
+    const brought = random() < 0.5 && (await volume.bring(position, target.length));
+    if (!brought || !volume.readNow(position, target.length, target, 0)) {
+      await volume.read(position, target.length, target, 0);
+    }
     for (let at = 0; at < target.length; at += 512) {
       assert.ok(target.subarray(at, at + 512).equals(filled(512, target[at] ?? 0)), 'a torn sector');
     }
@@ -223,5 +229,37 @@ describe('cached volume', () => {
     assert.deepEqual(volume.counters(), { hits: 1, misses: 1, dirtyBytes: FRAME, destagedBytes: 0 });
     await volume.flush();
     assert.deepEqual(volume.counters(), { hits: 1, misses: 1, dirtyBytes: 0, destagedBytes: 4096 });
+  });
+
+  test('what is brought is read once, into the cache, and looking at it for the first time is no second use', async () => {
+    const { volume, backing } = setup(5);
+    backing.refuses = 1;
+    backing.bytes.fill(3);
+    assert.equal(await volume.bring(4096, 3 * FRAME), true);
+    const target = Buffer.alloc(3 * FRAME);
+    const { hits } = volume.counters();
+    assert.equal(volume.readNow(4096, target.length, target, 0), true);
+    assert.ok(target.equals(filled(3 * FRAME, 3)));
+    assert.equal(volume.counters().hits, hits);
+    assert.equal(volume.readNow(4096, target.length, target, 0), true);
+    assert.equal(volume.counters().hits, hits + 4);
+  });
+
+  test('a write of what is just being brought waits, and is what is read afterwards', async () => {
+    const { volume, backing } = setup(6);
+    backing.refuses = 1;
+    const bringing = volume.bring(0, FRAME);
+    assert.equal(volume.writeNow(4096, filled(4096, 9), 0, 4096), WriteNow.refused);
+    await Promise.all([bringing, volume.write(4096, filled(4096, 9), 0, 4096, false)]);
+    const target = Buffer.alloc(4096);
+    await volume.read(4096, 4096, target, 0);
+    assert.ok(target.equals(filled(4096, 9)));
+    await volume.close();
+  });
+
+  test('two who bring the same: one of them reads', async () => {
+    const { volume, backing } = setup(7);
+    backing.refuses = 1;
+    assert.deepEqual(await Promise.all([volume.bring(0, FRAME), volume.bring(0, 4096)]), [true, false]);
   });
 });

@@ -44,6 +44,28 @@ describe('files of this machine', () => {
     await file.close();
   });
 
+  test('large reads go into several places, whichever way they are made, and see what was written just before', async () => {
+    const file = await nodeDisk.open(name('large'), { create: true });
+    const data = Buffer.from(Array.from({ length: 262_144 }, (_, i) => (i * 7) >> 3));
+    await file.write(data, 0, data.length, 4096);
+    for (let round = 0; round < 200; round++) {
+      data.writeUInt32BE(round, 70_000);
+      await file.write(data, 70_000, 4, 4096 + 70_000);
+      const into = [Buffer.alloc(65_536), Buffer.alloc(4096), Buffer.alloc(192_512)];
+      await file.readLarge(into, 4096);
+      assert.ok(Buffer.concat(into).equals(data), `round ${String(round)}`);
+    }
+    // More at once than there is memory of the special kind, and what is not aligned.
+    const many = Array.from({ length: 100 }, (_, i) => Buffer.alloc(4096 + (i % 2)));
+    await Promise.all(many.map((each, i) => file.readLarge([each], 4096 + (i % 60) * 4096)));
+    for (const [i, each] of many.entries()) {
+      assert.ok(each.equals(data.subarray((i % 60) * 4096, (i % 60) * 4096 + each.length)), `read ${String(i)}`);
+    }
+    await assert.rejects(file.readLarge([Buffer.alloc(8192)], 262_144), { code: 'EIO' });
+    const last = file.readLarge([Buffer.alloc(4096)], 4096);
+    await Promise.all([last, file.close()]);
+  });
+
   test('reading beyond the end is an error, never fewer bytes', async () => {
     const file = await nodeDisk.open(name('short'), { create: true });
     await file.truncate(1000);
