@@ -85,7 +85,7 @@ export const AWAKE_TURNS = 64;
  */
 export const COURTESY_MS = 10;
 export const COURTESY_FROM_COMMANDS = 8;
-export const COURTESY_SHARE = 0.2;
+export const COURTESY_SHARE = 0.1;
 export const COURTESY_AHEAD_MS = 0.1;
 
 // ---- SCSI
