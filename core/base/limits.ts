@@ -85,7 +85,7 @@ export const AWAKE_TURNS = 64;
  */
 export const COURTESY_MS = 10;
 export const COURTESY_FROM_COMMANDS = 8;
-export const COURTESY_SHARE = 0.2;
+export const COURTESY_SHARE = 0.1;
 export const COURTESY_AHEAD_MS = 0.1;
 
 // ---- SCSI
@@ -209,6 +209,13 @@ export const MAX_VOLUME = 70_368_744_177_664;
 export const MAX_RANGE_LOCKS = 65_536;
 /** Bytes of one volume remembered as being in the page cache (and so read without leaving the event loop). */
 export const HOT_BYTES = 2_147_483_648;
+/**
+ * A read that should be from the page cache but takes longer than so many milliseconds, and so many more for each byte, was not:
+ * so many bytes around it are no longer taken for being there.
+ */
+export const HOT_READ_MS = 0.06;
+export const HOT_READ_BYTE_MS = 6e-7;
+export const HOT_DOUBT_BYTES = 67_108_864;
 /** Written bytes of a volatile volume after which they are made stable in the background, and above which a write waits:
  * the kernel would otherwise stop the event loop to write back. */
 export const VOLATILE_SYNC_AFTER = 268_435_456;

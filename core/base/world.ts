@@ -77,8 +77,11 @@ export interface DiskFile {
   readonly isDevice: boolean;
   /** Current size in bytes. */
   size(): number;
-  /** Reads exactly `length` bytes, in this turn of the event loop; throws on a short read or an error. */
-  readSync(into: Buffer, at: number, length: number, position: number): void;
+  /**
+   * Reads exactly `length` bytes, in this turn of the event loop; throws on a short read or an error. False: it took so long
+   * that a device must have been waited for, or something else was in the way.
+   */
+  readSync(into: Buffer, at: number, length: number, position: number): boolean;
   /** Writes exactly `length` bytes to the operating system (not to stable media), in this turn. */
   writeSync(from: Buffer, at: number, length: number, position: number): void;
   /** The same two without blocking the event loop. The buffer belongs to the call until it settles. */

@@ -24,8 +24,8 @@ export class PartFile implements DiskFile {
     return this.#length;
   }
 
-  readSync(into: Buffer, at: number, length: number, position: number): void {
-    this.#file.readSync(into, at, length, this.#at(position, length));
+  readSync(into: Buffer, at: number, length: number, position: number): boolean {
+    return this.#file.readSync(into, at, length, this.#at(position, length));
   }
 
   writeSync(from: Buffer, at: number, length: number, position: number): void {

@@ -108,7 +108,8 @@ export class FileVolume implements Volume {
     }
     if (this.#hot?.isHot(position, length) === false) return false;
     try {
-      this.#file.readSync(target, at, length, position);
+      // The operating system may have given up what we take for being in its memory.
+      if (!this.#file.readSync(target, at, length, position)) this.#hot?.doubt(position);
     } catch {
       // read() meets the same error and reports it.
       return false;

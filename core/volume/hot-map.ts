@@ -2,6 +2,7 @@
 // operating system does not tell; what was read or written recently is known to be there. A direct-mapped table with a
 // second chance: a page that was used since it was last challenged stays, so one long scan does not push out what is
 // used again and again.
+import { HOT_DOUBT_BYTES } from '../base/limits.ts';
 
 /** Bytes of a page. */
 const PAGE = 4096;
@@ -29,6 +30,17 @@ export class HotMap {
       this.#used[slot] = 1;
     }
     return true;
+  }
+
+  /** What was taken for hot at `position` was not: nothing around it is any more, until it is used again. */
+  doubt(position: number): void {
+    const slots = this.#slots;
+    const pages = HOT_DOUBT_BYTES / PAGE;
+    const first = Math.floor(position / HOT_DOUBT_BYTES) * pages;
+    for (let page = first; page < first + pages; page++) {
+      const slot = page % slots.length;
+      if (slots[slot] === page + 1) slots[slot] = this.#used[slot] = 0;
+    }
   }
 
   /** Pages that the range touches have been read, or written completely. Bytes. Allocation-free. */

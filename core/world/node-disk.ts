@@ -2,7 +2,9 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { randomBytes } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
 import { ServiceError, messageOf } from '../base/errors.ts';
+import { HOT_READ_BYTE_MS, HOT_READ_MS } from '../base/limits.ts';
 import type { Disk, DiskFile, OpenOptions } from '../base/world.ts';
 import { deviceNumber, deviceUse } from './device-users.ts';
 import { DirectReads } from './direct-reads.ts';
@@ -152,12 +154,14 @@ class NodeFile implements DiskFile {
     return this.isDevice ? deviceSize(fs.fstatSync(this.#fd)) : fs.fstatSync(this.#fd).size;
   }
 
-  readSync(into: Buffer, at: number, length: number, position: number): void {
+  readSync(into: Buffer, at: number, length: number, position: number): boolean {
+    const begun = performance.now();
     for (let done = 0; done < length;) {
       const read = fs.readSync(this.#fd, into, at + done, length - done, position + done);
       if (read === 0) throw shortRead(position + done);
       done += read;
     }
+    return performance.now() - begun <= HOT_READ_MS + length * HOT_READ_BYTE_MS;
   }
 
   writeSync(from: Buffer, at: number, length: number, position: number): void {

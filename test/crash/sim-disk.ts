@@ -156,8 +156,9 @@ class SimFile implements DiskFile {
   size(): number {
     return this.#file.size;
   }
-  readSync(into: Buffer, at: number, length: number, position: number): void {
+  readSync(into: Buffer, at: number, length: number, position: number): boolean {
     load(this.#file, into, at, length, position);
+    return true;
   }
   writeSync(): void {
     throw new Error('not used');

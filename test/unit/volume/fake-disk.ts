@@ -13,6 +13,8 @@ export class FakeFile implements DiskFile {
   allocated = 0;
   stamp = 1n;
   canPunch = true;
+  /** Reads in this turn of the event loop say that they waited for a device. */
+  slow = false;
   closed = false;
   /** Called before each operation; may throw. */
   before: (operation: string, position: number, length: number) => void = () => undefined;
@@ -36,9 +38,10 @@ export class FakeFile implements DiskFile {
   size(): number {
     return this.bytes.length;
   }
-  readSync(into: Buffer, at: number, length: number, position: number): void {
+  readSync(into: Buffer, at: number, length: number, position: number): boolean {
     this.#enter('readSync', position, length);
     this.bytes.copy(into, at, position, position + length);
+    return !this.slow;
   }
   writeSync(from: Buffer, at: number, length: number, position: number): void {
     this.#enter('writeSync', position, length);

@@ -51,6 +51,10 @@ describe('file volume: what is done in this turn', () => {
     assert.equal(volume.readNow(512, 4096, target, 0), true);
     assert.deepEqual(file.calls, ['read', 'readSync']);
     assert.equal(volume.readNow(4096, 8192, target, 0), false, 'the second half is still cold');
+    file.slow = true;
+    assert.equal(volume.readNow(0, 4096, target, 0), true, 'read, though it took long');
+    assert.equal(volume.readNow(0, 4096, target, 0), false, 'the operating system has given it up');
+    file.slow = false;
     await volume.unmap(65_536, 65_536);
     file.calls.length = 0;
     assert.equal(volume.readNow(65_536, 8192, target, 0), true);

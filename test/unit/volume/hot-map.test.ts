@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { HOT_DOUBT_BYTES } from '../../../core/base/limits.ts';
 import { HotMap } from '../../../core/volume/hot-map.ts';
 
 const PAGE = 4096;
@@ -22,6 +23,21 @@ describe('hot map', () => {
     let hot = 0;
     for (let page = 0; page < 1000; page++) if (map.isHot(page * PAGE, PAGE)) hot++;
     assert.equal(hot, 16);
+  });
+
+  test('a doubt takes what is around it, and nothing else', () => {
+    const map = new HotMap(3 * HOT_DOUBT_BYTES);
+    map.heat(0, 3 * HOT_DOUBT_BYTES);
+    map.doubt(2 * HOT_DOUBT_BYTES - 1);
+    assert.equal(map.isHot(0, HOT_DOUBT_BYTES), true);
+    assert.equal(map.isHot(HOT_DOUBT_BYTES, PAGE), false);
+    assert.equal(map.isHot(2 * HOT_DOUBT_BYTES - PAGE, PAGE), false);
+    assert.equal(map.isHot(2 * HOT_DOUBT_BYTES, HOT_DOUBT_BYTES), true);
+    map.heat(HOT_DOUBT_BYTES, PAGE);
+    assert.equal(map.isHot(HOT_DOUBT_BYTES, PAGE), true, 'used again');
+    // Pages far away have the same slots.
+    map.doubt(4 * HOT_DOUBT_BYTES);
+    assert.equal(map.isHot(HOT_DOUBT_BYTES, PAGE), true);
   });
 
   test('one scan does not push out what is used again and again, but what is not used any more goes', () => {
