@@ -196,7 +196,6 @@ class Transfer {
   async #clear({ position, length }: RodRange): Promise<void> {
     const { volume, locks, clock } = this.#task.lu;
     for (let done = 0; done < length && !this.#stops();) {
-      await copyPace.turn(clock);
       const size = Math.min(copyPace.step(clock, 'share'), length - done);
       copyPace.begin(clock, 'share', size);
       const lock = await locks.acquire(position + done, size, true);
@@ -209,6 +208,7 @@ class Transfer {
       done += size;
       const inMap = volume.info.thin || volume.info.quickZero === true;
       this.#count(inMap ? { shared: size, copied: 0 } : { shared: 0, copied: size });
+      await copyPace.turn(clock);
     }
   }
 }

@@ -8,6 +8,7 @@ import {
   COPY_SMALL_STEP,
   COPY_STEP,
   COPY_YIELDS_TO,
+  COURTESY_MS,
 } from '../base/limits.ts';
 import { foreground } from '../base/pace.ts';
 import type { Pace } from '../base/pace.ts';
@@ -60,7 +61,9 @@ export class CopyPace {
   }
 
   #isBusy(clock: CopyClock): boolean {
-    return this.#others.lately(clock.now()) >= COPY_YIELDS_TO;
+    const now = clock.now();
+    // A clock that stands still at its beginning would have a copy wait for ever.
+    return now >= COURTESY_MS && this.#others.lately(now) >= COPY_YIELDS_TO;
   }
 }
 

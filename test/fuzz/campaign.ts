@@ -260,9 +260,11 @@ export async function fuzzLogin(arena: Arena, campaign: Campaign): Promise<void>
 
 /** Copies in the background are told to end, and do. */
 async function copiesEnd({ copies, locks, tasks }: LogicalUnit): Promise<void> {
-  if (locks.idle && tasks.running === 0) return;
   copies.abortAll();
-  for (let turn = 0; turn < 50 && tasks.running > 0; turn++) await new Promise((resolve) => setImmediate(resolve));
+  // One turn at least: a copy in the background may not have begun.
+  for (let turn = 0; turn === 0 || (turn < 50 && !(locks.idle && tasks.running === 0)); turn++) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 /** CDBs of one session; at least so many whatever the time. */

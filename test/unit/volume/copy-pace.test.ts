@@ -18,6 +18,7 @@ const soon = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 function copies() {
   const clock = new ManualClock();
+  clock.advance(COURTESY_MS);
   const hosts = new Pace();
   const pace = new CopyPace(hosts);
   /** Steps that begin within so many milliseconds, during which hosts get so many answers in each. */
