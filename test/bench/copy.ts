@@ -16,7 +16,7 @@ import { has } from './peers.ts';
 import { load } from './pool-peers.ts';
 import type { LoadSample } from './pool-peers.ts';
 import { absolute, compared, median, poolMarkdown } from './pool-report.ts';
-import type { PoolRow } from './pool-report.ts';
+import type { DiskBenchOptions, PoolRow } from './pool-report.ts';
 
 const KIB = 1024;
 const MIB = 1_048_576;
@@ -38,20 +38,6 @@ const PART = 64 * MIB;
 /** Bytes one UNMAP gives back at most. */
 const UNMAP_STEP = 512 * MIB;
 
-export interface CopyBenchOptions {
-  /** Empty. */
-  readonly folder: string;
-  /** The load generator. */
-  readonly tool: string;
-  readonly reps: number;
-  readonly seconds: number;
-  /** MiB of the disk that is copied. */
-  readonly size: number;
-  readonly parts: readonly string[] | undefined;
-  readonly json: string;
-  readonly markdown: string | undefined;
-}
-
 /** Milliseconds. */
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const begun = performance.now();
@@ -63,14 +49,14 @@ const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`;
 const urlOf = (disk: Disk): string => disk.url.replace('iscsi://', '');
 
 export class CopyBench {
-  readonly #options: CopyBenchOptions;
+  readonly #options: DiskBenchOptions;
   readonly #rows: PoolRow[] = [];
   readonly #raw: Record<string, unknown> = {};
   readonly #open = new Set<EsxiDisk>();
   #daemon!: Daemon;
   #names = 0;
 
-  constructor(options: CopyBenchOptions) {
+  constructor(options: DiskBenchOptions) {
     this.#options = options;
     const unknown = options.parts?.filter((each) => !PARTS.includes(each as Part)) ?? [];
     if (unknown.length > 0) throw new Error(`no case ${unknown.join(', ')}: ${PARTS.join(', ')}`);

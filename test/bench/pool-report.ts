@@ -1,5 +1,20 @@
 // The table of `npm run bench -- pool`: one line a comparison, each a number with a goal.
 
+/** What `npm run bench -- pool` and `-- copy` are told. */
+export interface DiskBenchOptions {
+  /** Empty, on the disk that is measured. */
+  readonly folder: string;
+  /** The load generator. */
+  readonly tool: string;
+  readonly reps: number;
+  readonly seconds: number;
+  /** MiB of the volume that is read, written or copied. */
+  readonly size: number;
+  readonly parts: readonly string[] | undefined;
+  readonly json: string;
+  readonly markdown: string | undefined;
+}
+
 /** What was measured, and what it is measured against. */
 export interface PoolRow {
   readonly title: string;

@@ -13,7 +13,7 @@ import { dropCaches, fioAppend, fioRandom, fioSequential, load, startDurableTgt 
 import type { FioResult, LoadSample } from './pool-peers.ts';
 import type { CloneTimes, OpenCost } from './pool-maps.ts';
 import { absolute, compared, median, poolMarkdown } from './pool-report.ts';
-import type { PoolRow } from './pool-report.ts';
+import type { DiskBenchOptions, PoolRow } from './pool-report.ts';
 import type { ServerFacts, ServerOptions, ServerRequest } from './pool-server.ts';
 
 const MIB = 1_048_576;
@@ -35,20 +35,6 @@ const DAEMON_ENV = {
 };
 const program = (name: string): string => join(projectRoot, 'dist', 'test', 'bench', name);
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-export interface PoolBenchOptions {
-  /** Empty, on the disk that is measured. */
-  readonly folder: string;
-  /** The load generator. */
-  readonly tool: string;
-  readonly reps: number;
-  readonly seconds: number;
-  /** MiB of the volume. */
-  readonly size: number;
-  readonly parts: readonly string[] | undefined;
-  readonly json: string;
-  readonly markdown: string | undefined;
-}
 
 /** A pool in a process of its own. */
 class PoolServer {
@@ -120,13 +106,13 @@ function answer(child: ChildProcess): Promise<ServerFacts> {
 }
 
 export class PoolBench {
-  readonly #options: PoolBenchOptions;
+  readonly #options: DiskBenchOptions;
   readonly #rows: PoolRow[] = [];
   readonly #raw: Record<string, unknown> = {};
   readonly #running = new Set<{ kill(): void }>();
 
   /** Refuses a file system in memory: nothing is durable there, and it costs nothing. */
-  constructor(options: PoolBenchOptions) {
+  constructor(options: DiskBenchOptions) {
     this.#options = options;
     if (statfsSync(options.folder).type === TMPFS) {
       throw new Error(`${options.folder} is in memory: name a folder of a disk with --data DIR`);

@@ -11,6 +11,23 @@ afterEach(stopAll);
 
 const OF_GRAIN = GRAIN / SECTOR;
 
+/** Writes to the slabs wait from now on until open(). */
+function gated({ pool }: Running): { readonly reached: () => Promise<void>; readonly open: () => void } {
+  let open: () => void = () => undefined;
+  const gate = new Promise<void>((resolve) => (open = resolve));
+  let held = 0;
+  const original = pool.slabs.write.bind(pool.slabs);
+  pool.slabs.write = async (...args) => {
+    held++;
+    await gate;
+    await original(...args);
+  };
+  const reached = async (): Promise<void> => {
+    while (held === 0) await idle(1);
+  };
+  return { reached, open };
+}
+
 test('a clear waits for what it clears, and for nothing else that is being placed', async () => {
   const machine = new Machine(seeded(5));
   await machine.create(1);
@@ -23,17 +40,9 @@ test('a clear waits for what it clears, and for nothing else that is being place
     await write(grain * OF_GRAIN, grain + 1);
     await write(grain * OF_GRAIN + 16, grain + 1);
   }
-  let go: () => void = () => undefined;
-  const gate = new Promise<void>((resolve) => (go = resolve));
-  let held = 0;
-  const original = running.pool.slabs.write.bind(running.pool.slabs);
-  running.pool.slabs.write = async (...args) => {
-    held++;
-    await gate;
-    await original(...args);
-  };
+  const slabs = gated(running);
   const checkpoint = running.pool.checkpoint();
-  while (held === 0) await idle(1);
+  await slabs.reached();
   // Grain 32 is the one the sweep is looking at: four loads of 16 runs are under way, two runs of each grain.
   let cleared = false;
   const clearing = volume.unmap((32 * OF_GRAIN + 16) * SECTOR, 8 * SECTOR).then(() => (cleared = true));
@@ -42,7 +51,7 @@ test('a clear waits for what it clears, and for nothing else that is being place
   await idle(400);
   assert.equal(cleared, true, 'not behind the loads of others');
   assert.equal(inFlight, false, 'behind its own');
-  go();
+  slabs.open();
   await Promise.all([checkpoint, clearing, other]);
   await running.pool.checkpoint();
   const { pool } = running;
@@ -71,20 +80,12 @@ test('a grain may be cleared while the sweep that is about to place it waits', a
   for (let grain = 0; grain < 50; grain++) {
     for (const at of [0, 16]) await volume.write((grain * OF_GRAIN + at) * SECTOR, stamp(1, 8), 0, 8 * SECTOR, false);
   }
-  let go: () => void = () => undefined;
-  const gate = new Promise<void>((resolve) => (go = resolve));
-  let held = 0;
-  const original = running.pool.slabs.write.bind(running.pool.slabs);
-  running.pool.slabs.write = async (...args) => {
-    held++;
-    await gate;
-    await original(...args);
-  };
+  const slabs = gated(running);
   const flushing = volume.flush();
-  while (held === 0) await idle(1);
+  await slabs.reached();
   // As above: four loads are under way, and 32 is the grain the next one begins with.
   await volume.unmap(32 * GRAIN, GRAIN);
-  go();
+  slabs.open();
   await flushing;
   const bytes = Buffer.alloc(2 * GRAIN);
   await volume.read(32 * GRAIN, bytes.length, bytes, 0);

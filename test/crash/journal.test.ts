@@ -1,11 +1,12 @@
 // The ring of the journal for itself: round and round, and cut off.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { Clock, DiskFile } from '../../core/base/world.ts';
+import type { DiskFile } from '../../core/base/world.ts';
 import { Journal } from '../../core/pool/journal.ts';
 import type { JournalMark } from '../../core/pool/journal.ts';
 import { readJournal } from '../../core/pool/replay.ts';
 import type { Replay } from '../../core/pool/replay.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { seeded, stamp } from './record.ts';
 import { Power, SimDisk, SimStorage } from './sim-disk.ts';
 import type { Random } from './sim-disk.ts';
@@ -14,14 +15,7 @@ const SIZE = 16_777_216;
 const POOL = Buffer.alloc(16, 5);
 const BLOCK = 4096;
 
-const clock: Clock = {
-  now: () => 0,
-  wall: () => 0,
-  after: () => ({ cancel: () => undefined }),
-  soon: (fn) => {
-    setImmediate(fn);
-  },
-};
+const clock = new ManualClock();
 
 async function ring(storage: SimStorage, random: Random): Promise<{ disk: SimDisk; file: DiskFile }> {
   const disk = new SimDisk(storage, new Power(), random);

@@ -2,11 +2,11 @@
 // a crash, and stands for what it stood for; one that was not is whole, or not there at all.
 import assert from 'node:assert/strict';
 import { silentLog } from '../../core/base/log.ts';
-import type { Clock } from '../../core/base/world.ts';
 import { PoolRodStore } from '../../core/pool/rod-store.ts';
 import type { Pool } from '../../core/pool/pool.ts';
 import { RodLimit } from '../../core/volume/rod.ts';
 import type { Rod, RodRange } from '../../core/volume/rod.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { share } from './share.ts';
 import { GRAIN, SECTOR, isFull, versions } from './record.ts';
 import type { Random } from './sim-disk.ts';
@@ -14,14 +14,7 @@ import type { Random } from './sim-disk.ts';
 const MAX_KEPT = 4;
 
 /** Time stands still: a token ends when it is deleted. */
-const clock: Clock = {
-  now: () => 0,
-  wall: () => 0,
-  after: () => ({ cancel: () => undefined }),
-  soon: (fn) => {
-    setImmediate(fn);
-  },
-};
+const clock = new ManualClock();
 
 /** From now on; what a sector of the volume has held since then. */
 export type Watch = () => (sector: number) => Set<number>;
