@@ -111,18 +111,27 @@ export class CachedVolume implements Volume, LogUpper {
       await this.#around(position, length, () => this.#backing.write(position, source, at, length, fua));
       return;
     }
-    let done = await this.#writeGrains(position, source, at, length);
-    // In pieces up to the end of a grain: a small cache need not hold a large write at once.
-    while (done < length) {
-      const size = Math.min(length - done, GRAIN - ((position + done) % GRAIN));
-      await this.#place(position + done, source, at + done, size);
-      done += size;
-    }
-    if (this.#log !== undefined) {
-      await this.#log.stable();
-    } else if (fua) {
+    await this.#logged(this.#log, async () => {
+      let done = await this.#writeGrains(position, source, at, length);
+      // In pieces up to the end of a grain: a small cache need not hold a large write at once.
+      while (done < length) {
+        const size = Math.min(length - done, GRAIN - ((position + done) % GRAIN));
+        await this.#place(position + done, source, at + done, size);
+        done += size;
+      }
+    });
+    if (this.#log === undefined && fua) {
       await this.#destager.sweep(position, length);
       await this.#backing.flush();
+    }
+  }
+
+  /** Runs a change that may end half way. What of it has happened can be read, so it is stable, also when the rest fails. */
+  async #logged(log: WriteLog | undefined, change: () => Promise<void>): Promise<void> {
+    try {
+      await change();
+    } finally {
+      await log?.stable();
     }
   }
 
@@ -216,14 +225,15 @@ export class CachedVolume implements Volume, LogUpper {
     to: number,
     edges: readonly { readonly position: number; readonly length: number }[],
   ): Promise<void> {
-    while (to > from) {
-      await this.#paused?.over;
-      if (await this.#clearBlocks(log, from, to - from)) break;
-      if (this.#paused === undefined) await log.room();
-    }
-    // Afterwards: on a full pool they may need a grain that has just become free.
-    for (const edge of edges) await this.#place(edge.position, ZEROS, 0, edge.length);
-    await log.stable();
+    await this.#logged(log, async () => {
+      while (to > from) {
+        await this.#paused?.over;
+        if (await this.#clearBlocks(log, from, to - from)) break;
+        if (this.#paused === undefined) await log.room();
+      }
+      // Afterwards: on a full pool they may need a grain that has just become free.
+      for (const edge of edges) await this.#place(edge.position, ZEROS, 0, edge.length);
+    });
   }
 
   /** False: the log has no room, or writing is paused. */

@@ -60,9 +60,10 @@ export async function shareGrains(
       if (done) next += part.length;
       else await target.room();
     }
-    await target.stable();
   } finally {
     for (const { place } of held.slice(next)) if (place !== 0) core.allocator.letGo(place - 1);
+    // What has been shared can be read, also when the rest fails.
+    await target.stable();
   }
 }
 

@@ -10,7 +10,8 @@ const TIME = 6_000;
 afterEach(stopAll);
 
 describe('a pool whose power fails', () => {
-  for (let seed = 1; seed <= 10; seed++) {
+  // In the last two, what a write had left that failed half way could once be read, and was gone after a crash.
+  for (const seed of [...Array.from({ length: 10 }, (_, i) => i + 1), 1000050, 458473692]) {
     test(`has everything it acknowledged (seed ${String(seed)})`, async () => {
       await crashRounds(seed, optionsOf(seed));
     });

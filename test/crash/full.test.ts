@@ -55,6 +55,20 @@ const sound = ({ pool }: Running): void => {
 };
 
 describe('a pool without a free grain', () => {
+  test('keeps what a write has left that found the pool full half way', async () => {
+    for (let round = 0; round < 10; round++) {
+      const set = await setting(1);
+      // Two grains, one of which there is.
+      const first = (GRAINS - 1) * OF_GRAIN + 8;
+      await assert.rejects(write(set.volume, first, OF_GRAIN, 100), full);
+      const before = await readVersions(set.volume, first, OF_GRAIN, 'after the failed write');
+      assert.ok(before.includes(100), 'the first half is there');
+      const again = (await restart(set)).open(set.id);
+      assert.deepEqual(await readVersions(again, first, OF_GRAIN, 'after the crash'), before);
+      await again.close();
+    }
+  });
+
   test('places what was written beside the last block of a grain that goes', async () => {
     for (const crash of [false, true]) {
       const set = await setting();
