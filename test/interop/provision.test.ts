@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ServiceError } from '../../core/base/errors.ts';
-import { ApiClient } from '../../core/cli/client.ts';
+import { ApiClient } from '../../plugins/sdk/client.ts';
 import { ApiStorage } from '../../plugins/sdk/api-storage.ts';
 import type { ApiCall } from '../../plugins/sdk/api-storage.ts';
 import { FileJournal } from '../../plugins/sdk/file-journal.ts';
