@@ -117,9 +117,10 @@ function messagesOf(error) {
     const [first = '', ...more] = String(each.message ?? each)
       .split('\n')
       .filter((line) => line.trim() !== '');
-    // What was compared says more than that something was.
+    // What was compared says more than that something was; and how to have it again.
     const compared = more.filter((line) => /^\s*[+-] /.test(line) && !line.includes('actual')).slice(0, 2);
-    messages.push([first, ...compared].join(' '));
+    const again = more.filter((line) => /^npm run |\bseed \d/.test(line)).slice(0, 1);
+    messages.push([first, ...compared, ...again].join(' '));
   }
   return messages.join(': ');
 }
