@@ -275,7 +275,6 @@ export const Space = z.object({
 const flag = z.enum(['true', 'false']).optional();
 export const Force = z.strictObject({ force: flag });
 export const DeleteVolume = z.strictObject({ force: flag, withSnapshots: flag });
-export const SnapshotFilter = z.strictObject({ volume: VolumeName.optional() });
 export const SnapshotParams = z.strictObject({ name: VolumeName, snapshot: VolumeName });
 export const VolumeParams = z.strictObject({ name: VolumeName });
 export const MapParams = z.strictObject({ name: VolumeName, initiator: MapSubject });

@@ -349,8 +349,17 @@ export const MIN_CHAP_SECRET = 12;
 export const MAX_CHAP_SECRET = 255;
 /** Milliseconds a deletion waits for sessions that are just ending. */
 export const DELETE_PATIENCE = 1_000;
+/** Events that are kept, that may wait to be kept, characters of the text of one; milliseconds in which the same is one event. */
+export const MAX_EVENTS = 5_000;
+export const MAX_EVENT_QUEUE = 500;
+export const MAX_EVENT_TEXT = 500;
+export const EVENT_REPEAT = 60_000;
 /** Bytes of an API request body. */
 export const MAX_API_BODY = 65_536;
+/** Items of a page of a list: when nobody says how many, and at most; characters of a cursor. */
+export const DEFAULT_PAGE = 100;
+export const MAX_PAGE = 1_000;
+export const MAX_CURSOR = 2_000;
 /** Milliseconds for one API request, and for the headers of it. */
 export const API_TIMEOUT = 60_000;
 export const API_HEADERS_TIMEOUT = 10_000;

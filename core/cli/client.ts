@@ -12,6 +12,8 @@ const PATIENCE = 60_000;
 const MAX_ANSWER = 67_108_864;
 const MAX_CA = 65_536;
 const PREFIX = '/api/v1';
+/** Items asked for at a time. */
+const PAGE = 1000;
 
 interface Answer {
   readonly status: number;
@@ -47,6 +49,23 @@ export class ApiClient {
     const answer = await this.#send((answered) => httpsRequest(options, answered), content, MAX_ANSWER);
     if (answer.status >= 400) throw refusal(answer);
     return answer.body === '' ? undefined : JSON.parse(answer.body);
+  }
+
+  /**
+   * All items of a list; `path` as for call(). Follows the pages: what comes or goes meanwhile may be missing or there, what
+   * stays is there once. Throws ServiceError.
+   */
+  async list(path: string): Promise<unknown[]> {
+    const items: unknown[] = [];
+    for (let next: string | null = `${path}${path.includes('?') ? '&' : '?'}limit=${String(PAGE)}`; next !== null;) {
+      const page = (await this.call('GET', next)) as { items: unknown[]; next: string | null };
+      for (const item of page.items) items.push(item);
+      if (page.next !== null && !page.next.startsWith(`${PREFIX}/`)) {
+        throw new ServiceError('untrusted-server', `the list goes on elsewhere: ${page.next.slice(0, 100)}`);
+      }
+      next = page.next === null ? null : page.next.slice(PREFIX.length);
+    }
+    return items;
   }
 
   /** The CA certificate of the daemon, fetched in the clear and believed only if the token names its fingerprint. */

@@ -207,7 +207,7 @@ async function exportImage(
 
 /** Initiators that are logged in to the target of `disk`; a target may have other LUNs, so these may be more than its users. */
 async function usersOf(client: ApiClient, disk: Disk): Promise<string[]> {
-  const sessions = (await client.call('GET', '/sessions')) as Session[];
+  const sessions = (await client.list('/sessions')) as Session[];
   const names = sessions.filter((session) => session.target === disk.iqn).map((session) => session.initiator);
   return [...new Set(names)];
 }

@@ -35,7 +35,7 @@ export function addPoolCommands(program: Command, context: CliContext): void {
     .command('list')
     .description('list the pools')
     .action(async (_options: unknown, command: Command) => {
-      const pools = (await context.client(command).call('GET', '/pools')) as Pool[];
+      const pools = (await context.client(command).list('/pools')) as Pool[];
       show(context, command, pools, (all) => poolTable(all, context.width));
     });
   pool

@@ -5,6 +5,9 @@ import type { Change, ConfigStore, Expectation, Json } from '../cluster/config-s
 export interface Edit {
   readonly change: Change;
   readonly expectation: Expectation;
+  /** Prefix of the collection and id in it; together the key. */
+  readonly prefix: string;
+  readonly id: string;
   /** Brings the collection in line after the commit. */
   readonly done: (revision: number) => void;
 }
@@ -36,6 +39,11 @@ export class Collection<T extends object> {
     return this.#items.get(id)?.value;
   }
 
+  /** Of the transaction that wrote the record; undefined: there is none. What an ETag is made of. */
+  revision(id: string): number | undefined {
+    return this.#items.get(id)?.revision;
+  }
+
   /** In order of id. */
   values(): T[] {
     return [...this.#items.keys()].sort().flatMap((id) => this.get(id) ?? []);
@@ -45,6 +53,8 @@ export class Collection<T extends object> {
   edit(id: string, value: T | undefined): Edit {
     const key = this.#prefix + id;
     return {
+      prefix: this.#prefix,
+      id,
       change: { key, value: value as unknown as Json | undefined },
       expectation: { key, revision: this.#items.get(id)?.revision ?? 0 },
       done: (revision) => {
@@ -55,8 +65,8 @@ export class Collection<T extends object> {
   }
 }
 
-/** Makes all edits or none; durable when resolved. Throws ServiceError in-use when somebody else was faster. */
-export async function applyEdits(store: ConfigStore, edits: readonly Edit[]): Promise<void> {
+/** Makes all edits or none; durable when resolved, with its revision. Throws ServiceError in-use when somebody else was faster. */
+export async function applyEdits(store: ConfigStore, edits: readonly Edit[]): Promise<number> {
   const result = await store.commit(
     edits.map((edit) => edit.change),
     edits.map((edit) => edit.expectation),
@@ -64,4 +74,5 @@ export async function applyEdits(store: ConfigStore, edits: readonly Edit[]): Pr
   if (!result.ok)
     throw new ServiceError('in-use', 'the record was changed by another request at the same time; repeat');
   for (const edit of edits) edit.done(result.revision);
+  return result.revision;
 }
