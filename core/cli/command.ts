@@ -7,6 +7,8 @@ import type { ApiClient } from '../../plugins/sdk/client.ts';
 export interface CliContext {
   /** Connects with the global options of `command`. */
   readonly client: (command: Command) => ApiClient;
+  /** Of the process; absent in tests that need none. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   readonly print: (text: string) => void;
   readonly readStdin: () => string;
   /** Columns of the terminal, if there is one. */

@@ -78,7 +78,7 @@ describe('gemel offload', () => {
       assert.ok(doctor.indexOf('problem') < doctor.indexOf('note'), 'problems come first');
 
       const answer = await ask('GET', '/api/v1/offload?volume=thin', { token: viewer });
-      const [view] = answer.json as unknown as { hosts: { kinds: { kind: string; sharedBytes: number }[] }[] }[];
+      const [view] = answer.json['items'] as { hosts: { kinds: { kind: string; sharedBytes: number }[] }[] }[];
       assert.equal(view?.hosts[0]?.kinds.find((each) => each.kind === 'write-same')?.sharedBytes, 16 << 20);
       const metrics = metricsOf(plane);
       const labels = `volume="thin",initiator="${HOST_A}",kind="write-same"`;
