@@ -2,14 +2,15 @@ import express from 'express';
 import type { ErrorRequestHandler, Express, Request, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import { MAX_API_BODY } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import type { Role } from '../control/records.ts';
 import { mayAct } from '../control/tokens.ts';
 import type { Caller } from '../control/tokens.ts';
+import { bodyOf, bodyParser, methodsOf, refuseOtherMethods, requireAcceptable } from './negotiate.ts';
 import { METRICS_TYPE, metricsOf } from './metrics.ts';
-import { API_PREFIX, openApiOf } from './openapi.ts';
+import { openApiOf } from './openapi.ts';
+import { API_PREFIX } from './prefix.ts';
 import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
@@ -52,8 +53,9 @@ export function createApp(control: ControlPlane, log: Log): Express {
     response.locals['caller'] = authenticate(control, request);
     next();
   });
-  app.get('/metrics', (_request, response) => {
+  app.get('/metrics', (request, response) => {
     requireRole(response, 'viewer');
+    requireAcceptable(request, 'text/plain');
     response.set('Content-Type', METRICS_TYPE).send(metricsOf(control));
   });
   const routes = routesOf(control);
@@ -62,10 +64,12 @@ export function createApp(control: ControlPlane, log: Log): Express {
     requireRole(response, 'viewer');
     response.json(document);
   });
-  const parseBody = express.json({ limit: MAX_API_BODY, strict: true, verify: refuseEmpty });
-  for (const row of routes) app[row.method](API_PREFIX + row.path, guard(row), parseBody, serve(row));
-  app.use((request) => {
-    throw new ServiceError('not-found', `there is no ${request.method} on this path`);
+  for (const row of routes) app[row.method](API_PREFIX + row.path, guard(row), ...bodyParser(row), serve(row));
+  const methods = methodsOf(routes);
+  for (const path of ['/healthz', '/metrics', `${API_PREFIX}/openapi.json`]) methods.set(path, ['get']);
+  refuseOtherMethods(app, methods);
+  app.use(() => {
+    throw new ServiceError('not-found', 'there is nothing on this path');
   });
   app.use(answerError(log));
   return app;
@@ -89,8 +93,9 @@ function requireRole(response: Response, role: Role): void {
 }
 
 function guard(row: Route): RequestHandler {
-  return (_request, response, next) => {
+  return (request, response, next) => {
     requireRole(response, row.role);
+    if (row.response !== undefined) requireAcceptable(request, 'application/json');
     next();
   };
 }
@@ -107,16 +112,6 @@ function serve(row: Route): RequestHandler {
     if (row.response === undefined) response.end();
     else response.json(result);
   };
-}
-
-/** The body parser takes nothing for `{}`; a request that lost its body must not change anything. */
-function refuseEmpty(_request: unknown, _response: unknown, body: Buffer): void {
-  if (body.length === 0) throw new ServiceError('bad-request', 'the request body is empty');
-}
-
-function bodyOf(request: Request): unknown {
-  if (request.body !== undefined) return request.body;
-  throw new ServiceError('bad-request', 'send a JSON body with Content-Type: application/json');
 }
 
 /** What the schema makes of `value`. Throws ServiceError bad-request that names the field, never its content. */

@@ -1,7 +1,16 @@
 import { z } from 'zod';
+import type { ErrorCode } from '../base/errors.ts';
 import type { Role } from '../control/records.ts';
 
 export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
+
+/** The record an ETag stands for. */
+export interface Resource {
+  /** The same for all paths below which this record is changed. */
+  readonly id: string;
+  /** Of the record in the catalog; undefined: there is none. */
+  readonly revision: number | undefined;
+}
 
 /** One row of the API. Serving, validation, access and the OpenAPI document derive from it. */
 export interface Route {
@@ -18,6 +27,15 @@ export interface Route {
   readonly status: number;
   /** Undefined: no content. */
   readonly response: z.ZodType | undefined;
+  /** What it is refused with, besides what every route may answer. Undefined: nobody has written it down. */
+  readonly problems: readonly ErrorCode[] | undefined;
+  /** What is shown or changed, when it has an ETag. */
+  readonly resource: ((params: never) => Resource) | undefined;
+  /**
+   * True: a POST that may simply be done again when the daemon died in the middle of it (a name is not given twice; a check
+   * changes nothing). Otherwise a repetition under its idempotency key is told that nobody knows.
+   */
+  readonly repeatable: boolean;
   readonly handle: (input: { params: never; query: never; body: never }) => unknown;
 }
 
@@ -35,10 +53,13 @@ export function route<
     readonly body?: B;
     readonly status?: number;
     readonly response?: z.ZodType;
+    readonly problems?: readonly ErrorCode[];
+    readonly resource?: (params: z.infer<P>) => Resource;
+    readonly repeatable?: boolean;
     readonly handle: (input: { params: z.infer<P>; query: z.infer<Q>; body: z.infer<B> }) => unknown;
   },
 ): Route {
-  const { method, path, tag, summary, role, body, response, handle } = row;
+  const { method, path, tag, summary, role, body, response, problems, resource, repeatable = false, handle } = row;
   return {
     method,
     path,
@@ -47,6 +68,9 @@ export function route<
     role,
     body,
     response,
+    problems,
+    resource,
+    repeatable,
     params: row.params ?? NOTHING,
     query: row.query ?? NOTHING,
     status: row.status ?? (response === undefined ? 204 : 200),

@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { formatSize } from '../base/sizes.ts';
 import { MAX_GROUP, MAX_LUNS, MAX_MAPS, MAX_POOL, MAX_VOLUME, MIN_POOL, MIN_VOLUME } from '../base/limits.ts';
 
+export * as securitySchemas from './security/schemas.ts';
+
 const bytes = z.int().nonnegative();
 const timestamp = z.string().meta({ format: 'date-time' });
 
@@ -273,7 +275,6 @@ export const Space = z.object({
 const flag = z.enum(['true', 'false']).optional();
 export const Force = z.strictObject({ force: flag });
 export const DeleteVolume = z.strictObject({ force: flag, withSnapshots: flag });
-export const SnapshotFilter = z.strictObject({ volume: VolumeName.optional() });
 export const SnapshotParams = z.strictObject({ name: VolumeName, snapshot: VolumeName });
 export const VolumeParams = z.strictObject({ name: VolumeName });
 export const MapParams = z.strictObject({ name: VolumeName, initiator: MapSubject });

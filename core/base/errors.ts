@@ -24,6 +24,33 @@ export const ERRORS = {
   },
   forbidden: { http: 403, exit: 3, retriable: false, remedy: 'Use a token with the role the message names.' },
   'not-found': { http: 404, exit: 4, retriable: false, remedy: 'List the existing ones and check the name.' },
+  'method-not-allowed': { http: 405, exit: 2, retriable: false, remedy: 'Use a method the Allow header names.' },
+  'not-acceptable': { http: 406, exit: 2, retriable: false, remedy: 'Accept the media type the message names.' },
+  'precondition-failed': {
+    http: 412,
+    exit: 5,
+    retriable: false,
+    remedy: 'Read it again, and repeat the change with the new ETag if it is still wanted.',
+  },
+  'too-large': { http: 413, exit: 2, retriable: false, remedy: 'Send less at once.' },
+  'unsupported-media-type': {
+    http: 415,
+    exit: 2,
+    retriable: false,
+    remedy: 'Send JSON in UTF-8, not encoded, with Content-Type: application/json.',
+  },
+  'key-reused': {
+    http: 422,
+    exit: 5,
+    retriable: false,
+    remedy: 'Use a new Idempotency-Key for another request, or repeat the first one unchanged.',
+  },
+  'outcome-unknown': {
+    http: 409,
+    exit: 5,
+    retriable: false,
+    remedy: 'Look whether it was done; if it was not, repeat the request with a new Idempotency-Key.',
+  },
   exists: { http: 409, exit: 5, retriable: false, remedy: 'Choose another name, or delete the existing one first.' },
   'in-use': { http: 409, exit: 5, retriable: false, remedy: 'Release what the message names, or repeat with --force.' },
   'has-snapshots': {

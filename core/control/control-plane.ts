@@ -1,4 +1,5 @@
 import type { Catalog } from './catalog.ts';
+import type { Events } from './events.ts';
 import type { Initiators } from './initiators.ts';
 import type { PoolMoves } from './pool-moves.ts';
 import type { Offload } from './offload.ts';
@@ -13,6 +14,7 @@ import type { Views } from './views.ts';
 /** Everything the API may use. */
 export interface ControlPlane {
   readonly catalog: Catalog;
+  readonly events: Events;
   readonly units: Units;
   readonly provisioner: Provisioner;
   readonly pools: PoolManager;

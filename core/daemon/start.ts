@@ -14,6 +14,7 @@ import { EmbeddedStore } from '../cluster/embedded-store.ts';
 import { Access } from '../control/access.ts';
 import { Catalog } from '../control/catalog.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
+import { Events } from '../control/events.ts';
 import { firstStart } from '../control/first-start.ts';
 import { HostRates } from '../control/host-rates.ts';
 import { Initiators } from '../control/initiators.ts';
@@ -91,6 +92,8 @@ async function start(
 ): Promise<ReadyFacts> {
   const catalog = await openCatalog(options, world, log);
   undo.push(() => catalog.close());
+  const events = new Events(catalog, world.clock, log);
+  undo.push(() => events.settled());
   const running: Running = {};
   const odx = odxCommands({
     seal: new TokenSeal(await copyTokenKey(world, options.data), world.random),
@@ -143,7 +146,7 @@ async function start(
   const now = (): number => world.clock.wall();
   const control: ControlPlane = {
     ...{ offload: new Offload({ catalog, units, provisioner }) },
-    ...{ catalog, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
+    ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
     ...{ started: now(), now },
   };
   const tls = await tlsIdentity(world, join(options.data, 'tls'), catalog.node.id, certificateHosts(options.api.host));

@@ -1,5 +1,6 @@
-import { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
+import type { InitiatorRecord } from '../../control/records.ts';
+import { listRoute, prefix } from '../paging.ts';
 import { Initiator, InitiatorParams, PutInitiator } from '../schemas.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
@@ -7,14 +8,18 @@ import type { Route } from '../route.ts';
 export function initiatorRoutes({ initiators, views }: ControlPlane): Route[] {
   const tag = 'initiators';
   return [
-    route({
-      method: 'get',
+    listRoute<InitiatorRecord>({
       path: '/initiators',
       tag,
-      role: 'viewer',
       summary: 'List the known initiators',
-      response: z.array(Initiator),
-      handle: () => initiators.list().map((record) => views.initiator(record)),
+      item: Initiator,
+      rows: () => initiators.list(),
+      inOrder: true,
+      key: ({ iqn }) => iqn,
+      keyName: 'iqn',
+      sorts: { created: ({ created }) => created },
+      filters: { iqn: prefix(({ iqn }) => iqn) },
+      view: (record) => views.initiator(record),
     }),
     route({
       method: 'get',

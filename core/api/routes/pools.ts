@@ -1,8 +1,9 @@
-import { z } from 'zod';
 import { SCRUB_RATE } from '../../base/limits.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
 import { poolView } from '../../control/pool-views.ts';
 import type { PoolView } from '../../control/pool-views.ts';
+import type { PoolRecord } from '../../control/records.ts';
+import { exact, listRoute, prefix } from '../paging.ts';
 import {
   ChangePool,
   CreatePool,
@@ -22,14 +23,22 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
   const tag = 'pools';
   const view = (name: string): PoolView => poolView(pools, pools.record(name));
   return [
-    route({
-      method: 'get',
+    listRoute<PoolRecord>({
       path: '/pools',
       tag,
-      role: 'viewer',
       summary: 'List the pools',
-      response: z.array(Pool),
-      handle: () => catalog.pools.values().map((record) => poolView(pools, record)),
+      item: Pool,
+      rows: () => catalog.pools.values(),
+      inOrder: true,
+      key: ({ name }) => name,
+      keyName: 'name',
+      sorts: { created: ({ created }) => created },
+      filters: {
+        name: prefix(({ name }) => name),
+        kind: exact(Pool.shape.kind.optional(), ({ kind }) => kind),
+        state: exact(Pool.shape.state.optional(), (record) => poolView(pools, record).state),
+      },
+      view: (record) => poolView(pools, record),
     }),
     route({
       method: 'post',

@@ -5,27 +5,36 @@ import {
   CloneVolume,
   CreateSnapshot,
   Snapshot,
-  SnapshotFilter,
   SnapshotParams,
   Space,
   Volume,
+  VolumeName,
   VolumeParams,
 } from '../schemas.ts';
+import { exact, listRoute, prefix } from '../paging.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
 export function snapshotRoutes({ snapshots, views }: ControlPlane): Route[] {
   const tag = 'snapshots';
   return [
-    route({
-      method: 'get',
+    listRoute<SnapshotRecord>({
       path: '/snapshots',
       tag,
-      role: 'viewer',
       summary: 'List the snapshots, of one volume or of all',
-      query: SnapshotFilter,
-      response: z.array(Snapshot),
-      handle: ({ query }) => snapshots.list(query.volume).map(viewOf),
+      item: Snapshot,
+      rows: ({ volume }) => snapshots.list(volume),
+      key: ({ volume, name }) => `${volume}@${name}`,
+      keyName: 'name',
+      sorts: { created: ({ created }) => created, size: ({ size }) => size },
+      filters: {
+        // The rows are those of the volume already.
+        volume: { schema: VolumeName.optional(), passes: () => true },
+        name: prefix(({ name }) => name),
+        pool: exact(VolumeName.optional(), ({ pool }) => pool),
+        state: exact(Snapshot.shape.state.optional(), ({ state }) => state),
+      },
+      view: viewOf,
     }),
     route({
       method: 'post',

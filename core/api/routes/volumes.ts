@@ -1,20 +1,44 @@
-import { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
-import { CreateVolume, DeleteVolume, Force, ResizeVolume, Volume, VolumeParams } from '../schemas.ts';
+import type { VolumeRecord } from '../../control/records.ts';
+import { exact, listRoute, prefix } from '../paging.ts';
+import {
+  CreateVolume,
+  DeleteVolume,
+  Force,
+  MapSubject,
+  ResizeVolume,
+  Volume,
+  VolumeName,
+  VolumeParams,
+} from '../schemas.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function volumeRoutes({ provisioner, views }: ControlPlane): Route[] {
+export function volumeRoutes({ catalog, provisioner, views }: ControlPlane): Route[] {
   const tag = 'volumes';
   return [
-    route({
-      method: 'get',
+    listRoute<VolumeRecord>({
       path: '/volumes',
       tag,
-      role: 'viewer',
       summary: 'List the volumes',
-      response: z.array(Volume),
-      handle: () => views.disks(),
+      item: Volume,
+      rows: () => catalog.volumes.values(),
+      inOrder: true,
+      key: ({ name }) => name,
+      keyName: 'name',
+      sorts: { size: ({ size }) => size, created: ({ created }) => created },
+      filters: {
+        name: prefix(({ name }) => name),
+        pool: exact(VolumeName.optional(), ({ pool }) => pool),
+        target: exact(VolumeName.optional(), ({ target }) => target),
+        kind: exact(Volume.shape.kind.optional(), ({ kind }) => kind),
+        state: exact(Volume.shape.state.optional(), ({ name }) => views.stateOf(name)),
+        initiator: {
+          schema: MapSubject.optional().meta({ description: 'mapped to it by this name' }),
+          passes: ({ maps }, wanted) => maps.some(({ who }) => who === wanted.toLowerCase()),
+        },
+      },
+      view: (record) => views.disk(record),
     }),
     route({
       method: 'post',

@@ -86,7 +86,7 @@ describe('the API', () => {
       assert.equal(group.status, 201, group.text);
       const listed = await ask('GET', `${V1}/snapshots?volume=b`, { token: viewer });
       assert.deepEqual(
-        (listed.json as unknown as { volume: string; name: string; pool: string }[]).map((each) => each.volume),
+        (listed.json['items'] as { volume: string; name: string; pool: string }[]).map((each) => each.volume),
         ['b'],
       );
       assert.equal((await ask('POST', `${V1}/volumes/a/snapshots/s/rollback`, { token: operator })).status, 200);
@@ -187,7 +187,7 @@ describe('the API', () => {
         assert.ok(status >= 400 && status < 500, `${path}: ${String(status)} ${text}`);
       }
       const type = 'text/plain';
-      assert.equal((await ask('POST', `${V1}/volumes`, { token, body: '{}', type })).status, 400);
+      assert.equal((await ask('POST', `${V1}/volumes`, { token, body: '{}', type })).status, 415);
     });
   });
 

@@ -5,6 +5,7 @@ import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
+import { Events } from '../../../core/control/events.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
 import { PoolMoves } from '../../../core/control/pool-moves.ts';
@@ -47,6 +48,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   await world.disk.makeFolder(join(folder, 'catalog'));
   const store = new EmbeddedStore(join(folder, 'catalog'));
   const catalog = await Catalog.open(store, world.random, PREFIX, 1000);
+  const events = new Events(catalog, world.clock, log);
   const commands = COMMANDS;
   const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups: [1, 2] });
   const portals = [{ address: '127.0.0.1', port: 3260, group: 1, advertised: undefined }];
@@ -75,6 +77,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     folder,
     logged,
     catalog,
+    events,
     offload: new Offload({ catalog, units, provisioner }),
     units,
     provisioner,
@@ -91,6 +94,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     close: async () => {
       await provisioner.close();
       await pools.close();
+      await events.settled();
       await catalog.close();
     },
   };
