@@ -201,7 +201,7 @@ export const COPY_EXTENTS = 32;
 export const COPY_LOCK_TRIES = 16;
 
 // ---- volumes
-export const MAX_VOLUMES = 4096;
+export const MAX_VOLUMES = 16_384;
 /** Smallest and largest volume, bytes. */
 export const MIN_VOLUME = 1_048_576;
 export const MAX_VOLUME = 70_368_744_177_664;

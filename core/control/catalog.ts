@@ -39,6 +39,10 @@ export class Catalog {
   readonly events: Collection<EventRecord>;
   readonly #nodes: Collection<NodeRecord>;
   readonly #feed = new ChangeFeed();
+  readonly #ofTarget: (target: string) => VolumeRecord[];
+  readonly #ofPool: (pool: string) => VolumeRecord[];
+  readonly #mappedTo: (who: string) => VolumeRecord[];
+  readonly #ofVolume: (volume: string) => SnapshotRecord[];
 
   private constructor(store: ConfigStore) {
     this.#store = store;
@@ -53,6 +57,10 @@ export class Catalog {
     this.sanitizing = new Collection(store, 'sanitizing/');
     this.events = new Collection(store, 'events/');
     this.#nodes = new Collection(store, 'node/');
+    this.#ofTarget = this.volumes.index(({ target }) => [target]);
+    this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
+    this.#mappedTo = this.volumes.index(({ maps }) => maps.map(({ who }) => who));
+    this.#ofVolume = this.snapshots.index(({ volume }) => [volume]);
   }
 
   /** Loads everything; a new store gets a node record with `iqnPrefix`. */
@@ -117,11 +125,16 @@ export class Catalog {
   }
 
   volumesOfTarget(target: string): VolumeRecord[] {
-    return this.volumes.values().filter((volume) => volume.target === target);
+    return this.#ofTarget(target);
   }
 
   volumesOfPool(pool: string): VolumeRecord[] {
-    return this.volumes.values().filter((volume) => volume.pool === pool);
+    return this.#ofPool(pool);
+  }
+
+  /** Mapped to exactly this: an initiator name, or `loopback` or `all`. */
+  volumesMappedTo(who: string): VolumeRecord[] {
+    return this.#mappedTo(who);
   }
 
   /** The pool for disks for which nobody names one: the marked one, or the only one. */
@@ -132,8 +145,7 @@ export class Catalog {
 
   /** Oldest first. */
   snapshotsOf(volume: string): SnapshotRecord[] {
-    const all = this.snapshots.values().filter((snapshot) => snapshot.volume === volume);
-    return all.sort((a, b) => a.created - b.created);
+    return this.#ofVolume(volume).sort((a, b) => a.created - b.created);
   }
 
   async close(): Promise<void> {
