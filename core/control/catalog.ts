@@ -17,6 +17,7 @@ import type {
   TokenRecord,
   VolumeRecord,
 } from './records.ts';
+import { SecurityRecords } from './security-records.ts';
 
 /** Everything the daemon has to remember. Reads come from memory; a change is durable before it is seen. */
 export class Catalog {
@@ -28,6 +29,8 @@ export class Catalog {
   readonly targets: Collection<TargetRecord>;
   readonly initiators: Collection<InitiatorRecord>;
   readonly tokens: Collection<TokenRecord>;
+  /** Users, their sessions, and the audit log. */
+  readonly security: SecurityRecords;
   /** By volume id. */
   readonly reservations: Collection<SavedReservations>;
   /** SANITIZE operations that have not succeeded, by volume id. */
@@ -49,6 +52,7 @@ export class Catalog {
     this.targets = new Collection(store, 'targets/');
     this.initiators = new Collection(store, 'initiators/');
     this.tokens = new Collection(store, 'tokens/');
+    this.security = new SecurityRecords(store);
     this.reservations = new Collection(store, 'reservations/');
     this.sanitizing = new Collection(store, 'sanitizing/');
     this.events = new Collection(store, 'events/');
@@ -63,7 +67,14 @@ export class Catalog {
   static async open(store: ConfigStore, random: RandomSource, iqnPrefix: string, now: number): Promise<Catalog> {
     const catalog = new Catalog(store);
     const disks = [catalog.volumes, catalog.reservations, catalog.sanitizing, catalog.pools, catalog.snapshots];
-    const others = [catalog.targets, catalog.initiators, catalog.tokens, catalog.events, catalog.#nodes];
+    const others = [
+      catalog.targets,
+      catalog.initiators,
+      catalog.tokens,
+      catalog.security,
+      catalog.events,
+      catalog.#nodes,
+    ];
     for (const each of [...disks, ...others]) await each.load();
     if (catalog.#nodes.get('self') === undefined) {
       const id = random.bytes(4).toString('hex');
