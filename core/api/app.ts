@@ -4,10 +4,13 @@ import type { z } from 'zod';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
+import type { KeptRequests } from '../control/kept-requests.ts';
 import type { Role } from '../control/records.ts';
 import { mayAct } from '../control/tokens.ts';
 import type { Caller } from '../control/tokens.ts';
 import { bodyOf, bodyParser, methodsOf, refuseOtherMethods, requireAcceptable } from './negotiate.ts';
+import { Conditions } from './conditional.ts';
+import { answerOnce, keyOf } from './idempotency.ts';
 import { METRICS_TYPE, metricsOf } from './metrics.ts';
 import { openApiOf } from './openapi.ts';
 import { API_PREFIX } from './prefix.ts';
@@ -64,7 +67,9 @@ export function createApp(control: ControlPlane, log: Log): Express {
     requireRole(response, 'viewer');
     response.json(document);
   });
-  for (const row of routes) app[row.method](API_PREFIX + row.path, guard(row), ...bodyParser(row), serve(row));
+  const conditions = new Conditions();
+  for (const row of routes)
+    app[row.method](API_PREFIX + row.path, guard(row), ...bodyParser(row), serve(row, conditions, control.requests));
   const methods = methodsOf(routes);
   for (const path of ['/healthz', '/metrics', `${API_PREFIX}/openapi.json`]) methods.set(path, ['get']);
   refuseOtherMethods(app, methods);
@@ -100,17 +105,25 @@ function guard(row: Route): RequestHandler {
   };
 }
 
-function serve(row: Route): RequestHandler {
+function serve(row: Route, conditions: Conditions, requests: KeptRequests): RequestHandler {
   return async (request, response) => {
     const input = {
       params: checked(row.params, request.params, 'path') as never,
       query: checked(row.query, request.query, 'query') as never,
       body: (row.body === undefined ? undefined : checked(row.body, bodyOf(request), 'body')) as never,
     };
-    const result: unknown = await row.handle(input);
-    response.status(row.status);
-    if (row.response === undefined) response.end();
-    else response.json(result);
+    const { locals } = response;
+    const perform = (): Promise<string | undefined> =>
+      conditions.run(row, request, response, input.params, () => Promise.resolve().then(() => row.handle(input)));
+    const key = keyOf(row, request);
+    const { caller } = locals as { caller?: Caller };
+    if (key !== undefined && caller !== undefined) {
+      await answerOnce(requests, { row, request, response, caller: caller.token, key }, perform);
+      return;
+    }
+    const text = await perform();
+    if (text === undefined) response.status(response.statusCode === 304 ? 304 : row.status).end();
+    else response.status(row.status).type('application/json').send(text);
   };
 }
 
