@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { formatSize } from '../base/sizes.ts';
 import { MAX_GROUP, MAX_LUNS, MAX_MAPS, MAX_POOL, MAX_VOLUME, MIN_POOL, MIN_VOLUME } from '../base/limits.ts';
 
+export * as securitySchemas from './security/schemas.ts';
+
 const bytes = z.int().nonnegative();
 const timestamp = z.string().meta({ format: 'date-time' });
 

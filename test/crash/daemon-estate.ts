@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../../core/base/errors.ts';
-import { ApiClient } from '../../core/cli/client.ts';
+import { ApiClient } from '../../plugins/sdk/client.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { DiskModel } from './daemon-model.ts';
 import type { Content } from './daemon-model.ts';

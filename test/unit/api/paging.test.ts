@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { z } from 'zod';
-import { ApiClient } from '../../../core/cli/client.ts';
+import { ApiClient } from '../../../plugins/sdk/client.ts';
 import { exact, listRoute, prefix } from '../../../core/api/paging.ts';
 import { codeOf } from '../control/fixture.ts';
 import { withApi } from './fixture.ts';

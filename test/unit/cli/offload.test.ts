@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { metricsOf } from '../../../core/api/metrics.ts';
-import { ApiClient } from '../../../core/cli/client.ts';
+import { ApiClient } from '../../../plugins/sdk/client.ts';
 import { createProgram, runProgram } from '../../../core/cli/program.ts';
 import { LOOPBACK } from '../../../core/control/records.ts';
 import { HOST_A, Initiator } from '../../support/scsi-fixture.ts';
