@@ -4,8 +4,11 @@ import type { z } from 'zod';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
+import type { KeptRequests } from '../control/kept-requests.ts';
 import { Throttled } from '../control/login-throttle.ts';
 import { bodyOf, bodyParser, methodsOf, refuseOtherMethods, requireAcceptable } from './negotiate.ts';
+import { Conditions } from './conditional.ts';
+import { answerOnce, keyOf } from './idempotency.ts';
 import { METRICS_TYPE, metricsOf } from './metrics.ts';
 import { openApiOf } from './openapi.ts';
 import { API_PREFIX } from './prefix.ts';
@@ -19,7 +22,7 @@ import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
 import { targetRoutes } from './routes/targets.ts';
 import { volumeRoutes } from './routes/volumes.ts';
-import { contextOf, identify, refuseForgery, requireKnownHost, requireRole } from './security/access.ts';
+import { callerOf, contextOf, identify, refuseForgery, requireKnownHost, requireRole } from './security/access.ts';
 import { accountRoutes } from './security/account-routes.ts';
 import { auditRoutes } from './security/audit-routes.ts';
 import { securityHeaders } from './security/headers.ts';
@@ -70,8 +73,10 @@ export function createApp(control: ControlPlane, log: Log): Express {
     response.json(document);
   });
   const recorder = new Recorder(control, routes);
+  const conditions = new Conditions();
+  const tools = { recorder, conditions, requests: control.requests };
   for (const row of routes) {
-    app[row.method](API_PREFIX + row.path, recorder.begin(row), guard(row), ...bodyParser(row), serve(row, recorder));
+    app[row.method](API_PREFIX + row.path, recorder.begin(row), guard(row), ...bodyParser(row), serve(row, tools));
   }
   // Who is nobody learns nothing about what else there is.
   app.use((_request, response, next) => {
@@ -97,19 +102,42 @@ function guard(row: Route): RequestHandler {
   };
 }
 
-function serve(row: Route, recorder: Recorder): RequestHandler {
+interface Tools {
+  readonly recorder: Recorder;
+  readonly conditions: Conditions;
+  readonly requests: KeptRequests;
+}
+
+function serve(row: Route, { recorder, conditions, requests }: Tools): RequestHandler {
   return async (request, response) => {
     const input = {
       params: checked(row.params, request.params, 'path') as never,
       query: checked(row.query, request.query, 'query') as never,
       body: (row.body === undefined ? undefined : checked(row.body, bodyOf(request), 'body')) as never,
     };
-    await recorder.prepare(response, input);
-    const result: unknown = await row.handle(input, contextOf(request, response));
-    await recorder.finish(response, { status: row.status, code: null, result });
-    response.status(row.status);
-    if (row.response === undefined) response.end();
-    else response.json(result);
+    const change = async (): Promise<unknown> => {
+      await recorder.prepare(response, input);
+      const result: unknown = await row.handle(input, contextOf(request, response));
+      await recorder.finish(response, { status: row.status, code: null, result });
+      return result;
+    };
+    const perform = (): Promise<string | undefined> => conditions.run(row, request, response, input.params, change);
+    const key = keyOf(row, request);
+    const caller = callerOf(response);
+    if (key !== undefined && caller !== undefined) {
+      const recorded = (): Promise<string | undefined> =>
+        perform().catch(async (thrown: unknown) => {
+          const { code, row: catalogued } = toServiceError(thrown);
+          await recorder.finish(response, { status: catalogued.http, code, result: undefined });
+          throw thrown;
+        });
+      const who = `${caller.kind} ${caller.name}`;
+      await answerOnce(requests, { row, request, response, caller: who, key }, recorded);
+      return;
+    }
+    const text = await perform();
+    if (text === undefined) response.status(response.statusCode === 304 ? 304 : row.status).end();
+    else response.status(row.status).type('application/json').send(text);
   };
 }
 

@@ -360,6 +360,18 @@ export const MAX_API_BODY = 65_536;
 export const DEFAULT_PAGE = 100;
 export const MAX_PAGE = 1_000;
 export const MAX_CURSOR = 2_000;
+/** Characters of a header If-Match or If-None-Match. */
+export const MAX_CONDITION = 2_000;
+/**
+ * Idempotency keys: milliseconds one is remembered, how many of all callers and of one, bytes of an answer that is kept
+ * (compressed), milliseconds between looks for expired ones. Who
+ * repeats does so within minutes; scripts repeat the next morning.
+ */
+export const KEY_LIFETIME = 86_400_000;
+export const MAX_KEYS = 10_000;
+export const MAX_KEYS_OF_CALLER = 5_000;
+export const MAX_KEPT_ANSWER = 16_384;
+export const KEY_PURGE_INTERVAL = 60_000;
 /** Milliseconds for one API request, and for the headers of it. */
 export const API_TIMEOUT = 60_000;
 export const API_HEADERS_TIMEOUT = 10_000;

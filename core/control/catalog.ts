@@ -8,6 +8,7 @@ import type { Edit } from './collection.ts';
 import { ChangeFeed } from './change-feed.ts';
 import type { CatalogChange } from './change-feed.ts';
 import type { EventRecord } from './events.ts';
+import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
   InitiatorRecord,
   NodeRecord,
@@ -37,6 +38,8 @@ export class Catalog {
   readonly sanitizing: Collection<SavedSanitize>;
   /** By number, in the order they happened (Events). */
   readonly events: Collection<EventRecord>;
+  /** Requests with an idempotency key (KeptRequests), by a hash of it. */
+  readonly requests: Collection<KeptRequestRecord>;
   readonly #nodes: Collection<NodeRecord>;
   readonly #feed = new ChangeFeed();
   readonly #ofTarget: (target: string) => VolumeRecord[];
@@ -56,6 +59,7 @@ export class Catalog {
     this.reservations = new Collection(store, 'reservations/');
     this.sanitizing = new Collection(store, 'sanitizing/');
     this.events = new Collection(store, 'events/');
+    this.requests = new Collection(store, 'requests/');
     this.#nodes = new Collection(store, 'node/');
     this.#ofTarget = this.volumes.index(({ target }) => [target]);
     this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
@@ -73,6 +77,7 @@ export class Catalog {
       catalog.tokens,
       catalog.security,
       catalog.events,
+      catalog.requests,
       catalog.#nodes,
     ];
     for (const each of [...disks, ...others]) await each.load();

@@ -1,5 +1,6 @@
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
+import type { KeptRequests } from './kept-requests.ts';
 import type { Initiators } from './initiators.ts';
 import type { PoolMoves } from './pool-moves.ts';
 import type { Offload } from './offload.ts';
@@ -17,6 +18,7 @@ import type { Views } from './views.ts';
 export interface ControlPlane {
   readonly catalog: Catalog;
   readonly events: Events;
+  readonly requests: KeptRequests;
   readonly units: Units;
   readonly provisioner: Provisioner;
   readonly pools: PoolManager;

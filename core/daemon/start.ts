@@ -19,6 +19,7 @@ import { Events } from '../control/events.ts';
 import { firstStart } from '../control/first-start.ts';
 import { HostRates } from '../control/host-rates.ts';
 import { Initiators } from '../control/initiators.ts';
+import { KeptRequests } from '../control/kept-requests.ts';
 import { NodeBackend } from '../control/node-backend.ts';
 import { Offload } from '../control/offload.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
@@ -116,7 +117,9 @@ async function start(
   const rates = new HostRates(world.clock, () => server()?.sessions() ?? []);
   const hostRate = (host: string): number | undefined => rates.rate(host);
   const units = (running.units = new Units({ catalog, commands, clock: world.clock, log, portalGroups, hostRate }));
-  const initiators = new Initiators(catalog, await secretBox(world, options.data, catalog), world.clock);
+  const box = await secretBox(world, options.data, catalog);
+  const initiators = new Initiators(catalog, box, world.clock);
+  const requests = new KeptRequests(catalog, box, world.clock, log);
   const folder = join(options.data, 'volumes');
   await world.disk.makeFolder(folder);
   const cache = options.cacheSize === 0 ? undefined : new L1Cache(options.cacheSize, options.cacheSize / DIRTY_SHARE);
@@ -157,7 +160,7 @@ async function start(
   const control: ControlPlane = {
     ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
-    ...{ started: now(), now, security, certificate },
+    ...{ started: now(), now, security, certificate, requests },
   };
   const served = (running.served = await ServedTls.open({
     ...{ world, log, folder: join(options.data, 'tls'), node: catalog.node.id, files: options.tls },

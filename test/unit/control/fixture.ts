@@ -7,6 +7,7 @@ import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
+import { KeptRequests } from '../../../core/control/kept-requests.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
 import { PoolMoves } from '../../../core/control/pool-moves.ts';
 import { Offload } from '../../../core/control/offload.ts';
@@ -67,8 +68,9 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   let initiators: Initiators;
+  const box = new SecretBox(key, world.random);
   try {
-    initiators = new Initiators(catalog, new SecretBox(key, world.random), world.clock);
+    initiators = new Initiators(catalog, box, world.clock);
   } catch (error) {
     await catalog.close();
     throw error;
@@ -90,6 +92,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     moves,
     snapshots,
     initiators,
+    requests: new KeptRequests(catalog, box, world.clock, log),
     tokens,
     security,
     certificate: () => undefined,
