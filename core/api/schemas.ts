@@ -1,9 +1,8 @@
 // What goes over the API: types, validation and the OpenAPI document come from here.
 import { z } from 'zod';
+import { Certificate } from './security/schemas.ts';
 import { formatSize } from '../base/sizes.ts';
 import { MAX_GROUP, MAX_LUNS, MAX_MAPS, MAX_POOL, MAX_VOLUME, MIN_POOL, MIN_VOLUME } from '../base/limits.ts';
-
-export * as securitySchemas from './security/schemas.ts';
 
 const bytes = z.int().nonnegative();
 const timestamp = z.string().meta({ format: 'date-time' });
@@ -144,6 +143,7 @@ export const Status = z.object({
   portals: z.array(z.string()),
   volumes: z.object({ total: z.int(), failed: z.int() }),
   sessions: z.int(),
+  certificate: Certificate.nullable(),
   provisionedBytes: bytes,
   allocatedBytes: bytes,
 });

@@ -18,6 +18,7 @@ import type {
   TokenRecord,
   VolumeRecord,
 } from './records.ts';
+import { SecurityRecords } from './security-records.ts';
 
 /** Everything the daemon has to remember. Reads come from memory; a change is durable before it is seen. */
 export class Catalog {
@@ -29,6 +30,8 @@ export class Catalog {
   readonly targets: Collection<TargetRecord>;
   readonly initiators: Collection<InitiatorRecord>;
   readonly tokens: Collection<TokenRecord>;
+  /** Users, their sessions, and the audit log. */
+  readonly security: SecurityRecords;
   /** By volume id. */
   readonly reservations: Collection<SavedReservations>;
   /** SANITIZE operations that have not succeeded, by volume id. */
@@ -52,6 +55,7 @@ export class Catalog {
     this.targets = new Collection(store, 'targets/');
     this.initiators = new Collection(store, 'initiators/');
     this.tokens = new Collection(store, 'tokens/');
+    this.security = new SecurityRecords(store);
     this.reservations = new Collection(store, 'reservations/');
     this.sanitizing = new Collection(store, 'sanitizing/');
     this.events = new Collection(store, 'events/');
@@ -73,6 +77,7 @@ export class Catalog {
       catalog.tokens,
       catalog.events,
       catalog.requests,
+      catalog.security,
       catalog.#nodes,
     ];
     for (const each of [...disks, ...others]) await each.load();

@@ -67,6 +67,11 @@ export class Collection<T extends object> {
     return (key) => index.find(key).flatMap((id) => this.get(id) ?? []);
   }
 
+  /** In no order. */
+  entries(): [string, T][] {
+    return [...this.#items].map(([id, { value }]) => [id, value]);
+  }
+
   /** The edit that stores `value`, or (undefined) removes the record. */
   edit(id: string, value: T | undefined): Edit {
     const key = this.#prefix + id;

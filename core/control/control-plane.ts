@@ -7,6 +7,8 @@ import type { Offload } from './offload.ts';
 import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
 import type { SessionSource } from './sessions.ts';
+import type { Security } from './security.ts';
+import type { ServedCertificate } from './certificate-view.ts';
 import type { Snapshots } from './snapshots.ts';
 import type { Tokens } from './tokens.ts';
 import type { Units } from './units.ts';
@@ -25,6 +27,9 @@ export interface ControlPlane {
   readonly offload: Offload;
   readonly initiators: Initiators;
   readonly tokens: Tokens;
+  readonly security: Security;
+  /** What clients of the API are shown; undefined while it does not listen. */
+  readonly certificate: () => ServedCertificate | undefined;
   readonly views: Views;
   readonly server: () => SessionSource | undefined;
   readonly version: string;
