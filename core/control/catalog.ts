@@ -75,9 +75,9 @@ export class Catalog {
       catalog.targets,
       catalog.initiators,
       catalog.tokens,
-      catalog.security,
       catalog.events,
       catalog.requests,
+      catalog.security,
       catalog.#nodes,
     ];
     for (const each of [...disks, ...others]) await each.load();

@@ -159,8 +159,22 @@ async function start(
   const certificate = (): ServedCertificate | undefined => running.served?.view(consoleUrl);
   const control: ControlPlane = {
     ...{ offload: new Offload({ catalog, units, provisioner }) },
-    ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
-    ...{ started: now(), now, security, certificate, requests },
+    ...{
+      requests,
+      catalog,
+      events,
+      units,
+      provisioner,
+      pools,
+      moves,
+      snapshots,
+      initiators,
+      tokens,
+      views,
+      server,
+      version,
+    },
+    ...{ started: now(), now, security, certificate },
   };
   const served = (running.served = await ServedTls.open({
     ...{ world, log, folder: join(options.data, 'tls'), node: catalog.node.id, files: options.tls },
