@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import type { ApiClient } from './client.ts';
+import type { ApiClient } from '../../plugins/sdk/client.ts';
 
 /** What a command needs of the outside; tests pass their own. */
 export interface CliContext {

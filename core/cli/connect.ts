@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { RUN_FILE, TOKEN_FILE, defaultDataFolder } from '../base/data-folder.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import { ApiClient } from './client.ts';
+import { ApiClient } from '../../plugins/sdk/client.ts';
 import { contextNamed, readContexts } from './contexts.ts';
 import type { Context } from './contexts.ts';
 

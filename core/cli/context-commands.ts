@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { ServiceError } from '../base/errors.ts';
-import { ApiClient } from './client.ts';
+import { ApiClient } from '../../plugins/sdk/client.ts';
 import { readSecret, show } from './command.ts';
 import type { CliContext } from './command.ts';
 import { contextNamed, readContexts, writeContexts } from './contexts.ts';

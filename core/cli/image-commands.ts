@@ -8,7 +8,7 @@ import { ServiceError, messageOf } from '../base/errors.ts';
 import { MAX_VOLUME, MIN_VOLUME } from '../base/limits.ts';
 import { formatSize } from '../base/sizes.ts';
 import type { Disk, Session } from './answers.ts';
-import type { ApiClient } from './client.ts';
+import type { ApiClient } from '../../plugins/sdk/client.ts';
 import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
 import { goOn, lunOf, oneTimeInitiator, undoing } from './image-access.ts';

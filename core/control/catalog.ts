@@ -8,6 +8,7 @@ import type { Edit } from './collection.ts';
 import { ChangeFeed } from './change-feed.ts';
 import type { CatalogChange } from './change-feed.ts';
 import type { EventRecord } from './events.ts';
+import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
   InitiatorRecord,
   NodeRecord,
@@ -17,6 +18,7 @@ import type {
   TokenRecord,
   VolumeRecord,
 } from './records.ts';
+import { SecurityRecords } from './security-records.ts';
 
 /** Everything the daemon has to remember. Reads come from memory; a change is durable before it is seen. */
 export class Catalog {
@@ -28,14 +30,22 @@ export class Catalog {
   readonly targets: Collection<TargetRecord>;
   readonly initiators: Collection<InitiatorRecord>;
   readonly tokens: Collection<TokenRecord>;
+  /** Users, their sessions, and the audit log. */
+  readonly security: SecurityRecords;
   /** By volume id. */
   readonly reservations: Collection<SavedReservations>;
   /** SANITIZE operations that have not succeeded, by volume id. */
   readonly sanitizing: Collection<SavedSanitize>;
   /** By number, in the order they happened (Events). */
   readonly events: Collection<EventRecord>;
+  /** Requests with an idempotency key (KeptRequests), by a hash of it. */
+  readonly requests: Collection<KeptRequestRecord>;
   readonly #nodes: Collection<NodeRecord>;
   readonly #feed = new ChangeFeed();
+  readonly #ofTarget: (target: string) => VolumeRecord[];
+  readonly #ofPool: (pool: string) => VolumeRecord[];
+  readonly #mappedTo: (who: string) => VolumeRecord[];
+  readonly #ofVolume: (volume: string) => SnapshotRecord[];
 
   private constructor(store: ConfigStore) {
     this.#store = store;
@@ -45,17 +55,31 @@ export class Catalog {
     this.targets = new Collection(store, 'targets/');
     this.initiators = new Collection(store, 'initiators/');
     this.tokens = new Collection(store, 'tokens/');
+    this.security = new SecurityRecords(store);
     this.reservations = new Collection(store, 'reservations/');
     this.sanitizing = new Collection(store, 'sanitizing/');
     this.events = new Collection(store, 'events/');
+    this.requests = new Collection(store, 'requests/');
     this.#nodes = new Collection(store, 'node/');
+    this.#ofTarget = this.volumes.index(({ target }) => [target]);
+    this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
+    this.#mappedTo = this.volumes.index(({ maps }) => maps.map(({ who }) => who));
+    this.#ofVolume = this.snapshots.index(({ volume }) => [volume]);
   }
 
   /** Loads everything; a new store gets a node record with `iqnPrefix`. */
   static async open(store: ConfigStore, random: RandomSource, iqnPrefix: string, now: number): Promise<Catalog> {
     const catalog = new Catalog(store);
     const disks = [catalog.volumes, catalog.reservations, catalog.sanitizing, catalog.pools, catalog.snapshots];
-    const others = [catalog.targets, catalog.initiators, catalog.tokens, catalog.events, catalog.#nodes];
+    const others = [
+      catalog.targets,
+      catalog.initiators,
+      catalog.tokens,
+      catalog.events,
+      catalog.requests,
+      catalog.security,
+      catalog.#nodes,
+    ];
     for (const each of [...disks, ...others]) await each.load();
     if (catalog.#nodes.get('self') === undefined) {
       const id = random.bytes(4).toString('hex');
@@ -106,11 +130,16 @@ export class Catalog {
   }
 
   volumesOfTarget(target: string): VolumeRecord[] {
-    return this.volumes.values().filter((volume) => volume.target === target);
+    return this.#ofTarget(target);
   }
 
   volumesOfPool(pool: string): VolumeRecord[] {
-    return this.volumes.values().filter((volume) => volume.pool === pool);
+    return this.#ofPool(pool);
+  }
+
+  /** Mapped to exactly this: an initiator name, or `loopback` or `all`. */
+  volumesMappedTo(who: string): VolumeRecord[] {
+    return this.#mappedTo(who);
   }
 
   /** The pool for disks for which nobody names one: the marked one, or the only one. */
@@ -121,8 +150,7 @@ export class Catalog {
 
   /** Oldest first. */
   snapshotsOf(volume: string): SnapshotRecord[] {
-    const all = this.snapshots.values().filter((snapshot) => snapshot.volume === volume);
-    return all.sort((a, b) => a.created - b.created);
+    return this.#ofVolume(volume).sort((a, b) => a.created - b.created);
   }
 
   async close(): Promise<void> {

@@ -3,6 +3,7 @@ import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
 import type { Edit } from './collection.ts';
 import type { EventRecord } from './events.ts';
+import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
   InitiatorRecord,
   NodeRecord,
@@ -24,6 +25,7 @@ export interface CatalogRecords {
   readonly reservations: SavedReservations;
   readonly sanitizing: SavedSanitize;
   readonly events: EventRecord;
+  readonly requests: KeptRequestRecord;
   readonly node: NodeRecord;
 }
 

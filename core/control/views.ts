@@ -162,9 +162,7 @@ export class Views {
   }
 
   initiator(record: InitiatorRecord): InitiatorView {
-    const volumes = this.#catalog.volumes
-      .values()
-      .filter((volume) => volume.maps.some((map) => map.who === record.iqn));
+    const volumes = this.#catalog.volumesMappedTo(record.iqn);
     return {
       iqn: record.iqn,
       chapUser: record.chap?.user ?? null,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { z } from 'zod';
-import { ApiClient } from '../../../core/cli/client.ts';
+import { ApiClient } from '../../../plugins/sdk/client.ts';
 import { exact, listRoute, prefix } from '../../../core/api/paging.ts';
 import { codeOf } from '../control/fixture.ts';
 import { withApi } from './fixture.ts';
@@ -32,7 +32,7 @@ function lister(things: Thing[], inOrder: boolean): (url: string) => Page {
   });
   return (url) => {
     const query = row.query.parse(Object.fromEntries(new URL(url, 'https://x').searchParams));
-    return row.handle({ query } as never) as Page;
+    return row.handle({ query } as never, undefined as never) as Page;
   };
 }
 
