@@ -1,3 +1,4 @@
+import type { Alerts } from './alerts/alerts.ts';
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
 import type { KeptRequests } from './kept-requests.ts';
@@ -18,6 +19,7 @@ import type { Views } from './views.ts';
 export interface ControlPlane {
   readonly catalog: Catalog;
   readonly events: Events;
+  readonly alerts: Alerts;
   readonly requests: KeptRequests;
   readonly units: Units;
   readonly provisioner: Provisioner;

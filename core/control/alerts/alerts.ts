@@ -57,7 +57,7 @@ export interface AlertsOptions {
 }
 
 /** Events of others that are sent as they happen; they have no end that could be told. */
-const HAPPENINGS: ReadonlySet<string> = new Set<RuleName>(['job-failed']);
+const HAPPENINGS: ReadonlySet<string> = new Set(['job-failed', 'job-not-undone', 'scrub-damage', 'pool-inconsistent']);
 const contextOf = (target: string): string => `alert-target ${target}`;
 
 export class Alerts {
@@ -109,7 +109,10 @@ export class Alerts {
   }
 
   /** Changes a rule. Rejects with not-found, or bad-request for a limit where there is none to choose. */
-  setRule(rule: string, { enabled, limit }: { enabled?: boolean | undefined; limit?: number | undefined }): Promise<AlertRuleView> {
+  setRule(
+    rule: string,
+    { enabled, limit }: { enabled?: boolean | undefined; limit?: number | undefined },
+  ): Promise<AlertRuleView> {
     return this.#turn.run(async () => {
       const found = this.rules().find((each) => each.rule === rule);
       if (found === undefined) throw new ServiceError('not-found', `there is no rule '${rule.slice(0, 63)}'`);
@@ -146,7 +149,8 @@ export class Alerts {
       }
       const { atLeast, email, webhook, syslog, secret } = request;
       checkTarget(request);
-      const sealed = secret === undefined ? keptSecret(before, request) : box.seal(Buffer.from(secret), contextOf(name));
+      const sealed =
+        secret === undefined ? keptSecret(before, request) : box.seal(Buffer.from(secret), contextOf(name));
       const created = before?.created ?? world.clock.wall();
       const record: AlertTargetRecord = { name, atLeast, email, webhook, syslog, secret: sealed, created };
       // What is not there is left out: JSON knows no undefined.
@@ -200,13 +204,19 @@ export class Alerts {
   #tell({ state, rule, severity, object, text }: AlertChange): void {
     const over = state === 'cleared';
     const said = over ? `over: ${text}` : text;
-    this.#options.events.post({ severity: over ? 'info' : severity, code: over ? `${rule}-over` : rule, object, text: said });
+    this.#options.events.post({
+      severity: over ? 'info' : severity,
+      code: over ? `${rule}-over` : rule,
+      object,
+      text: said,
+    });
     this.#send(this.#notification({ state, code: rule, severity, object, text }));
   }
 
   /** An event somebody else posted. Our own are told apart by their codes, which only rules with an end have. */
   #happened({ code, severity, object, text, count }: EventRecord): void {
-    if (!HAPPENINGS.has(code) || (count ?? 1) > 1 || !this.#settings(code as RuleName).enabled) return;
+    if (!HAPPENINGS.has(code) || (count ?? 1) > 1) return;
+    if (code === 'job-failed' && !this.#settings(code).enabled) return;
     this.#send(this.#notification({ state: 'happened', code, severity, object, text }));
   }
 
@@ -225,7 +235,8 @@ export class Alerts {
 
   #record(name: string): AlertTargetRecord {
     const record = this.#options.catalog.alertTargets.get(name);
-    if (record === undefined) throw new ServiceError('not-found', `there is no target of alerts '${name.slice(0, 63)}'`);
+    if (record === undefined)
+      throw new ServiceError('not-found', `there is no target of alerts '${name.slice(0, 63)}'`);
     return record;
   }
 
@@ -248,7 +259,12 @@ export class Alerts {
     const delivery = this.#deliveries.get(record.name);
     if (delivery === undefined) throw new Error(`target ${record.name} is not open`);
     const kind = record.email !== undefined ? 'email' : record.webhook !== undefined ? 'webhook' : 'syslog';
-    const shown = { ...record, kind, hasSecret: secret !== undefined, created: new Date(created).toISOString() } as const;
+    const shown = {
+      ...record,
+      kind,
+      hasSecret: secret !== undefined,
+      created: new Date(created).toISOString(),
+    } as const;
     return { ...shown, delivery: delivery.view };
   }
 }

@@ -60,7 +60,12 @@ export class Readings {
       const closed = pools.problem(name);
       const pool = closed === undefined ? pools.pool(name) : undefined;
       const problem = closed ?? pool?.trouble?.message;
-      const failed: Reading = { rule: 'pool-failed', object, value: problem === undefined ? 0 : 1, text: `pool ${name} cannot be used: ${problem ?? ''}` };
+      const failed: Reading = {
+        rule: 'pool-failed',
+        object,
+        value: problem === undefined ? 0 : 1,
+        text: `pool ${name} cannot be used: ${problem ?? ''}`,
+      };
       if (pool === undefined) return [failed];
       const { taken, total } = pool.allocator;
       const percent = (taken / total) * 100;
@@ -74,9 +79,24 @@ export class Readings {
         failed,
         { rule: 'pool-filling', object, value: percent, limit: threshold, text: full },
         { rule: 'pool-full', object, value: percent, text: full },
-        { rule: 'pool-time-to-full', object, value: hours, text: `pool ${name} is full in about ${String(Math.round(hours))} hours if it goes on like this; ${left}` },
-        { rule: 'journal-filling', object, value: journal, text: `the journal of pool ${name} is ${journal.toFixed(0)} % full: its disks are slower than what is written` },
-        { rule: 'checksum-error', object, value: damaged, text: `pool ${name} has data that does not match its checksum (${String(damaged)} times): gemel pool show ${name}` },
+        {
+          rule: 'pool-time-to-full',
+          object,
+          value: hours,
+          text: `pool ${name} is full in about ${String(Math.round(hours))} hours if it goes on like this; ${left}`,
+        },
+        {
+          rule: 'journal-filling',
+          object,
+          value: journal,
+          text: `the journal of pool ${name} is ${journal.toFixed(0)} % full: its disks are slower than what is written`,
+        },
+        {
+          rule: 'checksum-error',
+          object,
+          value: damaged,
+          text: `pool ${name} has data that does not match its checksum (${String(damaged)} times): gemel pool show ${name}`,
+        },
       ];
     });
   }
@@ -99,7 +119,12 @@ export class Readings {
       const object = { kind: 'volume', name: record.name };
       const lu = units.unit(record.name);
       const why = units.problem(record.name) ?? 'it is being opened';
-      const failed: Reading = { rule: 'volume-failed', object, value: lu === undefined ? 1 : 0, text: `disk ${record.name} is not served: ${why}` };
+      const failed: Reading = {
+        rule: 'volume-failed',
+        object,
+        value: lu === undefined ? 1 : 0,
+        text: `disk ${record.name} is not served: ${why}`,
+      };
       if (lu === undefined) return [failed];
       const { readLatency, writeLatency } = lu.counters;
       const [count, sum] = [readLatency.count + writeLatency.count, readLatency.sum + writeLatency.sum];
@@ -108,7 +133,15 @@ export class Readings {
       const commands = count - (last?.count ?? count);
       // A handful of commands says nothing of a device; neither does a disk that was opened anew.
       const mean = commands < ALERT_MIN_COMMANDS ? 0 : (sum - (last?.sum ?? sum)) / commands / 1000;
-      return [failed, { rule: 'slow-device', object, value: mean, text: `disk ${record.name} takes ${mean.toFixed(0)} ms for a command` }];
+      return [
+        failed,
+        {
+          rule: 'slow-device',
+          object,
+          value: mean,
+          text: `disk ${record.name} takes ${mean.toFixed(0)} ms for a command`,
+        },
+      ];
     });
   }
 
@@ -134,8 +167,18 @@ export class Readings {
       if (most === 0) return [];
       const object = { kind: 'initiator', name: iqn };
       return [
-        { rule: 'host-gone', object, value: has === 0 ? 1 : 0, text: `${iqn} had ${String(most)} sessions and has none` },
-        { rule: 'path-lost', object, value: has > 0 && has < most ? 1 : 0, text: `${iqn} had ${String(most)} sessions and has ${String(has)}` },
+        {
+          rule: 'host-gone',
+          object,
+          value: has === 0 ? 1 : 0,
+          text: `${iqn} had ${String(most)} sessions and has none`,
+        },
+        {
+          rule: 'path-lost',
+          object,
+          value: has > 0 && has < most ? 1 : 0,
+          text: `${iqn} had ${String(most)} sessions and has ${String(has)}`,
+        },
       ];
     });
   }
@@ -145,7 +188,8 @@ export class Readings {
     if (end === undefined) return [];
     const days = (end - this.#clock.wall()) / DAY;
     const when = new Date(end).toISOString().slice(0, 10);
-    const text = days > 0 ? `the certificate of the API ends on ${when}` : `the certificate of the API ended on ${when}`;
+    const text =
+      days > 0 ? `the certificate of the API ends on ${when}` : `the certificate of the API ended on ${when}`;
     return [{ rule: 'certificate-expiring', object: { kind: 'certificate', name: 'api' }, value: days, text }];
   }
 }

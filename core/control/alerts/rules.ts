@@ -7,18 +7,33 @@ export const RULES = {
   'pool-full': { severity: 'critical', limit: 95, clear: 2, unit: 'percent', text: 'a pool is nearly full' },
   'pool-time-to-full': { severity: 'warning', limit: 24, clear: 12, unit: 'hours', text: 'a pool will be full soon' },
   'pool-failed': { severity: 'critical', limit: 1, clear: 0, unit: 'count', text: 'a pool cannot be used' },
-  'journal-filling': { severity: 'warning', limit: 90, clear: 15, unit: 'percent', text: 'a journal fills faster than it empties' },
+  'journal-filling': {
+    severity: 'warning',
+    limit: 90,
+    clear: 15,
+    unit: 'percent',
+    text: 'a journal fills faster than it empties',
+  },
   'checksum-error': { severity: 'error', limit: 1, clear: 0, unit: 'count', text: 'data does not match its checksum' },
   'volume-failed': { severity: 'error', limit: 1, clear: 0, unit: 'count', text: 'a disk is not served' },
   'slow-device': { severity: 'warning', limit: 100, clear: 50, unit: 'milliseconds', text: 'a disk answers slowly' },
-  'path-lost': { severity: 'warning', limit: 1, clear: 0, unit: 'count', text: 'a host has fewer sessions than it had' },
+  'path-lost': {
+    severity: 'warning',
+    limit: 1,
+    clear: 0,
+    unit: 'count',
+    text: 'a host has fewer sessions than it had',
+  },
   'host-gone': { severity: 'error', limit: 1, clear: 0, unit: 'count', text: 'a host has no session any more' },
-  'certificate-expiring': { severity: 'warning', limit: 30, clear: 5, unit: 'days', text: 'a certificate expires soon' },
+  'certificate-expiring': {
+    severity: 'warning',
+    limit: 30,
+    clear: 5,
+    unit: 'days',
+    text: 'a certificate expires soon',
+  },
   'job-failed': { severity: 'error', limit: 1, clear: 0, unit: 'count', text: 'a job failed' },
-} as const satisfies Record<
-  string,
-  { severity: Severity; limit: number; clear: number; unit: string; text: string }
->;
+} as const satisfies Record<string, { severity: Severity; limit: number; clear: number; unit: string; text: string }>;
 export type RuleName = keyof typeof RULES;
 
 /** Rules where less is worse: time that is left. */
