@@ -12,10 +12,12 @@ import { METRICS_TYPE, metricsOf } from './metrics.ts';
 import { API_PREFIX, openApiOf } from './openapi.ts';
 import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
+import { capacityRoutes } from './routes/capacity.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
 import { mapRoutes } from './routes/maps.ts';
 import { offloadRoutes } from './routes/offload.ts';
 import { poolRoutes } from './routes/pools.ts';
+import { profileRoutes } from './routes/profiles.ts';
 import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
 import { targetRoutes } from './routes/targets.ts';
@@ -32,11 +34,16 @@ export function routesOf(control: ControlPlane): Route[] {
     ...poolRoutes(control),
     ...snapshotRoutes(control),
     ...offloadRoutes(control),
+    ...capacityRoutes(control),
+    ...profileRoutes(control),
   ];
 }
 
-/** The HTTP application. Everything but /healthz needs a token; what is not listed here does not exist. */
-export function createApp(control: ControlPlane, log: Log): Express {
+/**
+ * The HTTP application. Everything but /healthz and the files of the web console (`page`) needs a token; what is not
+ * listed here does not exist.
+ */
+export function createApp(control: ControlPlane, log: Log, page?: RequestHandler): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -48,6 +55,7 @@ export function createApp(control: ControlPlane, log: Log): Express {
   app.get('/healthz', (_request, response) => {
     response.json({ status: 'ok' });
   });
+  if (page !== undefined) app.use(page);
   app.use((request, response, next) => {
     response.locals['caller'] = authenticate(control, request);
     next();

@@ -1,3 +1,4 @@
+import type { CapacityTrend } from './capacity-trend.ts';
 import type { Catalog } from './catalog.ts';
 import type { Initiators } from './initiators.ts';
 import type { PoolMoves } from './pool-moves.ts';
@@ -19,6 +20,7 @@ export interface ControlPlane {
   readonly moves: PoolMoves;
   readonly snapshots: Snapshots;
   readonly offload: Offload;
+  readonly trend: CapacityTrend;
   readonly initiators: Initiators;
   readonly tokens: Tokens;
   readonly views: Views;

@@ -1,6 +1,8 @@
 // Puts everything together: the only place that knows all the parts.
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { createApp } from '../api/app.ts';
+import { consoleFiles } from '../api/console-files.ts';
 import { listenApi } from '../api/listener.ts';
 import type { ApiListener } from '../api/listener.ts';
 import { tlsIdentity } from '../api/tls/identity.ts';
@@ -12,7 +14,9 @@ import type { World } from '../base/world.ts';
 import { L1Cache } from '../cache/l1-cache.ts';
 import { EmbeddedStore } from '../cluster/embedded-store.ts';
 import { Access } from '../control/access.ts';
+import { CapacityTrend } from '../control/capacity-trend.ts';
 import { Catalog } from '../control/catalog.ts';
+import type { PoolUse } from '../control/capacity-trend.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import { firstStart } from '../control/first-start.ts';
 import { HostRates } from '../control/host-rates.ts';
@@ -20,6 +24,7 @@ import { Initiators } from '../control/initiators.ts';
 import { NodeBackend } from '../control/node-backend.ts';
 import { Offload } from '../control/offload.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
+import { poolFacts } from '../control/pool-views.ts';
 import { PoolManager } from '../control/pools.ts';
 import { Provisioner } from '../control/provision.ts';
 import { Snapshots } from '../control/snapshots.ts';
@@ -40,6 +45,8 @@ import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from
 import type { DaemonOptions } from './options.ts';
 import type { ReadyFacts } from './ready.ts';
 
+/** Where the build has put the web console: dist/console, seen from dist/core/daemon. */
+const CONSOLE = fileURLToPath(new URL('../../console', import.meta.url));
 /** Milliseconds the API gives running requests at shutdown. */
 const API_PATIENCE = 2_000;
 
@@ -132,9 +139,12 @@ async function start(
   running.server = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
+  const trend = new CapacityTrend(world.clock, () => poolUse(pools, catalog));
   rates.start();
+  trend.start();
   undo.push(() => {
     rates.stop();
+    trend.stop();
     return Promise.resolve();
   });
 
@@ -143,11 +153,12 @@ async function start(
   const now = (): number => world.clock.wall();
   const control: ControlPlane = {
     ...{ offload: new Offload({ catalog, units, provisioner }) },
-    ...{ catalog, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
+    ...{ trend, catalog, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
     ...{ started: now(), now },
   };
   const tls = await tlsIdentity(world, join(options.data, 'tls'), catalog.node.id, certificateHosts(options.api.host));
-  const api = await listenApi(options.api.host, options.api.port, tls, createApp(control, log));
+  const page = consoleFiles({ folder: CONSOLE, frameOrigins: () => [] });
+  const api = await listenApi(options.api.host, options.api.port, tls, createApp(control, log, page));
   undo.push(() => api.close(API_PATIENCE));
   const token = await ownerToken(world, options.data, tokens, tls.fingerprint);
   const facts = { api: addressOf(api, options.api.host), portals: views.portals() };
@@ -155,6 +166,14 @@ async function start(
   undo.push(() => removeRunFile(world, options.data));
   log.info({ api: facts.api, portals: facts.portals.join(' '), volumes: catalog.volumes.size }, 'ready');
   return { ...facts, token, disks: views.disks() };
+}
+
+function poolUse(pools: PoolManager, catalog: Catalog): PoolUse[] {
+  const open = catalog.pools.values().filter(({ name }) => pools.problem(name) === undefined);
+  return open.map(({ name: pool }) => {
+    const { capacityBytes, usedBytes } = poolFacts(pools, pool);
+    return { pool, capacityBytes, usedBytes };
+  });
 }
 
 async function openCatalog(options: DaemonOptions, world: World, log: Log): Promise<Catalog> {

@@ -25,6 +25,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/control': ['core/base', 'core/volume', 'core/pool', 'core/cache', 'core/mirror', 'core/cluster', 'core/scsi'],
   'core/api': ['core/base', 'core/control'],
   'core/cli': ['core/base'],
+  // The browser knows the rest over HTTP only.
+  'core/console': [],
   'plugins/sdk': ['core/base'],
   plugins: ['core/base', 'plugins/sdk'],
 };

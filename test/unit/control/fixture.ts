@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Log, LogFields } from '../../../core/base/log.ts';
 import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
+import { CapacityTrend } from '../../../core/control/capacity-trend.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
@@ -76,6 +77,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     logged,
     catalog,
     offload: new Offload({ catalog, units, provisioner }),
+    trend: new CapacityTrend(world.clock, () => []),
     units,
     provisioner,
     pools,
