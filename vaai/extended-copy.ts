@@ -167,8 +167,13 @@ async function runJob(operation: CopyOperation, job: Job, work: CopyWork, isAbor
   let bytes = 0;
   try {
     await copyRange({
-      ...{ source: source.lu.volume, from, target: target.lu.volume, to, length },
-      ...{ sourceLocks: source.lu.locks, targetLocks: target.lu.locks },
+      source: source.lu.volume,
+      from,
+      target: target.lu.volume,
+      to,
+      length,
+      sourceLocks: source.lu.locks,
+      targetLocks: target.lu.locks,
       clock: target.lu.clock,
       isAborted: stopped,
       progress: (step) => {

@@ -59,11 +59,7 @@ export function consoleFiles({ folder, frameOrigins }: ConsoleOptions): RequestH
       'Cache-Control': path.startsWith('/assets/') ? 'public, max-age=31536000, immutable' : 'no-store',
       'Content-Type': file.type,
       'Content-Security-Policy': contentPolicy(frameOrigins()),
-      'Cross-Origin-Resource-Policy': 'same-origin',
-      'Permissions-Policy': 'camera=(), geolocation=(), microphone=()',
-      'Referrer-Policy': 'no-referrer',
       Vary: 'Accept-Encoding',
-      'X-Content-Type-Options': 'nosniff',
     });
     // The page says who may embed it, so what was compressed at the build is not the same any more.
     if (path === PAGE) {
@@ -78,7 +74,7 @@ export function consoleFiles({ folder, frameOrigins }: ConsoleOptions): RequestH
   };
 }
 
-/** Scripts, styles, fonts and requests of our own origin only; no inline scripts, no inline styles, no eval. */
+/** Stricter than for other answers: what is not named is refused; no inline scripts, no inline styles, no eval. */
 function contentPolicy(frameOrigins: readonly string[]): string {
   return [
     "default-src 'none'",

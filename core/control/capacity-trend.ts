@@ -1,6 +1,9 @@
 // How fast pools fill: a line through what was in use lately, and when it meets the capacity.
 import { TREND_INTERVAL, TREND_LEAST, TREND_SAMPLES } from '../base/limits.ts';
 import type { Clock, Timer } from '../base/world.ts';
+import type { Catalog } from './catalog.ts';
+import { poolFacts } from './pool-views.ts';
+import type { PoolManager } from './pools.ts';
 
 export interface PoolUse {
   readonly pool: string;
@@ -77,6 +80,15 @@ export class CapacityTrend {
       };
     });
   }
+}
+
+/** Of the pools that are open. */
+export function poolUse(pools: PoolManager, catalog: Catalog): PoolUse[] {
+  const open = catalog.pools.values().filter(({ name }) => pools.problem(name) === undefined);
+  return open.map(({ name: pool }) => {
+    const { capacityBytes, usedBytes } = poolFacts(pools, pool);
+    return { pool, capacityBytes, usedBytes };
+  });
 }
 
 /** Bytes a millisecond of the line with the least squares. */
