@@ -24,6 +24,16 @@ const PEERS = [
     'curl',
     'grub-pc-bin',
     'grub-common',
+    'systemd',
+    'adduser',
+    'lintian',
+    'prometheus',
+    'rsyslog',
+    'rsyslog-openssl',
+    'python3-aiosmtpd',
+    'zsh',
+    'fish',
+    'groff',
   ],
 ];
 /** In order. `concurrency`: test files at a time; `timeout`: milliseconds for one file, or for the command. */
@@ -40,6 +50,7 @@ const STAGES = [
   { name: 'fuzz', concurrency: 1, timeout: 180_000 },
   { name: 'conformance', concurrency: 2, timeout: 600_000, peers: true },
   { name: 'interop', concurrency: 1, timeout: 300_000, peers: true },
+  { name: 'package', concurrency: 1, timeout: 300_000, peers: true },
   { name: 'guest', concurrency: 2, timeout: 400_000, peers: true },
 ];
 /** Milliseconds a test file has to undo what it did before it is killed. */

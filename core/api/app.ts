@@ -4,13 +4,17 @@ import type { z } from 'zod';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
+import type { KeptRequests } from '../control/kept-requests.ts';
 import { Throttled } from '../control/login-throttle.ts';
 import { bodyOf, bodyParser, methodsOf, refuseOtherMethods, requireAcceptable } from './negotiate.ts';
+import { Conditions } from './conditional.ts';
+import { answerOnce, keyOf } from './idempotency.ts';
 import { METRICS_TYPE, metricsOf } from './metrics.ts';
 import { openApiOf } from './openapi.ts';
 import { API_PREFIX } from './prefix.ts';
 import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
+import { alertRoutes } from './routes/alerts.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
 import { mapRoutes } from './routes/maps.ts';
 import { offloadRoutes } from './routes/offload.ts';
@@ -19,7 +23,7 @@ import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
 import { targetRoutes } from './routes/targets.ts';
 import { volumeRoutes } from './routes/volumes.ts';
-import { contextOf, identify, refuseForgery, requireKnownHost, requireRole } from './security/access.ts';
+import { callerOf, contextOf, identify, refuseForgery, requireKnownHost, requireRole } from './security/access.ts';
 import { accountRoutes } from './security/account-routes.ts';
 import { auditRoutes } from './security/audit-routes.ts';
 import { securityHeaders } from './security/headers.ts';
@@ -39,6 +43,7 @@ export function routesOf(control: ControlPlane): Route[] {
     ...poolRoutes(control),
     ...snapshotRoutes(control),
     ...offloadRoutes(control),
+    ...alertRoutes(control),
     ...sessionRoutes(control),
     ...accountRoutes(control),
     ...tokenRoutes(control),
@@ -69,9 +74,16 @@ export function createApp(control: ControlPlane, log: Log): Express {
     requireRole(response, 'viewer');
     response.json(document);
   });
+  const conditions = new Conditions();
   const recorder = new Recorder(control, routes);
   for (const row of routes) {
-    app[row.method](API_PREFIX + row.path, recorder.begin(row), guard(row), ...bodyParser(row), serve(row, recorder));
+    app[row.method](
+      API_PREFIX + row.path,
+      recorder.begin(row),
+      guard(row),
+      ...bodyParser(row),
+      serve(row, { recorder, conditions, requests: control.requests }),
+    );
   }
   // Who is nobody learns nothing about what else there is.
   app.use((_request, response, next) => {
@@ -97,19 +109,43 @@ function guard(row: Route): RequestHandler {
   };
 }
 
-function serve(row: Route, recorder: Recorder): RequestHandler {
+interface Serving {
+  readonly recorder: Recorder;
+  readonly conditions: Conditions;
+  readonly requests: KeptRequests;
+}
+
+function serve(row: Route, { recorder, conditions, requests }: Serving): RequestHandler {
   return async (request, response) => {
     const input = {
       params: checked(row.params, request.params, 'path') as never,
       query: checked(row.query, request.query, 'query') as never,
       body: (row.body === undefined ? undefined : checked(row.body, bodyOf(request), 'body')) as never,
     };
-    await recorder.prepare(response, input);
-    const result: unknown = await row.handle(input, contextOf(request, response));
-    await recorder.finish(response, { status: row.status, code: null, result });
-    response.status(row.status);
-    if (row.response === undefined) response.end();
-    else response.json(result);
+    const perform = async (): Promise<string | undefined> => {
+      try {
+        return await conditions.run(row, request, response, input.params, async () => {
+          await recorder.prepare(response, input);
+          const result: unknown = await row.handle(input, contextOf(request, response));
+          await recorder.finish(response, { status: row.status, code: null, result });
+          return result;
+        });
+      } catch (thrown) {
+        const { code, row: refused } = toServiceError(thrown);
+        await recorder.finish(response, { status: refused.http, code, result: undefined });
+        throw thrown;
+      }
+    };
+    const key = keyOf(row, request);
+    const caller = callerOf(response);
+    if (key !== undefined && caller !== undefined) {
+      const asking = { row, request, response, caller: `${caller.kind} ${caller.name}`, key };
+      await answerOnce(requests, asking, perform);
+      return;
+    }
+    const text = await perform();
+    if (text === undefined) response.status(response.statusCode === 304 ? 304 : row.status).end();
+    else response.status(row.status).type('application/json').send(text);
   };
 }
 

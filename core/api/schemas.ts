@@ -18,6 +18,7 @@ export const MapSubject = z.string().min(1).max(223).meta({
 });
 
 export const Access = z.enum(['read-write', 'read-only']);
+export const MapShown = z.object({ initiator: z.string(), access: Access });
 export const MapEntry = z.strictObject({ initiator: MapSubject, access: Access.default('read-write') });
 
 const sizeRule = `a volume has ${formatSize(MIN_VOLUME)} to ${formatSize(MAX_VOLUME)}`;
@@ -68,7 +69,7 @@ export const Volume = z.object({
   durability: z.string(),
   thin: z.boolean(),
   readOnly: z.boolean(),
-  maps: z.array(z.object({ initiator: z.string(), access: Access })),
+  maps: z.array(MapShown),
   sessions: z.int(),
   state: z.enum(['online', 'failed']),
   problem: z.string().nullable(),

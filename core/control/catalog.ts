@@ -3,11 +3,13 @@ import type { RandomSource } from '../base/world.ts';
 import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { CopyRoutePolicy } from '../volume/copy-route.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
+import type { AlertRuleRecord, AlertTargetRecord } from './alerts/records.ts';
 import { Collection, applyEdits } from './collection.ts';
 import type { Edit } from './collection.ts';
 import { ChangeFeed } from './change-feed.ts';
 import type { CatalogChange } from './change-feed.ts';
 import type { EventRecord } from './events.ts';
+import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
   InitiatorRecord,
   NodeRecord,
@@ -37,6 +39,11 @@ export class Catalog {
   readonly sanitizing: Collection<SavedSanitize>;
   /** By number, in the order they happened (Events). */
   readonly events: Collection<EventRecord>;
+  /** Requests with an idempotency key (KeptRequests), by a hash of it. */
+  readonly requests: Collection<KeptRequestRecord>;
+  readonly alertTargets: Collection<AlertTargetRecord>;
+  /** By name of the rule. */
+  readonly alertRules: Collection<AlertRuleRecord>;
   readonly #nodes: Collection<NodeRecord>;
   readonly #feed = new ChangeFeed();
   readonly #ofTarget: (target: string) => VolumeRecord[];
@@ -56,6 +63,9 @@ export class Catalog {
     this.reservations = new Collection(store, 'reservations/');
     this.sanitizing = new Collection(store, 'sanitizing/');
     this.events = new Collection(store, 'events/');
+    this.requests = new Collection(store, 'requests/');
+    this.alertTargets = new Collection(store, 'alert-targets/');
+    this.alertRules = new Collection(store, 'alert-rules/');
     this.#nodes = new Collection(store, 'node/');
     this.#ofTarget = this.volumes.index(({ target }) => [target]);
     this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
@@ -71,8 +81,11 @@ export class Catalog {
       catalog.targets,
       catalog.initiators,
       catalog.tokens,
-      catalog.security,
       catalog.events,
+      catalog.alertTargets,
+      catalog.alertRules,
+      catalog.requests,
+      catalog.security,
       catalog.#nodes,
     ];
     for (const each of [...disks, ...others]) await each.load();

@@ -49,6 +49,11 @@ export class Collection<T extends object> {
     return this.#items.get(id)?.revision;
   }
 
+  /** In order. */
+  ids(): string[] {
+    return [...this.#order];
+  }
+
   /** In order of id. */
   values(): T[] {
     return this.#order.flatMap((id) => this.get(id) ?? []);

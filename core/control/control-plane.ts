@@ -1,5 +1,7 @@
+import type { Alerts } from './alerts/alerts.ts';
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
+import type { KeptRequests } from './kept-requests.ts';
 import type { Initiators } from './initiators.ts';
 import type { PoolMoves } from './pool-moves.ts';
 import type { Offload } from './offload.ts';
@@ -17,6 +19,8 @@ import type { Views } from './views.ts';
 export interface ControlPlane {
   readonly catalog: Catalog;
   readonly events: Events;
+  readonly alerts: Alerts;
+  readonly requests: KeptRequests;
   readonly units: Units;
   readonly provisioner: Provisioner;
   readonly pools: PoolManager;

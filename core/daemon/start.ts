@@ -11,6 +11,8 @@ import type { Log } from '../base/log.ts';
 import type { World } from '../base/world.ts';
 import { L1Cache } from '../cache/l1-cache.ts';
 import { EmbeddedStore } from '../cluster/embedded-store.ts';
+import { Alerts } from '../control/alerts/alerts.ts';
+import { Readings } from '../control/alerts/readings.ts';
 import { Access } from '../control/access.ts';
 import { Catalog } from '../control/catalog.ts';
 import type { ServedCertificate } from '../control/certificate-view.ts';
@@ -19,6 +21,7 @@ import { Events } from '../control/events.ts';
 import { firstStart } from '../control/first-start.ts';
 import { HostRates } from '../control/host-rates.ts';
 import { Initiators } from '../control/initiators.ts';
+import { KeptRequests } from '../control/kept-requests.ts';
 import { NodeBackend } from '../control/node-backend.ts';
 import { Offload } from '../control/offload.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
@@ -116,7 +119,9 @@ async function start(
   const rates = new HostRates(world.clock, () => server()?.sessions() ?? []);
   const hostRate = (host: string): number | undefined => rates.rate(host);
   const units = (running.units = new Units({ catalog, commands, clock: world.clock, log, portalGroups, hostRate }));
-  const initiators = new Initiators(catalog, await secretBox(world, options.data, catalog), world.clock);
+  const box = await secretBox(world, options.data, catalog);
+  const initiators = new Initiators(catalog, box, world.clock);
+  const requests = new KeptRequests(catalog, box, world.clock, log);
   const folder = join(options.data, 'volumes');
   await world.disk.makeFolder(folder);
   const cache = options.cacheSize === 0 ? undefined : new L1Cache(options.cacheSize, options.cacheSize / DIRTY_SHARE);
@@ -154,9 +159,32 @@ async function start(
   const now = (): number => world.clock.wall();
   let consoleUrl = '';
   const certificate = (): ServedCertificate | undefined => running.served?.view(consoleUrl);
+  const certificateEnd = (): number | undefined => certificate()?.notAfter;
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const alerts = new Alerts({ catalog, events, readings, box, world, log, version });
+  alerts.start();
+  undo.push(() => {
+    alerts.stop();
+    return Promise.resolve();
+  });
   const control: ControlPlane = {
+    alerts,
     ...{ offload: new Offload({ catalog, units, provisioner }) },
-    ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
+    ...{
+      requests,
+      catalog,
+      events,
+      units,
+      provisioner,
+      pools,
+      moves,
+      snapshots,
+      initiators,
+      tokens,
+      views,
+      server,
+      version,
+    },
     ...{ started: now(), now, security, certificate },
   };
   const served = (running.served = await ServedTls.open({

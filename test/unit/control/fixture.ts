@@ -3,10 +3,13 @@ import { join } from 'node:path';
 import type { Log, LogFields } from '../../../core/base/log.ts';
 import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
+import { Alerts } from '../../../core/control/alerts/alerts.ts';
+import { Readings } from '../../../core/control/alerts/readings.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
+import { KeptRequests } from '../../../core/control/kept-requests.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
 import { PoolMoves } from '../../../core/control/pool-moves.ts';
 import { Offload } from '../../../core/control/offload.ts';
@@ -67,8 +70,9 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   let initiators: Initiators;
+  const box = new SecretBox(key, world.random);
   try {
-    initiators = new Initiators(catalog, new SecretBox(key, world.random), world.clock);
+    initiators = new Initiators(catalog, box, world.clock);
   } catch (error) {
     await catalog.close();
     throw error;
@@ -78,11 +82,15 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   await provisioner.openAll();
   const tokens = new Tokens(catalog, world, log);
   const security = await Security.open({ catalog, tokens, world, log, folder, cost: CHEAP });
+  const certificateEnd = (): undefined => undefined;
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const alerts = new Alerts({ catalog, events, readings, box, world, log, version: '1.2.3' });
   return {
     folder,
     logged,
     catalog,
     events,
+    alerts,
     offload: new Offload({ catalog, units, provisioner }),
     units,
     provisioner,
@@ -90,6 +98,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     moves,
     snapshots,
     initiators,
+    requests: new KeptRequests(catalog, box, world.clock, log),
     tokens,
     security,
     certificate: () => undefined,
@@ -99,6 +108,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     started: 1000,
     now: () => 61_000,
     close: async () => {
+      alerts.stop();
       await security.close();
       await provisioner.close();
       await pools.close();
