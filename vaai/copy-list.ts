@@ -11,6 +11,8 @@ export type ListForm = 'lid1' | 'lid4';
 export const Descriptor = { blockToBlock: 0x02, verify: 0x07, offsetToOffset: 0x0a, identification: 0xe4 } as const;
 
 export const CSCD_LENGTH = 32;
+/** Bytes: the length of a segment is a multiple of it (SPC-4 6.22). */
+export const DATA_SEGMENT_GRANULARITY = 512;
 /** The logical unit the command was sent to, instead of a CSCD descriptor (SPC-4 6.4.6). */
 export const OWN_UNIT = 0xffff;
 
@@ -48,10 +50,12 @@ export interface CopyList {
   /** G_SENSE: sense data are wanted with GOOD status, too. */
   readonly tells: boolean;
   readonly cscds: readonly Cscd[];
+  /** CSCD DESCRIPTOR ID of the first of them. */
+  readonly firstId: number;
   readonly segments: readonly Segment[];
 }
 
-interface Header extends Omit<CopyList, 'cscds' | 'segments'> {
+interface Header extends Omit<CopyList, 'cscds' | 'firstId' | 'segments'> {
   readonly length: number;
   readonly cscdBytes: number;
   readonly segmentBytes: number;
@@ -62,6 +66,8 @@ interface Header extends Omit<CopyList, 'cscds' | 'segments'> {
   readonly inlineField: number;
 }
 
+/** What CSCD DESCRIPTOR ID 0 stands for begins here, each one behind it CSCD_LENGTH further on (SPC-4 table 148). */
+const IDS_FROM = 16;
 /** Bytes of the headers. */
 export const HEADER: Readonly<Record<ListForm, number>> = { lid1: 16, lid4: 48 };
 
@@ -81,7 +87,8 @@ export function parseCopyList(list: Buffer, form: ListForm): CopyList {
   const cscds = parseCscds(list, header);
   const segments = parseSegments(list, length + cscdBytes, header);
   const { listId, discard, immediate, tells } = header;
-  return { listId, discard, immediate, tells, cscds, segments };
+  const firstId = (length - IDS_FROM) / CSCD_LENGTH;
+  return { listId, discard, immediate, tells, cscds, firstId, segments };
 }
 
 /** SPC-4 6.5. */

@@ -14,6 +14,7 @@ import { openApiOf } from './openapi.ts';
 import { API_PREFIX } from './prefix.ts';
 import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
+import { alertRoutes } from './routes/alerts.ts';
 import { capacityRoutes } from './routes/capacity.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
 import { mapRoutes } from './routes/maps.ts';
@@ -44,6 +45,7 @@ export function routesOf(control: ControlPlane): Route[] {
     ...poolRoutes(control),
     ...snapshotRoutes(control),
     ...offloadRoutes(control),
+    ...alertRoutes(control),
     ...capacityRoutes(control),
     ...profileRoutes(control),
     ...sessionRoutes(control),
@@ -81,11 +83,16 @@ export function createApp(control: ControlPlane, log: Log, page?: RequestHandler
     requireRole(response, 'viewer');
     response.json(document);
   });
-  const recorder = new Recorder(control, routes);
   const conditions = new Conditions();
-  const tools = { recorder, conditions, requests: control.requests };
+  const recorder = new Recorder(control, routes);
   for (const row of routes) {
-    app[row.method](API_PREFIX + row.path, recorder.begin(row), guard(row), ...bodyParser(row), serve(row, tools));
+    app[row.method](
+      API_PREFIX + row.path,
+      recorder.begin(row),
+      guard(row),
+      ...bodyParser(row),
+      serve(row, { recorder, conditions, requests: control.requests }),
+    );
   }
   // Who is nobody learns nothing about what else there is.
   app.use((_request, response, next) => {
@@ -111,37 +118,38 @@ function guard(row: Route): RequestHandler {
   };
 }
 
-interface Tools {
+interface Serving {
   readonly recorder: Recorder;
   readonly conditions: Conditions;
   readonly requests: KeptRequests;
 }
 
-function serve(row: Route, { recorder, conditions, requests }: Tools): RequestHandler {
+function serve(row: Route, { recorder, conditions, requests }: Serving): RequestHandler {
   return async (request, response) => {
     const input = {
       params: checked(row.params, request.params, 'path') as never,
       query: checked(row.query, request.query, 'query') as never,
       body: (row.body === undefined ? undefined : checked(row.body, bodyOf(request), 'body')) as never,
     };
-    const change = async (): Promise<unknown> => {
-      await recorder.prepare(response, input);
-      const result: unknown = await row.handle(input, contextOf(request, response));
-      await recorder.finish(response, { status: row.status, code: null, result });
-      return result;
+    const perform = async (): Promise<string | undefined> => {
+      try {
+        return await conditions.run(row, request, response, input.params, async () => {
+          await recorder.prepare(response, input);
+          const result: unknown = await row.handle(input, contextOf(request, response));
+          await recorder.finish(response, { status: row.status, code: null, result });
+          return result;
+        });
+      } catch (thrown) {
+        const { code, row: refused } = toServiceError(thrown);
+        await recorder.finish(response, { status: refused.http, code, result: undefined });
+        throw thrown;
+      }
     };
-    const perform = (): Promise<string | undefined> => conditions.run(row, request, response, input.params, change);
     const key = keyOf(row, request);
     const caller = callerOf(response);
     if (key !== undefined && caller !== undefined) {
-      const recorded = (): Promise<string | undefined> =>
-        perform().catch(async (thrown: unknown) => {
-          const { code, row: catalogued } = toServiceError(thrown);
-          await recorder.finish(response, { status: catalogued.http, code, result: undefined });
-          throw thrown;
-        });
-      const who = `${caller.kind} ${caller.name}`;
-      await answerOnce(requests, { row, request, response, caller: who, key }, recorded);
+      const asking = { row, request, response, caller: `${caller.kind} ${caller.name}`, key };
+      await answerOnce(requests, asking, perform);
       return;
     }
     const text = await perform();

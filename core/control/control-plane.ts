@@ -1,3 +1,4 @@
+import type { Alerts } from './alerts/alerts.ts';
 import type { CapacityTrend } from './capacity-trend.ts';
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
@@ -19,6 +20,7 @@ import type { Views } from './views.ts';
 export interface ControlPlane {
   readonly catalog: Catalog;
   readonly events: Events;
+  readonly alerts: Alerts;
   readonly requests: KeptRequests;
   readonly units: Units;
   readonly provisioner: Provisioner;

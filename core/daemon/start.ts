@@ -13,6 +13,8 @@ import type { Log } from '../base/log.ts';
 import type { World } from '../base/world.ts';
 import { L1Cache } from '../cache/l1-cache.ts';
 import { EmbeddedStore } from '../cluster/embedded-store.ts';
+import { Alerts } from '../control/alerts/alerts.ts';
+import { Readings } from '../control/alerts/readings.ts';
 import { Access } from '../control/access.ts';
 import { CapacityTrend, poolUse } from '../control/capacity-trend.ts';
 import { Catalog } from '../control/catalog.ts';
@@ -165,7 +167,16 @@ async function start(
   const now = (): number => world.clock.wall();
   let consoleUrl = '';
   const certificate = (): ServedCertificate | undefined => running.served?.view(consoleUrl);
+  const certificateEnd = (): number | undefined => certificate()?.notAfter;
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const alerts = new Alerts({ catalog, events, readings, box, world, log, version });
+  alerts.start();
+  undo.push(() => {
+    alerts.stop();
+    return Promise.resolve();
+  });
   const control: ControlPlane = {
+    alerts,
     ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{
       trend,
