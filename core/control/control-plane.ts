@@ -1,6 +1,7 @@
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
 import type { KeptRequests } from './kept-requests.ts';
+import type { Live } from './live/live.ts';
 import type { Initiators } from './initiators.ts';
 import type { PoolMoves } from './pool-moves.ts';
 import type { Offload } from './offload.ts';
@@ -19,6 +20,7 @@ export interface ControlPlane {
   readonly catalog: Catalog;
   readonly events: Events;
   readonly requests: KeptRequests;
+  readonly live: Live;
   readonly units: Units;
   readonly provisioner: Provisioner;
   readonly pools: PoolManager;
