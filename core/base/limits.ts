@@ -272,6 +272,18 @@ export const WRITE_TRIES = 4;
 /** Large reads of a pool may go past the page cache. They need memory of a special kind: bytes of one read, and reads. */
 export const DIRECT_READ_BYTES = 262_144;
 export const DIRECT_READ_SLOTS = 32;
+/** Reads that are under way at once without a thread for each, and places that one of them reads into. Others get a thread. */
+export const ASYNC_READS = 256;
+export const ASYNC_READ_PIECES = 16;
+/** Of these, how many that have ended are dealt with before what they bring is sent. */
+export const ASYNC_READ_BATCH = 8;
+/**
+ * A disk that takes no longer for a small read, milliseconds (of several at once their share), is read past the page cache:
+ * one that takes longer has the page cache as a second cache instead.
+ */
+export const FAST_READ_MS = 0.25;
+/** Small reads of a file whose ends are remembered, to know one that goes on there. */
+export const READ_STREAMS = 32;
 /** Grains a scrub reads between two pauses. */
 export const SCRUB_GRAINS = 64;
 /** Writes of at least so many bytes go past the journal where they cover whole grains. */
