@@ -1,10 +1,16 @@
 import { Command, CommanderError } from 'commander';
 import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
 import { addInitiatorCommands } from './access-commands.ts';
+import { addAlertCommands } from './alert-commands.ts';
 import type { CliContext } from './command.ts';
+import { COMMON_OPTIONS } from './common-options.ts';
+import { addCompletionCommand } from './completion.ts';
+import { addContextCommands } from './context-commands.ts';
 import { addImageCommands } from './image-commands.ts';
+import { addManCommand } from './man-page.ts';
 import { addOffloadCommands } from './offload-commands.ts';
 import { addPoolCommands } from './pool-commands.ts';
+import { addSecurityCommands } from './security-commands.ts';
 import { addSnapshotCommands } from './snapshot-commands.ts';
 import { addStatusCommands } from './status-commands.ts';
 import { addMapCommands, addVolumeCommands } from './volume-commands.ts';
@@ -22,14 +28,16 @@ export function createProgram(context: CliContext, version: string): Command {
   addInitiatorCommands(program, context);
   addStatusCommands(program, context);
   addOffloadCommands(program, context);
+  addAlertCommands(program, context);
   addImageCommands(program, context);
+  addSecurityCommands(program, context);
+  addContextCommands(program, context);
+  addCompletionCommand(program, context);
+  addManCommand(program, context, version);
   forEachCommand(program, (command) => {
     // On every command, so that they may stand anywhere on the line.
+    for (const { flags, text } of COMMON_OPTIONS) command.option(flags, text);
     command
-      .option('--api <url>', 'https://HOST:PORT of the daemon (GEMEL_API); default: the one on this machine')
-      .option('--token <token>', 'the token it printed; GEMEL_TOKEN hides it from other users')
-      .option('--data <folder>', 'data folder of a daemon on this machine (GEMEL_DATA)')
-      .option('--json', 'print JSON')
       // Narrower descriptions than the usual ones are wrapped, too: the terms of the first page are long.
       .configureHelp({ minWidthToWrap: 30 })
       .configureOutput({

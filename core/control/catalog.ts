@@ -3,8 +3,13 @@ import type { RandomSource } from '../base/world.ts';
 import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { CopyRoutePolicy } from '../volume/copy-route.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
+import type { AlertRuleRecord, AlertTargetRecord } from './alerts/records.ts';
 import { Collection, applyEdits } from './collection.ts';
 import type { Edit } from './collection.ts';
+import { ChangeFeed } from './change-feed.ts';
+import type { CatalogChange } from './change-feed.ts';
+import type { EventRecord } from './events.ts';
+import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
   InitiatorRecord,
   NodeRecord,
@@ -14,6 +19,7 @@ import type {
   TokenRecord,
   VolumeRecord,
 } from './records.ts';
+import { SecurityRecords } from './security-records.ts';
 
 /** Everything the daemon has to remember. Reads come from memory; a change is durable before it is seen. */
 export class Catalog {
@@ -25,11 +31,25 @@ export class Catalog {
   readonly targets: Collection<TargetRecord>;
   readonly initiators: Collection<InitiatorRecord>;
   readonly tokens: Collection<TokenRecord>;
+  /** Users, their sessions, and the audit log. */
+  readonly security: SecurityRecords;
   /** By volume id. */
   readonly reservations: Collection<SavedReservations>;
   /** SANITIZE operations that have not succeeded, by volume id. */
   readonly sanitizing: Collection<SavedSanitize>;
+  /** By number, in the order they happened (Events). */
+  readonly events: Collection<EventRecord>;
+  /** Requests with an idempotency key (KeptRequests), by a hash of it. */
+  readonly requests: Collection<KeptRequestRecord>;
+  readonly alertTargets: Collection<AlertTargetRecord>;
+  /** By name of the rule. */
+  readonly alertRules: Collection<AlertRuleRecord>;
   readonly #nodes: Collection<NodeRecord>;
+  readonly #feed = new ChangeFeed();
+  readonly #ofTarget: (target: string) => VolumeRecord[];
+  readonly #ofPool: (pool: string) => VolumeRecord[];
+  readonly #mappedTo: (who: string) => VolumeRecord[];
+  readonly #ofVolume: (volume: string) => SnapshotRecord[];
 
   private constructor(store: ConfigStore) {
     this.#store = store;
@@ -39,16 +59,35 @@ export class Catalog {
     this.targets = new Collection(store, 'targets/');
     this.initiators = new Collection(store, 'initiators/');
     this.tokens = new Collection(store, 'tokens/');
+    this.security = new SecurityRecords(store);
     this.reservations = new Collection(store, 'reservations/');
     this.sanitizing = new Collection(store, 'sanitizing/');
+    this.events = new Collection(store, 'events/');
+    this.requests = new Collection(store, 'requests/');
+    this.alertTargets = new Collection(store, 'alert-targets/');
+    this.alertRules = new Collection(store, 'alert-rules/');
     this.#nodes = new Collection(store, 'node/');
+    this.#ofTarget = this.volumes.index(({ target }) => [target]);
+    this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
+    this.#mappedTo = this.volumes.index(({ maps }) => maps.map(({ who }) => who));
+    this.#ofVolume = this.snapshots.index(({ volume }) => [volume]);
   }
 
   /** Loads everything; a new store gets a node record with `iqnPrefix`. */
   static async open(store: ConfigStore, random: RandomSource, iqnPrefix: string, now: number): Promise<Catalog> {
     const catalog = new Catalog(store);
     const disks = [catalog.volumes, catalog.reservations, catalog.sanitizing, catalog.pools, catalog.snapshots];
-    const others = [catalog.targets, catalog.initiators, catalog.tokens, catalog.#nodes];
+    const others = [
+      catalog.targets,
+      catalog.initiators,
+      catalog.tokens,
+      catalog.events,
+      catalog.alertTargets,
+      catalog.alertRules,
+      catalog.requests,
+      catalog.security,
+      catalog.#nodes,
+    ];
     for (const each of [...disks, ...others]) await each.load();
     if (catalog.#nodes.get('self') === undefined) {
       const id = random.bytes(4).toString('hex');
@@ -65,7 +104,17 @@ export class Catalog {
 
   /** Makes all edits or none; durable when resolved. */
   async apply(...edits: Edit[]): Promise<void> {
-    await applyEdits(this.#store, edits);
+    const revision = await applyEdits(this.#store, edits);
+    this.#feed.tell(edits, revision);
+  }
+
+  /**
+   * Calls `listener` for every later change of any record, in order, when it is durable and the collections show it. It must
+   * not throw, and must not wait. Values are records as they are kept, with hashes and sealed secrets: never pass one on
+   * without a view. Returns the function that ends it.
+   */
+  watch(listener: (change: CatalogChange) => void): () => void {
+    return this.#feed.watch(listener);
   }
 
   /** The first start is complete. */
@@ -89,11 +138,16 @@ export class Catalog {
   }
 
   volumesOfTarget(target: string): VolumeRecord[] {
-    return this.volumes.values().filter((volume) => volume.target === target);
+    return this.#ofTarget(target);
   }
 
   volumesOfPool(pool: string): VolumeRecord[] {
-    return this.volumes.values().filter((volume) => volume.pool === pool);
+    return this.#ofPool(pool);
+  }
+
+  /** Mapped to exactly this: an initiator name, or `loopback` or `all`. */
+  volumesMappedTo(who: string): VolumeRecord[] {
+    return this.#mappedTo(who);
   }
 
   /** The pool for disks for which nobody names one: the marked one, or the only one. */
@@ -104,8 +158,7 @@ export class Catalog {
 
   /** Oldest first. */
   snapshotsOf(volume: string): SnapshotRecord[] {
-    const all = this.snapshots.values().filter((snapshot) => snapshot.volume === volume);
-    return all.sort((a, b) => a.created - b.created);
+    return this.#ofVolume(volume).sort((a, b) => a.created - b.created);
   }
 
   async close(): Promise<void> {

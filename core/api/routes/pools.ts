@@ -1,8 +1,9 @@
-import { z } from 'zod';
 import { SCRUB_RATE } from '../../base/limits.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
 import { poolView } from '../../control/pool-views.ts';
 import type { PoolView } from '../../control/pool-views.ts';
+import type { PoolRecord } from '../../control/records.ts';
+import { exact, listRoute, prefix } from '../paging.ts';
 import {
   ChangePool,
   CreatePool,
@@ -15,6 +16,7 @@ import {
   StartScrub,
   VolumeParams,
 } from '../schemas.ts';
+import { poolResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
@@ -22,14 +24,22 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
   const tag = 'pools';
   const view = (name: string): PoolView => poolView(pools, pools.record(name));
   return [
-    route({
-      method: 'get',
+    listRoute<PoolRecord>({
       path: '/pools',
       tag,
-      role: 'viewer',
       summary: 'List the pools',
-      response: z.array(Pool),
-      handle: () => catalog.pools.values().map((record) => poolView(pools, record)),
+      item: Pool,
+      rows: () => catalog.pools.values(),
+      inOrder: true,
+      key: ({ name }) => name,
+      keyName: 'name',
+      sorts: { created: ({ created }) => created },
+      filters: {
+        name: prefix(({ name }) => name),
+        kind: exact(Pool.shape.kind.optional(), ({ kind }) => kind),
+        state: exact(Pool.shape.state.optional(), (record) => poolView(pools, record).state),
+      },
+      view: (record) => poolView(pools, record),
     }),
     route({
       method: 'post',
@@ -37,6 +47,8 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       tag,
       role: 'admin',
       summary: 'Create a pool in a folder or on a device',
+      problems: ['exists', 'in-use', 'device-in-use', 'limit-reached', 'no-space'],
+      repeatable: true,
       body: CreatePool,
       status: 201,
       response: Pool,
@@ -49,6 +61,8 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       role: 'viewer',
       summary: 'Show one pool',
       params: VolumeParams,
+      resource: ({ name }) => poolResource(catalog, name),
+      problems: ['not-found'],
       response: PoolDetail,
       handle: async ({ params: { name } }) => {
         const shown = view(name);
@@ -62,6 +76,8 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Add room to a pool, change its threshold, or make it the default',
       params: VolumeParams,
+      resource: ({ name }) => poolResource(catalog, name),
+      problems: ['not-found', 'in-use', 'device-in-use', 'limit-reached', 'no-space'],
       body: ChangePool,
       response: Pool,
       handle: async ({ params: { name }, body }) => {
@@ -81,6 +97,8 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Delete a pool that has no volumes',
       params: VolumeParams,
+      resource: ({ name }) => poolResource(catalog, name),
+      problems: ['not-found', 'in-use', 'has-volumes'],
       handle: ({ params }) => pools.delete(params.name),
     }),
     route({
@@ -89,6 +107,7 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       tag,
       role: 'admin',
       summary: 'Take a pool and its volumes off this node',
+      problems: ['not-found', 'in-use'],
       params: VolumeParams,
       query: Force,
       response: ExportedPool,
@@ -100,6 +119,7 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       tag,
       role: 'admin',
       summary: 'Attach a pool that was exported, with its volumes',
+      problems: ['not-found', 'exists', 'in-use', 'device-in-use', 'limit-reached', 'newer-format'],
       body: ImportPool,
       status: 201,
       response: Pool,
@@ -111,6 +131,8 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Count all references anew and compare',
+      problems: ['not-found', 'in-use'],
+      repeatable: true,
       params: VolumeParams,
       response: PoolCheck,
       handle: ({ params }) => pools.check(params.name),
@@ -121,6 +143,8 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Compare all data with its checksums, in the background',
+      problems: ['not-found', 'in-use'],
+      repeatable: true,
       params: VolumeParams,
       body: StartScrub,
       status: 202,
@@ -136,6 +160,7 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Stop the scrub',
+      problems: ['not-found'],
       params: VolumeParams,
       response: Pool,
       handle: async ({ params: { name } }) => {
