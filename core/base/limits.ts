@@ -108,7 +108,7 @@ export const MAX_UNMAP_DESCRIPTORS = 256;
 export const MAX_UNMAP_BLOCKS = 1_048_576;
 /**
  * WRITE SAME: bytes of one command (VPD B0 MAXIMUM WRITE SAME LENGTH, as blocks): where zeros are data, and where they are
- * an entry of a map. Bytes of zeros, and of other data, between two looks at whether the command was aborted.
+ * an entry of a map. Bytes of zeros, or given back, and of other data, between two looks at whether the command was aborted.
  */
 export const MAX_WRITE_SAME = 16_777_216;
 export const MAX_QUICK_WRITE_SAME = 17_179_869_184;
@@ -187,12 +187,13 @@ export const COPY_IDLE_MEMORY = 8_388_608;
 /** Bytes that change hands at once where nothing is moved: grains that are shared, and holes. */
 export const COPY_SHARE_STEP = 67_108_864;
 /**
- * The same two while hosts are being served (at least COPY_YIELDS_TO commands in the last one to two times COURTESY_MS
- * milliseconds): steps that others hardly notice, and the share of the event loop copies get.
+ * The same two, and bytes that are given back at once, while hosts are being served (at least COPY_YIELDS_TO commands in the last
+ * one to two times COURTESY_MS milliseconds): steps that others hardly notice, and the share of the event loop copies get.
  */
 export const COPY_YIELDS_TO = 4;
 export const COPY_SMALL_STEP = 131_072;
 export const COPY_SMALL_SHARE_STEP = 2_097_152;
+export const SMALL_ZERO_STEP = 16_777_216;
 export const COPY_LOOP_SHARE = 0.2;
 /** A hole is copied as a hole from this length on, bytes; extents of one step that are looked at. */
 export const COPY_MIN_HOLE = 65_536;
