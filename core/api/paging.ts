@@ -18,7 +18,13 @@ export interface Filter<T> {
 export interface ListRow<T> extends Pick<Route, 'path' | 'tag' | 'summary'> {
   readonly item: z.ZodType;
   /** Everything there is; in order of `key` when `inOrder`. `query` holds the filters, for rows that are cheaper to find by them. */
-  readonly rows: (query: Readonly<Record<string, string | undefined>>) => readonly T[];
+  readonly rows: (
+    query: Readonly<Record<string, string | undefined>>,
+    params: Readonly<Record<string, string>>,
+  ) => readonly T[];
+  /** Of the path. */
+  readonly params?: z.ZodType;
+  readonly problems?: Route['problems'];
   readonly inOrder?: boolean;
   /** Different for each row: what the list is ordered by when nobody asks for another order, and what decides between equals. */
   readonly key: (row: T) => Key;
@@ -62,8 +68,10 @@ export function listRoute<T>(list: ListRow<T>): Route {
     role: 'viewer',
     query,
     response: pageOf(item),
-    problems: [],
-    handle: ({ query: asked }) => {
+    problems: list.problems ?? [],
+    ...(list.params === undefined ? {} : { params: list.params }),
+    handle: ({ query: asked, params: given }) => {
+      const params = given as Readonly<Record<string, string>>;
       const { limit, cursor, sort, ...rest } = asked as unknown as Asked;
       const wanted = rest as Readonly<Record<string, string | undefined>>;
       const descending = sort.startsWith('-');
@@ -74,11 +82,14 @@ export function listRoute<T>(list: ListRow<T>): Route {
       });
       const place = cursor === undefined ? undefined : parseCursor(cursor, sort);
       const order = { by, key: list.key, sign: descending ? -1 : 1, sorted: list.inOrder === true && by === list.key };
-      const page = pick(list.rows(wanted), passing, order, place, limit);
+      const page = pick(list.rows(wanted, params), passing, order, place, limit);
       const last = page.length > limit ? page[limit - 1] : undefined;
       return {
         items: page.slice(0, limit).map((row) => list.view(row)),
-        next: last === undefined ? null : linkOf(path, { ...wanted, limit, sort }, [sort, by(last), list.key(last)]),
+        next:
+          last === undefined
+            ? null
+            : linkOf(fill(path, params), { ...wanted, limit, sort }, [sort, by(last), list.key(last)]),
       };
     },
   });
@@ -89,6 +100,9 @@ interface Asked {
   readonly cursor?: string;
   readonly sort: string;
 }
+
+const fill = (path: string, params: Readonly<Record<string, string>>): string =>
+  path.replaceAll(/:(\w+)/g, (_, name: string) => encodeURIComponent(params[name] ?? ''));
 
 /** The schema of a page of `item`, which is a named one as `item` is. */
 function pageOf(item: z.ZodType): z.ZodType {

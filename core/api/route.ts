@@ -1,8 +1,21 @@
 import { z } from 'zod';
 import type { ErrorCode } from '../base/errors.ts';
+import type { Caller } from '../control/callers.ts';
 import type { Role } from '../control/records.ts';
 
 export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
+
+/** Who asks, and what only a handler that logs somebody in or out has to do with. */
+export interface RequestContext {
+  /** Undefined: nobody, which only public routes serve. */
+  readonly caller: Caller | undefined;
+  /** Where the request came from. */
+  readonly address: string;
+  /** Sets the cookie of a session; undefined takes it away. */
+  readonly setCookie: (secret: string | undefined) => void;
+  /** The request was `caller`'s, as it turned out. */
+  readonly identify: (caller: Caller) => void;
+}
 
 /** The record an ETag stands for. */
 export interface Resource {
@@ -19,8 +32,8 @@ export interface Route {
   readonly path: string;
   readonly tag: string;
   readonly summary: string;
-  /** The least role that may call it. */
-  readonly role: Role;
+  /** The least role that may call it; `public`: anybody (docs/api-security.md lists them). */
+  readonly role: Role | 'public';
   readonly params: z.ZodType;
   readonly query: z.ZodType;
   readonly body: z.ZodType | undefined;
@@ -36,7 +49,9 @@ export interface Route {
    * changes nothing). Otherwise a repetition under its idempotency key is told that nobody knows.
    */
   readonly repeatable: boolean;
-  readonly handle: (input: { params: never; query: never; body: never }) => unknown;
+  /** True: the answer contains a secret that is shown once. It is kept nowhere: no log, no audit, no repetition. */
+  readonly confidential: boolean;
+  readonly handle: (input: { params: never; query: never; body: never }, context: RequestContext) => unknown;
 }
 
 const NOTHING = z.strictObject({});
@@ -56,10 +71,15 @@ export function route<
     readonly problems?: readonly ErrorCode[];
     readonly resource?: (params: z.infer<P>) => Resource;
     readonly repeatable?: boolean;
-    readonly handle: (input: { params: z.infer<P>; query: z.infer<Q>; body: z.infer<B> }) => unknown;
+    readonly confidential?: boolean;
+    readonly handle: (
+      input: { params: z.infer<P>; query: z.infer<Q>; body: z.infer<B> },
+      context: RequestContext,
+    ) => unknown;
   },
 ): Route {
   const { method, path, tag, summary, role, body, response, problems, resource, repeatable = false, handle } = row;
+  const { confidential = false } = row;
   return {
     method,
     path,
@@ -71,6 +91,7 @@ export function route<
     problems,
     resource,
     repeatable,
+    confidential,
     params: row.params ?? NOTHING,
     query: row.query ?? NOTHING,
     status: row.status ?? (response === undefined ? 204 : 200),

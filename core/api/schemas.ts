@@ -1,9 +1,8 @@
 // What goes over the API: types, validation and the OpenAPI document come from here.
 import { z } from 'zod';
+import { Certificate } from './security/schemas.ts';
 import { formatSize } from '../base/sizes.ts';
 import { MAX_GROUP, MAX_LUNS, MAX_MAPS, MAX_POOL, MAX_VOLUME, MIN_POOL, MIN_VOLUME } from '../base/limits.ts';
-
-export * as securitySchemas from './security/schemas.ts';
 
 const bytes = z.int().nonnegative();
 const timestamp = z.string().meta({ format: 'date-time' });
@@ -19,6 +18,7 @@ export const MapSubject = z.string().min(1).max(223).meta({
 });
 
 export const Access = z.enum(['read-write', 'read-only']);
+export const MapShown = z.object({ initiator: z.string(), access: Access });
 export const MapEntry = z.strictObject({ initiator: MapSubject, access: Access.default('read-write') });
 
 const sizeRule = `a volume has ${formatSize(MIN_VOLUME)} to ${formatSize(MAX_VOLUME)}`;
@@ -69,7 +69,7 @@ export const Volume = z.object({
   durability: z.string(),
   thin: z.boolean(),
   readOnly: z.boolean(),
-  maps: z.array(z.object({ initiator: z.string(), access: Access })),
+  maps: z.array(MapShown),
   sessions: z.int(),
   state: z.enum(['online', 'failed']),
   problem: z.string().nullable(),
@@ -118,7 +118,7 @@ export const Session = z.object({
 });
 
 const Latency = z
-  .object({ mean: z.number(), p50: z.number(), p99: z.number(), p999: z.number() })
+  .object({ mean: z.number(), p50: z.number(), p99: z.number(), p999: z.number(), total: z.number() })
   .meta({ description: 'microseconds' });
 export const VolumeStats = z.object({
   name: z.string(),
@@ -143,6 +143,7 @@ export const Status = z.object({
   portals: z.array(z.string()),
   volumes: z.object({ total: z.int(), failed: z.int() }),
   sessions: z.int(),
+  certificate: Certificate.nullable(),
   provisionedBytes: bytes,
   allocatedBytes: bytes,
 });

@@ -3,11 +3,13 @@ import type { RandomSource } from '../base/world.ts';
 import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { CopyRoutePolicy } from '../volume/copy-route.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
+import type { AlertRuleRecord, AlertTargetRecord } from './alerts/records.ts';
 import { Collection, applyEdits } from './collection.ts';
 import type { Edit } from './collection.ts';
 import { ChangeFeed } from './change-feed.ts';
 import type { CatalogChange } from './change-feed.ts';
 import type { EventRecord } from './events.ts';
+import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
   InitiatorRecord,
   NodeRecord,
@@ -17,6 +19,7 @@ import type {
   TokenRecord,
   VolumeRecord,
 } from './records.ts';
+import { SecurityRecords } from './security-records.ts';
 
 /** Everything the daemon has to remember. Reads come from memory; a change is durable before it is seen. */
 export class Catalog {
@@ -28,12 +31,19 @@ export class Catalog {
   readonly targets: Collection<TargetRecord>;
   readonly initiators: Collection<InitiatorRecord>;
   readonly tokens: Collection<TokenRecord>;
+  /** Users, their sessions, and the audit log. */
+  readonly security: SecurityRecords;
   /** By volume id. */
   readonly reservations: Collection<SavedReservations>;
   /** SANITIZE operations that have not succeeded, by volume id. */
   readonly sanitizing: Collection<SavedSanitize>;
   /** By number, in the order they happened (Events). */
   readonly events: Collection<EventRecord>;
+  /** Requests with an idempotency key (KeptRequests), by a hash of it. */
+  readonly requests: Collection<KeptRequestRecord>;
+  readonly alertTargets: Collection<AlertTargetRecord>;
+  /** By name of the rule. */
+  readonly alertRules: Collection<AlertRuleRecord>;
   readonly #nodes: Collection<NodeRecord>;
   readonly #feed = new ChangeFeed();
   readonly #ofTarget: (target: string) => VolumeRecord[];
@@ -49,9 +59,13 @@ export class Catalog {
     this.targets = new Collection(store, 'targets/');
     this.initiators = new Collection(store, 'initiators/');
     this.tokens = new Collection(store, 'tokens/');
+    this.security = new SecurityRecords(store);
     this.reservations = new Collection(store, 'reservations/');
     this.sanitizing = new Collection(store, 'sanitizing/');
     this.events = new Collection(store, 'events/');
+    this.requests = new Collection(store, 'requests/');
+    this.alertTargets = new Collection(store, 'alert-targets/');
+    this.alertRules = new Collection(store, 'alert-rules/');
     this.#nodes = new Collection(store, 'node/');
     this.#ofTarget = this.volumes.index(({ target }) => [target]);
     this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
@@ -63,7 +77,17 @@ export class Catalog {
   static async open(store: ConfigStore, random: RandomSource, iqnPrefix: string, now: number): Promise<Catalog> {
     const catalog = new Catalog(store);
     const disks = [catalog.volumes, catalog.reservations, catalog.sanitizing, catalog.pools, catalog.snapshots];
-    const others = [catalog.targets, catalog.initiators, catalog.tokens, catalog.events, catalog.#nodes];
+    const others = [
+      catalog.targets,
+      catalog.initiators,
+      catalog.tokens,
+      catalog.events,
+      catalog.alertTargets,
+      catalog.alertRules,
+      catalog.requests,
+      catalog.security,
+      catalog.#nodes,
+    ];
     for (const each of [...disks, ...others]) await each.load();
     if (catalog.#nodes.get('self') === undefined) {
       const id = random.bytes(4).toString('hex');

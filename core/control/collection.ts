@@ -49,6 +49,11 @@ export class Collection<T extends object> {
     return this.#items.get(id)?.revision;
   }
 
+  /** In order. */
+  ids(): string[] {
+    return [...this.#order];
+  }
+
   /** In order of id. */
   values(): T[] {
     return this.#order.flatMap((id) => this.get(id) ?? []);
@@ -60,6 +65,11 @@ export class Collection<T extends object> {
     index.fill(this.#items);
     this.#indexes.push(index);
     return (key) => index.find(key).flatMap((id) => this.get(id) ?? []);
+  }
+
+  /** In no order. */
+  entries(): [string, T][] {
+    return [...this.#items].map(([id, { value }]) => [id, value]);
   }
 
   /** The edit that stores `value`, or (undefined) removes the record. */

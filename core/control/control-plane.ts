@@ -1,11 +1,16 @@
+import type { Alerts } from './alerts/alerts.ts';
+import type { CapacityTrend } from './capacity-trend.ts';
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
+import type { KeptRequests } from './kept-requests.ts';
 import type { Initiators } from './initiators.ts';
 import type { PoolMoves } from './pool-moves.ts';
 import type { Offload } from './offload.ts';
 import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
 import type { SessionSource } from './sessions.ts';
+import type { Security } from './security.ts';
+import type { ServedCertificate } from './certificate-view.ts';
 import type { Snapshots } from './snapshots.ts';
 import type { Tokens } from './tokens.ts';
 import type { Units } from './units.ts';
@@ -15,14 +20,20 @@ import type { Views } from './views.ts';
 export interface ControlPlane {
   readonly catalog: Catalog;
   readonly events: Events;
+  readonly alerts: Alerts;
+  readonly requests: KeptRequests;
   readonly units: Units;
   readonly provisioner: Provisioner;
   readonly pools: PoolManager;
   readonly moves: PoolMoves;
   readonly snapshots: Snapshots;
   readonly offload: Offload;
+  readonly trend: CapacityTrend;
   readonly initiators: Initiators;
   readonly tokens: Tokens;
+  readonly security: Security;
+  /** What clients of the API are shown; undefined while it does not listen. */
+  readonly certificate: () => ServedCertificate | undefined;
   readonly views: Views;
   readonly server: () => SessionSource | undefined;
   readonly version: string;

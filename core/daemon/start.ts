@@ -1,9 +1,11 @@
 // Puts everything together: the only place that knows all the parts.
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { createApp } from '../api/app.ts';
+import { consoleFiles } from '../api/console-files.ts';
 import { listenApi } from '../api/listener.ts';
 import type { ApiListener } from '../api/listener.ts';
-import { tlsIdentity } from '../api/tls/identity.ts';
+import { ServedTls } from '../api/tls/served.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import { DIRTY_SHARE } from '../base/limits.ts';
 import { formatHostPort, isWildcard } from '../base/host-port.ts';
@@ -11,18 +13,24 @@ import type { Log } from '../base/log.ts';
 import type { World } from '../base/world.ts';
 import { L1Cache } from '../cache/l1-cache.ts';
 import { EmbeddedStore } from '../cluster/embedded-store.ts';
+import { Alerts } from '../control/alerts/alerts.ts';
+import { Readings } from '../control/alerts/readings.ts';
 import { Access } from '../control/access.ts';
+import { CapacityTrend, poolUse } from '../control/capacity-trend.ts';
 import { Catalog } from '../control/catalog.ts';
+import type { ServedCertificate } from '../control/certificate-view.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import { Events } from '../control/events.ts';
 import { firstStart } from '../control/first-start.ts';
 import { HostRates } from '../control/host-rates.ts';
 import { Initiators } from '../control/initiators.ts';
+import { KeptRequests } from '../control/kept-requests.ts';
 import { NodeBackend } from '../control/node-backend.ts';
 import { Offload } from '../control/offload.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
 import { PoolManager } from '../control/pools.ts';
 import { Provisioner } from '../control/provision.ts';
+import { Security } from '../control/security.ts';
 import { Snapshots } from '../control/snapshots.ts';
 import { Tokens } from '../control/tokens.ts';
 import { Units } from '../control/units.ts';
@@ -41,11 +49,15 @@ import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from
 import type { DaemonOptions } from './options.ts';
 import type { ReadyFacts } from './ready.ts';
 
+/** Where the build has put the web console: dist/console, seen from dist/core/daemon. */
+const CONSOLE = fileURLToPath(new URL('../../console', import.meta.url));
 /** Milliseconds the API gives running requests at shutdown. */
 const API_PATIENCE = 2_000;
 
 export interface RunningDaemon {
   readonly ready: ReadyFacts;
+  /** Looks at the certificate files again. */
+  reload(): Promise<void>;
   /** Drains, makes everything stable and lets go. */
   stop(): Promise<void>;
 }
@@ -55,6 +67,7 @@ interface Running {
   server?: IscsiServer;
   units?: Units;
   pools?: PoolManager;
+  served?: ServedTls;
 }
 
 /** Everything that has to be taken down again, in reverse order. */
@@ -76,7 +89,9 @@ export async function startDaemon(
     }
   };
   try {
-    return { ready: await start(options, world, log, version, undo), stop };
+    const running: Running = {};
+    const ready = await start(options, world, log, version, { undo, running });
+    return { ready, stop, reload: async () => running.served?.reload() };
   } catch (error) {
     await stop();
     throw error;
@@ -88,13 +103,12 @@ async function start(
   world: World,
   log: Log,
   version: string,
-  undo: Undo[],
+  { undo, running }: { undo: Undo[]; running: Running },
 ): Promise<ReadyFacts> {
   const catalog = await openCatalog(options, world, log);
   undo.push(() => catalog.close());
   const events = new Events(catalog, world.clock, log);
   undo.push(() => events.settled());
-  const running: Running = {};
   const odx = odxCommands({
     seal: new TokenSeal(await copyTokenKey(world, options.data), world.random),
     sourceOf: ({ name }) => running.pools?.rodSource(name),
@@ -110,7 +124,9 @@ async function start(
   const rates = new HostRates(world.clock, () => server()?.sessions() ?? []);
   const hostRate = (host: string): number | undefined => rates.rate(host);
   const units = (running.units = new Units({ catalog, commands, clock: world.clock, log, portalGroups, hostRate }));
-  const initiators = new Initiators(catalog, await secretBox(world, options.data, catalog), world.clock);
+  const box = await secretBox(world, options.data, catalog);
+  const initiators = new Initiators(catalog, box, world.clock);
+  const requests = new KeptRequests(catalog, box, world.clock, log);
   const folder = join(options.data, 'volumes');
   await world.disk.makeFolder(folder);
   const cache = options.cacheSize === 0 ? undefined : new L1Cache(options.cacheSize, options.cacheSize / DIRTY_SHARE);
@@ -135,29 +151,76 @@ async function start(
   running.server = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
+  const trend = new CapacityTrend(world.clock, () => poolUse(pools, catalog));
   rates.start();
+  trend.start();
   undo.push(() => {
     rates.stop();
+    trend.stop();
     return Promise.resolve();
   });
 
   const views = new Views(catalog, units, backend, server, outsideAddress());
-  const tokens = new Tokens(catalog, world);
+  const tokens = new Tokens(catalog, world, log);
+  const security = await Security.open({ catalog, tokens, world, log, folder: options.data });
+  undo.push(() => security.close());
   const now = (): number => world.clock.wall();
+  let consoleUrl = '';
+  const certificate = (): ServedCertificate | undefined => running.served?.view(consoleUrl);
+  const certificateEnd = (): number | undefined => certificate()?.notAfter;
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const alerts = new Alerts({ catalog, events, readings, box, world, log, version });
+  alerts.start();
+  undo.push(() => {
+    alerts.stop();
+    return Promise.resolve();
+  });
   const control: ControlPlane = {
+    alerts,
     ...{ offload: new Offload({ catalog, units, provisioner }) },
-    ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
-    ...{ started: now(), now },
+    ...{
+      trend,
+      catalog,
+      events,
+      units,
+      provisioner,
+      pools,
+      moves,
+      snapshots,
+      initiators,
+      tokens,
+      views,
+      server,
+      version,
+    },
+    ...{ started: now(), now, security, certificate, requests },
   };
-  const tls = await tlsIdentity(world, join(options.data, 'tls'), catalog.node.id, certificateHosts(options.api.host));
-  const api = await listenApi(options.api.host, options.api.port, tls, createApp(control, log));
-  undo.push(() => api.close(API_PATIENCE));
-  const token = await ownerToken(world, options.data, tokens, tls.fingerprint);
+  const served = (running.served = await ServedTls.open({
+    ...{ world, log, folder: join(options.data, 'tls'), node: catalog.node.id, files: options.tls },
+    hosts: () => [...certificateHosts(options.api.host), ...security.settings.get().apiNames],
+  }));
+  const page = consoleFiles({ folder: CONSOLE, frameOrigins: () => security.settings.get().frameOrigins });
+  const app = createApp(control, log, page);
+  const api = await listenApi(options.api.host, options.api.port, served.own, app, served.shown);
+  consoleUrl = addressOf(api, isWildcard(options.api.host) ? outsideAddress() : options.api.host);
+  served.watch(() => {
+    api.show(served.own, served.shown);
+  });
+  security.settings.watch(() => void served.reload());
+  undo.push(() => {
+    served.stop();
+    return api.close(API_PATIENCE);
+  });
+  const token = await ownerToken(world, options.data, tokens, served.own.fingerprint);
   const facts = { api: addressOf(api, options.api.host), portals: views.portals() };
   await writeRunFile(world, options.data, log, facts);
   undo.push(() => removeRunFile(world, options.data));
   log.info({ api: facts.api, portals: facts.portals.join(' '), volumes: catalog.volumes.size }, 'ready');
-  return { ...facts, token, disks: views.disks() };
+  // Scripts have the token. A person gets a link, but not through a log that others read.
+  const inJournal = process.env['JOURNAL_STREAM'] !== undefined;
+  const link = security.firstLogin.open && !options.json && !inJournal ? security.firstLogin.issue().code : undefined;
+  const firstLogin = link === undefined ? {} : { firstLogin: `${consoleUrl}/#first-login=${link}` };
+  return { ...facts, ...firstLogin, usersMissing: security.firstLogin.open, token, disks: views.disks() };
 }
 
 async function openCatalog(options: DaemonOptions, world: World, log: Log): Promise<Catalog> {

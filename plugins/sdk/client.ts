@@ -3,6 +3,7 @@ import { X509Certificate, createHash, timingSafeEqual } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
 import type { IncomingMessage, RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { API_NAME } from '../../core/base/api-name.ts';
 import { ERRORS, ServiceError, messageOf } from '../../core/base/errors.ts';
 import type { ErrorCode } from '../../core/base/errors.ts';
 
@@ -51,7 +52,9 @@ export class ApiClient {
     const content = body === undefined ? undefined : JSON.stringify(body);
     if (content !== undefined) headers['Content-Type'] = 'application/json';
     const target = { host: hostOf(this.#url), port: portOf(this.#url), path: PREFIX + path };
-    const options = { ...target, method, headers, ca: this.#ca, minVersion: 'TLSv1.2' as const, agent: false };
+    // Whatever certificate browsers are shown, this one was made by the CA of the token.
+    const identity = { ca: this.#ca, servername: API_NAME };
+    const options = { ...target, method, headers, ...identity, minVersion: 'TLSv1.2' as const, agent: false };
     const answer = await this.#send((answered) => httpsRequest(options, answered), content, MAX_ANSWER);
     if (answer.status >= 400) throw refusal(answer);
     return answer.body === '' ? undefined : JSON.parse(answer.body);

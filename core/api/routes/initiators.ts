@@ -2,10 +2,11 @@ import type { ControlPlane } from '../../control/control-plane.ts';
 import type { InitiatorRecord } from '../../control/records.ts';
 import { listRoute, prefix } from '../paging.ts';
 import { Initiator, InitiatorParams, PutInitiator } from '../schemas.ts';
+import { initiatorResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function initiatorRoutes({ initiators, views }: ControlPlane): Route[] {
+export function initiatorRoutes({ catalog, initiators, views }: ControlPlane): Route[] {
   const tag = 'initiators';
   return [
     listRoute<InitiatorRecord>({
@@ -28,6 +29,8 @@ export function initiatorRoutes({ initiators, views }: ControlPlane): Route[] {
       role: 'viewer',
       summary: 'Show one initiator',
       params: InitiatorParams,
+      resource: ({ iqn }) => initiatorResource(catalog, iqn),
+      problems: ['not-found'],
       response: Initiator,
       handle: ({ params }) => views.initiator(initiators.get(params.iqn)),
     }),
@@ -38,6 +41,8 @@ export function initiatorRoutes({ initiators, views }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Make an initiator known, or replace its CHAP credentials',
       params: InitiatorParams,
+      resource: ({ iqn }) => initiatorResource(catalog, iqn),
+      problems: ['limit-reached'],
       body: PutInitiator,
       response: Initiator,
       handle: async ({ params, body }) => views.initiator(await initiators.put({ iqn: params.iqn, ...body })),
@@ -49,6 +54,8 @@ export function initiatorRoutes({ initiators, views }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Forget an initiator and its credentials',
       params: InitiatorParams,
+      resource: ({ iqn }) => initiatorResource(catalog, iqn),
+      problems: ['not-found', 'in-use'],
       handle: ({ params }) => initiators.remove(params.iqn),
     }),
   ];

@@ -16,6 +16,7 @@ import {
   StartScrub,
   VolumeParams,
 } from '../schemas.ts';
+import { poolResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
@@ -46,6 +47,8 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       tag,
       role: 'admin',
       summary: 'Create a pool in a folder or on a device',
+      problems: ['exists', 'in-use', 'device-in-use', 'limit-reached', 'no-space'],
+      repeatable: true,
       body: CreatePool,
       status: 201,
       response: Pool,
@@ -58,6 +61,8 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       role: 'viewer',
       summary: 'Show one pool',
       params: VolumeParams,
+      resource: ({ name }) => poolResource(catalog, name),
+      problems: ['not-found'],
       response: PoolDetail,
       handle: async ({ params: { name } }) => {
         const shown = view(name);
@@ -71,6 +76,8 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Add room to a pool, change its threshold, or make it the default',
       params: VolumeParams,
+      resource: ({ name }) => poolResource(catalog, name),
+      problems: ['not-found', 'in-use', 'device-in-use', 'limit-reached', 'no-space'],
       body: ChangePool,
       response: Pool,
       handle: async ({ params: { name }, body }) => {
@@ -90,6 +97,8 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Delete a pool that has no volumes',
       params: VolumeParams,
+      resource: ({ name }) => poolResource(catalog, name),
+      problems: ['not-found', 'in-use', 'has-volumes'],
       handle: ({ params }) => pools.delete(params.name),
     }),
     route({
@@ -98,6 +107,7 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       tag,
       role: 'admin',
       summary: 'Take a pool and its volumes off this node',
+      problems: ['not-found', 'in-use'],
       params: VolumeParams,
       query: Force,
       response: ExportedPool,
@@ -109,6 +119,7 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       tag,
       role: 'admin',
       summary: 'Attach a pool that was exported, with its volumes',
+      problems: ['not-found', 'exists', 'in-use', 'device-in-use', 'limit-reached', 'newer-format'],
       body: ImportPool,
       status: 201,
       response: Pool,
@@ -120,6 +131,8 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Count all references anew and compare',
+      problems: ['not-found', 'in-use'],
+      repeatable: true,
       params: VolumeParams,
       response: PoolCheck,
       handle: ({ params }) => pools.check(params.name),
@@ -130,6 +143,8 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Compare all data with its checksums, in the background',
+      problems: ['not-found', 'in-use'],
+      repeatable: true,
       params: VolumeParams,
       body: StartScrub,
       status: 202,
@@ -145,6 +160,7 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Stop the scrub',
+      problems: ['not-found'],
       params: VolumeParams,
       response: Pool,
       handle: async ({ params: { name } }) => {

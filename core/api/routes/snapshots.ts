@@ -12,10 +12,11 @@ import {
   VolumeParams,
 } from '../schemas.ts';
 import { exact, listRoute, prefix } from '../paging.ts';
+import { snapshotResource, volumeResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function snapshotRoutes({ snapshots, views }: ControlPlane): Route[] {
+export function snapshotRoutes({ catalog, snapshots, views }: ControlPlane): Route[] {
   const tag = 'snapshots';
   return [
     listRoute<SnapshotRecord>({
@@ -42,10 +43,24 @@ export function snapshotRoutes({ snapshots, views }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Take a snapshot of one or several volumes at one instant',
+      problems: ['not-found', 'exists', 'in-use', 'limit-reached', 'no-space'],
+      repeatable: true,
       body: CreateSnapshot,
       status: 201,
       response: z.array(Snapshot),
       handle: async ({ body }) => (await snapshots.create(body.volumes, body.name)).map(viewOf),
+    }),
+    route({
+      method: 'get',
+      path: '/volumes/:name/snapshots/:snapshot',
+      tag,
+      role: 'viewer',
+      summary: 'Show one snapshot',
+      params: SnapshotParams,
+      resource: ({ name, snapshot }) => snapshotResource(catalog, name, snapshot),
+      problems: ['not-found'],
+      response: Snapshot,
+      handle: ({ params }) => viewOf(snapshots.get(params.name, params.snapshot)),
     }),
     route({
       method: 'delete',
@@ -54,6 +69,8 @@ export function snapshotRoutes({ snapshots, views }: ControlPlane): Route[] {
       role: 'operator',
       summary: 'Delete a snapshot',
       params: SnapshotParams,
+      resource: ({ name, snapshot }) => snapshotResource(catalog, name, snapshot),
+      problems: ['not-found', 'in-use'],
       handle: ({ params }) => snapshots.delete(params.name, params.snapshot),
     }),
     route({
@@ -63,6 +80,8 @@ export function snapshotRoutes({ snapshots, views }: ControlPlane): Route[] {
       role: 'operator',
       summary: 'Make a volume that nobody uses what it was',
       params: SnapshotParams,
+      resource: ({ name }) => volumeResource(catalog, name),
+      problems: ['not-found', 'in-use', 'no-space'],
       response: Volume,
       handle: async ({ params }) => views.disk(await snapshots.rollback(params.name, params.snapshot)),
     }),
@@ -72,6 +91,8 @@ export function snapshotRoutes({ snapshots, views }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Create a volume with the content of this one, or of a snapshot of it',
+      problems: ['not-found', 'exists', 'in-use', 'limit-reached', 'no-space'],
+      repeatable: true,
       params: VolumeParams,
       body: CloneVolume,
       status: 201,
@@ -87,6 +108,7 @@ export function snapshotRoutes({ snapshots, views }: ControlPlane): Route[] {
       tag,
       role: 'viewer',
       summary: 'How much a volume and its snapshots take',
+      problems: ['not-found', 'in-use'],
       params: VolumeParams,
       response: Space,
       handle: ({ params }) => snapshots.space(params.name),

@@ -4,6 +4,7 @@ import type { VolumeRecord } from '../../control/records.ts';
 import type { SessionView } from '../../control/sessions.ts';
 import { exact, listRoute, prefix } from '../paging.ts';
 import { Session, Status, VolumeName, VolumeStats } from '../schemas.ts';
+import { certificateOf } from '../security/settings-routes.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
@@ -50,8 +51,17 @@ export function statusRoutes(control: ControlPlane): Route[] {
   ];
 }
 
-function statusOf({ catalog, views, server, version, started, now }: ControlPlane): z.infer<typeof Status> {
+function statusOf({
+  catalog,
+  views,
+  server,
+  version,
+  started,
+  now,
+  certificate,
+}: ControlPlane): z.infer<typeof Status> {
   const totals = views.totals();
+  const served = certificate();
   return {
     version,
     node: catalog.node.id,
@@ -60,6 +70,7 @@ function statusOf({ catalog, views, server, version, started, now }: ControlPlan
     portals: views.portals(),
     volumes: { total: catalog.volumes.size, failed: totals.failed },
     sessions: server()?.sessions().length ?? 0,
+    certificate: served === undefined ? null : certificateOf(served, now()),
     provisionedBytes: totals.provisionedBytes,
     allocatedBytes: totals.allocatedBytes,
   };

@@ -11,6 +11,7 @@ import {
   VolumeName,
   VolumeParams,
 } from '../schemas.ts';
+import { volumeResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
@@ -46,6 +47,8 @@ export function volumeRoutes({ catalog, provisioner, views }: ControlPlane): Rou
       tag,
       role: 'operator',
       summary: 'Create a volume and serve it',
+      problems: ['exists', 'in-use', 'device-in-use', 'not-found', 'limit-reached', 'no-space'],
+      repeatable: true,
       body: CreateVolume,
       status: 201,
       response: Volume,
@@ -61,6 +64,8 @@ export function volumeRoutes({ catalog, provisioner, views }: ControlPlane): Rou
       role: 'viewer',
       summary: 'Show one volume',
       params: VolumeParams,
+      resource: ({ name }) => volumeResource(catalog, name),
+      problems: ['not-found'],
       response: Volume,
       handle: ({ params }) => views.disk(provisioner.volume(params.name)),
     }),
@@ -71,6 +76,8 @@ export function volumeRoutes({ catalog, provisioner, views }: ControlPlane): Rou
       role: 'operator',
       summary: 'Grow or shrink a volume',
       params: VolumeParams,
+      resource: ({ name }) => volumeResource(catalog, name),
+      problems: ['not-found', 'in-use', 'has-snapshots', 'no-space', 'limit-reached'],
       body: ResizeVolume,
       response: Volume,
       handle: async ({ params, body }) => views.disk(await provisioner.resize(params.name, body.size, body.force)),
@@ -82,6 +89,9 @@ export function volumeRoutes({ catalog, provisioner, views }: ControlPlane): Rou
       role: 'operator',
       summary: 'Open the storage of a volume again, after trouble with it is over',
       params: VolumeParams,
+      resource: ({ name }) => volumeResource(catalog, name),
+      problems: ['not-found', 'in-use', 'no-space'],
+      repeatable: true,
       query: Force,
       response: Volume,
       handle: async ({ params, query }) => views.disk(await provisioner.reopen(params.name, query.force === 'true')),
@@ -93,6 +103,8 @@ export function volumeRoutes({ catalog, provisioner, views }: ControlPlane): Rou
       role: 'operator',
       summary: 'Delete a volume and its data',
       params: VolumeParams,
+      resource: ({ name }) => volumeResource(catalog, name),
+      problems: ['not-found', 'in-use', 'has-snapshots'],
       query: DeleteVolume,
       handle: ({ params, query }) =>
         provisioner.delete(params.name, query.force === 'true', query.withSnapshots === 'true'),

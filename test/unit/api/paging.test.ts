@@ -32,7 +32,7 @@ function lister(things: Thing[], inOrder: boolean): (url: string) => Page {
   });
   return (url) => {
     const query = row.query.parse(Object.fromEntries(new URL(url, 'https://x').searchParams));
-    return row.handle({ query } as never) as Page;
+    return row.handle({ query } as never, undefined as never) as Page;
   };
 }
 

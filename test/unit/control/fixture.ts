@@ -3,15 +3,20 @@ import { join } from 'node:path';
 import type { Log, LogFields } from '../../../core/base/log.ts';
 import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
+import { Alerts } from '../../../core/control/alerts/alerts.ts';
+import { Readings } from '../../../core/control/alerts/readings.ts';
+import { CapacityTrend } from '../../../core/control/capacity-trend.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
+import { KeptRequests } from '../../../core/control/kept-requests.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
 import { PoolMoves } from '../../../core/control/pool-moves.ts';
 import { Offload } from '../../../core/control/offload.ts';
 import { PoolManager } from '../../../core/control/pools.ts';
 import { Provisioner } from '../../../core/control/provision.ts';
+import { Security } from '../../../core/control/security.ts';
 import { SecretBox } from '../../../core/control/secret-box.ts';
 import type { SessionSource } from '../../../core/control/sessions.ts';
 import { Snapshots } from '../../../core/control/snapshots.ts';
@@ -24,6 +29,8 @@ import { temporaryFolder } from '../../support/cleanup.ts';
 import { COMMANDS } from '../../support/target.ts';
 
 export const PREFIX = 'iqn.2026-01.example.gemel';
+/** Hashes of passwords that are quick to make. */
+export const CHEAP = { cost: 1024, blockSize: 8, parallelization: 1 };
 export const KEY = Buffer.alloc(32, 7);
 
 export interface Plane extends ControlPlane {
@@ -64,8 +71,9 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   let initiators: Initiators;
+  const box = new SecretBox(key, world.random);
   try {
-    initiators = new Initiators(catalog, new SecretBox(key, world.random), world.clock);
+    initiators = new Initiators(catalog, box, world.clock);
   } catch (error) {
     await catalog.close();
     throw error;
@@ -73,25 +81,37 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   await pools.openAll();
   await snapshots.recover();
   await provisioner.openAll();
+  const tokens = new Tokens(catalog, world, log);
+  const security = await Security.open({ catalog, tokens, world, log, folder, cost: CHEAP });
+  const certificateEnd = (): undefined => undefined;
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const alerts = new Alerts({ catalog, events, readings, box, world, log, version: '1.2.3' });
   return {
     folder,
     logged,
     catalog,
     events,
+    alerts,
     offload: new Offload({ catalog, units, provisioner }),
+    trend: new CapacityTrend(world.clock, () => []),
     units,
     provisioner,
     pools,
     moves,
     snapshots,
     initiators,
-    tokens: new Tokens(catalog, world),
+    requests: new KeptRequests(catalog, box, world.clock, log),
+    tokens,
+    security,
+    certificate: () => undefined,
     views: new Views(catalog, units, backend, server, '192.0.2.1'),
     server,
     version: '1.2.3',
     started: 1000,
     now: () => 61_000,
     close: async () => {
+      alerts.stop();
+      await security.close();
       await provisioner.close();
       await pools.close();
       await events.settled();
