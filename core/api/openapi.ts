@@ -3,6 +3,7 @@ import { Problem } from './schemas.ts';
 import { PROBLEM_TYPE } from './problem.ts';
 import { API_PREFIX } from './prefix.ts';
 import type { Route } from './route.ts';
+import { SESSION_COOKIE } from './security/access.ts';
 
 type Schema = Record<string, unknown>;
 
@@ -16,9 +17,13 @@ export function openApiOf(routes: readonly Route[], version: string): Schema {
   return {
     openapi: '3.1.0',
     info: { title: 'Gemel', version, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
-    security: [{ token: [] }],
+    // Changes with the cookie need the header Gemel-CSRF as well (docs/api-security.md).
+    security: [{ token: [] }, { session: [] }],
     components: {
-      securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer' },
+        session: { type: 'apiKey', in: 'cookie', name: SESSION_COOKIE },
+      },
       schemas: { Problem: schemaOf(Problem, 'output') },
     },
     paths,
@@ -33,6 +38,7 @@ function operationOf(route: Route): Schema {
     summary: route.summary,
     tags: [route.tag],
     'x-role': route.role,
+    ...(route.role === 'public' ? { security: [] } : {}),
     parameters: [...parametersOf(route.params, 'path'), ...parametersOf(route.query, 'query')],
     ...(route.body === undefined
       ? {}
