@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
 import { addInitiatorCommands } from './access-commands.ts';
+import { addAlertCommands } from './alert-commands.ts';
 import type { CliContext } from './command.ts';
 import { COMMON_OPTIONS } from './common-options.ts';
 import { addCompletionCommand } from './completion.ts';
@@ -27,6 +28,7 @@ export function createProgram(context: CliContext, version: string): Command {
   addInitiatorCommands(program, context);
   addStatusCommands(program, context);
   addOffloadCommands(program, context);
+  addAlertCommands(program, context);
   addImageCommands(program, context);
   addSecurityCommands(program, context);
   addContextCommands(program, context);
