@@ -15,10 +15,13 @@ import { rawRoutesOf } from './raw.ts';
 import type { RawRoute } from './raw.ts';
 import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
+import { alertRoutes } from './routes/alerts.ts';
+import { capacityRoutes } from './routes/capacity.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
 import { mapRoutes } from './routes/maps.ts';
 import { offloadRoutes } from './routes/offload.ts';
 import { poolRoutes } from './routes/pools.ts';
+import { profileRoutes } from './routes/profiles.ts';
 import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
 import { targetRoutes } from './routes/targets.ts';
@@ -43,6 +46,9 @@ export function routesOf(control: ControlPlane): Route[] {
     ...poolRoutes(control),
     ...snapshotRoutes(control),
     ...offloadRoutes(control),
+    ...alertRoutes(control),
+    ...capacityRoutes(control),
+    ...profileRoutes(control),
     ...sessionRoutes(control),
     ...accountRoutes(control),
     ...tokenRoutes(control),
@@ -54,8 +60,11 @@ export function routesOf(control: ControlPlane): Route[] {
 /** Probes and scrapers like to add some to get around caches. */
 const NO_QUERY = z.record(z.string(), z.unknown());
 
-/** The HTTP application. Everything but /healthz and the public rows needs a caller; what is not listed here does not exist. */
-export function createApp(control: ControlPlane, log: Log): Express {
+/**
+ * The HTTP application. Everything but /healthz, the files of the web console (`page`) and the public rows needs a caller; what
+ * is not listed here does not exist.
+ */
+export function createApp(control: ControlPlane, log: Log, page?: RequestHandler): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -63,10 +72,12 @@ export function createApp(control: ControlPlane, log: Log): Express {
   app.use(securityHeaders(control.security.settings));
   const routes = routesOf(control);
   const raw: RawRoute[] = rawRoutesOf(control, () => document);
-  const document = openApiOf(routes, raw, control.version);
+  const document = openApiOf(routes, control.version, raw);
   // Probes know neither names nor secrets.
   for (const row of raw.filter(({ role }) => role === 'public')) app.get(row.path, serveRaw(row));
-  app.use(requireKnownHost(control), identify(control));
+  app.use(requireKnownHost(control));
+  if (page !== undefined) app.use(page);
+  app.use(identify(control));
   for (const row of raw.filter(({ role }) => role !== 'public')) app.get(row.path, serveRaw(row));
   const conditions = new Conditions();
   const recorder = new Recorder(control, routes);

@@ -46,7 +46,7 @@ export function problemsOf(route: Route): ErrorCode[] {
 }
 
 /** The document of these routes. */
-export function openApiOf(routes: readonly Route[], raw: readonly RawRoute[], version: string): Schema {
+export function openApiOf(routes: readonly Route[], version: string, raw: readonly RawRoute[] = []): Schema {
   const components = new Components();
   const paths: Record<string, Record<string, Schema>> = {};
   for (const route of routes) {

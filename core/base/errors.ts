@@ -131,6 +131,12 @@ export const ERRORS = {
     retriable: false,
     remedy: 'Use the version of Gemel that wrote it, or a later one.',
   },
+  'delivery-failed': {
+    http: 502,
+    exit: 8,
+    retriable: true,
+    remedy: 'Check the address, the account and the certificate of the receiver.',
+  },
   'program-missing': {
     http: 500,
     exit: 11,

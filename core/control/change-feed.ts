@@ -2,6 +2,7 @@
 import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
 import type { Edit } from './collection.ts';
+import type { AlertRuleRecord, AlertTargetRecord } from './alerts/records.ts';
 import type { EventRecord } from './events.ts';
 import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
@@ -25,6 +26,8 @@ export interface CatalogRecords {
   readonly reservations: SavedReservations;
   readonly sanitizing: SavedSanitize;
   readonly events: EventRecord;
+  readonly 'alert-targets': AlertTargetRecord;
+  readonly 'alert-rules': AlertRuleRecord;
   readonly requests: KeptRequestRecord;
   readonly node: NodeRecord;
 }

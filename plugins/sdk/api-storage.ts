@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { ServiceError } from '../../core/base/errors.ts';
 import type { NewStoredVolume, Storage, StoredVolume } from './storage.ts';
 
@@ -38,7 +39,8 @@ export class ApiStorage implements Storage {
   }
 
   async createVolume({ name, size, pool }: NewStoredVolume, key: string): Promise<StoredVolume> {
-    const headers = { 'Idempotency-Key': `${key}:create` };
+    // A key of a flow may be anything, one of HTTP may not.
+    const headers = { 'Idempotency-Key': createHash('sha256').update(`create ${key}`).digest('base64url') };
     return storedOf((await this.#call('POST', '/volumes', { name, size, pool }, headers)) as ApiVolume);
   }
 

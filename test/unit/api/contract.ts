@@ -34,8 +34,8 @@ export class Contract {
   constructor(control: ControlPlane) {
     const document = openApiOf(
       routesOf(control),
-      rawRoutesOf(control, () => undefined),
       control.version,
+      rawRoutesOf(control, () => undefined),
     );
     this.#document = document as unknown as Document;
     FORMATS.default.default(this.#ajv);

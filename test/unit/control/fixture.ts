@@ -3,6 +3,9 @@ import { join } from 'node:path';
 import type { Log, LogFields } from '../../../core/base/log.ts';
 import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
+import { Alerts } from '../../../core/control/alerts/alerts.ts';
+import { Readings } from '../../../core/control/alerts/readings.ts';
+import { CapacityTrend } from '../../../core/control/capacity-trend.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
@@ -85,13 +88,18 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const views = new Views(catalog, units, backend, server, '192.0.2.1');
   const sources = liveSources({ catalog, pools, units, views, server, now: () => 61_000 });
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
+  const certificateEnd = (): undefined => undefined;
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const alerts = new Alerts({ catalog, events, readings, box, world, log, version: '1.2.3' });
   return {
     folder,
     live,
     logged,
     catalog,
     events,
+    alerts,
     offload: new Offload({ catalog, units, provisioner }),
+    trend: new CapacityTrend(world.clock, () => []),
     units,
     provisioner,
     pools,
@@ -109,6 +117,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     now: () => 61_000,
     close: async () => {
       live.close();
+      alerts.stop();
       await security.close();
       await provisioner.close();
       await pools.close();
