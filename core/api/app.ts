@@ -80,7 +80,7 @@ export function createApp(control: ControlPlane, log: Log, page?: RequestHandler
   app.use(securityHeaders(control.security.settings));
   const routes = routesOf(control);
   const raw: RawRoute[] = rawRoutesOf(control, () => document);
-  const document = openApiOf(routes, control.version, raw);
+  const document = openApiOf(routes, raw, control.version);
   // Probes know neither names nor secrets.
   for (const row of raw.filter(({ role }) => role === 'public')) app.get(row.path, serveRaw(row));
   app.use(requireKnownHost(control));

@@ -36,7 +36,8 @@ export function problemsOf(route: Route): ErrorCode[] {
   const add = (more: readonly ErrorCode[]): void => {
     for (const code of more) codes.add(code);
   };
-  if (route.role !== 'public') add(WITH_CALLER);
+  // Whoever shows a token or a cookie is asked for a good one, also where none is needed.
+  add(WITH_CALLER);
   if (route.response !== undefined) codes.add('not-acceptable');
   if (route.body !== undefined) add(OF_BODIES);
   if (route.method !== 'get') add(OF_CHANGES);
@@ -46,7 +47,7 @@ export function problemsOf(route: Route): ErrorCode[] {
 }
 
 /** The document of these routes. */
-export function openApiOf(routes: readonly Route[], version: string, raw: readonly RawRoute[] = []): Schema {
+export function openApiOf(routes: readonly Route[], raw: readonly RawRoute[], version: string): Schema {
   const components = new Components();
   const paths: Record<string, Record<string, Schema>> = {};
   for (const route of routes) {

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
 import { addInitiatorCommands } from './access-commands.ts';
+import { addAlertCommands } from './alert-commands.ts';
 import type { CliContext } from './command.ts';
 import { COMMON_OPTIONS } from './common-options.ts';
 import { addCompletionCommand } from './completion.ts';
@@ -9,6 +10,7 @@ import { addImageCommands } from './image-commands.ts';
 import { addManCommand } from './man-page.ts';
 import { addOffloadCommands } from './offload-commands.ts';
 import { addPoolCommands } from './pool-commands.ts';
+import { addSecurityCommands } from './security-commands.ts';
 import { addSnapshotCommands } from './snapshot-commands.ts';
 import { addStatusCommands } from './status-commands.ts';
 import { addMapCommands, addVolumeCommands } from './volume-commands.ts';
@@ -26,7 +28,9 @@ export function createProgram(context: CliContext, version: string): Command {
   addInitiatorCommands(program, context);
   addStatusCommands(program, context);
   addOffloadCommands(program, context);
+  addAlertCommands(program, context);
   addImageCommands(program, context);
+  addSecurityCommands(program, context);
   addContextCommands(program, context);
   addCompletionCommand(program, context);
   addManCommand(program, context, version);

@@ -11,10 +11,12 @@ import './pages/login.ts';
 import './pages/overview.ts';
 import './pages/pools.ts';
 import './pages/replication.ts';
+import './pages/settings.ts';
 import './pages/volumes.ts';
 import { linkTo, placeOf } from './router.ts';
 import type { Place } from './router.ts';
-import { logInWithToken, logOut, session } from './session.ts';
+import { logInWithToken, logOut, resume, session } from './session.ts';
+import favicon from './favicon.svg';
 import { chooseTheme, currentTheme } from './theme.ts';
 import { toastProblem } from './parts/toast.ts';
 
@@ -39,17 +41,25 @@ const PAGES: Readonly<Record<string, Page>> = {
     icon: 'connect',
     show: (name) => html`<gemel-connect .name=${name}></gemel-connect>`,
   },
+  settings: {
+    title: 'Settings',
+    icon: 'cog',
+    show: (name) => html`<gemel-settings .name=${name}></gemel-settings>`,
+  },
 };
 
 class App extends View {
-  static override properties = { place: { state: true }, chrome: { state: true } };
+  static override properties = { place: { state: true }, chrome: { state: true }, starting: { state: true } };
   declare place: Place;
   declare chrome: 'full' | 'none';
+  /** Not known yet whether somebody is logged in. */
+  declare starting: boolean;
 
   constructor() {
     super();
     this.place = placeOf(location.hash);
     this.chrome = 'full';
+    this.starting = true;
     this.watch(data.status);
   }
 
@@ -57,6 +67,9 @@ class App extends View {
     super.connectedCallback();
     window.addEventListener('hashchange', this.#moved);
     session.addEventListener('change', this.#draw);
+    void resume().finally(() => {
+      this.starting = false;
+    });
     joinFrame({
       onToken: (token) => {
         logInWithToken(token).catch((error: unknown) => {
@@ -76,6 +89,7 @@ class App extends View {
   }
 
   override render(): unknown {
+    if (this.starting) return nothing;
     if (!session.open) return html`<gemel-login></gemel-login><gemel-toasts></gemel-toasts>`;
     const page = PAGES[this.place.page];
     const full = this.chrome === 'full';
@@ -100,13 +114,13 @@ class App extends View {
     const theme = currentTheme();
     const other = theme === 'dark' ? 'light' : 'dark';
     const node = data.status.value?.node;
+    const me = session.identity;
     return html`<header class="top">
-      <a class="brand" href=${linkTo('overview')}
-        ><img src=${new URL('./favicon.svg', import.meta.url).pathname} alt="" width="24" height="24" /> Gemel</a
-      >
+      <a class="brand" href=${linkTo('overview')}><img src=${favicon} alt="" width="24" height="24" /> Gemel</a>
       <span class="node" title="This node">${node === undefined ? '' : `node ${node.slice(0, 8)}`}</span>
       <span class="spring"></span>
       ${data.status.problem === undefined ? nothing : html`<span class="offline" role="status">The daemon does not answer</span>`}
+      ${me === undefined ? nothing : html`<a class="who" href=${linkTo('settings')} title="Your account">${me.name}, ${me.role}</a>`}
       ${
         isFramed()
           ? nothing
@@ -123,7 +137,7 @@ class App extends View {
               <cds-icon shape=${theme === 'dark' ? 'sun' : 'moon'} size="md"></cds-icon>
             </button>`
       }
-      <button type="button" class="plain" aria-label="Log out" title="Log out" @click=${logOut}>
+      <button type="button" class="plain" aria-label="Log out" title="Log out" @click=${() => void logOut()}>
         <cds-icon shape="logout" size="md"></cds-icon>
       </button>
     </header>`;

@@ -169,8 +169,6 @@ async function start(
   const now = (): number => world.clock.wall();
   let consoleUrl = '';
   const certificate = (): ServedCertificate | undefined => running.served?.view(consoleUrl);
-  const sources = liveSources({ catalog, pools, units, views, server, now });
-  const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   const certificateEnd = (): number | undefined => certificate()?.notAfter;
   const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version });
@@ -179,13 +177,15 @@ async function start(
     alerts.stop();
     return Promise.resolve();
   });
+  const sources = liveSources({ catalog, pools, units, views, server, now });
+  const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   const control: ControlPlane = {
     alerts,
     ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{
+      trend,
       live,
       requests,
-      trend,
       catalog,
       events,
       units,

@@ -11,8 +11,8 @@ export async function renderApiDocument(): Promise<string> {
   await withPlane((plane) => {
     const document = openApiOf(
       routesOf(plane),
-      packageVersion(),
       rawRoutesOf(plane, () => undefined),
+      packageVersion(),
     );
     text = `${JSON.stringify(document, null, 1)}\n`;
     return Promise.resolve();

@@ -25,6 +25,7 @@ export async function until(page: Page, expression: string): Promise<void> {
 /** Logs in with the token of the daemon's owner. */
 export async function logIn(page: Page, daemon: Daemon): Promise<void> {
   await page.goto(`${daemon.ready.api}/`);
+  await page.getByRole('button', { name: 'Use an API token' }).click();
   await page.getByLabel('API token').fill(daemon.ready.token);
   await page.getByRole('button', { name: 'Log in' }).click();
   await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();

@@ -8,7 +8,10 @@ import { table } from '../parts/table.ts';
 import { toast } from '../parts/toast.ts';
 import { View, button, empty, pageHead, shown, state } from '../parts/view.ts';
 import { linkTo } from '../router.ts';
+import { forRole } from '../session.ts';
 import { checkInitiators } from './volume-wizard.ts';
+
+const act = (...args: Parameters<typeof button>): unknown => forRole('admin', button(...args));
 
 class Hosts extends View {
   constructor() {
@@ -20,7 +23,7 @@ class Hosts extends View {
     return html`${pageHead(
         'Hosts and sessions',
         'Who may log in, and who is logged in.',
-        button('Add an initiator', addInitiator, { kind: 'solid', icon: 'plus' }),
+        act('Add an initiator', addInitiator, { kind: 'solid', icon: 'plus' }),
       )}
       <section class="card wide" aria-labelledby="hosts-sessions">
         <h2 id="hosts-sessions">Sessions</h2>
@@ -61,7 +64,7 @@ class Hosts extends View {
                   {
                     label: 'Actions',
                     cell: ({ iqn }) =>
-                      button(
+                      act(
                         'Forget',
                         () => {
                           forget(iqn);

@@ -5,6 +5,7 @@ import { bytes, duration, percent, plural, when } from '../parts/format.ts';
 import { View, empty, meter, note, pageHead, shown, state } from '../parts/view.ts';
 import { activityPlots } from '../parts/activity.ts';
 import { linkTo } from '../router.ts';
+import { forRole } from '../session.ts';
 import { createVolume } from './volume-wizard.ts';
 import { button } from '../parts/view.ts';
 
@@ -46,7 +47,7 @@ class Overview extends View {
                 'hard-drive',
                 'No volumes yet',
                 'A volume is a disk that hosts see over iSCSI. Create one, then connect a hypervisor to it.',
-                button('Create a volume', createVolume, { kind: 'solid', icon: 'plus' }),
+                forRole('operator', button('Create a volume', createVolume, { kind: 'solid', icon: 'plus' })),
               )
             : nothing
         }`;

@@ -8,8 +8,12 @@ import { table } from '../parts/table.ts';
 import { toast, toastProblem } from '../parts/toast.ts';
 import { View, button, empty, meter, note, pageHead, sentence, shown, state } from '../parts/view.ts';
 import { go, linkTo } from '../router.ts';
+import { forRole } from '../session.ts';
 import { fullIn } from './overview.ts';
 import { checkName } from './volume-wizard.ts';
+
+const act = (...args: Parameters<typeof button>): unknown => forRole('admin', button(...args));
+const operate = (...args: Parameters<typeof button>): unknown => forRole('operator', button(...args));
 
 class Pools extends View {
   static override properties = { name: {} };
@@ -25,7 +29,7 @@ class Pools extends View {
   }
 
   #list(): unknown {
-    const create = button('Create a pool', createPool, { kind: 'solid', icon: 'plus' });
+    const create = act('Create a pool', createPool, { kind: 'solid', icon: 'plus' });
     return html`${pageHead('Pools', 'Where volumes take their room from.', create)}
     ${shown(data.pools, (pools) =>
       pools.length === 0
@@ -89,20 +93,20 @@ class Pools extends View {
         name,
         html`<a href=${linkTo('pools')}>All pools</a>`,
         online
-          ? html`${button(
+          ? html`${act(
               'Add room',
               () => {
                 addRoom(pool);
               },
               { kind: 'solid' },
             )}
-            ${button('Threshold', () => {
+            ${act('Threshold', () => {
               setThreshold(pool);
             })}
-            ${button(scrubbing ? 'Stop the scrub' : 'Scrub', () => void scrub(pool))}
-            ${button('Check', () => void check(pool), { disabled: pool.checking !== null })}
-            ${pool.default ? nothing : button('Make default', () => void makeDefault(pool))}
-            ${button(
+            ${operate(scrubbing ? 'Stop the scrub' : 'Scrub', () => void scrub(pool))}
+            ${operate('Check', () => void check(pool), { disabled: pool.checking !== null })}
+            ${pool.default ? nothing : act('Make default', () => void makeDefault(pool))}
+            ${act(
               'Delete',
               () => {
                 removePool(pool);

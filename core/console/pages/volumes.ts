@@ -10,6 +10,7 @@ import { table } from '../parts/table.ts';
 import type { Column } from '../parts/table.ts';
 import { View, button, empty, meter, note, pageHead, sentence, shown, state } from '../parts/view.ts';
 import { linkTo } from '../router.ts';
+import { forRole } from '../session.ts';
 import { clone, grow, map, remove, removeSnapshot, reopen, rollBack, takeSnapshot, unmap } from './volume-actions.ts';
 import { createVolume } from './volume-wizard.ts';
 
@@ -44,6 +45,8 @@ function now(volume: string): string {
   return point === undefined ? '–' : rate(point.read + point.written);
 }
 
+const act = (...args: Parameters<typeof button>): unknown => forRole('operator', button(...args));
+
 class Volumes extends View {
   static override properties = { name: {} };
   declare name: string | undefined;
@@ -58,7 +61,7 @@ class Volumes extends View {
   }
 
   #list(): unknown {
-    const create = button('Create a volume', createVolume, { kind: 'solid', icon: 'plus' });
+    const create = act('Create a volume', createVolume, { kind: 'solid', icon: 'plus' });
     return html`${pageHead('Volumes', 'Disks that hosts see over iSCSI.', create)}
     ${shown(data.volumes, (volumes) =>
       volumes.length === 0
@@ -86,31 +89,31 @@ class Volumes extends View {
       return html`${pageHead(
           name,
           html`<a href=${linkTo('volumes')}>All volumes</a>`,
-          html`${button(
+          html`${act(
             'Map',
             () => {
               map(volume);
             },
             { kind: 'solid' },
           )}
-          ${button('Grow', () => {
+          ${act('Grow', () => {
             grow(volume);
           })}
           ${
             pooled
-              ? button('Snapshot', () => {
+              ? act('Snapshot', () => {
                   takeSnapshot(volume);
                 })
               : nothing
           }
           ${
             pooled
-              ? button('Clone', () => {
+              ? act('Clone', () => {
                   clone(volume, snapshots);
                 })
               : nothing
           }
-          ${button(
+          ${act(
             'Delete',
             () => {
               remove(volume);
@@ -123,7 +126,7 @@ class Volumes extends View {
             ? note(
                 'danger',
                 html`${sentence(volume.problem ?? 'It is not served')}
-                ${button('Open it again', () => void reopen(volume))}`,
+                ${act('Open it again', () => void reopen(volume))}`,
               )
             : nothing
         }
@@ -211,17 +214,20 @@ function access(volume: Volume): unknown {
               ({ initiator, access: may }) =>
                 html`<li>
                   <span class="grow">${initiator} <span class="muted">${may}</span></span>
-                  <button
-                    type="button"
-                    class="plain"
-                    aria-label=${`Unmap ${initiator}`}
-                    title="Unmap"
-                    @click=${() => {
-                      unmap(volume, initiator);
-                    }}
-                  >
-                    <cds-icon shape="times"></cds-icon>
-                  </button>
+                  ${forRole(
+                    'operator',
+                    html`<button
+                      type="button"
+                      class="plain"
+                      aria-label=${`Unmap ${initiator}`}
+                      title="Unmap"
+                      @click=${() => {
+                        unmap(volume, initiator);
+                      }}
+                    >
+                      <cds-icon shape="times"></cds-icon>
+                    </button>`,
+                  )}
                 </li>`,
             )}
           </ul>`
@@ -254,21 +260,21 @@ function snapshotTable(volume: Volume, snapshots: readonly Snapshot[]): unknown 
       label: 'Actions',
       cell: (snapshot) =>
         html`<span class="actions">
-          ${button(
+          ${act(
             'Clone',
             () => {
               clone(volume, snapshots, snapshot);
             },
             { kind: 'flat' },
           )}
-          ${button(
+          ${act(
             'Roll back',
             () => {
               rollBack(snapshot);
             },
             { kind: 'flat' },
           )}
-          ${button(
+          ${act(
             'Delete',
             () => {
               removeSnapshot(snapshot);

@@ -34,8 +34,8 @@ export class Contract {
   constructor(control: ControlPlane) {
     const document = openApiOf(
       routesOf(control),
-      control.version,
       rawRoutesOf(control, () => undefined),
+      control.version,
     );
     this.#document = document as unknown as Document;
     FORMATS.default.default(this.#ajv);

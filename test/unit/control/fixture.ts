@@ -85,12 +85,12 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   await provisioner.openAll();
   const tokens = new Tokens(catalog, world, log);
   const security = await Security.open({ catalog, tokens, world, log, folder, cost: CHEAP });
-  const views = new Views(catalog, units, backend, server, '192.0.2.1');
-  const sources = liveSources({ catalog, pools, units, views, server, now: () => 61_000 });
-  const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   const certificateEnd = (): undefined => undefined;
   const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version: '1.2.3' });
+  const views = new Views(catalog, units, backend, server, '192.0.2.1');
+  const sources = liveSources({ catalog, pools, units, views, server, now: () => 61_000 });
+  const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   return {
     folder,
     live,
@@ -116,8 +116,8 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     started: 1000,
     now: () => 61_000,
     close: async () => {
-      live.close();
       alerts.stop();
+      live.close();
       await security.close();
       await provisioner.close();
       await pools.close();
