@@ -15,10 +15,12 @@ import { API_PREFIX } from './prefix.ts';
 import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
 import { alertRoutes } from './routes/alerts.ts';
+import { capacityRoutes } from './routes/capacity.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
 import { mapRoutes } from './routes/maps.ts';
 import { offloadRoutes } from './routes/offload.ts';
 import { poolRoutes } from './routes/pools.ts';
+import { profileRoutes } from './routes/profiles.ts';
 import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
 import { targetRoutes } from './routes/targets.ts';
@@ -44,6 +46,8 @@ export function routesOf(control: ControlPlane): Route[] {
     ...snapshotRoutes(control),
     ...offloadRoutes(control),
     ...alertRoutes(control),
+    ...capacityRoutes(control),
+    ...profileRoutes(control),
     ...sessionRoutes(control),
     ...accountRoutes(control),
     ...tokenRoutes(control),
@@ -52,8 +56,11 @@ export function routesOf(control: ControlPlane): Route[] {
   ];
 }
 
-/** The HTTP application. Everything but /healthz and the public rows needs a caller; what is not listed here does not exist. */
-export function createApp(control: ControlPlane, log: Log): Express {
+/**
+ * The HTTP application. Everything but /healthz, the files of the web console (`page`) and the public rows needs a caller; what
+ * is not listed here does not exist.
+ */
+export function createApp(control: ControlPlane, log: Log, page?: RequestHandler): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -62,7 +69,9 @@ export function createApp(control: ControlPlane, log: Log): Express {
   app.get('/healthz', (_request, response) => {
     response.json({ status: 'ok' });
   });
-  app.use(requireKnownHost(control), identify(control));
+  app.use(requireKnownHost(control));
+  if (page !== undefined) app.use(page);
+  app.use(identify(control));
   app.get('/metrics', (request, response) => {
     requireRole(response, 'viewer');
     requireAcceptable(request, 'text/plain');

@@ -399,6 +399,13 @@ export const KEY_PURGE_INTERVAL = 60_000;
 /** Milliseconds for one API request, and for the headers of it. */
 export const API_TIMEOUT = 60_000;
 export const API_HEADERS_TIMEOUT = 10_000;
+/** Milliseconds between two looks at what the pools have in use; samples kept of each: a day of them. */
+export const TREND_INTERVAL = 60_000;
+export const TREND_SAMPLES = 1440;
+/** Milliseconds to observe before anybody is told when a pool will be full. */
+export const TREND_LEAST = 600_000;
+/** Files of the web console that are served. */
+export const MAX_CONSOLE_FILES = 200;
 /** Connections to the API at once. */
 export const MAX_API_CONNECTIONS = 256;
 /** Characters of a new password at least, and of any password at most (every one of them is hashed). */

@@ -10,6 +10,7 @@ import { addImageCommands } from './image-commands.ts';
 import { addManCommand } from './man-page.ts';
 import { addOffloadCommands } from './offload-commands.ts';
 import { addPoolCommands } from './pool-commands.ts';
+import { addSecurityCommands } from './security-commands.ts';
 import { addSnapshotCommands } from './snapshot-commands.ts';
 import { addStatusCommands } from './status-commands.ts';
 import { addMapCommands, addVolumeCommands } from './volume-commands.ts';
@@ -29,6 +30,7 @@ export function createProgram(context: CliContext, version: string): Command {
   addOffloadCommands(program, context);
   addAlertCommands(program, context);
   addImageCommands(program, context);
+  addSecurityCommands(program, context);
   addContextCommands(program, context);
   addCompletionCommand(program, context);
   addManCommand(program, context, version);

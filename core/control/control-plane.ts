@@ -1,4 +1,5 @@
 import type { Alerts } from './alerts/alerts.ts';
+import type { CapacityTrend } from './capacity-trend.ts';
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
 import type { KeptRequests } from './kept-requests.ts';
@@ -27,6 +28,7 @@ export interface ControlPlane {
   readonly moves: PoolMoves;
   readonly snapshots: Snapshots;
   readonly offload: Offload;
+  readonly trend: CapacityTrend;
   readonly initiators: Initiators;
   readonly tokens: Tokens;
   readonly security: Security;

@@ -1,6 +1,8 @@
 // Puts everything together: the only place that knows all the parts.
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { createApp } from '../api/app.ts';
+import { consoleFiles } from '../api/console-files.ts';
 import { listenApi } from '../api/listener.ts';
 import type { ApiListener } from '../api/listener.ts';
 import { ServedTls } from '../api/tls/served.ts';
@@ -14,6 +16,7 @@ import { EmbeddedStore } from '../cluster/embedded-store.ts';
 import { Alerts } from '../control/alerts/alerts.ts';
 import { Readings } from '../control/alerts/readings.ts';
 import { Access } from '../control/access.ts';
+import { CapacityTrend, poolUse } from '../control/capacity-trend.ts';
 import { Catalog } from '../control/catalog.ts';
 import type { ServedCertificate } from '../control/certificate-view.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
@@ -46,6 +49,8 @@ import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from
 import type { DaemonOptions } from './options.ts';
 import type { ReadyFacts } from './ready.ts';
 
+/** Where the build has put the web console: dist/console, seen from dist/core/daemon. */
+const CONSOLE = fileURLToPath(new URL('../../console', import.meta.url));
 /** Milliseconds the API gives running requests at shutdown. */
 const API_PATIENCE = 2_000;
 
@@ -146,9 +151,12 @@ async function start(
   running.server = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
+  const trend = new CapacityTrend(world.clock, () => poolUse(pools, catalog));
   rates.start();
+  trend.start();
   undo.push(() => {
     rates.stop();
+    trend.stop();
     return Promise.resolve();
   });
 
@@ -171,7 +179,7 @@ async function start(
     alerts,
     ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{
-      requests,
+      trend,
       catalog,
       events,
       units,
@@ -185,13 +193,14 @@ async function start(
       server,
       version,
     },
-    ...{ started: now(), now, security, certificate },
+    ...{ started: now(), now, security, certificate, requests },
   };
   const served = (running.served = await ServedTls.open({
     ...{ world, log, folder: join(options.data, 'tls'), node: catalog.node.id, files: options.tls },
     hosts: () => [...certificateHosts(options.api.host), ...security.settings.get().apiNames],
   }));
-  const app = createApp(control, log);
+  const page = consoleFiles({ folder: CONSOLE, frameOrigins: () => security.settings.get().frameOrigins });
+  const app = createApp(control, log, page);
   const api = await listenApi(options.api.host, options.api.port, served.own, app, served.shown);
   consoleUrl = addressOf(api, isWildcard(options.api.host) ? outsideAddress() : options.api.host);
   served.watch(() => {

@@ -5,6 +5,7 @@ import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
 import { Alerts } from '../../../core/control/alerts/alerts.ts';
 import { Readings } from '../../../core/control/alerts/readings.ts';
+import { CapacityTrend } from '../../../core/control/capacity-trend.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
@@ -92,6 +93,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     events,
     alerts,
     offload: new Offload({ catalog, units, provisioner }),
+    trend: new CapacityTrend(world.clock, () => []),
     units,
     provisioner,
     pools,
