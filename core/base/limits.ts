@@ -406,8 +406,23 @@ export const TREND_SAMPLES = 1440;
 export const TREND_LEAST = 600_000;
 /** Files of the web console that are served. */
 export const MAX_CONSOLE_FILES = 200;
-/** Connections to the API at once. */
-export const MAX_API_CONNECTIONS = 256;
+/** Connections to the API at once; streams of events among them. */
+export const MAX_API_CONNECTIONS = 1_536;
+export const MAX_EVENT_STREAMS = 1_024;
+/** Events kept for streams that were interrupted or are slow, and their bytes together. */
+export const LIVE_RING_EVENTS = 4_096;
+export const LIVE_RING_BYTES = 8_388_608;
+/** Milliseconds in which changes of the same are one event; between looks at what changes without a record. */
+export const LIVE_REST = 50;
+export const LIVE_TICK = 1_000;
+/** Volumes of one event of statistics. */
+export const LIVE_STATS_VOLUMES = 256;
+/** Bytes given to one stream at a time, and streams that are served before others get their turn. */
+export const STREAM_CHUNK = 16_384;
+export const STREAM_BATCH = 32;
+/** Milliseconds between signs of life of a stream, and in which one that takes nothing is ended. */
+export const STREAM_HEARTBEAT = 15_000;
+export const STREAM_PATIENCE = 30_000;
 /** Characters of a new password at least, and of any password at most (every one of them is hashed). */
 export const MIN_PASSWORD = 12;
 export const MAX_PASSWORD = 256;

@@ -8,6 +8,7 @@ import { listenApi } from '../../../core/api/listener.ts';
 import { tlsIdentity } from '../../../core/api/tls/identity.ts';
 import type { TlsIdentity } from '../../../core/api/tls/identity.ts';
 import { nodeWorld } from '../../../core/world/node-world.ts';
+import { Contract } from './contract.ts';
 import { recordingLog, withPlane } from '../control/fixture.ts';
 import type { Plane } from '../control/fixture.ts';
 
@@ -40,11 +41,15 @@ export interface Api {
   readonly plain: (method: string, path: string) => Promise<Answer>;
 }
 
+/** The same for all planes. */
+let contract: Contract | undefined;
+
 export async function withApi(body: (api: Api) => Promise<void>): Promise<void> {
   await withPlane(async (plane) => {
     const tls = await tlsIdentity(await nodeWorld(), join(plane.folder, 'tls'), 'test', ['localhost', '127.0.0.1']);
     const listener = await listenApi('127.0.0.1', 0, tls, createApp(plane, recordingLog(plane.logged)));
     const target = { host: '127.0.0.1', port: listener.port, agent: false } as const;
+    contract ??= new Contract(plane);
     try {
       await body({
         plane,
@@ -53,11 +58,16 @@ export async function withApi(body: (api: Api) => Promise<void>): Promise<void> 
         port: listener.port,
         admin: await plane.tokens.issue('admin', 'admin', tls.fingerprint),
         viewer: await plane.tokens.issue('viewer', 'viewer', tls.fingerprint),
-        ask: (method, path, { token, body: content, type = 'application/json', headers: more = {} } = {}) => {
+        ask: async (method, path, { token, body: content, type = 'application/json', headers: more = {} } = {}) => {
           const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
           if (content !== undefined) headers['Content-Type'] = type;
           Object.assign(headers, more);
-          return collect((done) => httpsRequest({ ...target, ca: tls.ca, method, path, headers }, done), content);
+          const answer = await collect(
+            (done) => httpsRequest({ ...target, ca: tls.ca, method, path, headers }, done),
+            content,
+          );
+          if (method !== 'HEAD') contract?.check(method, path, answer);
+          return answer;
         },
         plain: (method, path) => collect((done) => httpRequest({ ...target, method, path }, done)),
       });
