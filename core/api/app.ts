@@ -12,10 +12,15 @@ import { METRICS_TYPE, metricsOf } from './metrics.ts';
 import { API_PREFIX, openApiOf } from './openapi.ts';
 import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
+import { deletedVolumeRoutes } from './routes/deleted-volumes.ts';
+import { eventRoutes } from './routes/events.ts';
+import { hostRoutes } from './routes/hosts.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
+import { jobRoutes } from './routes/jobs.ts';
 import { mapRoutes } from './routes/maps.ts';
 import { offloadRoutes } from './routes/offload.ts';
 import { poolRoutes } from './routes/pools.ts';
+import { scheduleRoutes } from './routes/schedules.ts';
 import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
 import { targetRoutes } from './routes/targets.ts';
@@ -32,6 +37,11 @@ export function routesOf(control: ControlPlane): Route[] {
     ...poolRoutes(control),
     ...snapshotRoutes(control),
     ...offloadRoutes(control),
+    ...hostRoutes(control),
+    ...jobRoutes(control),
+    ...scheduleRoutes(control),
+    ...eventRoutes(control),
+    ...deletedVolumeRoutes(control),
   ];
 }
 

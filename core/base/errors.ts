@@ -26,13 +26,24 @@ export const ERRORS = {
   'not-found': { http: 404, exit: 4, retriable: false, remedy: 'List the existing ones and check the name.' },
   exists: { http: 409, exit: 5, retriable: false, remedy: 'Choose another name, or delete the existing one first.' },
   'in-use': { http: 409, exit: 5, retriable: false, remedy: 'Release what the message names, or repeat with --force.' },
+  'key-reused': {
+    http: 422,
+    exit: 2,
+    retriable: false,
+    remedy: 'Use a new key for a new request; repeat a request with the same content to get its result again.',
+  },
   'has-snapshots': {
     http: 409,
     exit: 5,
     retriable: false,
     remedy: 'Delete its snapshots first, or all together with --with-snapshots.',
   },
-  'has-volumes': { http: 409, exit: 5, retriable: false, remedy: 'Delete its volumes and snapshots first.' },
+  'has-volumes': {
+    http: 409,
+    exit: 5,
+    retriable: false,
+    remedy: 'Delete its volumes and snapshots first, and purge deleted ones.',
+  },
   'device-in-use': {
     http: 409,
     exit: 5,

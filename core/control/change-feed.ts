@@ -3,10 +3,15 @@ import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
 import type { Edit } from './collection.ts';
 import type { EventRecord } from './events.ts';
+import type { JobRecord } from './jobs/job.ts';
 import type {
+  DeletedVolume,
+  HostGroupRecord,
+  HostRecord,
   InitiatorRecord,
   NodeRecord,
   PoolRecord,
+  ScheduleRecord,
   SnapshotRecord,
   TargetRecord,
   TokenRecord,
@@ -24,6 +29,11 @@ export interface CatalogRecords {
   readonly reservations: SavedReservations;
   readonly sanitizing: SavedSanitize;
   readonly events: EventRecord;
+  readonly jobs: JobRecord;
+  readonly hosts: HostRecord;
+  readonly 'host-groups': HostGroupRecord;
+  readonly schedules: ScheduleRecord;
+  readonly deleted: DeletedVolume;
   readonly node: NodeRecord;
 }
 

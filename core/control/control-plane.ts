@@ -1,13 +1,17 @@
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
+import type { Hosts } from './hosts.ts';
 import type { Initiators } from './initiators.ts';
+import type { Jobs } from './jobs/jobs.ts';
 import type { PoolMoves } from './pool-moves.ts';
 import type { Offload } from './offload.ts';
 import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
+import type { Schedules } from './schedules.ts';
 import type { SessionSource } from './sessions.ts';
 import type { Snapshots } from './snapshots.ts';
 import type { Tokens } from './tokens.ts';
+import type { Trash } from './trash.ts';
 import type { Units } from './units.ts';
 import type { Views } from './views.ts';
 
@@ -22,6 +26,10 @@ export interface ControlPlane {
   readonly snapshots: Snapshots;
   readonly offload: Offload;
   readonly initiators: Initiators;
+  readonly hosts: Hosts;
+  readonly jobs: Jobs;
+  readonly schedules: Schedules;
+  readonly trash: Trash;
   readonly tokens: Tokens;
   readonly views: Views;
   readonly server: () => SessionSource | undefined;

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import { ServiceError } from '../base/errors.ts';
 import type { RandomSource } from '../base/world.ts';
 import type { Sealed } from './records.ts';
@@ -27,6 +27,11 @@ export class SecretBox {
     cipher.setAAD(Buffer.from(context));
     const data = Buffer.concat([cipher.update(secret), cipher.final()]);
     return { iv: iv.toString('base64'), tag: cipher.getAuthTag().toString('base64'), data: data.toString('base64') };
+  }
+
+  /** A hash that tells texts apart but says nothing of them to who does not have the key; hexadecimal. */
+  digest(text: string, context: string): string {
+    return createHmac('sha256', this.#key).update(`${context}\0${text}`).digest('hex');
   }
 
   /** Throws ServiceError folder-unusable when the key is another one or the record was changed. */

@@ -12,10 +12,13 @@ import type { World } from '../base/world.ts';
 import { L1Cache } from '../cache/l1-cache.ts';
 import { EmbeddedStore } from '../cluster/embedded-store.ts';
 import { Access } from '../control/access.ts';
+import { automation } from '../control/automation.ts';
 import { Catalog } from '../control/catalog.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import { Events } from '../control/events.ts';
 import { firstStart } from '../control/first-start.ts';
+import { Hosts } from '../control/hosts.ts';
+import type { HostStanding } from '../control/hosts.ts';
 import { HostRates } from '../control/host-rates.ts';
 import { Initiators } from '../control/initiators.ts';
 import { NodeBackend } from '../control/node-backend.ts';
@@ -55,6 +58,7 @@ interface Running {
   server?: IscsiServer;
   units?: Units;
   pools?: PoolManager;
+  hosts?: Hosts;
 }
 
 /** Everything that has to be taken down again, in reverse order. */
@@ -109,8 +113,16 @@ async function start(
   const server = (): IscsiServer | undefined => running.server;
   const rates = new HostRates(world.clock, () => server()?.sessions() ?? []);
   const hostRate = (host: string): number | undefined => rates.rate(host);
-  const units = (running.units = new Units({ catalog, commands, clock: world.clock, log, portalGroups, hostRate }));
-  const initiators = new Initiators(catalog, await secretBox(world, options.data, catalog), world.clock);
+  const standing = (initiator: string): HostStanding =>
+    running.hosts?.standing(initiator) ?? { host: undefined, groups: [] };
+  const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups, hostRate, standing });
+  running.units = units;
+  const box = await secretBox(world, options.data, catalog);
+  const initiators = new Initiators(catalog, box, world.clock);
+  const hosts = new Hosts(catalog, box, world.clock, () => {
+    units.reconsiderAll();
+  });
+  running.hosts = hosts;
   const folder = join(options.data, 'volumes');
   await world.disk.makeFolder(folder);
   const cache = options.cacheSize === 0 ? undefined : new L1Cache(options.cacheSize, options.cacheSize / DIRTY_SHARE);
@@ -121,6 +133,8 @@ async function start(
   const backend = new NodeBackend(world, catalog, folder, cache, pools);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
+  const services = { catalog, units, pools, backend, provisioner, snapshots, hosts, events, box, world, log };
+  const automatic = automation(services);
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   undo.push(() => pools.close());
   await pools.openAll();
@@ -131,7 +145,7 @@ async function start(
   await firstStart({ catalog, pools, provisioner, folder: options.data, demoSize, poolSize });
 
   const isLocal = localAddresses(() => world.clock.now());
-  const policy = new Access(units, initiators);
+  const policy = new Access(units, initiators, hosts);
   running.server = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
@@ -141,13 +155,16 @@ async function start(
     return Promise.resolve();
   });
 
+  automatic.start();
+  undo.push(() => automatic.stop());
+  const { jobs, schedules, trash } = automatic;
   const views = new Views(catalog, units, backend, server, outsideAddress());
   const tokens = new Tokens(catalog, world);
   const now = (): number => world.clock.wall();
   const control: ControlPlane = {
     ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
-    ...{ started: now(), now },
+    ...{ hosts, jobs, schedules, trash, started: now(), now },
   };
   const tls = await tlsIdentity(world, join(options.data, 'tls'), catalog.node.id, certificateHosts(options.api.host));
   const api = await listenApi(options.api.host, options.api.port, tls, createApp(control, log));

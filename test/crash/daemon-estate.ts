@@ -328,7 +328,7 @@ export class Estate {
     await host.stop();
     const made = await this.#attempt(
       'delete',
-      () => this.call('DELETE', `/volumes/${name}?force=true`),
+      () => this.call('DELETE', `/volumes/${name}?force=true&purge=true`),
       (there) => {
         if (!there.volumes.has(name)) this.hosts.delete(name);
       },

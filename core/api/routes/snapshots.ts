@@ -14,7 +14,7 @@ import {
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function snapshotRoutes({ snapshots, views }: ControlPlane): Route[] {
+export function snapshotRoutes({ snapshots, views, jobs }: ControlPlane): Route[] {
   const tag = 'snapshots';
   return [
     route({
@@ -45,7 +45,9 @@ export function snapshotRoutes({ snapshots, views }: ControlPlane): Route[] {
       role: 'operator',
       summary: 'Delete a snapshot',
       params: SnapshotParams,
-      handle: ({ params }) => snapshots.delete(params.name, params.snapshot),
+      handle: async ({ params: { name: volume, snapshot } }) => {
+        await jobs.through('snapshot-delete', { volume, snapshot }, 'delete');
+      },
     }),
     route({
       method: 'post',

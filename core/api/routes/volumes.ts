@@ -4,7 +4,7 @@ import { CreateVolume, DeleteVolume, Force, ResizeVolume, Volume, VolumeParams }
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function volumeRoutes({ provisioner, views }: ControlPlane): Route[] {
+export function volumeRoutes({ provisioner, views, jobs }: ControlPlane): Route[] {
   const tag = 'volumes';
   return [
     route({
@@ -67,11 +67,15 @@ export function volumeRoutes({ provisioner, views }: ControlPlane): Route[] {
       path: '/volumes/:name',
       tag,
       role: 'operator',
-      summary: 'Delete a volume and its data',
+      summary: 'Delete a volume; its data is kept for a while, unless purge=true',
       params: VolumeParams,
       query: DeleteVolume,
-      handle: ({ params, query }) =>
-        provisioner.delete(params.name, query.force === 'true', query.withSnapshots === 'true'),
+      handle: async ({ params: { name }, query }) => {
+        const [force, withSnapshots, purge] = [query.force, query.withSnapshots, query.purge].map(
+          (each) => each === 'true',
+        );
+        await jobs.through('volume-delete', { name, force, withSnapshots, purge }, 'delete');
+      },
     }),
   ];
 }

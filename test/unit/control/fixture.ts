@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import type { Log, LogFields } from '../../../core/base/log.ts';
 import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
+import { automation } from '../../../core/control/automation.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
+import { Hosts } from '../../../core/control/hosts.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
 import { PoolMoves } from '../../../core/control/pool-moves.ts';
@@ -50,7 +52,14 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const catalog = await Catalog.open(store, world.random, PREFIX, 1000);
   const events = new Events(catalog, world.clock, log);
   const commands = COMMANDS;
-  const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups: [1, 2] });
+  const units = new Units({
+    catalog,
+    commands,
+    clock: world.clock,
+    log,
+    portalGroups: [1, 2],
+    standing: (iqn) => hosts.standing(iqn),
+  });
   const portals = [{ address: '127.0.0.1', port: 3260, group: 1, advertised: undefined }];
   const source: SessionSource = { portals, sessions: () => [], closeTarget: () => undefined };
   const server = (): SessionSource => source;
@@ -63,17 +72,29 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
+  const box = new SecretBox(key, world.random);
   let initiators: Initiators;
+  let hosts: Hosts;
   try {
-    initiators = new Initiators(catalog, new SecretBox(key, world.random), world.clock);
+    initiators = new Initiators(catalog, box, world.clock);
+    hosts = new Hosts(catalog, box, world.clock, () => {
+      units.reconsiderAll();
+    });
   } catch (error) {
     await catalog.close();
     throw error;
   }
+  const services = { catalog, units, pools, backend, provisioner, snapshots, hosts, events, box, world, log };
+  const { jobs, schedules, trash, stop } = automation(services);
   await pools.openAll();
   await snapshots.recover();
   await provisioner.openAll();
+  jobs.resume();
   return {
+    hosts,
+    jobs,
+    schedules,
+    trash,
     folder,
     logged,
     catalog,
@@ -92,6 +113,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     started: 1000,
     now: () => 61_000,
     close: async () => {
+      await stop();
       await provisioner.close();
       await pools.close();
       await events.settled();
