@@ -364,6 +364,8 @@ export const JOB_RETENTION = 604_800_000;
 export const MAX_JOB_KEY = 200;
 export const JOB_TELL = 250;
 export const JOB_RETRY = 5_000;
+/** Milliseconds a start waits at most for jobs that an earlier run did not finish. */
+export const JOB_RESUME = 5_000;
 /** Damaged blocks the journal of a scrub lists. */
 export const MAX_REPORTED_DAMAGE = 100;
 /** Hosts, initiators of one, groups of hosts, and hosts of one. */

@@ -37,7 +37,7 @@ export interface Automation {
   readonly schedules: Schedules;
   readonly trash: Trash;
   /** Goes on with what an earlier run did not finish, and looks at the clock from now on. When everything is open. */
-  readonly start: () => void;
+  readonly start: () => Promise<void>;
   /** Before anything is closed. */
   readonly stop: () => Promise<void>;
 }
@@ -52,8 +52,8 @@ export function automation(options: AutomationOptions): Automation {
     jobs,
     schedules,
     trash,
-    start: () => {
-      jobs.resume();
+    start: async () => {
+      await jobs.resume();
       schedules.start();
       trash.start();
     },

@@ -144,6 +144,10 @@ async function start(
   const { demoSize, poolSize } = options;
   await firstStart({ catalog, pools, provisioner, folder: options.data, demoSize, poolSize });
 
+  // Before anybody is let in: what was half deleted is not seen again.
+  undo.push(() => automatic.stop());
+  await automatic.start();
+
   const isLocal = localAddresses(() => world.clock.now());
   const policy = new Access(units, initiators, hosts);
   running.server = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
@@ -155,8 +159,6 @@ async function start(
     return Promise.resolve();
   });
 
-  automatic.start();
-  undo.push(() => automatic.stop());
   const { jobs, schedules, trash } = automatic;
   const views = new Views(catalog, units, backend, server, outsideAddress());
   const tokens = new Tokens(catalog, world);

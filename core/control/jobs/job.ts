@@ -68,6 +68,8 @@ export interface Step<R> {
   readonly name: string;
   /** Its part of the work, compared with the other steps; 1 when absent. */
   readonly weight?: number;
+  /** Takes its time, and nothing else depends on it: a start need not wait for it. */
+  readonly background?: boolean;
   /**
    * A crash may come at any moment, so it may have been done before, whole or in part: then it goes on. Rejects with a
    * ServiceError when it cannot be done.

@@ -2,6 +2,7 @@
 import type { Json } from '../../cluster/config-store.ts';
 import { ServiceError, messageOf } from '../../base/errors.ts';
 import {
+  JOB_RESUME,
   JOB_RETENTION,
   JOB_RETRY,
   JOB_TELL,
@@ -164,14 +165,25 @@ export class Jobs {
   async through(kind: string, asked: object, step: string): Promise<JobRecord> {
     const { id } = await this.submit(kind, asked);
     const done = ({ steps }: JobRecord): boolean => steps.find(({ name }) => name === step)?.state === 'done';
-    const record = await this.wait(id, Infinity, done);
+    const stuck = (): string | undefined => this.#live.get(id)?.stuck;
+    const record = await this.wait(id, Infinity, (each) => done(each) || stuck() !== undefined);
+    const why = stuck();
+    if (why !== undefined && !done(record)) {
+      throw new ServiceError('no-space', `${record.title}: ${why}; it goes on later (the next start tries again)`);
+    }
     if (record.error !== undefined && !done(record)) throw new ServiceError(record.error.code, record.error.message);
     return record;
   }
 
-  /** Goes on with what an earlier run of the daemon did not finish. */
-  resume(): void {
-    for (const record of this.#options.catalog.jobs.values()) if (!isOver(record)) this.#start(record);
+  /**
+   * Goes on with what an earlier run of the daemon did not finish. Resolves when all of it that is quick is done, so that what
+   * was half deleted or half made is not seen any more.
+   */
+  async resume(): Promise<void> {
+    const open = this.#options.catalog.jobs.values().filter((job) => !isOver(job));
+    for (const record of open) this.#start(record);
+    const settled = ({ id }: JobRecord): boolean => this.#live.get(id)?.settled !== false;
+    await Promise.all(open.map(({ id }) => this.wait(id, JOB_RESUME, settled)));
   }
 
   /** Long steps stop where they are; they go on at the next start. */
@@ -205,13 +217,15 @@ export class Jobs {
     for (let interrupted = live.record.steps.some(({ state }) => state !== 'waiting'); ; interrupted = true) {
       try {
         await this.#attempt(live, interrupted);
-        this.#finished(live.record);
         return;
       } catch (error) {
         if (error instanceof JobStopped) return;
         // The journal could not be written: as after a crash, the job is what the catalog says.
         log.error({ job: live.record.id, error: messageOf(error) }, 'the journal of a job could not be written');
+        live.stuck = messageOf(error);
+        this.#tell(live.record);
         if (!(await this.#pause())) return;
+        live.stuck = undefined;
         live.record = this.#options.catalog.jobs.get(live.record.id) ?? live.record;
       }
     }
@@ -301,6 +315,7 @@ export class Jobs {
 
   async #put(live: LiveJob, change: (record: JobRecord) => JobRecord): Promise<void> {
     await live.change(change);
+    if (isOver(live.record)) this.#finished(live.record);
     this.#tell(live.record);
   }
 

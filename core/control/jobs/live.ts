@@ -10,6 +10,8 @@ export class LiveJob {
   /** 0 to 1 of the step that runs, and what it does. */
   share = 0;
   doing: string;
+  /** Why the journal cannot be written now. */
+  stuck: string | undefined;
   readonly #put: (next: JobRecord) => Promise<void>;
   readonly #turn = new Turn();
   /** When this process began, and how much had been done then. */
@@ -53,6 +55,12 @@ export class LiveJob {
     if (now - this.#told < interval) return false;
     this.#told = now;
     return true;
+  }
+
+  /** It is over, cannot go on now, or is at something that nobody has to wait for. */
+  get settled(): boolean {
+    const at = this.record.steps.findIndex(({ state }) => state === 'running');
+    return isOver(this.record) || this.stuck !== undefined || this.steps[at]?.background === true;
   }
 
   get progress(): number {

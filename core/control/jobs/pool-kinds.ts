@@ -1,7 +1,6 @@
 // Jobs on a pool: scrub, check, more room.
 import { ServiceError } from '../../base/errors.ts';
 import { MAX_REPORTED_DAMAGE, SCRUB_RATE } from '../../base/limits.ts';
-import type { Json } from '../../cluster/config-store.ts';
 import type { CheckResult } from '../../pool/check.ts';
 import type { Catalog } from '../catalog.ts';
 import type { EventObject, Events } from '../events.ts';
@@ -70,6 +69,7 @@ export function poolKinds({ catalog, pools, events }: PoolKindOptions): AnyKind[
       steps: () => [
         {
           name: 'read',
+          background: true,
           do: async ({ request: { pool, rate = SCRUB_RATE }, stopped, checkpoint, progress }) => {
             const view = await pools.jobs(pool).runScrub(rate, stopped, ({ doneBytes, totalBytes, damaged }) => {
               const found = damaged.length === 0 ? '' : `, ${String(damaged.length)} damaged`;
@@ -102,6 +102,7 @@ export function poolKinds({ catalog, pools, events }: PoolKindOptions): AnyKind[
       steps: () => [
         {
           name: 'count',
+          background: true,
           do: async ({ request: { pool }, stopped, progress }) => {
             const work = pools.jobs(pool);
             const looking = work.check(() => {

@@ -85,6 +85,7 @@ function spaceStep<R>(
 ): Step<R> {
   return {
     name: 'space',
+    background: true,
     weight: 4,
     do: async ({ request, checkpoint, progress }) => {
       const { pool = '', ids } = of(request);

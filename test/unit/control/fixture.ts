@@ -89,7 +89,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   await pools.openAll();
   await snapshots.recover();
   await provisioner.openAll();
-  jobs.resume();
+  await jobs.resume();
   return {
     hosts,
     jobs,
