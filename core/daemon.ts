@@ -103,6 +103,10 @@ function stopOnSignals(running: RunningDaemon, lock: FolderLock, logging: Daemon
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
+  process.on('SIGHUP', () => {
+    log.info({}, 'looking at the certificate of the API again');
+    void running.reload();
+  });
 }
 
 try {

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { run as runTests } from 'node:test';
+import { inspect } from 'node:util';
 import { debianPackages, fail, prepare, root, say } from './bootstrap.mjs';
 
 /** Peers the checks use, as Debian packages. */
@@ -43,20 +44,32 @@ const STAGES = [
 ];
 /** Milliseconds a test file has to undo what it did before it is killed. */
 const GRACE = 5000;
+/** Characters of what a failure says that are repeated at the end, and of the line that names it. */
+const REPEATED = 3000;
+const LINE = 240;
 /** The whole run ends after this many milliseconds, whatever hangs. */
 const TIME_LIMIT = 19 * 60_000;
 
 const totals = { passed: 0, failed: 0, skipped: 0 };
+/** Each with what it said, for the end: whoever sees the last lines only must see why. */
 const failures = [];
 const skips = [];
 
 function finish() {
   rmSync(temporary, { recursive: true, force: true });
   for (const each of skips) console.log(`skipped: ${each}`);
-  for (const each of failures) console.log(`FAILED: ${each}`);
+  for (const { name, said } of failures) if (said !== '') console.log(`--- ${name}\n${said}\n`);
+  for (const { name, why } of failures) console.log(`FAILED: ${name}${why === '' ? '' : `: ${why}`}`);
   if (totals.passed + totals.failed === 0) totals.failed = 1;
   console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
   process.exit(totals.failed === 0 ? 0 : 1);
+}
+
+/** `said`: everything that is known about it; `why`: one line. */
+function failed(name, why = '', said = '') {
+  totals.failed++;
+  const line = why.replace(/\s+/g, ' ').trim();
+  failures.push({ name, why: line.length > LINE ? `${line.slice(0, LINE)} ...` : line, said: said.slice(0, REPEATED) });
 }
 
 function* testFiles(folder) {
@@ -75,25 +88,41 @@ function runCommand(stage) {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, stage.command, {
       cwd: root,
-      stdio: ['ignore', 1, 1],
+      stdio: ['ignore', 'pipe', 'pipe'],
       timeout: stage.timeout,
       killSignal: 'SIGKILL',
     });
+    let said = '';
+    for (const output of [child.stdout, child.stderr]) {
+      output.setEncoding('utf8').on('data', (text) => {
+        process.stdout.write(text);
+        said = (said + text).slice(-REPEATED);
+      });
+    }
     child.on('close', (status) => {
       if (status === 0) totals.passed++;
-      else {
-        totals.failed++;
-        failures.push(`${stage.name}: ${status === null ? `ended after ${stage.timeout / 1000} s` : 'see above'}`);
-      }
+      else failed(stage.name, status === null ? `ended after ${stage.timeout / 1000} s` : 'see above', said);
       resolve();
     });
   });
 }
 
-/** The text of what a failed test threw. */
-function causeOf(error) {
-  const cause = error?.cause ?? error;
-  return String(cause?.stack ?? cause?.message ?? cause);
+/** What a failed test threw; node wraps it. */
+const thrownBy = (error) => error?.cause ?? error;
+
+/** The messages of an error and of its causes, the outermost first: the first line of each. */
+function messagesOf(error) {
+  const messages = [];
+  for (let each = error; each !== undefined && each !== null && messages.length < 5; each = each.cause) {
+    const [first = '', ...more] = String(each.message ?? each)
+      .split('\n')
+      .filter((line) => line.trim() !== '');
+    // What was compared says more than that something was; and how to have it again.
+    const compared = more.filter((line) => /^\s*[+-] /.test(line) && !line.includes('actual')).slice(0, 2);
+    const again = more.filter((line) => /^npm run |\bseed \d/.test(line)).slice(0, 1);
+    messages.push([first, ...compared, ...again].join(' '));
+  }
+  return messages.join(': ');
 }
 
 async function runStage(stage) {
@@ -119,8 +148,7 @@ function runFile(stage, file) {
     let said = '';
     const timer = setTimeout(() => {
       late = `${name}: ended after ${stage.timeout / 1000} s${during(under)}`;
-      totals.failed++;
-      failures.push(`${stage.name}: ${late}`);
+      failed(`${stage.name}: ${late}`, '', said);
       void endProcesses(file);
     }, stage.timeout);
     // A suite, and a file, is reported like a test; only what has nothing inside counts.
@@ -148,12 +176,13 @@ function runFile(stage, file) {
       const type = event.details?.error?.failureType;
       // What fails because the file is being ended says nothing of its own.
       if (type === 'subtestsFailed' || late !== undefined) return;
-      totals.failed++;
-      const failed = event.name === file ? name : event.name;
-      failures.push(`${stage.name}: ${failed}`);
-      console.log(`--- ${stage.name}: ${failed} (${event.file ?? ''})\n${causeOf(event.details?.error)}\n`);
+      const thrown = thrownBy(event.details?.error);
+      const whole = event.name === file;
       // A file that fails as a whole has said why there, if anywhere.
-      if (event.name === file && said !== '') console.log(`${said}\n`);
+      const what = `${inspect(thrown)}${whole && said !== '' ? `\n${said}` : ''}`;
+      const title = `${stage.name}: ${whole ? name : event.name}`;
+      failed(title, messagesOf(thrown), `(${event.file ?? ''})\n${what}`);
+      console.log(`--- ${title} (${event.file ?? ''})\n${what}\n`);
     });
     stream.on('test:stderr', ({ message }) => {
       said = (said + message).slice(-4000);
@@ -228,9 +257,9 @@ process.on('exit', () => rmSync(temporary, { recursive: true, force: true }));
 await prepare();
 if (stages.some((stage) => stage.peers)) await debianPackages(PEERS);
 setTimeout(() => {
-  totals.failed++;
-  failures.push(`the run took longer than ${TIME_LIMIT / 60_000} minutes and was ended`);
-  for (const [file, under] of running) failures.push(`${relative(join(root, 'dist'), file)}${during(under)}`);
+  failed(`the run took longer than ${TIME_LIMIT / 60_000} minutes and was ended`);
+  for (const [file, under] of running)
+    failures.push({ name: `${relative(join(root, 'dist'), file)}${during(under)}`, why: '', said: '' });
   void Promise.all([...running.keys()].map(endProcesses)).then(finish);
 }, TIME_LIMIT).unref();
 for (const stage of stages) {

@@ -11,6 +11,8 @@ export type ListForm = 'lid1' | 'lid4';
 export const Descriptor = { blockToBlock: 0x02, verify: 0x07, offsetToOffset: 0x0a, identification: 0xe4 } as const;
 
 export const CSCD_LENGTH = 32;
+/** Bytes: the length of a segment is a multiple of it (SPC-4 6.22). */
+export const DATA_SEGMENT_GRANULARITY = 512;
 /** The logical unit the command was sent to, instead of a CSCD descriptor (SPC-4 6.4.6). */
 export const OWN_UNIT = 0xffff;
 
@@ -48,10 +50,12 @@ export interface CopyList {
   /** G_SENSE: sense data are wanted with GOOD status, too. */
   readonly tells: boolean;
   readonly cscds: readonly Cscd[];
+  /** CSCD DESCRIPTOR ID of the first of them. */
+  readonly firstId: number;
   readonly segments: readonly Segment[];
 }
 
-interface Header extends Omit<CopyList, 'cscds' | 'segments'> {
+interface Header extends Omit<CopyList, 'cscds' | 'firstId' | 'segments'> {
   readonly length: number;
   readonly cscdBytes: number;
   readonly segmentBytes: number;
@@ -62,6 +66,8 @@ interface Header extends Omit<CopyList, 'cscds' | 'segments'> {
   readonly inlineField: number;
 }
 
+/** What CSCD DESCRIPTOR ID 0 stands for begins here, each one behind it CSCD_LENGTH further on (SPC-4 table 148). */
+const IDS_FROM = 16;
 /** Bytes of the headers. */
 export const HEADER: Readonly<Record<ListForm, number>> = { lid1: 16, lid4: 48 };
 
@@ -81,16 +87,25 @@ export function parseCopyList(list: Buffer, form: ListForm): CopyList {
   const cscds = parseCscds(list, header);
   const segments = parseSegments(list, length + cscdBytes, header);
   const { listId, discard, immediate, tells } = header;
-  return { listId, discard, immediate, tells, cscds, segments };
+  const firstId = (length - IDS_FROM) / CSCD_LENGTH;
+  return { listId, discard, immediate, tells, cscds, firstId, segments };
 }
 
 /** SPC-4 6.5. */
 function headerLid1(list: Buffer): Header {
+  const { listId, discard } = usageOf(list, list[0] as number, 0);
   return {
-    ...usageOf(list, list[0] as number, 0),
-    ...{ immediate: false, tells: false, length: HEADER.lid1 },
-    ...{ cscdBytes: load16(list, 2), segmentBytes: load32(list, 8), inlineBytes: load32(list, 12) },
-    ...{ cscdField: 2, segmentField: 8, inlineField: 12 },
+    listId,
+    discard,
+    immediate: false,
+    tells: false,
+    length: HEADER.lid1,
+    cscdBytes: load16(list, 2),
+    segmentBytes: load32(list, 8),
+    inlineBytes: load32(list, 12),
+    cscdField: 2,
+    segmentField: 8,
+    inlineField: 12,
   };
 }
 
@@ -102,15 +117,22 @@ function headerLid4(list: Buffer): Header {
   if (list[16] !== 0xff) throw badParameter(16); // HEADER CSCD DESCRIPTOR TYPE CODE
   const immediate = (flags & 0x01) !== 0;
   const tells = (flags & 0x02) !== 0;
-  const usage = usageOf(list, load32(list, 20), 20);
+  const { listId, discard } = usageOf(list, load32(list, 20), 20);
   // SPC-4 6.4.2: what goes on behind its answer must be there to be asked about, and has nothing to tell with it. INVALID
   // FIELD IN CDB is what the standard wants here; there is no field of the CDB to point to.
-  if (immediate && (tells || usage.listId === undefined)) throw new ScsiError(SENSE.invalidFieldInCdb);
+  if (immediate && (tells || listId === undefined)) throw new ScsiError(SENSE.invalidFieldInCdb);
   return {
-    ...usage,
-    ...{ immediate, tells, length: HEADER.lid4 },
-    ...{ cscdBytes: load16(list, 42), segmentBytes: load16(list, 44), inlineBytes: load16(list, 46) },
-    ...{ cscdField: 42, segmentField: 44, inlineField: 46 },
+    listId,
+    discard,
+    immediate,
+    tells,
+    length: HEADER.lid4,
+    cscdBytes: load16(list, 42),
+    segmentBytes: load16(list, 44),
+    inlineBytes: load16(list, 46),
+    cscdField: 42,
+    segmentField: 44,
+    inlineField: 46,
   };
 }
 
@@ -174,17 +196,20 @@ function parseSegments(list: Buffer, begin: number, { segmentBytes, segmentField
 }
 
 const load64 = (list: Buffer, at: number): number => load32(list, at) * 4_294_967_296 + load32(list, at + 4);
-const NOWHERE = { sourceLba: 0, targetLba: 0, sourceOffset: 0, targetOffset: 0 };
 
 /** SPC-4 6.4.6.4 (02h). DC: the number of blocks is of the destination. CAT is about blocks of unlike size. */
 function blockToBlock(list: Buffer, at: number): Segment {
   const unit = ((list[at + 1] as number) & 0x02) === 0 ? 'source-blocks' : 'target-blocks';
   return {
-    ...{ ...NOWHERE, type: Descriptor.blockToBlock, testReady: false },
-    ...{ source: load16(list, at + 4), target: load16(list, at + 6) },
-    length: { unit, count: load16(list, at + 10) },
+    type: Descriptor.blockToBlock,
+    source: load16(list, at + 4),
+    target: load16(list, at + 6),
     sourceLba: load64(list, at + 12),
     targetLba: load64(list, at + 20),
+    sourceOffset: 0,
+    targetOffset: 0,
+    length: { unit, count: load16(list, at + 10) },
+    testReady: false,
   };
 }
 
@@ -193,13 +218,15 @@ function offsetToOffset(list: Buffer, at: number): Segment {
   const bytes = load32(list, at + 8);
   if (bytes > MAX_COPY_SEGMENT) throw badParameter(at + 8);
   return {
-    ...{ type: Descriptor.offsetToOffset, testReady: false },
-    ...{ source: load16(list, at + 4), target: load16(list, at + 6) },
-    length: { unit: 'bytes', count: bytes },
+    type: Descriptor.offsetToOffset,
+    source: load16(list, at + 4),
+    target: load16(list, at + 6),
     sourceLba: load64(list, at + 12),
     targetLba: load64(list, at + 20),
     sourceOffset: load16(list, at + 28),
     targetOffset: load16(list, at + 30),
+    length: { unit: 'bytes', count: bytes },
+    testReady: false,
   };
 }
 
@@ -207,7 +234,13 @@ function offsetToOffset(list: Buffer, at: number): Segment {
 function verify(list: Buffer, at: number): Segment {
   const source = load16(list, at + 4);
   return {
-    ...{ ...NOWHERE, type: Descriptor.verify, source, target: source },
+    type: Descriptor.verify,
+    source,
+    target: source,
+    sourceLba: 0,
+    targetLba: 0,
+    sourceOffset: 0,
+    targetOffset: 0,
     length: { unit: 'bytes', count: 0 },
     testReady: ((list[at + 8] as number) & 0x01) !== 0,
   };

@@ -4,7 +4,7 @@ import { MAX_COPY_DESCRIPTORS } from '../core/base/limits.ts';
 import { load32 } from '../core/base/bytes-at.ts';
 import { OK_ORDINARY, Reserved, all } from '../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../core/scsi/command-spec.ts';
-import { CopyOperation, CopyStatus } from '../core/scsi/copy-operations.ts';
+import { COUNT_IN_BLOCKS, COUNT_IN_KIB, CopyOperation, CopyStatus } from '../core/scsi/copy-operations.ts';
 import { CopyWork } from '../core/scsi/copy-work.ts';
 import type { LogicalUnit } from '../core/scsi/logical-unit.ts';
 import type { LunNexus } from '../core/scsi/lun-nexus.ts';
@@ -12,26 +12,33 @@ import { noteRefusal } from '../core/scsi/offload-meter.ts';
 import { reach } from '../core/scsi/reach.ts';
 import type { Reach, Refusal } from '../core/scsi/reach.ts';
 import { SENSE, ScsiError, badCdb, badParameter, encodeSense, senseOf } from '../core/scsi/sense.ts';
-import type { SenseRow } from '../core/scsi/sense.ts';
+import type { SenseDetail, SenseRow } from '../core/scsi/sense.ts';
 import { unitDesignators } from '../core/scsi/spc/vpd-identification.ts';
 import { GOOD, Status, TaskAttribute } from '../core/scsi/task.ts';
 import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
 import type { SetTask } from '../core/scsi/task-set.ts';
 import { CopyError, copyRange, isShareable } from '../core/volume/copy.ts';
-import { Descriptor, HEADER, OWN_UNIT, parseCopyList } from './copy-list.ts';
-import type { Cscd, ListForm, Segment } from './copy-list.ts';
+import { DATA_SEGMENT_GRANULARITY, Descriptor, HEADER, OWN_UNIT, parseCopyList } from './copy-list.ts';
+import type { CopyList, ListForm, Segment } from './copy-list.ts';
 
 const ACTION: Readonly<Record<ListForm, number>> = { lid1: 0x00, lid4: 0x01 };
 /** Where the numbers of the CSCD descriptors and the LBAs are in a segment descriptor. */
 const FIELD = { source: 4, target: 6, sourceLba: 12, targetLba: 20, length: 8 } as const;
 
+const KIB = 1024;
+
 type Side = 'source' | 'target';
+
+/** A logical unit that takes part, and where the list describes it; undefined: it is the one that was asked. */
+interface End extends Pick<Reach, 'lu' | 'paths' | 'refusal'> {
+  readonly at: number | undefined;
+}
 
 /** One segment, its ends found and its numbers checked. Bytes. */
 interface Job {
   readonly number: number;
-  readonly source: Reach;
-  readonly target: Reach;
+  readonly source: End;
+  readonly target: End;
   readonly from: number;
   readonly to: number;
   readonly length: number;
@@ -45,9 +52,10 @@ async function extendedCopy(task: ScsiTask, form: ListForm): Promise<TaskResult>
   if (wanted === 0) return GOOD; // SPC-4 6.4: no error
   if (data.length < wanted) throw new ScsiError(SENSE.parameterListLength);
   const list = parseCopyList(data, form);
-  const jobs = planned(nexus, list.cscds, list.segments);
+  const jobs = planned(nexus, list);
   routed(nexus, jobs);
-  const operation = begin(nexus, list.listId, list.discard, ACTION[form], list.immediate);
+  const operation = begin(nexus, list, form);
+  operation.units = unitsOf(jobs);
   const done = carryOut(operation, jobs, () => !list.immediate && task.aborted);
   if (list.immediate) {
     done.catch((error: unknown) => {
@@ -88,21 +96,28 @@ function routed(nexus: LunNexus, jobs: readonly Job[]): void {
 }
 
 /**
- * SPC-4 5.17.4.3 has a list identifier in use refused. QEMU gives all its copies, several at a time, the same one, and says
- * (10b) that it will never ask about them: such a copy is carried out without being listed.
+ * SPC-4 5.17.4.2 has a list identifier in use refused, 6.4.3.2 says how when it is one of a list of the other form. QEMU gives all
+ * its copies, several at a time, the same one, and says (10b) that it will never ask about them: such a copy is carried out
+ * without being listed.
  */
-function begin(
-  nexus: LunNexus,
-  listId: number | undefined,
-  discard: boolean,
-  action: number,
-  background: boolean,
-): CopyOperation {
+function begin(nexus: LunNexus, { listId, discard, immediate }: CopyList, form: ListForm): CopyOperation {
   const { copies } = nexus.lu;
-  const unlisted = listId === undefined || (discard && !background && copies.find(nexus, listId)?.isOver === false);
-  return unlisted
-    ? new CopyOperation(nexus, listId ?? 0, action, background)
-    : copies.begin(nexus, listId, action, background);
+  const action = ACTION[form];
+  if (listId === undefined) return new CopyOperation(nexus, 0, action, immediate);
+  const earlier = copies.find(nexus, listId);
+  if (earlier?.isOver === false) {
+    if (earlier.action !== action && Object.values(ACTION).includes(earlier.action)) {
+      throw badParameter(form === 'lid1' ? 0 : 20);
+    }
+    if (discard && !immediate) return new CopyOperation(nexus, listId, action, immediate);
+  }
+  return copies.begin(nexus, listId, action, immediate);
+}
+
+/** TRANSFER COUNT is in blocks of the destination (SPC-4 table 251); where those have blocks of several sizes, in kibibytes. */
+function unitsOf(jobs: readonly Job[]): number {
+  const sizes = new Set(jobs.filter(({ verifies }) => !verifies).map(({ target }) => target.lu.blockSize));
+  return sizes.size > 1 ? COUNT_IN_KIB : COUNT_IN_BLOCKS;
 }
 
 async function carryOut(operation: CopyOperation, jobs: readonly Job[], isAborted: () => boolean): Promise<void> {
@@ -110,8 +125,8 @@ async function carryOut(operation: CopyOperation, jobs: readonly Job[], isAborte
   const work = new CopyWork(operation.nexus, 'extended-copy');
   try {
     for (const job of jobs) {
+      operation.segments = job.number + 1;
       await runJob(operation, job, work, () => operation.aborted || isAborted());
-      operation.segments++;
       operation.counter++;
     }
     work.done();
@@ -162,31 +177,48 @@ async function runJob(operation: CopyOperation, job: Job, work: CopyWork, isAbor
   };
   if (stopped()) throw problem as unknown as ScsiError;
   if (length === 0) return;
-  const { blockSize } = operation.nexus.lu;
+  const unit = operation.units === COUNT_IN_KIB ? KIB : target.lu.blockSize;
   const before = operation.transferred;
   let bytes = 0;
+  let inOrder = 0;
+  /** SPC-4 5.17.7.4: where something has been written, the blocks that are missing from the first gap on. */
+  const residual = (): SenseDetail =>
+    bytes === 0 ? {} : { information: Math.ceil((length - inOrder) / target.lu.blockSize) };
   try {
     await copyRange({
-      ...{ source: source.lu.volume, from, target: target.lu.volume, to, length },
-      ...{ sourceLocks: source.lu.locks, targetLocks: target.lu.locks },
+      source: source.lu.volume,
+      from,
+      target: target.lu.volume,
+      to,
+      length,
+      sourceLocks: source.lu.locks,
+      targetLocks: target.lu.locks,
       clock: target.lu.clock,
       isAborted: stopped,
-      progress: (step) => {
+      progress: (step, done) => {
         work.add(target.lu, step);
         bytes += step.shared + step.copied;
-        operation.transferred = before + Math.floor(bytes / blockSize);
+        inOrder = done;
+        operation.transferred = before + Math.floor(done / unit);
         operation.counter++;
       },
     });
   } catch (error) {
     if (!(error instanceof CopyError)) throw error;
-    const end = error.side === 'source' ? source.lu : target.lu;
-    end.trouble.report(error, 'EXTENDED COPY');
-    const answer = { side: error.side, status: Status.checkCondition, error: senseOf(error, end.blockSize) };
-    throw new ScsiError(SENSE.thirdPartyDeviceFailure, { segment: job.number, forwarded: answer });
+    const end = error.side === 'source' ? source : target;
+    end.lu.trouble.report(error, 'EXTENDED COPY');
+    const answer = { side: error.side, status: Status.checkCondition, error: senseOf(error, end.lu.blockSize) };
+    const detail = { segment: job.number, forwarded: answer, ...pointerTo(end), ...residual() };
+    throw new ScsiError(SENSE.thirdPartyDeviceFailure, detail);
   }
-  if (bytes < length && stopped()) throw problem as unknown as ScsiError;
+  if (bytes < length && stopped()) {
+    const { sense, detail } = problem as unknown as ScsiError;
+    throw new ScsiError(sense, { ...detail, ...residual() });
+  }
 }
+
+/** SPC-4 5.17.7.4: the field pointer is to the descriptor of the logical unit that is to blame. */
+const pointerTo = ({ at }: Pick<End, 'at'>): SenseDetail => (at === undefined ? {} : { field: at, inData: true });
 
 /** COPY ABORTED at this segment (SPC-4 5.17.7.4), at a field of its descriptor where there is one to blame. */
 function copyFailure({ number }: Pick<Job, 'number'>, row: SenseRow, field?: number): ScsiError {
@@ -203,50 +235,71 @@ function problemOf(job: Job): ScsiError | undefined {
   for (const [side, refusal] of ends) {
     if (refusal === undefined) continue;
     const forwarded = { side, status: refusal.status, error: refusal.error };
-    return new ScsiError(SENSE.thirdPartyDeviceFailure, { segment: job.number, forwarded });
+    return new ScsiError(SENSE.thirdPartyDeviceFailure, { segment: job.number, forwarded, ...pointerTo(job[side]) });
   }
   return undefined;
 }
 
 /** All segments, checked before any of them is carried out. Throws ScsiError. */
-function planned(nexus: LunNexus, cscds: readonly Cscd[], segments: readonly Segment[]): Job[] {
-  const found = new Map<number, Reach>();
-  const endOf = (number: number, segment: Segment, side: Side): Reach => {
-    const known = found.get(segment[side]);
+function planned(nexus: LunNexus, list: CopyList): Job[] {
+  const found = new Map<number, End>();
+  const endOf = (number: number, segment: Segment, side: Side): End => {
+    const id = segment[side];
+    const known = found.get(id);
     if (known !== undefined) return known;
-    const end = find(nexus, cscds, segment[side]);
-    if (end === undefined) throw copyFailure({ number }, SENSE.copyTargetNotReachable, FIELD[side]);
-    found.set(segment[side], end);
+    const end = endAt(nexus, list, number, id, side);
+    found.set(id, end);
     return end;
   };
-  return segments.map((segment, number) => {
+  return list.segments.map((segment, number) => {
     const source = endOf(number, segment, 'source');
     const target = endOf(number, segment, 'target');
     return jobOf(segment, number, source, target);
   });
 }
 
-/** The logical unit a CSCD descriptor names, among those the initiator sees. Throws ScsiError. */
-function find(nexus: LunNexus, cscds: readonly Cscd[], index: number): Reach | undefined {
-  if (index === OWN_UNIT) return reach(nexus, (lu) => lu === nexus.lu);
-  const cscd = cscds[index];
-  if (cscd === undefined) return undefined;
-  const end = reach(nexus, (lu) => unitDesignators(lu).some((each) => each.equals(cscd.designator)));
-  if (end !== undefined && cscd.blockSize !== 0 && cscd.blockSize !== end.lu.blockSize)
+/**
+ * The logical unit a CSCD DESCRIPTOR ID names, among those the initiator sees. Throws ScsiError. Null logical units (C000h, C001h)
+ * count as not reachable: nothing can be copied from or to them (SPC-4 table 148).
+ */
+function endAt(nexus: LunNexus, { cscds, firstId }: CopyList, number: number, id: number, side: Side): End {
+  // The header counts as a descriptor of a type that none may be of (SPC-4 6.4.5.2).
+  if (id < firstId) throw copyFailure({ number }, SENSE.copyListField, FIELD[side]);
+  const cscd = id === OWN_UNIT ? undefined : cscds[id - firstId];
+  if (id !== OWN_UNIT && cscd === undefined) throw copyFailure({ number }, SENSE.copyTargetNotReachable, FIELD[side]);
+  const found = reach(nexus, (lu) =>
+    cscd === undefined ? lu === nexus.lu : unitDesignators(lu).some((each) => each.equals(cscd.designator)),
+  );
+  if (found === undefined)
+    throw new ScsiError(SENSE.copyTargetNotReachable, { segment: number, ...pointerTo(cscd ?? NOWHERE) });
+  if (cscd !== undefined && cscd.blockSize !== 0 && cscd.blockSize !== found.lu.blockSize)
     throw badParameter(cscd.at + 29);
-  return end;
+  return {
+    lu: found.lu,
+    at: cscd?.at,
+    paths: () => found.paths(),
+    refusal: (access) => found.refusal(access),
+  };
 }
 
-function jobOf(segment: Segment, number: number, source: Reach, target: Reach): Job {
+const NOWHERE = { at: undefined };
+
+function jobOf(segment: Segment, number: number, source: End, target: End): Job {
   const { unit, count } = segment.length;
   const length = unit === 'bytes' ? count : count * (unit === 'source-blocks' ? source : target).lu.blockSize;
   const from = segment.sourceLba * source.lu.blockSize + segment.sourceOffset;
   const to = segment.targetLba * target.lu.blockSize + segment.targetOffset;
   const verifies = segment.type === Descriptor.verify;
   const job = { number, source, target, from, to, length, verifies, testReady: segment.testReady };
-  // A part of a block would have to be read and written back behind the initiator's back: nobody asks for it.
-  const ragged = [source.lu.blockSize, target.lu.blockSize].some((size) => length % size !== 0);
-  if (ragged || from % source.lu.blockSize !== 0 || to % target.lu.blockSize !== 0) {
+  // SPC-4 6.22, and table 116 (CAT=0, PAD=0): what is no whole number of blocks. A part of a block would have to be read and written
+  // back behind the initiator's back: nobody asks for it.
+  if (length % DATA_SEGMENT_GRANULARITY !== 0) {
+    throw copyFailure({ number }, SENSE.copySegmentGranularity, FIELD.length);
+  }
+  if ([source.lu.blockSize, target.lu.blockSize].some((size) => length % size !== 0)) {
+    throw copyFailure({ number }, SENSE.unexpectedInexactSegment, FIELD.length);
+  }
+  if (from % source.lu.blockSize !== 0 || to % target.lu.blockSize !== 0) {
     throw new ScsiError(SENSE.invalidFieldInParameterList, { field: FIELD.length, inSegment: true, segment: number });
   }
   if (verifies) return job;

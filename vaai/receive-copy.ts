@@ -9,14 +9,17 @@ import {
 import { load32, store32 } from '../core/base/bytes-at.ts';
 import { OK_WITHOUT_MEDIUM, Reserved, all } from '../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../core/scsi/command-spec.ts';
-import { COUNT_IN_BLOCKS, CopyStatus, stateOf } from '../core/scsi/copy-operations.ts';
+import { CopyStatus, stateOf } from '../core/scsi/copy-operations.ts';
 import type { CopyOperation } from '../core/scsi/copy-operations.ts';
 import { badCdb } from '../core/scsi/sense.ts';
 import { goodData } from '../core/scsi/task.ts';
 import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
-import { Descriptor } from './copy-list.ts';
+import { DATA_SEGMENT_GRANULARITY, Descriptor } from './copy-list.ts';
 
 const LIST_ID_AT = 2;
+/** Service action of what RECEIVE COPY FAILURE DETAILS is about. */
+const EXTENDED_COPY_LID1 = 0x00;
+
 /** The operation of this nexus with the list identifier in the CDB. Throws 05/24/00. */
 function operationOf({ lu, nexus, cdb }: ScsiTask, width: 1 | 4): CopyOperation {
   const listId = width === 1 ? (cdb[LIST_ID_AT] as number) : load32(cdb, LIST_ID_AT);
@@ -30,18 +33,20 @@ function answer(cdb: Buffer, data: Buffer): TaskResult {
   return goodData(data, load32(cdb, 10));
 }
 
-/** SPC-4 6.25: COPY MANAGER STATUS, SEGMENTS PROCESSED, TRANSFER COUNT. */
+/** SPC-4 6.25: COPY COMMAND STATUS, SEGMENTS PROCESSED, TRANSFER COUNT. Of what is over it is told once. */
 function copyStatusLid1(task: ScsiTask): TaskResult {
   const operation = operationOf(task, 1);
+  if (operation.statusTold) throw badCdb(LIST_ID_AT);
+  operation.statusTold = operation.isOver;
   const data = Buffer.alloc(12);
   data[4] = operation.isOver ? (operation.status === CopyStatus.done ? 0x01 : 0x02) : 0x00;
   data.writeUInt16BE(operation.segments, 5);
-  data[7] = COUNT_IN_BLOCKS;
+  data[7] = operation.units;
   store32(data, 8, Math.min(operation.transferred, 0xffff_ffff));
   return answer(task.cdb, data);
 }
 
-/** SPC-4 6.21: none of our segments holds data for the initiator. */
+/** SPC-4 6.21: none of our segments holds data for the initiator, and HELD DATA LIMIT is 0. */
 function copyDataLid1(task: ScsiTask): TaskResult {
   if (!operationOf(task, 1).isOver) throw badCdb(LIST_ID_AT);
   return answer(task.cdb, Buffer.alloc(4));
@@ -59,18 +64,23 @@ function operatingParameters({ cdb }: ScsiTask): TaskResult {
   // MAXIMUM INLINE DATA LENGTH, HELD DATA LIMIT, MAXIMUM STREAM DEVICE TRANSFER SIZE: 0, there is nothing of the kind.
   data.writeUInt16BE(MAX_COPY_OPERATIONS, 34);
   data[36] = Math.min(MAX_COPY_OPERATIONS, 255);
-  data[37] = 9; // DATA SEGMENT GRANULARITY, log2 bytes
+  data[37] = Math.log2(DATA_SEGMENT_GRANULARITY);
   data[43] = types.length;
   data.set(types, 44);
   return answer(cdb, data);
 }
 
-/** SPC-4 6.23: the sense data of an operation that failed; without a failure there is none to tell of. */
+/**
+ * SPC-4 6.23: the sense data of an EXTENDED COPY (LID1) that failed; without a failure there is none to tell of. They are told
+ * once, all of them, and forgotten by who asks for none of them.
+ */
 function failedSegmentDetails(task: ScsiTask): TaskResult {
   const operation = operationOf(task, 1);
-  if (!operation.isOver) throw badCdb(LIST_ID_AT);
-  if (operation.sense.length === 0) return answer(task.cdb, Buffer.alloc(4));
+  if (!operation.isOver || operation.action !== EXTENDED_COPY_LID1) throw badCdb(LIST_ID_AT);
+  const allocation = load32(task.cdb, 10);
+  if (operation.sense.length === 0 || operation.detailsTold) return answer(task.cdb, Buffer.alloc(4));
   const head = Buffer.alloc(60);
+  operation.detailsTold = allocation === 0 || allocation >= head.length + operation.sense.length;
   head[56] = operation.completion;
   head.writeUInt16BE(operation.sense.length, 58);
   return answer(task.cdb, Buffer.concat([head, operation.sense]));

@@ -1,15 +1,17 @@
 import express from 'express';
-import type { ErrorRequestHandler, Express, Request, RequestHandler, Response } from 'express';
+import type { ErrorRequestHandler, Express, RequestHandler } from 'express';
 import type { z } from 'zod';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import { MAX_API_BODY } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
-import type { Role } from '../control/records.ts';
-import { mayAct } from '../control/tokens.ts';
-import type { Caller } from '../control/tokens.ts';
+import type { KeptRequests } from '../control/kept-requests.ts';
+import { Throttled } from '../control/login-throttle.ts';
+import { bodyOf, bodyParser, methodsOf, refuseOtherMethods, requireAcceptable } from './negotiate.ts';
+import { Conditions } from './conditional.ts';
+import { answerOnce, keyOf } from './idempotency.ts';
 import { METRICS_TYPE, metricsOf } from './metrics.ts';
-import { API_PREFIX, openApiOf } from './openapi.ts';
+import { openApiOf } from './openapi.ts';
+import { API_PREFIX } from './prefix.ts';
 import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
 import { deletedVolumeRoutes } from './routes/deleted-volumes.ts';
@@ -25,6 +27,14 @@ import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
 import { targetRoutes } from './routes/targets.ts';
 import { volumeRoutes } from './routes/volumes.ts';
+import { callerOf, contextOf, identify, refuseForgery, requireKnownHost, requireRole } from './security/access.ts';
+import { accountRoutes } from './security/account-routes.ts';
+import { auditRoutes } from './security/audit-routes.ts';
+import { securityHeaders } from './security/headers.ts';
+import { Recorder } from './security/recorder.ts';
+import { sessionRoutes } from './security/session-routes.ts';
+import { settingsRoutes } from './security/settings-routes.ts';
+import { tokenRoutes } from './security/token-routes.ts';
 
 /** All rows of the API. */
 export function routesOf(control: ControlPlane): Route[] {
@@ -42,28 +52,28 @@ export function routesOf(control: ControlPlane): Route[] {
     ...scheduleRoutes(control),
     ...eventRoutes(control),
     ...deletedVolumeRoutes(control),
+    ...sessionRoutes(control),
+    ...accountRoutes(control),
+    ...tokenRoutes(control),
+    ...auditRoutes(control),
+    ...settingsRoutes(control),
   ];
 }
 
-/** The HTTP application. Everything but /healthz needs a token; what is not listed here does not exist. */
+/** The HTTP application. Everything but /healthz and the public rows needs a caller; what is not listed here does not exist. */
 export function createApp(control: ControlPlane, log: Log): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', 'simple');
-  app.use((_request, response, next) => {
-    response.set({ 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' });
-    next();
-  });
+  app.use(securityHeaders(control.security.settings));
   app.get('/healthz', (_request, response) => {
     response.json({ status: 'ok' });
   });
-  app.use((request, response, next) => {
-    response.locals['caller'] = authenticate(control, request);
-    next();
-  });
-  app.get('/metrics', (_request, response) => {
+  app.use(requireKnownHost(control), identify(control));
+  app.get('/metrics', (request, response) => {
     requireRole(response, 'viewer');
+    requireAcceptable(request, 'text/plain');
     response.set('Content-Type', METRICS_TYPE).send(metricsOf(control));
   });
   const routes = routesOf(control);
@@ -72,61 +82,73 @@ export function createApp(control: ControlPlane, log: Log): Express {
     requireRole(response, 'viewer');
     response.json(document);
   });
-  const parseBody = express.json({ limit: MAX_API_BODY, strict: true, verify: refuseEmpty });
-  for (const row of routes) app[row.method](API_PREFIX + row.path, guard(row), parseBody, serve(row));
-  app.use((request) => {
-    throw new ServiceError('not-found', `there is no ${request.method} on this path`);
+  const recorder = new Recorder(control, routes);
+  const conditions = new Conditions();
+  const tools = { recorder, conditions, requests: control.requests };
+  for (const row of routes) {
+    app[row.method](API_PREFIX + row.path, recorder.begin(row), guard(row), ...bodyParser(row), serve(row, tools));
+  }
+  // Who is nobody learns nothing about what else there is.
+  app.use((_request, response, next) => {
+    requireRole(response, 'viewer');
+    next();
   });
-  app.use(answerError(log));
+  const methods = methodsOf(routes);
+  for (const path of ['/healthz', '/metrics', `${API_PREFIX}/openapi.json`]) methods.set(path, ['get']);
+  refuseOtherMethods(app, methods);
+  app.use(() => {
+    throw new ServiceError('not-found', 'there is nothing on this path');
+  });
+  app.use(answerError(log, recorder));
   return app;
 }
 
-/** Throws ServiceError unauthorized without a token we know. */
-function authenticate(control: ControlPlane, request: Request): Caller {
-  const [, token] = /^Bearer ([\w.-]{1,200})$/i.exec(request.get('authorization') ?? '') ?? [];
-  if (token === undefined) throw new ServiceError('unauthorized', 'this request carries no token');
-  const caller = control.tokens.check(token);
-  if (caller === undefined) throw new ServiceError('unauthorized', 'the daemon does not know this token');
-  return caller;
-}
-
-/** Throws ServiceError forbidden when the caller may not do what `role` may. */
-function requireRole(response: Response, role: Role): void {
-  const caller = response.locals['caller'] as Caller;
-  if (!mayAct(caller.role, role)) {
-    throw new ServiceError('forbidden', `this needs the role ${role}; the token has ${caller.role}`);
-  }
-}
-
 function guard(row: Route): RequestHandler {
-  return (_request, response, next) => {
-    requireRole(response, row.role);
+  return (request, response, next) => {
+    if (row.role !== 'public') requireRole(response, row.role);
+    refuseForgery(request, response);
+    if (row.response !== undefined) requireAcceptable(request, 'application/json');
     next();
   };
 }
 
-function serve(row: Route): RequestHandler {
+interface Tools {
+  readonly recorder: Recorder;
+  readonly conditions: Conditions;
+  readonly requests: KeptRequests;
+}
+
+function serve(row: Route, { recorder, conditions, requests }: Tools): RequestHandler {
   return async (request, response) => {
     const input = {
       params: checked(row.params, request.params, 'path') as never,
       query: checked(row.query, request.query, 'query') as never,
       body: (row.body === undefined ? undefined : checked(row.body, bodyOf(request), 'body')) as never,
     };
-    const result: unknown = await row.handle(input);
-    response.status(row.status);
-    if (row.response === undefined) response.end();
-    else response.json(result);
+    const change = async (): Promise<unknown> => {
+      await recorder.prepare(response, input);
+      const result: unknown = await row.handle(input, contextOf(request, response));
+      await recorder.finish(response, { status: row.status, code: null, result });
+      return result;
+    };
+    const perform = (): Promise<string | undefined> => conditions.run(row, request, response, input.params, change);
+    const key = keyOf(row, request);
+    const caller = callerOf(response);
+    if (key !== undefined && caller !== undefined) {
+      const recorded = (): Promise<string | undefined> =>
+        perform().catch(async (thrown: unknown) => {
+          const { code, row: catalogued } = toServiceError(thrown);
+          await recorder.finish(response, { status: catalogued.http, code, result: undefined });
+          throw thrown;
+        });
+      const who = `${caller.kind} ${caller.name}`;
+      await answerOnce(requests, { row, request, response, caller: who, key }, recorded);
+      return;
+    }
+    const text = await perform();
+    if (text === undefined) response.status(response.statusCode === 304 ? 304 : row.status).end();
+    else response.status(row.status).type('application/json').send(text);
   };
-}
-
-/** The body parser takes nothing for `{}`; a request that lost its body must not change anything. */
-function refuseEmpty(_request: unknown, _response: unknown, body: Buffer): void {
-  if (body.length === 0) throw new ServiceError('bad-request', 'the request body is empty');
-}
-
-function bodyOf(request: Request): unknown {
-  if (request.body !== undefined) return request.body;
-  throw new ServiceError('bad-request', 'send a JSON body with Content-Type: application/json');
 }
 
 /** What the schema makes of `value`. Throws ServiceError bad-request that names the field, never its content. */
@@ -140,9 +162,9 @@ function checked(schema: z.ZodType, value: unknown, where: string): unknown {
   throw new ServiceError('bad-request', issues.join('; '));
 }
 
-function answerError(log: Log): ErrorRequestHandler {
+function answerError(log: Log, recorder: Recorder): ErrorRequestHandler {
   // Express tells error handlers by their four parameters.
-  return (thrown: unknown, request, response, next) => {
+  return async (thrown: unknown, request, response, next) => {
     const error = toServiceError(thrown);
     if (error.code === 'internal') {
       log.error(
@@ -155,7 +177,9 @@ function answerError(log: Log): ErrorRequestHandler {
       return;
     }
     const problem = problemOf(error);
+    await recorder.finish(response, { status: problem.status, code: error.code, result: undefined });
     if (error.code === 'unauthorized') response.set('WWW-Authenticate', 'Bearer');
+    if (error instanceof Throttled) response.set('Retry-After', String(error.retryAfter));
     response.status(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
   };
 }

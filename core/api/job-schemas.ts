@@ -100,11 +100,6 @@ export const Job = z.object({
   created: timestamp,
   ended: timestamp.nullable(),
 });
-export const JobFilter = z.strictObject({
-  state: JobState.optional(),
-  kind: z.string().max(64).optional(),
-  name: z.string().max(223).optional().meta({ description: 'what it is about' }),
-});
 export const JobParams = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{16}$/, 'a job id has 16 hexadecimal digits'),
 });
@@ -127,23 +122,6 @@ export const Event = z.object({
   last: timestamp.meta({ description: 'when it happened last' }),
   count: z.int().meta({ description: 'how often it happened' }),
 });
-export const EventFilter = z.strictObject({
-  severity: z.enum(SEVERITIES).optional().meta({ description: 'this one and worse' }),
-  code: z.string().max(64).optional(),
-  kind: z.string().max(64).optional(),
-  name: z.string().max(223).optional(),
-  before: z
-    .string()
-    .regex(/^\d{12}$/, 'the id of an event')
-    .optional()
-    .meta({ description: 'only older ones than the event with this id' }),
-  limit: z
-    .string()
-    .regex(/^(?:[1-9]\d{0,2}|1000)$/, '1 to 1000')
-    .optional()
-    .meta({ description: 'at most so many; 100 when absent' }),
-});
-
 // ---- schedules
 const keep = z.int().min(1).max(MAX_SCHEDULE_KEEP).meta({ description: 'snapshots of this rule that stay' });
 const time = z

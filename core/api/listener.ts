@@ -5,31 +5,49 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
+import { createSecureContext } from 'node:tls';
+import { API_NAME } from '../base/api-name.ts';
 import { listenError } from '../base/host-port.ts';
 import { API_HEADERS_TIMEOUT, API_TIMEOUT, MAX_API_CONNECTIONS } from '../base/limits.ts';
 import type { TlsIdentity } from './tls/identity.ts';
+import type { ShownCertificate } from './tls/served.ts';
 
 /** First byte of a TLS connection: a handshake record (RFC 8446 §5.1). */
 const TLS_HANDSHAKE = 0x16;
 const TIMEOUTS = { requestTimeout: API_TIMEOUT, headersTimeout: API_HEADERS_TIMEOUT, keepAliveTimeout: 5_000 } as const;
 
+const VERSIONS = { minVersion: 'TLSv1.2' } as const;
+
+const ownPair = ({ cert, ca, key }: TlsIdentity): ShownCertificate => ({ cert: cert + ca, key });
+
 export interface ApiListener {
   readonly address: string;
   readonly port: number;
+  /** Exchanges the certificates, for connections from now on. */
+  show(own: TlsIdentity, shown: ShownCertificate): void;
   /** Stops accepting, lets running requests finish for `patience` milliseconds, then closes what is left. */
   close(patience: number): Promise<void>;
 }
 
-/** Serves `app` on `host`:`port` (0: any free one). Rejects with ServiceError port-taken or address-unusable. */
+/**
+ * Browsers are shown `shown`; who asks for API_NAME, and who has not given another, the one of our own CA.
+ * Serves `app` on `host`:`port` (0: any free one). Rejects with ServiceError port-taken or address-unusable.
+ */
 export async function listenApi(
   host: string,
   port: number,
   tls: TlsIdentity,
   app: RequestListener,
+  shown = ownPair(tls),
 ): Promise<ApiListener> {
-  const secure = createHttpsServer({ ...TIMEOUTS, cert: tls.cert + tls.ca, key: tls.key, minVersion: 'TLSv1.2' }, app);
+  let own = createSecureContext({ ...ownPair(tls), ...VERSIONS });
+  const SNICallback = (name: string, done: (error: Error | null, context?: typeof own) => void): void => {
+    done(null, name === API_NAME ? own : undefined);
+  };
+  const secure = createHttpsServer({ ...TIMEOUTS, ...shown, ...VERSIONS, SNICallback }, app);
+  let ca = tls.ca;
   const plain = createHttpServer(TIMEOUTS, (request, response) => {
-    answerPlain(request, response, tls.ca);
+    answerPlain(request, response, ca);
   });
   const sockets = new Set<Socket>();
   const front = createServer((socket) => {
@@ -52,6 +70,11 @@ export async function listenApi(
   return {
     address,
     port: actual,
+    show: (identity, pair) => {
+      own = createSecureContext({ ...ownPair(identity), ...VERSIONS });
+      ca = identity.ca;
+      secure.setSecureContext({ ...pair, ...VERSIONS });
+    },
     close: async (patience) => {
       const closed = new Promise((resolve) => front.close(resolve));
       secure.closeIdleConnections();

@@ -50,7 +50,6 @@ export const OffloadFinding = z.object({
   text: z.string(),
   remedy: z.string().nullable(),
 });
-export const OffloadFilter = z.strictObject({ volume: VolumeName.optional() });
 export const CopyRoutes = z.object({
   node: Policy,
   volumes: z.array(z.object({ volume: z.string(), policy: Policy })),

@@ -1,9 +1,8 @@
 import { z } from 'zod';
 import { Problem } from './schemas.ts';
 import { PROBLEM_TYPE } from './problem.ts';
+import { API_PREFIX } from './prefix.ts';
 import type { Route } from './route.ts';
-
-export const API_PREFIX = '/api/v1';
 
 type Schema = Record<string, unknown>;
 

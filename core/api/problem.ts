@@ -36,6 +36,10 @@ export function toServiceError(error: unknown): ServiceError {
   // Express and its body parser mark what the client did wrong with a 4xx status.
   const status = typeof error === 'object' && error !== null && 'status' in error ? error.status : undefined;
   if (typeof status === 'number' && status >= 400 && status < 500) {
+    if (status === 413) return new ServiceError('too-large', 'the request body is too large', { cause: error });
+    if (status === 415) {
+      return new ServiceError('unsupported-media-type', 'the body has to be plain UTF-8', { cause: error });
+    }
     return new ServiceError('bad-request', clientMistake(error), { cause: error });
   }
   return new ServiceError('internal', 'the request failed inside the daemon', { cause: error });
@@ -44,13 +48,11 @@ export function toServiceError(error: unknown): ServiceError {
 function clientMistake(error: unknown): string {
   const type = typeof error === 'object' && error !== null && 'type' in error ? error.type : undefined;
   switch (type) {
-    case 'entity.too.large':
-      return 'the request body is too large';
     case 'entity.parse.failed':
       return 'the request body is not valid JSON';
-    case 'encoding.unsupported':
-    case 'charset.unsupported':
-      return 'the request body has to be plain UTF-8';
+    case 'request.aborted':
+    case 'request.size.invalid':
+      return 'the request body is not as long as the head says';
     default:
       return 'the request is malformed';
   }

@@ -1,7 +1,29 @@
 import { z } from 'zod';
+import type { ErrorCode } from '../base/errors.ts';
+import type { Caller } from '../control/callers.ts';
 import type { Role } from '../control/records.ts';
 
 export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
+
+/** Who asks, and what only a handler that logs somebody in or out has to do with. */
+export interface RequestContext {
+  /** Undefined: nobody, which only public routes serve. */
+  readonly caller: Caller | undefined;
+  /** Where the request came from. */
+  readonly address: string;
+  /** Sets the cookie of a session; undefined takes it away. */
+  readonly setCookie: (secret: string | undefined) => void;
+  /** The request was `caller`'s, as it turned out. */
+  readonly identify: (caller: Caller) => void;
+}
+
+/** The record an ETag stands for. */
+export interface Resource {
+  /** The same for all paths below which this record is changed. */
+  readonly id: string;
+  /** Of the record in the catalog; undefined: there is none. */
+  readonly revision: number | undefined;
+}
 
 /** One row of the API. Serving, validation, access and the OpenAPI document derive from it. */
 export interface Route {
@@ -10,15 +32,26 @@ export interface Route {
   readonly path: string;
   readonly tag: string;
   readonly summary: string;
-  /** The least role that may call it. */
-  readonly role: Role;
+  /** The least role that may call it; `public`: anybody (docs/api-security.md lists them). */
+  readonly role: Role | 'public';
   readonly params: z.ZodType;
   readonly query: z.ZodType;
   readonly body: z.ZodType | undefined;
   readonly status: number;
   /** Undefined: no content. */
   readonly response: z.ZodType | undefined;
-  readonly handle: (input: { params: never; query: never; body: never }) => unknown;
+  /** What it is refused with, besides what every route may answer. Undefined: nobody has written it down. */
+  readonly problems: readonly ErrorCode[] | undefined;
+  /** What is shown or changed, when it has an ETag. */
+  readonly resource: ((params: never) => Resource) | undefined;
+  /**
+   * True: a POST that may simply be done again when the daemon died in the middle of it (a name is not given twice; a check
+   * changes nothing). Otherwise a repetition under its idempotency key is told that nobody knows.
+   */
+  readonly repeatable: boolean;
+  /** True: the answer contains a secret that is shown once. It is kept nowhere: no log, no audit, no repetition. */
+  readonly confidential: boolean;
+  readonly handle: (input: { params: never; query: never; body: never }, context: RequestContext) => unknown;
 }
 
 const NOTHING = z.strictObject({});
@@ -35,10 +68,18 @@ export function route<
     readonly body?: B;
     readonly status?: number;
     readonly response?: z.ZodType;
-    readonly handle: (input: { params: z.infer<P>; query: z.infer<Q>; body: z.infer<B> }) => unknown;
+    readonly problems?: readonly ErrorCode[];
+    readonly resource?: (params: z.infer<P>) => Resource;
+    readonly repeatable?: boolean;
+    readonly confidential?: boolean;
+    readonly handle: (
+      input: { params: z.infer<P>; query: z.infer<Q>; body: z.infer<B> },
+      context: RequestContext,
+    ) => unknown;
   },
 ): Route {
-  const { method, path, tag, summary, role, body, response, handle } = row;
+  const { method, path, tag, summary, role, body, response, problems, resource, repeatable = false, handle } = row;
+  const { confidential = false } = row;
   return {
     method,
     path,
@@ -47,6 +88,10 @@ export function route<
     role,
     body,
     response,
+    problems,
+    resource,
+    repeatable,
+    confidential,
     params: row.params ?? NOTHING,
     query: row.query ?? NOTHING,
     status: row.status ?? (response === undefined ? 204 : 200),

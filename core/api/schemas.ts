@@ -1,5 +1,6 @@
 // What goes over the API: types, validation and the OpenAPI document come from here.
 import { z } from 'zod';
+import { Certificate } from './security/schemas.ts';
 import { formatSize } from '../base/sizes.ts';
 import { MAX_GROUP, MAX_LUNS, MAX_MAPS, MAX_POOL, MAX_VOLUME, MIN_POOL, MIN_VOLUME } from '../base/limits.ts';
 
@@ -18,6 +19,7 @@ export const MapSubject = z.string().min(1).max(223).meta({
 });
 
 export const Access = z.enum(['read-write', 'read-only']);
+export const MapShown = z.object({ initiator: z.string(), access: Access });
 export const MapEntry = z.strictObject({ initiator: MapSubject, access: Access.default('read-write') });
 
 const sizeRule = `a volume has ${formatSize(MIN_VOLUME)} to ${formatSize(MAX_VOLUME)}`;
@@ -68,7 +70,7 @@ export const Volume = z.object({
   durability: z.string(),
   thin: z.boolean(),
   readOnly: z.boolean(),
-  maps: z.array(z.object({ initiator: z.string(), access: Access })),
+  maps: z.array(MapShown),
   sessions: z.int(),
   state: z.enum(['online', 'failed']),
   problem: z.string().nullable(),
@@ -142,6 +144,7 @@ export const Status = z.object({
   portals: z.array(z.string()),
   volumes: z.object({ total: z.int(), failed: z.int() }),
   sessions: z.int(),
+  certificate: Certificate.nullable(),
   provisionedBytes: bytes,
   allocatedBytes: bytes,
 });
@@ -274,7 +277,6 @@ export const Space = z.object({
 const flag = z.enum(['true', 'false']).optional();
 export const Force = z.strictObject({ force: flag });
 export const DeleteVolume = z.strictObject({ force: flag, withSnapshots: flag, purge: flag });
-export const SnapshotFilter = z.strictObject({ volume: VolumeName.optional() });
 export const SnapshotParams = z.strictObject({ name: VolumeName, snapshot: VolumeName });
 export const VolumeParams = z.strictObject({ name: VolumeName });
 export const MapParams = z.strictObject({ name: VolumeName, initiator: MapSubject });

@@ -36,7 +36,7 @@ export function addInitiatorCommands(program: Command, context: CliContext): voi
     .command('list')
     .description('list the known initiators')
     .action(async (_options: unknown, command: Command) => {
-      const answer = (await context.client(command).call('GET', '/initiators')) as Initiator[];
+      const answer = (await context.client(command).list('/initiators')) as Initiator[];
       show(context, command, answer, (all) => initiatorTable(all, context.width));
     });
   initiator

@@ -1,12 +1,14 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import type { ApiClient } from './client.ts';
+import type { ApiClient } from '../../plugins/sdk/client.ts';
 
 /** What a command needs of the outside; tests pass their own. */
 export interface CliContext {
   /** Connects with the global options of `command`. */
   readonly client: (command: Command) => ApiClient;
+  /** Of the process; absent in tests that need none. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   readonly print: (text: string) => void;
   readonly readStdin: () => string;
   /** Columns of the terminal, if there is one. */

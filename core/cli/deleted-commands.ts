@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { ServiceError } from '../base/errors.ts';
 import { formatSize } from '../base/sizes.ts';
-import type { ApiClient } from './client.ts';
+import type { ApiClient } from '../../plugins/sdk/client.ts';
 import type { DeletedDisk, Disk } from './answers.ts';
 import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
@@ -12,8 +12,8 @@ const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_
 
 /** Until when the data of a disk that has just been deleted is kept; undefined: it is not. */
 export async function keptUntil(client: ApiClient, name: string): Promise<string | undefined> {
-  const all = (await client.call('GET', '/deleted-volumes')) as DeletedDisk[];
-  const latest = all.find((each) => each.name === name);
+  const all = (await client.list(`/deleted-volumes?sort=-deleted&name=${segment(name)}`)) as DeletedDisk[];
+  const latest = all[0];
   // One that was deleted long before has nothing to do with this one.
   return latest !== undefined && Date.parse(latest.deleted) > Date.now() - 60_000 ? latest.until : undefined;
 }
@@ -39,7 +39,7 @@ export function addDeletedCommands(volume: Command, context: CliContext): void {
     .command('deleted')
     .description('list deleted disks whose data is kept')
     .action(async (_options: unknown, command: Command) => {
-      const all = (await context.client(command).call('GET', '/deleted-volumes')) as DeletedDisk[];
+      const all = (await context.client(command).list('/deleted-volumes?sort=-deleted')) as DeletedDisk[];
       show(context, command, all, (found) => deletedTable(found, context.width));
     });
   volume

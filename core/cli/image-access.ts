@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import { PORTAL_PATIENCE } from '../base/limits.ts';
 import type { Disk } from './answers.ts';
-import type { ApiClient } from './client.ts';
+import type { ApiClient } from '../../plugins/sdk/client.ts';
 import { segment } from './command.ts';
 import { interrupted } from './qemu-img.ts';
 import type { IscsiLun } from './qemu-img.ts';

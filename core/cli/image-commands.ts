@@ -8,7 +8,7 @@ import { ServiceError, messageOf } from '../base/errors.ts';
 import { MAX_VOLUME, MIN_VOLUME } from '../base/limits.ts';
 import { formatSize } from '../base/sizes.ts';
 import type { Disk, Session } from './answers.ts';
-import type { ApiClient } from './client.ts';
+import type { ApiClient } from '../../plugins/sdk/client.ts';
 import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
 import { goOn, lunOf, oneTimeInitiator, undoing } from './image-access.ts';
@@ -207,7 +207,7 @@ async function exportImage(
 
 /** Initiators that are logged in to the target of `disk`; a target may have other LUNs, so these may be more than its users. */
 async function usersOf(client: ApiClient, disk: Disk): Promise<string[]> {
-  const sessions = (await client.call('GET', '/sessions')) as Session[];
+  const sessions = (await client.list('/sessions')) as Session[];
   const names = sessions.filter((session) => session.target === disk.iqn).map((session) => session.initiator);
   return [...new Set(names)];
 }

@@ -16,7 +16,8 @@ function drawProgress(what: string, share: number | undefined): void {
 
 const program = createProgram(
   {
-    client: (command) => connect(command.optsWithGlobals<ConnectOptions>(), process.env),
+    client: (command) => connect(command.optsWithGlobals<ConnectOptions>(), process.env, () => readFileSync(0, 'utf8')),
+    env: process.env,
     print: (text) => {
       process.stdout.write(`${text}\n`);
     },

@@ -15,7 +15,7 @@ export function addOffloadCommands(program: Command, context: CliContext): void 
     .command('offload [volume]')
     .description('what the storage has done for its hosts, what it refused and why')
     .action(async (volume: string | undefined, _options: unknown, command: Command) => {
-      const all = (await context.client(command).call('GET', `/offload${filter(volume)}`)) as OffloadVolume[];
+      const all = (await context.client(command).list(`/offload${filter(volume)}`)) as OffloadVolume[];
       show(context, command, all, (volumes) => offloadTable(volumes, context.width));
     });
   const doctor = program.command('doctor').description('explain what does not work as it should');
@@ -23,7 +23,7 @@ export function addOffloadCommands(program: Command, context: CliContext): void 
     .command('offload [volume]')
     .description('why clones, zeroing and the like were not offloaded')
     .action(async (volume: string | undefined, _options: unknown, command: Command) => {
-      const found = await context.client(command).call('GET', `/doctor/offload${filter(volume)}`);
+      const found = await context.client(command).list(`/doctor/offload${filter(volume)}`);
       show(context, command, found as OffloadFinding[], findingsText);
     });
   program

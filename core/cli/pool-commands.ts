@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { ServiceError } from '../base/errors.ts';
 import { formatSize, parseSize } from '../base/sizes.ts';
 import type { Pool } from './answers.ts';
-import type { ApiClient } from './client.ts';
+import type { ApiClient } from '../../plugins/sdk/client.ts';
 import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
 import { facts, table } from './output.ts';
@@ -35,7 +35,7 @@ export function addPoolCommands(program: Command, context: CliContext): void {
     .command('list')
     .description('list the pools')
     .action(async (_options: unknown, command: Command) => {
-      const pools = (await context.client(command).call('GET', '/pools')) as Pool[];
+      const pools = (await context.client(command).list('/pools')) as Pool[];
       show(context, command, pools, (all) => poolTable(all, context.width));
     });
   pool

@@ -2,9 +2,16 @@ import { Command, CommanderError } from 'commander';
 import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
 import { addInitiatorCommands } from './access-commands.ts';
 import type { CliContext } from './command.ts';
+import { COMMON_OPTIONS } from './common-options.ts';
+import { addCompletionCommand } from './completion.ts';
+import { addContextCommands } from './context-commands.ts';
+import { addHostCommands } from './host-commands.ts';
 import { addImageCommands } from './image-commands.ts';
+import { addManCommand } from './man-page.ts';
+import { addJobCommands } from './job-commands.ts';
 import { addOffloadCommands } from './offload-commands.ts';
 import { addPoolCommands } from './pool-commands.ts';
+import { addScheduleCommands } from './schedule-commands.ts';
 import { addSnapshotCommands } from './snapshot-commands.ts';
 import { addStatusCommands } from './status-commands.ts';
 import { addMapCommands, addVolumeCommands } from './volume-commands.ts';
@@ -23,13 +30,16 @@ export function createProgram(context: CliContext, version: string): Command {
   addStatusCommands(program, context);
   addOffloadCommands(program, context);
   addImageCommands(program, context);
+  addHostCommands(program, context);
+  addScheduleCommands(program, context);
+  addJobCommands(program, context);
+  addContextCommands(program, context);
+  addCompletionCommand(program, context);
+  addManCommand(program, context, version);
   forEachCommand(program, (command) => {
     // On every command, so that they may stand anywhere on the line.
+    for (const { flags, text } of COMMON_OPTIONS) command.option(flags, text);
     command
-      .option('--api <url>', 'https://HOST:PORT of the daemon (GEMEL_API); default: the one on this machine')
-      .option('--token <token>', 'the token it printed; GEMEL_TOKEN hides it from other users')
-      .option('--data <folder>', 'data folder of a daemon on this machine (GEMEL_DATA)')
-      .option('--json', 'print JSON')
       // Narrower descriptions than the usual ones are wrapped, too: the terms of the first page are long.
       .configureHelp({ minWidthToWrap: 30 })
       .configureOutput({

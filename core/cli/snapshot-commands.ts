@@ -23,8 +23,8 @@ export function addSnapshotCommands(program: Command, context: CliContext): void
     .command('list [volume]')
     .description('list the snapshots of a disk, or all')
     .action(async (volume: string | undefined, _options: unknown, command: Command) => {
-      const query = volume === undefined ? '' : `?volume=${segment(volume)}`;
-      const all = (await context.client(command).call('GET', `/snapshots${query}`)) as Snapshot[];
+      const query = volume === undefined ? '' : `&volume=${segment(volume)}`;
+      const all = (await context.client(command).list(`/snapshots?sort=created${query}`)) as Snapshot[];
       show(context, command, all, (found) => snapshotTable(found, context.width));
     });
   snapshot

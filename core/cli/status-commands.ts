@@ -16,14 +16,14 @@ export function addStatusCommands(program: Command, context: CliContext): void {
     .command('sessions')
     .description('initiators that are logged in')
     .action(async (_options: unknown, command: Command) => {
-      const all = (await context.client(command).call('GET', '/sessions')) as Session[];
+      const all = (await context.client(command).list('/sessions')) as Session[];
       show(context, command, all, (sessions) => sessionTable(sessions, context.width));
     });
   program
     .command('stats')
     .description('counters and latencies of the disks')
     .action(async (_options: unknown, command: Command) => {
-      const all = (await context.client(command).call('GET', '/stats')) as VolumeStats[];
+      const all = (await context.client(command).list('/stats')) as VolumeStats[];
       show(context, command, all, (stats) => statsTable(stats, context.width));
     });
 }

@@ -71,7 +71,7 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     .command('list')
     .description('list the disks')
     .action(async (_options: unknown, command: Command) => {
-      const disks = (await context.client(command).call('GET', '/volumes')) as Disk[];
+      const disks = (await context.client(command).list('/volumes')) as Disk[];
       show(context, command, disks, (all) => diskTable(all, context.width));
     });
   volume

@@ -10,6 +10,7 @@ import type { CatalogChange } from './change-feed.ts';
 import type { EventRecord } from './events.ts';
 import type { JobRecord } from './jobs/job.ts';
 import { GROUP_PREFIX, HOST_PREFIX } from './records.ts';
+import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
   DeletedVolume,
   HostGroupRecord,
@@ -23,6 +24,7 @@ import type {
   TokenRecord,
   VolumeRecord,
 } from './records.ts';
+import { SecurityRecords } from './security-records.ts';
 
 /** Everything the daemon has to remember. Reads come from memory; a change is durable before it is seen. */
 export class Catalog {
@@ -34,6 +36,8 @@ export class Catalog {
   readonly targets: Collection<TargetRecord>;
   readonly initiators: Collection<InitiatorRecord>;
   readonly tokens: Collection<TokenRecord>;
+  /** Users, their sessions, and the audit log. */
+  readonly security: SecurityRecords;
   /** By volume id. */
   readonly reservations: Collection<SavedReservations>;
   /** SANITIZE operations that have not succeeded, by volume id. */
@@ -46,8 +50,14 @@ export class Catalog {
   readonly schedules: Collection<ScheduleRecord>;
   /** Deleted volumes whose data is kept, by id. */
   readonly deleted: Collection<DeletedVolume>;
+  /** Requests with an idempotency key (KeptRequests), by a hash of it. */
+  readonly requests: Collection<KeptRequestRecord>;
   readonly #nodes: Collection<NodeRecord>;
   readonly #feed = new ChangeFeed();
+  readonly #ofTarget: (target: string) => VolumeRecord[];
+  readonly #ofPool: (pool: string) => VolumeRecord[];
+  readonly #mappedTo: (who: string) => VolumeRecord[];
+  readonly #ofVolume: (volume: string) => SnapshotRecord[];
 
   private constructor(store: ConfigStore) {
     this.#store = store;
@@ -57,6 +67,7 @@ export class Catalog {
     this.targets = new Collection(store, 'targets/');
     this.initiators = new Collection(store, 'initiators/');
     this.tokens = new Collection(store, 'tokens/');
+    this.security = new SecurityRecords(store);
     this.reservations = new Collection(store, 'reservations/');
     this.sanitizing = new Collection(store, 'sanitizing/');
     this.events = new Collection(store, 'events/');
@@ -65,7 +76,12 @@ export class Catalog {
     this.schedules = new Collection(store, 'schedules/');
     this.deleted = new Collection(store, 'deleted/');
     this.jobs = new Collection(store, 'jobs/');
+    this.requests = new Collection(store, 'requests/');
     this.#nodes = new Collection(store, 'node/');
+    this.#ofTarget = this.volumes.index(({ target }) => [target]);
+    this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
+    this.#mappedTo = this.volumes.index(({ maps }) => maps.map(({ who }) => who));
+    this.#ofVolume = this.snapshots.index(({ volume }) => [volume]);
   }
 
   /** Loads everything; a new store gets a node record with `iqnPrefix`. */
@@ -79,7 +95,16 @@ export class Catalog {
       catalog.snapshots,
       catalog.deleted,
     ];
-    const others = [catalog.targets, catalog.initiators, catalog.tokens, catalog.events, catalog.jobs, catalog.#nodes];
+    const others = [
+      catalog.targets,
+      catalog.initiators,
+      catalog.tokens,
+      catalog.security,
+      catalog.events,
+      catalog.requests,
+      catalog.jobs,
+      catalog.#nodes,
+    ];
     const rest = [catalog.hosts, catalog.hostGroups, catalog.schedules];
     for (const each of [...disks, ...others, ...rest]) await each.load();
     if (catalog.#nodes.get('self') === undefined) {
@@ -143,11 +168,16 @@ export class Catalog {
   }
 
   volumesOfTarget(target: string): VolumeRecord[] {
-    return this.volumes.values().filter((volume) => volume.target === target);
+    return this.#ofTarget(target);
   }
 
   volumesOfPool(pool: string): VolumeRecord[] {
-    return this.volumes.values().filter((volume) => volume.pool === pool);
+    return this.#ofPool(pool);
+  }
+
+  /** Mapped to exactly this: an initiator name, or `loopback` or `all`. */
+  volumesMappedTo(who: string): VolumeRecord[] {
+    return this.#mappedTo(who);
   }
 
   /** Everything whose data is kept: volumes and snapshots, also of deleted volumes. */
@@ -169,8 +199,7 @@ export class Catalog {
 
   /** Oldest first. */
   snapshotsOf(volume: string): SnapshotRecord[] {
-    const all = this.snapshots.values().filter((snapshot) => snapshot.volume === volume);
-    return all.sort((a, b) => a.created - b.created);
+    return this.#ofVolume(volume).sort((a, b) => a.created - b.created);
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,7 @@ import type { SavedSanitize } from '../scsi/sanitize-store.ts';
 import type { Edit } from './collection.ts';
 import type { EventRecord } from './events.ts';
 import type { JobRecord } from './jobs/job.ts';
+import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
   DeletedVolume,
   HostGroupRecord,
@@ -34,6 +35,7 @@ export interface CatalogRecords {
   readonly 'host-groups': HostGroupRecord;
   readonly schedules: ScheduleRecord;
   readonly deleted: DeletedVolume;
+  readonly requests: KeptRequestRecord;
   readonly node: NodeRecord;
 }
 

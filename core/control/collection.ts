@@ -17,6 +17,9 @@ export class Collection<T extends object> {
   readonly #store: ConfigStore;
   readonly #prefix: string;
   readonly #items = new Map<string, { value: T; revision: number }>();
+  /** Ids in order: sorting all of them for every answer would take its time. */
+  #order: string[] = [];
+  readonly #indexes: Index<T>[] = [];
 
   /** Records live under `prefix`, which ends in a slash. */
   constructor(store: ConfigStore, prefix: string) {
@@ -29,6 +32,8 @@ export class Collection<T extends object> {
     for (const { key, value, revision } of await this.#store.list(this.#prefix)) {
       this.#items.set(key.slice(this.#prefix.length), { value: value as unknown as T, revision });
     }
+    this.#order = [...this.#items.keys()].sort();
+    for (const index of this.#indexes) index.fill(this.#items);
   }
 
   get size(): number {
@@ -44,9 +49,27 @@ export class Collection<T extends object> {
     return this.#items.get(id)?.revision;
   }
 
+  /** In order. */
+  ids(): string[] {
+    return [...this.#order];
+  }
+
   /** In order of id. */
   values(): T[] {
-    return [...this.#items.keys()].sort().flatMap((id) => this.get(id) ?? []);
+    return this.#order.flatMap((id) => this.get(id) ?? []);
+  }
+
+  /** Finds records by one of the keys `keysOf` says they have, in order of id; kept up to date from now on. */
+  index(keysOf: (value: T) => readonly string[]): (key: string) => T[] {
+    const index = new Index(keysOf);
+    index.fill(this.#items);
+    this.#indexes.push(index);
+    return (key) => index.find(key).flatMap((id) => this.get(id) ?? []);
+  }
+
+  /** In no order. */
+  entries(): [string, T][] {
+    return [...this.#items].map(([id, { value }]) => [id, value]);
   }
 
   /** The edit that stores `value`, or (undefined) removes the record. */
@@ -58,11 +81,64 @@ export class Collection<T extends object> {
       change: { key, value: value as unknown as Json | undefined },
       expectation: { key, revision: this.#items.get(id)?.revision ?? 0 },
       done: (revision) => {
-        if (value === undefined) this.#items.delete(id);
-        else this.#items.set(id, { value, revision });
+        this.#set(id, value, revision);
       },
     };
   }
+
+  #set(id: string, value: T | undefined, revision: number): void {
+    const before = this.#items.get(id)?.value;
+    for (const index of this.#indexes) index.change(id, before, value);
+    if (value === undefined) this.#items.delete(id);
+    else this.#items.set(id, { value, revision });
+    if ((before === undefined) === (value === undefined)) return;
+    const at = placeOf(this.#order, id);
+    if (value === undefined) this.#order.splice(at, 1);
+    else this.#order.splice(at, 0, id);
+  }
+}
+
+/** Ids of records by something several of them may have. */
+class Index<T extends object> {
+  readonly #keysOf: (value: T) => readonly string[];
+  readonly #ids = new Map<string, Set<string>>();
+
+  constructor(keysOf: (value: T) => readonly string[]) {
+    this.#keysOf = keysOf;
+  }
+
+  fill(items: ReadonlyMap<string, { value: T }>): void {
+    this.#ids.clear();
+    for (const [id, { value }] of items) this.change(id, undefined, value);
+  }
+
+  change(id: string, before: T | undefined, after: T | undefined): void {
+    for (const key of before === undefined ? [] : this.#keysOf(before)) {
+      const ids = this.#ids.get(key);
+      ids?.delete(id);
+      if (ids?.size === 0) this.#ids.delete(key);
+    }
+    for (const key of after === undefined ? [] : this.#keysOf(after)) {
+      const ids = this.#ids.get(key);
+      if (ids === undefined) this.#ids.set(key, new Set([id]));
+      else ids.add(id);
+    }
+  }
+
+  find(key: string): string[] {
+    return [...(this.#ids.get(key) ?? [])].sort();
+  }
+}
+
+/** Where `id` is, or belongs, in the ordered `ids`. */
+function placeOf(ids: readonly string[], id: string): number {
+  let low = 0;
+  for (let high = ids.length; low < high;) {
+    const middle = (low + high) >>> 1;
+    if ((ids[middle] ?? id) < id) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** Makes all edits or none; durable when resolved, with its revision. Throws ServiceError in-use when somebody else was faster. */

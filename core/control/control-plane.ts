@@ -1,6 +1,7 @@
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
 import type { Hosts } from './hosts.ts';
+import type { KeptRequests } from './kept-requests.ts';
 import type { Initiators } from './initiators.ts';
 import type { Jobs } from './jobs/jobs.ts';
 import type { PoolMoves } from './pool-moves.ts';
@@ -9,6 +10,8 @@ import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
 import type { Schedules } from './schedules.ts';
 import type { SessionSource } from './sessions.ts';
+import type { Security } from './security.ts';
+import type { ServedCertificate } from './certificate-view.ts';
 import type { Snapshots } from './snapshots.ts';
 import type { Tokens } from './tokens.ts';
 import type { Trash } from './trash.ts';
@@ -19,6 +22,7 @@ import type { Views } from './views.ts';
 export interface ControlPlane {
   readonly catalog: Catalog;
   readonly events: Events;
+  readonly requests: KeptRequests;
   readonly units: Units;
   readonly provisioner: Provisioner;
   readonly pools: PoolManager;
@@ -31,6 +35,9 @@ export interface ControlPlane {
   readonly schedules: Schedules;
   readonly trash: Trash;
   readonly tokens: Tokens;
+  readonly security: Security;
+  /** What clients of the API are shown; undefined while it does not listen. */
+  readonly certificate: () => ServedCertificate | undefined;
   readonly views: Views;
   readonly server: () => SessionSource | undefined;
   readonly version: string;

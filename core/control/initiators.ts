@@ -88,7 +88,7 @@ export class Initiators {
   remove(name: string): Promise<void> {
     return this.#turn.run(async () => {
       const { iqn } = this.get(name);
-      const mapped = this.#catalog.volumes.values().find((volume) => volume.maps.some((map) => map.who === iqn));
+      const mapped = this.#catalog.volumesMappedTo(iqn)[0];
       if (mapped !== undefined) {
         // Without its record it could still log in, with nothing to prove.
         throw new ServiceError('in-use', `volume '${mapped.name}' is mapped to ${iqn}; unmap it first`);

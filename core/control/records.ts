@@ -192,6 +192,10 @@ export interface TokenRecord {
   /** SHA-256 of the secret part, hexadecimal. The secret has 256 random bits, so a plain hash is enough. */
   readonly hash: string;
   readonly created: number;
+  /** Milliseconds since 1970 from which on it is no longer good; never when absent. */
+  readonly expires?: number;
+  /** Kept to TOKEN_USE_STEP. */
+  readonly lastUsed?: number;
 }
 
 export interface NodeRecord {

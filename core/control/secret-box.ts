@@ -29,9 +29,11 @@ export class SecretBox {
     return { iv: iv.toString('base64'), tag: cipher.getAuthTag().toString('base64'), data: data.toString('base64') };
   }
 
-  /** A hash that tells texts apart but says nothing of them to who does not have the key; hexadecimal. */
-  digest(text: string, context: string): string {
-    return createHmac('sha256', this.#key).update(`${context}\0${text}`).digest('hex');
+  /** A keyed hash of `data`: says whether two are the same, and nothing to who does not have the key. */
+  mac(data: Buffer, context: string): Buffer {
+    // Another key than the one that encrypts.
+    const key = createHmac('sha256', this.#key).update('mac').digest();
+    return createHmac('sha256', key).update(`${context}\0`).update(data).digest();
   }
 
   /** Throws ServiceError folder-unusable when the key is another one or the record was changed. */

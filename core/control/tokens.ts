@@ -1,40 +1,98 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { ServiceError, messageOf } from '../base/errors.ts';
+import { MAX_API_TOKENS, TOKEN_USE_STEP } from '../base/limits.ts';
+import { silentLog } from '../base/log.ts';
+import type { Log } from '../base/log.ts';
+import { Turn } from '../base/turn.ts';
 import type { World } from '../base/world.ts';
+import type { Caller } from './callers.ts';
 import type { Catalog } from './catalog.ts';
-import { ROLES } from './records.ts';
+import { checkName, printable } from './names.ts';
 import type { Role, TokenRecord } from './records.ts';
 
 /** `gemel.<secret>.<base64url SHA-256 of the CA certificate>`: proves the client to us, and us to the client. */
 const TOKEN = /^gemel\.([\w-]{43})\.([\w-]{43})$/;
 const SECRET_BYTES = 32;
+/** Name of the token in the data folder, which is made anew at a start without the file. */
+export const OWNER_TOKEN = 'owner';
 
 const hashOf = (secret: string): Buffer => createHash('sha256').update(secret).digest();
 
-export interface Caller {
-  readonly token: string;
+export interface TokenRequest {
+  readonly name: string;
   readonly role: Role;
+  /** Milliseconds since 1970. */
+  readonly expires?: number | undefined;
 }
-
-/** True when `role` may do what `needed` may. */
-export const mayAct = (role: Role, needed: Role): boolean => ROLES.indexOf(role) >= ROLES.indexOf(needed);
 
 /** The API tokens. The catalog knows only their hashes. */
 export class Tokens {
   readonly #catalog: Catalog;
   readonly #world: World;
+  readonly #log: Log;
+  readonly #turn = new Turn();
 
-  constructor(catalog: Catalog, world: World) {
+  constructor(catalog: Catalog, world: World, log: Log = silentLog) {
     this.#catalog = catalog;
     this.#world = world;
+    this.#log = log;
   }
 
   /** Makes (or replaces) the token `name` and returns it; it cannot be read again later. */
-  async issue(name: string, role: Role, caFingerprint: string): Promise<string> {
+  issue(name: string, role: Role, caFingerprint: string): Promise<string> {
+    return this.#turn.run(async () => (await this.#make({ name, role }, caFingerprint)).secret);
+  }
+
+  /** A new token, and what to send as bearer. Rejects with bad-request, exists or limit-reached. */
+  create(request: TokenRequest, caFingerprint: string): Promise<{ record: TokenRecord; secret: string }> {
+    return this.#turn.run(async () => {
+      const name = checkName(request.name, 'token');
+      const { tokens } = this.#catalog;
+      if (name === OWNER_TOKEN || tokens.get(name) !== undefined) {
+        throw new ServiceError('exists', `there is a token '${name}' already`);
+      }
+      if (tokens.size >= MAX_API_TOKENS) {
+        throw new ServiceError('limit-reached', `there are ${String(MAX_API_TOKENS)} tokens already`);
+      }
+      if (request.expires !== undefined && request.expires <= this.#world.clock.wall()) {
+        throw new ServiceError('bad-request', 'the token would have expired already');
+      }
+      return this.#make({ ...request, name }, caFingerprint);
+    });
+  }
+
+  async #make(request: TokenRequest, caFingerprint: string): Promise<{ record: TokenRecord; secret: string }> {
     const secret = this.#world.random.bytes(SECRET_BYTES).toString('base64url');
-    const hash = hashOf(secret).toString('hex');
-    const record: TokenRecord = { name, role, hash, created: this.#world.clock.wall() };
+    const { name, role, expires } = request;
+    const record: TokenRecord = {
+      ...{ name, role, hash: hashOf(secret).toString('hex'), created: this.#world.clock.wall() },
+      ...(expires === undefined ? {} : { expires }),
+    };
     await this.#catalog.apply(this.#catalog.tokens.edit(name, record));
-    return `gemel.${secret}.${caFingerprint}`;
+    return { record, secret: `gemel.${secret}.${caFingerprint}` };
+  }
+
+  list(): TokenRecord[] {
+    return this.#catalog.tokens.values();
+  }
+
+  /** Throws ServiceError not-found. */
+  get(name: string): TokenRecord {
+    const record = this.#catalog.tokens.get(name);
+    if (record === undefined) throw new ServiceError('not-found', `there is no token '${printable(name)}'`);
+    return record;
+  }
+
+  /** Rejects with not-found, or in-use for the one of the data folder. */
+  revoke(name: string): Promise<void> {
+    return this.#turn.run(async () => {
+      this.get(name);
+      if (name === OWNER_TOKEN) {
+        const how = 'remove the file token there and start the daemon again to have another one';
+        throw new ServiceError('in-use', `'${name}' is the token of the data folder: ${how}`);
+      }
+      await this.#catalog.apply(this.#catalog.tokens.edit(name, undefined));
+    });
   }
 
   /** Who presents this token; undefined: nobody we know. Takes the same time for every wrong secret. */
@@ -42,11 +100,35 @@ export class Tokens {
     const secret = TOKEN.exec(token)?.[1];
     if (secret === undefined) return undefined;
     const given = hashOf(secret);
-    let caller: Caller | undefined;
-    for (const each of this.#catalog.tokens.values()) {
-      if (timingSafeEqual(given, Buffer.from(each.hash, 'hex'))) caller = { token: each.name, role: each.role };
+    let found: TokenRecord | undefined;
+    for (const [, each] of this.#catalog.tokens.entries()) {
+      if (timingSafeEqual(given, Buffer.from(each.hash, 'hex'))) found = each;
     }
-    return caller;
+    if (found === undefined || !this.isGood(found.name)) return undefined;
+    this.#used(found);
+    const { name, role, created, expires } = found;
+    return { kind: 'token', name, role, token: { created, expires } };
+  }
+
+  /** True while there is a token of this name that has not expired. */
+  isGood(name: string): boolean {
+    const record = this.#catalog.tokens.get(name);
+    return record !== undefined && (record.expires === undefined || this.#world.clock.wall() < record.expires);
+  }
+
+  #used({ name, hash, lastUsed }: TokenRecord): void {
+    const now = this.#world.clock.wall();
+    if (lastUsed !== undefined && Math.abs(now - lastUsed) < TOKEN_USE_STEP) return;
+    const keep = async (): Promise<void> => {
+      const record = this.#catalog.tokens.get(name);
+      // Another request may have been faster, or the token revoked and made anew.
+      if (record?.hash !== hash || record.lastUsed !== lastUsed) return;
+      const step = Math.floor(now / TOKEN_USE_STEP) * TOKEN_USE_STEP;
+      await this.#catalog.apply(this.#catalog.tokens.edit(name, { ...record, lastUsed: step }));
+    };
+    this.#turn.run(keep).catch((error: unknown) => {
+      this.#log.warn({ name, error: messageOf(error) }, 'the last use of an API token could not be kept');
+    });
   }
 
   /** The fingerprint part of a token. */

@@ -147,10 +147,14 @@ export class Views {
       readOnly: record.readOnly,
       maps: record.maps.map(({ who, readOnly }) => ({ initiator: who, access: readOnly ? 'read-only' : 'read-write' })),
       sessions: lu?.nexuses.size ?? 0,
-      state: lu === undefined ? 'failed' : 'online',
+      state: this.stateOf(record.name),
       problem: lu === undefined ? (this.#units.problem(record.name) ?? 'it is being created or deleted') : null,
       created: new Date(record.created).toISOString(),
     };
+  }
+
+  stateOf(name: string): 'online' | 'failed' {
+    return this.#units.unit(name) === undefined ? 'failed' : 'online';
   }
 
   disks(): DiskView[] {
@@ -158,9 +162,7 @@ export class Views {
   }
 
   initiator(record: InitiatorRecord): InitiatorView {
-    const volumes = this.#catalog.volumes
-      .values()
-      .filter((volume) => volume.maps.some((map) => map.who === record.iqn));
+    const volumes = this.#catalog.volumesMappedTo(record.iqn);
     return {
       iqn: record.iqn,
       chapUser: record.chap?.user ?? null,
@@ -170,14 +172,29 @@ export class Views {
     };
   }
 
-  stats(): VolumeStatsView[] {
-    return this.#units.all().map(({ record, lu }) => ({
-      name: record.name,
+  /** Undefined: the volume is not served. */
+  statsOf(name: string): VolumeStatsView | undefined {
+    const lu = this.#units.unit(name);
+    if (lu === undefined) return undefined;
+    return {
+      name,
       ...countersOf(lu.counters),
       readLatency: latencyOf(lu.counters.readLatency),
       writeLatency: latencyOf(lu.counters.writeLatency),
       allocatedBytes: lu.volume.allocatedBytes(),
-    }));
+    };
+  }
+
+  /** All volumes together. */
+  totals(): { failed: number; provisionedBytes: number; allocatedBytes: number } {
+    const totals = { failed: 0, provisionedBytes: 0, allocatedBytes: 0 };
+    for (const { name, size } of this.#catalog.volumes.values()) {
+      const lu = this.#units.unit(name);
+      if (lu === undefined) totals.failed++;
+      totals.provisionedBytes += size;
+      totals.allocatedBytes += lu?.volume.allocatedBytes() ?? 0;
+    }
+    return totals;
   }
 }
 

@@ -20,6 +20,8 @@ export interface DaemonOptions {
   readonly data: string;
   readonly portals: readonly PortalOptions[];
   readonly api: HostPort;
+  /** PEM files of a certificate for the API and its key; undefined: of our own CA. */
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
   /** Bytes; undefined: neither a pool nor a disk at the first start. */
   readonly demoSize: number | undefined;
   /** Bytes of the pool of the first start; undefined: what the file system has. */
@@ -43,6 +45,8 @@ const Settings = z.strictObject({
   demo: z.boolean().optional(),
   poolSize: z.string().optional(),
   iqnPrefix: z.string().optional(),
+  tlsCert: z.string().min(1).optional(),
+  tlsKey: z.string().min(1).optional(),
   cacheSize: z.string().optional(),
   logLevel: z.enum(LOG_LEVELS).optional(),
   logFormat: z.enum(LOG_FORMATS).optional(),
@@ -80,7 +84,8 @@ export function readOptions(sources: OptionSources): DaemonOptions {
   const env = fromEnvironment(sources.env);
   const configFile = config ?? sources.env['GEMEL_CONFIG'];
   const file = configFile === undefined ? {} : fromFile(configFile, sources.readFile);
-  const defaults = { ...DEFAULTS, data: sources.defaultData, cacheSize: undefined, poolSize: undefined };
+  const none = { cacheSize: undefined, poolSize: undefined, tlsCert: undefined, tlsKey: undefined };
+  const defaults = { ...DEFAULTS, data: sources.defaultData, ...none };
   const merged = { ...defaults, ...defined(file), ...defined(env), ...defined(flags) };
   const portals = merged.portals.map(parsePortal);
   const api = parseHostPort(merged.api, 'api');
@@ -92,6 +97,7 @@ export function readOptions(sources: OptionSources): DaemonOptions {
     data: merged.data,
     portals,
     api,
+    tls: tlsOf(merged.tlsCert, merged.tlsKey),
     demoSize: merged.demo ? checkSize(parseSize(merged.demoSize), BLOCK) : undefined,
     poolSize: merged.poolSize === undefined ? undefined : poolSize(parseSize(merged.poolSize)),
     iqnPrefix: checkIqnPrefix(merged.iqnPrefix),
@@ -99,6 +105,13 @@ export function readOptions(sources: OptionSources): DaemonOptions {
     logLevel: merged.logLevel,
     logFormat: merged.logFormat,
   };
+}
+
+/** Throws ServiceError bad-request for one without the other. */
+function tlsOf(cert: string | undefined, key: string | undefined): DaemonOptions['tls'] {
+  if (cert !== undefined && key !== undefined) return { cert, key };
+  if (cert === undefined && key === undefined) return undefined;
+  throw new ServiceError('bad-request', '--tls-cert and --tls-key belong together');
 }
 
 /** Bytes. Throws ServiceError bad-request. */
@@ -157,6 +170,8 @@ function fromFlags(
     .option('--data <folder>', 'where disks and settings live (GEMEL_DATA)')
     .option('--portal <host:port[,tag[,advertised]]>', 'iSCSI address, repeatable (GEMEL_PORTAL, by spaces)', collect)
     .option('--api <host:port>', 'HTTPS address of the API (GEMEL_API_LISTEN)')
+    .option('--tls-cert <file>', 'PEM certificate of the API, with its chain (GEMEL_TLS_CERT)')
+    .option('--tls-key <file>', 'PEM key of that certificate (GEMEL_TLS_KEY)')
     .option('--demo-size <size>', 'size of the thin disk made at the first start, default 10G (GEMEL_DEMO_SIZE)')
     .option('--pool-size <size>', 'pool made at the first start (default: 9/10 of what is free) (GEMEL_POOL_SIZE)')
     .option('--no-demo', 'make neither pool nor disk at the first start (GEMEL_NO_DEMO=1)')
@@ -195,6 +210,8 @@ function fromEnvironment(env: OptionSources['env']): Settings {
     poolSize: text('GEMEL_POOL_SIZE'),
     iqnPrefix: text('GEMEL_IQN_PREFIX'),
     cacheSize: text('GEMEL_CACHE_SIZE'),
+    tlsCert: text('GEMEL_TLS_CERT'),
+    tlsKey: text('GEMEL_TLS_KEY'),
     logLevel: text('GEMEL_LOG_LEVEL'),
     logFormat: text('GEMEL_LOG_FORMAT'),
   };

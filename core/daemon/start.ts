@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createApp } from '../api/app.ts';
 import { listenApi } from '../api/listener.ts';
 import type { ApiListener } from '../api/listener.ts';
-import { tlsIdentity } from '../api/tls/identity.ts';
+import { ServedTls } from '../api/tls/served.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import { DIRTY_SHARE } from '../base/limits.ts';
 import { formatHostPort, isWildcard } from '../base/host-port.ts';
@@ -14,6 +14,7 @@ import { EmbeddedStore } from '../cluster/embedded-store.ts';
 import { Access } from '../control/access.ts';
 import { automation } from '../control/automation.ts';
 import { Catalog } from '../control/catalog.ts';
+import type { ServedCertificate } from '../control/certificate-view.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import { Events } from '../control/events.ts';
 import { firstStart } from '../control/first-start.ts';
@@ -21,11 +22,13 @@ import { Hosts } from '../control/hosts.ts';
 import type { HostStanding } from '../control/hosts.ts';
 import { HostRates } from '../control/host-rates.ts';
 import { Initiators } from '../control/initiators.ts';
+import { KeptRequests } from '../control/kept-requests.ts';
 import { NodeBackend } from '../control/node-backend.ts';
 import { Offload } from '../control/offload.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
 import { PoolManager } from '../control/pools.ts';
 import { Provisioner } from '../control/provision.ts';
+import { Security } from '../control/security.ts';
 import { Snapshots } from '../control/snapshots.ts';
 import { Tokens } from '../control/tokens.ts';
 import { Units } from '../control/units.ts';
@@ -49,6 +52,8 @@ const API_PATIENCE = 2_000;
 
 export interface RunningDaemon {
   readonly ready: ReadyFacts;
+  /** Looks at the certificate files again. */
+  reload(): Promise<void>;
   /** Drains, makes everything stable and lets go. */
   stop(): Promise<void>;
 }
@@ -59,6 +64,7 @@ interface Running {
   units?: Units;
   pools?: PoolManager;
   hosts?: Hosts;
+  served?: ServedTls;
 }
 
 /** Everything that has to be taken down again, in reverse order. */
@@ -80,7 +86,9 @@ export async function startDaemon(
     }
   };
   try {
-    return { ready: await start(options, world, log, version, undo), stop };
+    const running: Running = {};
+    const ready = await start(options, world, log, version, { undo, running });
+    return { ready, stop, reload: async () => running.served?.reload() };
   } catch (error) {
     await stop();
     throw error;
@@ -92,13 +100,12 @@ async function start(
   world: World,
   log: Log,
   version: string,
-  undo: Undo[],
+  { undo, running }: { undo: Undo[]; running: Running },
 ): Promise<ReadyFacts> {
   const catalog = await openCatalog(options, world, log);
   undo.push(() => catalog.close());
   const events = new Events(catalog, world.clock, log);
   undo.push(() => events.settled());
-  const running: Running = {};
   const odx = odxCommands({
     seal: new TokenSeal(await copyTokenKey(world, options.data), world.random),
     sourceOf: ({ name }) => running.pools?.rodSource(name),
@@ -123,6 +130,7 @@ async function start(
     units.reconsiderAll();
   });
   running.hosts = hosts;
+  const requests = new KeptRequests(catalog, box, world.clock, log);
   const folder = join(options.data, 'volumes');
   await world.disk.makeFolder(folder);
   const cache = options.cacheSize === 0 ? undefined : new L1Cache(options.cacheSize, options.cacheSize / DIRTY_SHARE);
@@ -161,22 +169,42 @@ async function start(
 
   const { jobs, schedules, trash } = automatic;
   const views = new Views(catalog, units, backend, server, outsideAddress());
-  const tokens = new Tokens(catalog, world);
+  const tokens = new Tokens(catalog, world, log);
+  const security = await Security.open({ catalog, tokens, world, log, folder: options.data });
+  undo.push(() => security.close());
   const now = (): number => world.clock.wall();
+  let consoleUrl = '';
+  const certificate = (): ServedCertificate | undefined => running.served?.view(consoleUrl);
   const control: ControlPlane = {
     ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
-    ...{ hosts, jobs, schedules, trash, started: now(), now },
+    ...{ hosts, jobs, schedules, trash, started: now(), now, security, certificate, requests },
   };
-  const tls = await tlsIdentity(world, join(options.data, 'tls'), catalog.node.id, certificateHosts(options.api.host));
-  const api = await listenApi(options.api.host, options.api.port, tls, createApp(control, log));
-  undo.push(() => api.close(API_PATIENCE));
-  const token = await ownerToken(world, options.data, tokens, tls.fingerprint);
+  const served = (running.served = await ServedTls.open({
+    ...{ world, log, folder: join(options.data, 'tls'), node: catalog.node.id, files: options.tls },
+    hosts: () => [...certificateHosts(options.api.host), ...security.settings.get().apiNames],
+  }));
+  const app = createApp(control, log);
+  const api = await listenApi(options.api.host, options.api.port, served.own, app, served.shown);
+  consoleUrl = addressOf(api, isWildcard(options.api.host) ? outsideAddress() : options.api.host);
+  served.watch(() => {
+    api.show(served.own, served.shown);
+  });
+  security.settings.watch(() => void served.reload());
+  undo.push(() => {
+    served.stop();
+    return api.close(API_PATIENCE);
+  });
+  const token = await ownerToken(world, options.data, tokens, served.own.fingerprint);
   const facts = { api: addressOf(api, options.api.host), portals: views.portals() };
   await writeRunFile(world, options.data, log, facts);
   undo.push(() => removeRunFile(world, options.data));
   log.info({ api: facts.api, portals: facts.portals.join(' '), volumes: catalog.volumes.size }, 'ready');
-  return { ...facts, token, disks: views.disks() };
+  // Scripts have the token. A person gets a link, but not through a log that others read.
+  const inJournal = process.env['JOURNAL_STREAM'] !== undefined;
+  const link = security.firstLogin.open && !options.json && !inJournal ? security.firstLogin.issue().code : undefined;
+  const firstLogin = link === undefined ? {} : { firstLogin: `${consoleUrl}/#first-login=${link}` };
+  return { ...facts, ...firstLogin, usersMissing: security.firstLogin.open, token, disks: views.disks() };
 }
 
 async function openCatalog(options: DaemonOptions, world: World, log: Log): Promise<Catalog> {

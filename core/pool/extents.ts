@@ -1,5 +1,5 @@
 // Which parts of a volume use space.
-import { BLOCK, GRAIN } from '../volume/grain.ts';
+import { ALL_BLOCKS, BLOCK, GRAIN } from '../volume/grain.ts';
 import type { Extent } from '../volume/volume.ts';
 import type { VolumeMap } from './volume-map.ts';
 
@@ -12,7 +12,11 @@ export function extentsOf(map: VolumeMap, thick: boolean, position: number, end:
     let mapped = false;
     if (map.leafMissing(grain)) upTo = (map.lastOfLeaf(grain) + 1) * GRAIN;
     else if (map.place(grain) === 0) upTo = (grain + 1) * GRAIN;
-    else mapped = ((map.valid(grain) >> Math.floor((at % GRAIN) / BLOCK)) & 1) === 1;
+    else {
+      const valid = map.valid(grain);
+      if (valid === ALL_BLOCKS) upTo = (grain + 1) * GRAIN;
+      mapped = ((valid >> Math.floor((at % GRAIN) / BLOCK)) & 1) === 1;
+    }
     mapped ||= thick;
     upTo = Math.min(upTo, end);
     const last = found.at(-1);

@@ -32,6 +32,20 @@ export function refuseUnusable(entry: PoolEntry): void {
   throw new ServiceError('io-error', `${what}: it is tried again every few seconds`);
 }
 
+/** Throws ServiceError when the volume cannot become what the snapshot is. */
+export function refuseRollback({ record }: PoolEntry, snapshot: PoolEntry): void {
+  refuseUnusable(snapshot);
+  if (snapshot.record.size === record.size) return;
+  throw new ServiceError('bad-request', 'the volume was resized since the snapshot: make a clone of the snapshot');
+}
+
+/** Throws ServiceError in-use when it was opened since `before`: then nobody holds up what is written to it. */
+export function refuseReopened(entry: PoolEntry, before: PoolVolume | undefined): void {
+  refuseUnusable(entry);
+  if (entry.open === undefined || entry.open === before) return;
+  throw new ServiceError('in-use', `volume ${String(entry.record.id)} of the pool was opened meanwhile`);
+}
+
 /** A record, and its map where that has changed, as a commit takes them. */
 export interface ChangedEntry {
   readonly id: number;

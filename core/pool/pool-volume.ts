@@ -50,7 +50,7 @@ export class PoolVolume implements Volume, WriteLog {
     this.log = this;
     const { size, blockSize, durability, readOnly, thick } = options;
     const info = { size, blockSize, durability, readOnly, thin: !thick };
-    this.info = { ...info, unmapGranularity: BLOCK, quickZero: true };
+    this.info = { ...info, unmapGranularity: GRAIN, quickZero: true };
   }
 
   // ---- reading

@@ -13,7 +13,7 @@ import { diskError } from './disk-error.ts';
 import type { Journal } from './journal.ts';
 import { Placing } from './placing.ts';
 import type { PoolCore } from './pool-core.ts';
-import { letGo, refuseUnusable } from './pool-entry.ts';
+import { letGo, refuseReopened, refuseRollback, refuseUnusable } from './pool-entry.ts';
 import type { PoolEntry } from './pool-entry.ts';
 import type { MemberRecord, PoolVolumeRecord, SlabRecord } from './pool-meta.ts';
 import type { NewVolume, OpenVolumeOptions, PoolParts } from './pool-parts.ts';
@@ -59,7 +59,6 @@ export class Pool implements PoolCore {
     this.#entries = parts.entries;
     this.#commits = new Commits(parts);
     this.#placing = new Placing(parts.journal, parts.journalBytes, parts.log);
-    this.#plan();
   }
 
   // ---- volumes
@@ -144,14 +143,8 @@ export class Pool implements PoolCore {
    * Copies of the volumes as they all are at one instant; `writable`: clones, else snapshots. Their ids, in the same order.
    * Takes the time of one small commit, however large they are. `tags`: those of the copies.
    */
-  async copy(
-    ids: readonly number[],
-    writable: boolean,
-    created: number,
-    tags: readonly string[] = [],
-  ): Promise<number[]> {
-    const entries = ids.map((id) => this.entry(id));
-    return this.#whilePaused(entries, () => {
+  copy(ids: readonly number[], writable: boolean, created: number, tags: readonly string[] = []): Promise<number[]> {
+    return this.#whilePaused(ids, (entries) => {
       const copies: number[] = [];
       const undo = (): void => {
         for (const id of copies) {
@@ -175,13 +168,10 @@ export class Pool implements PoolCore {
 
   /** The volume is what the snapshot is. Nobody may be using the volume. */
   async rollback(id: number, snapshot: number): Promise<void> {
-    const entry = this.entry(id);
-    const from = this.entry(snapshot);
-    refuseUnusable(from);
-    if (from.record.size !== entry.record.size) {
-      throw new ServiceError('bad-request', 'the volume was resized since the snapshot: make a clone of the snapshot');
-    }
-    await this.#whilePaused([entry], async () => {
+    await this.#whilePaused([id], async () => {
+      const entry = this.entry(id);
+      const from = this.entry(snapshot);
+      refuseRollback(entry, from);
       const { map, record, open } = entry;
       const before = map.detach();
       map.take(from.map.share());
@@ -214,11 +204,12 @@ export class Pool implements PoolCore {
   /** The volume is gone for everybody, also after a crash, when it resolves; finishDelete gives its space back. */
   async beginDelete(id: number): Promise<PoolEntry> {
     if (this.trouble !== undefined) throw this.trouble;
-    const entry = this.entry(id);
-    if (entry.open !== undefined) throw new ServiceError('in-use', `volume ${String(id)} of the pool is open`);
-    await this.#turn.run(async () => {
+    return this.#turn.run(async () => {
       // What the journal has of it must not be replayed into a volume that is on its way out.
       const { seq } = await this.journal.mark();
+      // As it is now: somebody else may have deleted or opened it while we waited.
+      const entry = this.entry(id);
+      if (entry.open !== undefined) throw new ServiceError('in-use', `volume ${String(id)} of the pool is open`);
       const { record, damage, map, changed } = entry;
       entry.record = { ...record, fence: seq, deleting: true };
       entry.changed = true;
@@ -231,8 +222,8 @@ export class Pool implements PoolCore {
       if (entry.unplaced !== undefined) letGo(entry.unplaced);
       entry.unplaced = undefined;
       if (record.thick && damage === undefined) this.allocator.unreserve(Math.ceil(record.size / GRAIN) - map.grains());
+      return entry;
     });
-    return entry;
   }
 
   /** Goes on with a deletion that has begun; when the pool is closed meanwhile, its next opening does. */
@@ -259,14 +250,13 @@ export class Pool implements PoolCore {
 
   /** Bytes, a multiple of 4096. What is cut off is gone. */
   async resize(volume: PoolVolume, size: number): Promise<void> {
-    const entry = this.entry(volume.id);
-    const before = entry.record.size;
     if (size % BLOCK !== 0) throw new ServiceError('bad-request', 'a volume of a pool has a multiple of 4096 bytes');
     await volume.written();
     await this.#turn.run(async () => {
       const { seq } = await this.journal.mark();
+      const entry = this.entry(volume.id);
       const { record } = entry;
-      const more = record.thick ? Math.ceil(size / GRAIN) - Math.ceil(before / GRAIN) : 0;
+      const more = record.thick ? Math.ceil(size / GRAIN) - Math.ceil(record.size / GRAIN) : 0;
       if (more > 0) this.#setAside(more);
       entry.record = { ...record, size, fence: seq };
       entry.changed = true;
@@ -276,17 +266,22 @@ export class Pool implements PoolCore {
       };
       await this.#commit({ result: undefined, undo });
       // Behind it: a size that is refused must not cost what is there. After a crash the next opening cuts the map off.
-      if (size < before) volume.clearMap(size, before - size);
+      if (size < record.size) volume.clearMap(size, record.size - size);
       if (more < 0) this.allocator.unreserve(-more);
       volume.resized(size);
     });
   }
 
   /** Runs `work` while the volumes stand still and everything written to them is in its place; then commits. */
-  async #whilePaused<T>(entries: readonly PoolEntry[], work: () => Promise<Change<T>>): Promise<T> {
+  async #whilePaused<T>(
+    ids: readonly number[],
+    work: (entries: readonly PoolEntry[]) => Promise<Change<T>>,
+  ): Promise<T> {
+    const entries = ids.map((id) => this.entry(id));
     this.mayWrite();
     entries.forEach(refuseUnusable);
-    const uppers = entries.map((entry) => entry.open?.upper).filter((upper) => upper !== undefined);
+    const opened = entries.map(({ open }) => open);
+    const uppers = opened.map((volume) => volume?.upper).filter((upper) => upper !== undefined);
     const resume = uppers.map((upper) => upper.pause());
     try {
       // Before the turn: placing may need a checkpoint, and that needs the turn.
@@ -294,8 +289,11 @@ export class Pool implements PoolCore {
       for (const entry of entries) await entry.open?.written();
       return await this.#turn.run(async () => {
         const mark = await this.journal.mark();
-        for (const entry of entries) entry.open?.tidy(true);
-        const change = await work();
+        entries.forEach((entry, i) => {
+          refuseReopened(this.entry(entry.record.id), opened[i]);
+          entry.open?.tidy(true);
+        });
+        const change = await work(entries);
         // It stays when the change does not: what was written before is in its place.
         for (const entry of entries) {
           entry.record = { ...entry.record, fence: mark.seq };
@@ -400,6 +398,8 @@ export class Pool implements PoolCore {
       this.reclaim.freed(freed);
       this.reclaim.review();
     });
+    // Not before: a checkpoint would give up what of the journal has not been replayed yet.
+    this.#plan();
     for (const entry of this.#entries.values()) {
       if (entry.record.deleting) void this.finishDelete(entry).catch(() => undefined);
     }

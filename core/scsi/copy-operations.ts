@@ -18,6 +18,10 @@ export const CopyStatus = {
 } as const;
 export type CopyStatus = (typeof CopyStatus)[keyof typeof CopyStatus];
 
+/** TRANSFER COUNT UNITS (SPC-4 table 251): blocks of the copy destination, and kibibytes. */
+export const COUNT_IN_BLOCKS = 0xf1;
+export const COUNT_IN_KIB = 0x01;
+
 export class CopyOperation {
   readonly nexus: LunNexus;
   readonly listId: number;
@@ -26,9 +30,11 @@ export class CopyOperation {
   status: CopyStatus;
   /** OPERATION COUNTER: steps done. */
   counter = 0;
-  /** Blocks transferred, of the size of this logical unit. */
+  /** TRANSFER COUNT: what has been transferred in order, without a gap. */
   transferred = 0;
-  /** Segment descriptors that are done. */
+  /** TRANSFER COUNT UNITS (SPC-4 table 251). */
+  units = COUNT_IN_BLOCKS;
+  /** SEGMENTS PROCESSED: segment descriptors, with the one that is being processed (SPC-4 6.24). */
   segments = 0;
   /** SCSI status, and sense data in fixed format, with which it ended. */
   completion = 0;
@@ -37,6 +43,10 @@ export class CopyOperation {
   token: Buffer | undefined;
   /** It is to end as soon as possible. */
   aborted = false;
+  /** What RECEIVE COPY STATUS (LID1) tells of an operation that is over has been told (SPC-4 6.25). */
+  statusTold = false;
+  /** The same for the failed segment details (SPC-4 6.23). */
+  detailsTold = false;
   /** Resolves when it is over. */
   readonly over: Promise<void>;
   #finish: () => void = () => undefined;
@@ -59,8 +69,6 @@ export class CopyOperation {
   }
 }
 
-/** TRANSFER COUNT UNITS: logical blocks (SPC-4 6.24). */
-export const COUNT_IN_BLOCKS = 0xf1;
 /** ESTIMATED STATUS UPDATE DELAY, milliseconds, of what is under way; and of what is over (SPC-4 6.24). */
 const DELAY = 100;
 const NOTHING_TO_WAIT_FOR = 0xffff_fffe;
@@ -70,7 +78,7 @@ const NOTHING_TO_WAIT_FOR = 0xffff_fffe;
  * the sense data is a multiple of four bytes, as SPC-4 wants it; Windows takes no more than 18 of them with a token.
  */
 export function stateOf(operation: CopyOperation, padded: boolean): Buffer {
-  const { action, status, counter, transferred, segments, isOver } = operation;
+  const { action, status, counter, transferred, units, segments, isOver } = operation;
   // SPC-4 6.24: a terminated operation is told as one, without sense data.
   const terminated = status === CopyStatus.terminated;
   const completion = terminated ? Status.taskAborted : operation.completion;
@@ -84,7 +92,7 @@ export function stateOf(operation: CopyOperation, padded: boolean): Buffer {
   const padding = Buffer.alloc(padded ? (4 - (sense.length % 4)) % 4 : 0);
   head[13] = sense.length + padding.length;
   head[14] = sense.length;
-  head[15] = COUNT_IN_BLOCKS;
+  head[15] = units;
   head.writeBigUInt64BE(BigInt(transferred), 16);
   head.writeUInt16BE(segments, 24);
   return Buffer.concat([head, sense, padding]);
@@ -122,9 +130,12 @@ export class CopyOperations {
     this.#all.delete(operation);
   }
 
-  /** LOGICAL UNIT RESET and the like: all are to end. */
+  /** LOGICAL UNIT RESET and the like: all are to end, and what is kept of those that are over goes (SPC-4 6.23 to 6.26). */
   abortAll(): void {
-    for (const each of this.#all) each.aborted = true;
+    for (const each of this.#all) {
+      each.aborted = true;
+      if (each.isOver) this.#all.delete(each);
+    }
   }
 
   /** The nexus is gone, and what it began with it. */

@@ -219,6 +219,6 @@ function reasonOfClass(key: number, asc: number): OffloadReason {
   if (key === 0x7) return 'write-protected';
   if (key === 0x2) return 'not-ready';
   if (key === 0x3 || key === 0x4) return 'storage-failed';
-  if (key === 0xa) return asc === 0 ? 'aborted' : 'copy-failed';
+  if (key === 0xa) return asc === 0x2f ? 'aborted' : 'copy-failed';
   return 'other';
 }

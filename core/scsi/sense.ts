@@ -77,7 +77,11 @@ export const SENSE = {
   softwareWriteProtected: row(0x7, 0x27, 0x02),
   spaceAllocationFailed: row(0x7, 0x27, 0x07),
   // 0Ah COPY ABORTED
-  copyAborted: row(0xa, 0x00, 0x00),
+  /** COMMANDS CLEARED BY DEVICE SERVER: what a copy ends with that is aborted (SPC-4 5.17.4.7). */
+  copyAborted: row(0xa, 0x2f, 0x02),
+  unexpectedInexactSegment: row(0xa, 0x26, 0x0a),
+  copySegmentGranularity: row(0xa, 0x26, 0x0d),
+  copyListField: row(0xa, 0x26, 0x00),
   thirdPartyDeviceFailure: row(0xa, 0x0d, 0x01),
   copyTargetNotReachable: row(0xa, 0x0d, 0x02),
   /** COPY TARGET DEVICE DATA UNDERRUN: part of the transfer is done, INFORMATION says how much. */

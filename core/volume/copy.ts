@@ -37,8 +37,8 @@ export interface CopyRequest {
   readonly clock: CopyClock;
   /** Asked before every step; when true, the copy ends as soon as the steps that have begun are over. */
   readonly isAborted: () => boolean;
-  /** Told after every step: bytes of this step. */
-  readonly progress?: ((step: CopyCount) => void) | undefined;
+  /** Told after every step: bytes of this step, and bytes from the beginning of the range that are done without a gap. */
+  readonly progress?: ((step: CopyCount, inOrder: number) => void) | undefined;
 }
 
 /** A copy failed: on which side. */
@@ -93,6 +93,9 @@ class Copy {
   readonly #backwards: boolean;
   #shared = 0;
   #copied = 0;
+  /** Bytes from the beginning that are done, and what is done behind them: where each piece begins and ends. */
+  #inOrder = 0;
+  readonly #ahead = new Map<number, number>();
   #failure: unknown;
   #failed = false;
 
@@ -105,7 +108,10 @@ class Copy {
 
   async run(): Promise<CopyCount> {
     const { source, from, target, to, length } = this.#request;
-    if (source === target && from === to) return { shared: length, copied: 0 };
+    if (source === target && from === to) {
+      this.#count({ at: 0, length }, length);
+      return { shared: length, copied: 0 };
+    }
     const parts = this.#parts();
     if (this.#backwards) parts.reverse();
     for (const part of parts) {
@@ -158,7 +164,7 @@ class Copy {
     } finally {
       release();
     }
-    this.#count(length, 0);
+    this.#count({ at, length }, length);
     return 'done';
   }
 
@@ -224,7 +230,7 @@ class Copy {
       const [first] = await ofSide('source', source.extents(from + step.at, step.length, 1));
       if (first?.mapped === false && first.length >= step.length) {
         await this.#clear(step.at, step.length);
-        this.#count(step.length, 0);
+        this.#count(step, step.length);
         return;
       }
     } finally {
@@ -256,7 +262,7 @@ class Copy {
           await this.#clear(run.at, run.length);
           cleared += run.length;
         }
-        this.#count(cleared, length - cleared);
+        this.#count({ at, length }, cleared);
       } finally {
         release();
       }
@@ -318,10 +324,17 @@ class Copy {
     throw new CopyError(side, new VolumeError(VolumeFault.notReady, 'the volume has become smaller'));
   }
 
-  #count(shared: number, copied: number): void {
+  /** This piece is done, so many bytes of it without moving data. */
+  #count({ at, length }: Pick<Piece, 'at' | 'length'>, shared: number): void {
+    const copied = length - shared;
     this.#shared += shared;
     this.#copied += copied;
-    this.#request.progress?.({ shared, copied });
+    this.#ahead.set(at, at + length);
+    for (let end = this.#ahead.get(this.#inOrder); end !== undefined; end = this.#ahead.get(this.#inOrder)) {
+      this.#ahead.delete(this.#inOrder);
+      this.#inOrder = end;
+    }
+    this.#request.progress?.({ shared, copied }, this.#inOrder);
   }
 }
 

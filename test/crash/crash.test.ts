@@ -24,7 +24,7 @@ describe('a pool whose power fails', () => {
   }
 
   const first = Date.now() % 2 ** 31;
-  test(`has everything it acknowledged (npm run crash -- --seed ${String(first)})`, async () => {
+  test(`has everything it acknowledged (seeds from ${String(first)} on)`, async () => {
     console.log(`crash: seeds from ${String(first)} on`);
     for (let seed = first, end = Date.now() + TIME; Date.now() < end; seed++) {
       await crashRounds(seed, optionsOf(seed)).catch((error: unknown) => {

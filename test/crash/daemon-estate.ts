@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../../core/base/errors.ts';
-import { ApiClient } from '../../core/cli/client.ts';
+import { ApiClient } from '../../plugins/sdk/client.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { DiskModel } from './daemon-model.ts';
 import type { Content } from './daemon-model.ts';
@@ -80,9 +80,12 @@ export class Estate {
     return [...this.hosts.values()].filter(({ model, apart }) => model.name.startsWith('p') && !apart);
   }
 
+  #client(): ApiClient {
+    return (this.#api ??= new ApiClient(this.daemon.ready.api, this.daemon.ready.token));
+  }
+
   call(method: string, path: string, body?: unknown): Promise<unknown> {
-    this.#api ??= new ApiClient(this.daemon.ready.api, this.daemon.ready.token);
-    return this.#api.call(method, path, body);
+    return this.#client().call(method, path, body);
   }
 
   #pick<T>(list: readonly T[]): T | undefined {
@@ -104,8 +107,8 @@ export class Estate {
   }
 
   async list(): Promise<Listing> {
-    const volumes = (await this.call('GET', '/volumes')) as VolumeView[];
-    const snapshots = (await this.call('GET', '/snapshots')) as SnapshotView[];
+    const volumes = (await this.#client().list('/volumes')) as VolumeView[];
+    const snapshots = (await this.#client().list('/snapshots')) as SnapshotView[];
     return {
       volumes: new Map(volumes.map((each) => [each.name, each])),
       snapshots: new Map(snapshots.map((each) => [`${each.volume}@${each.name}`, each])),

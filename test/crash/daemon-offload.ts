@@ -21,7 +21,7 @@ const NO_ROOM = ['0b/55/0c', '0b/55/0d'];
 const REVOKED = ['05/23/06', '05/23/07'];
 const DISK_FULL = '07/27/07';
 /** The other disk of a copy was reset or closed (a rollback, a deletion): its task there has ended. */
-const ABORTED = '0a/00/00';
+const ABORTED = '0a/2f/02';
 
 interface Token {
   readonly bytes: Buffer;

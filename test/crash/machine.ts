@@ -46,6 +46,8 @@ export class Machine {
   readonly slabSize: number;
   log: Log = silentLog;
   acceptLoss = false;
+  /** Milliseconds that pass with each turn of the event loop: the more, the slower the disk is. */
+  turnTime = 5;
 
   constructor(random: Random, slabSize = 4 * MIB, storage = new SimStorage(), meta = emptyMeta()) {
     this.#random = random;
@@ -67,7 +69,7 @@ export class Machine {
         after: (ms, fn) => {
           let cancelled = false;
           // Time passes as work is done: the longer the pause, the more turns.
-          let turns = Math.ceil(ms / 5);
+          let turns = Math.ceil(ms / this.turnTime);
           const turn = (): void => {
             if (cancelled || disk.power.off) return;
             if (turns-- > 0) setImmediate(turn);

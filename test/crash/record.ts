@@ -24,6 +24,8 @@ export class Record {
   readonly acknowledged = new Map<number, number>();
   /** By sector number: what has been sent and not acknowledged. */
   readonly underWay = new Map<number, Set<number>>();
+  /** Called with each sector and version that is sent. */
+  readonly watchers = new Set<(sector: number, version: number) => void>();
 
   value(sector: number): number {
     return this.acknowledged.get(sector) ?? 0;
@@ -34,6 +36,7 @@ export class Record {
       let set = this.underWay.get(sector);
       if (set === undefined) this.underWay.set(sector, (set = new Set<number>()));
       set.add(version);
+      for (const watcher of this.watchers) watcher(sector, version);
     }
   }
 

@@ -13,6 +13,8 @@ export interface RoundOptions {
   readonly within: number;
   /** Grains of the pool that are left for the scenario; undefined: plenty. */
   readonly spare?: number | undefined;
+  /** More happens at once, the disk fails now and then, and time passes faster: see Trouble and Scenario. */
+  readonly wide?: boolean;
 }
 
 /** Recovery is cut off too, at one of its first so many operations. */
@@ -23,13 +25,16 @@ export async function crashRounds(seed: number, options: RoundOptions): Promise<
   const random = seeded(seed);
   const machine = new Machine(random);
   await machine.create(6);
-  const scenario = new Scenario(random, machine);
+  const wide = options.wide === true;
+  const scenario = new Scenario(random, machine, wide);
   const first = await machine.start();
   assert.ok(first !== undefined);
   await scenario.create(first.pool, options.spare);
   await first.pool.close();
   for (let life = 0; life < options.lives; life++) {
-    const running = await machine.start(1 + Math.floor(random() * options.within));
+    if (wide) machine.turnTime = [5, 40, 300][Math.floor(random() * 3)] ?? 5;
+    const frames = wide ? ([16, 24, 64][Math.floor(random() * 3)] ?? 24) : undefined;
+    const running = await machine.start(1 + Math.floor(random() * options.within), frames);
     if (running !== undefined) await scenario.run(running, options.steps);
     machine.crash();
     while (random() < 0.4) {
@@ -47,5 +52,6 @@ export async function crashRounds(seed: number, options: RoundOptions): Promise<
 /** What a seed means: every other one leaves little room, so that what is given back is used again at once. */
 export function optionsOf(seed: number): RoundOptions {
   const spare = seed % 2 === 0 ? 70 : undefined;
-  return { lives: 4, steps: 30, within: seed % 3 === 0 ? 500 : 200, spare };
+  const wide = seed % 5 >= 3;
+  return { lives: 4, steps: 30, within: seed % 3 === 0 ? 500 : 200, spare, wide };
 }

@@ -6,12 +6,14 @@ import { checkPool } from '../../core/pool/check.ts';
 import { isHidden } from '../../core/pool/rod-table.ts';
 import { WriteNow } from '../../core/volume/volume.ts';
 import { Counter } from './counter.ts';
+import { Elastic, isRefused } from './elastic.ts';
 import type { Machine, Running } from './machine.ts';
 import { GRAIN, Record, SECTOR, idle, isFull, readVersions, stamp, unlessFull, versions } from './record.ts';
 import type { Random } from './sim-disk.ts';
 import { Solo } from './solo.ts';
 import { share } from './share.ts';
 import { Tokens } from './tokens.ts';
+import { Trouble } from './trouble.ts';
 
 /** Parts of the volume that are used: its beginning, and where one leaf of the map ends and the next begins. */
 const WINDOWS = [
@@ -40,12 +42,17 @@ export class Scenario {
   #work: Promise<void>[] = [];
   /** Operations asked for. */
   steps = 0;
+  /** Of the wide mix only. */
+  readonly #elastic: Elastic | undefined;
+  #trouble: Trouble | undefined;
 
-  constructor(random: Random, machine: Machine) {
+  /** `wide`: more happens at once, and the disk fails now and then. */
+  constructor(random: Random, machine: Machine, wide = false) {
     this.#random = random;
     this.machine = machine;
     this.#tokens = new Tokens(random);
-    this.#solos = (['thin', 'thick', 'volatile'] as const).map((kind) => new Solo(kind, random));
+    this.#solos = (['thin', 'thick', 'volatile'] as const).map((kind) => new Solo(kind, random, wide));
+    this.#elastic = wide ? new Elastic(random) : undefined;
   }
 
   #pick(limit: number): number {
@@ -55,8 +62,9 @@ export class Scenario {
   /** Makes the volumes. `spare`: grains left for them; undefined: all of the pool. */
   async create(pool: Running['pool'], spare?: number): Promise<void> {
     for (let i = 0; i < 2; i++) {
-      this.#volumes.set(await pool.create({ size: VOLUME_SIZE, thick: false, created: 0 }), new Record());
+      this.#volumes.set(await pool.create({ size: VOLUME_SIZE, thick: false, created: 0 }), this.#newRecord());
     }
+    await this.#elastic?.create(pool);
     this.#counter = new Counter([...this.#volumes.keys()]);
     this.#target = { id: await pool.create({ size: VOLUME_SIZE, thick: false, created: 0 }), record: new Record() };
     for (const solo of this.#solos) await solo.create(pool);
@@ -66,7 +74,26 @@ export class Scenario {
     }
   }
 
+  #newRecord(): Record {
+    const record = new Record();
+    const elastic = this.#elastic;
+    if (elastic !== undefined)
+      record.watchers.add((sector, version) => {
+        elastic.note(sector, 1, version);
+      });
+    return record;
+  }
+
   #filler: number | undefined;
+
+  /** Somebody works until he is done, or until what the disk does ends it. */
+  #begin(work: Promise<void>): void {
+    const trouble = this.#trouble;
+    const expected = (error: unknown): void => {
+      if (trouble?.explains(error) !== true) throw error;
+    };
+    this.#work.push(trouble === undefined ? work : work.catch(expected));
+  }
 
   /** Runs until the power fails or `steps` operations of each host are done. */
   async run(running: Running, steps: number): Promise<void> {
@@ -74,19 +101,25 @@ export class Scenario {
     const target = this.#target === undefined ? undefined : running.open(this.#target.id);
     if (target !== undefined) volumes.push(target);
     await Promise.race([this.#tokens.open(running.pool), running.power.failed]);
-    this.#work = this.#solos.map((solo) => solo.run(running, steps));
+    this.#trouble = this.#elastic === undefined ? undefined : new Trouble(running, this.#random);
+    this.#work = [];
+    for (const solo of this.#solos) this.#begin(solo.run(running, steps));
     const counted: CachedVolume[] = [];
     for (const [id, record] of this.#volumes) {
       const volume = running.open(id);
       volumes.push(volume);
       const hosts = this.#clones.has(id) ? 1 : HOSTS;
-      for (let host = 0; host < hosts; host++) this.#work.push(this.#host(volume, record, host, steps));
+      for (let host = 0; host < hosts; host++) this.#begin(this.#host(volume, record, host, steps));
       if (this.#clones.has(id)) continue;
       counted.push(volume);
-      this.#work.push(this.#largeHost(volume, record, Math.ceil(steps / 3)));
+      this.#begin(this.#largeHost(volume, record, Math.ceil(steps / 3)));
     }
-    this.#work.push(this.#counter.count(counted, steps));
-    this.#work.push(this.#administrator(running, Math.ceil(steps / 3), target, volumes));
+    this.#begin(this.#counter.count(counted, steps));
+    this.#begin(this.#administrator(running, Math.ceil(steps / 3), target, volumes));
+    if (this.#elastic !== undefined) {
+      this.#begin(this.#elastic.run(running, () => counted, Math.ceil(steps / 2)));
+      this.#begin(this.#second(running, Math.ceil(steps / 3)));
+    }
     const finish = async (): Promise<void> => {
       // The administrator adds to it.
       for (let done = 0; done < this.#work.length;) {
@@ -99,7 +132,10 @@ export class Scenario {
       await this.#tokens.close();
       if (placed && this.#random() < 0.5) await unlessFull(() => running.pool.close());
     };
-    await Promise.race([finish(), running.power.failed]);
+    const over = finish().catch((error: unknown) => {
+      if (this.#trouble?.explains(error) !== true) throw error;
+    });
+    await Promise.race([over, running.power.failed]);
   }
 
   /** Somebody with every HOSTS-th run of 13 sectors for himself. */
@@ -208,6 +244,45 @@ export class Scenario {
     }
   }
 
+  /** Somebody else with the same rights, at the same time. */
+  async #second(running: Running, steps: number): Promise<void> {
+    const { pool } = running;
+    for (let step = 0; step < steps; step++) {
+      const choice = this.#random();
+      const ids = [...this.#volumes.keys()];
+      try {
+        if (choice < 0.2) await pool.checkpoint();
+        else if (choice < 0.5) await this.#cloneSnapshot(running);
+        else if (choice < 0.8) await this.#snapshot(running, [ids[this.#pick(ids.length)] as number]);
+        else await idle(this.#pick(60));
+      } catch (error) {
+        if (!isFull(error)) throw error;
+      }
+    }
+  }
+
+  /** The other administrator may be deleting the snapshot. */
+  async #cloneSnapshot(running: Running): Promise<void> {
+    const { pool } = running;
+    const [id, record] = [...this.#snapshots][this.#pick(this.#snapshots.size)] ?? [];
+    if (id === undefined || record === undefined) return;
+    let copy = 0;
+    try {
+      copy = (await pool.copy([id], true, 0))[0] as number;
+    } catch (error) {
+      if (isRefused(error)) return;
+      throw error;
+    }
+    const volume = running.open(copy);
+    await this.#each(volume, (sector, version) => {
+      assert.equal(version, record.value(sector), `clone of snapshot ${String(id)}, sector ${String(sector)}`);
+    });
+    await volume.close();
+    const deleting = pool.delete(copy);
+    if (this.#random() < 0.5) await deleting;
+    else deleting.catch(() => undefined);
+  }
+
   /** A writable copy, which somebody writes to at once. */
   async #clone(running: Running, id: number, volumes: CachedVolume[]): Promise<void> {
     if (this.#clones.size >= MAX_CLONES) return;
@@ -225,7 +300,7 @@ export class Scenario {
     });
     this.#volumes.set(copy as number, record);
     this.#clones.add(copy as number);
-    this.#work.push(this.#host(volume, record, this.#pick(HOSTS), 12));
+    this.#begin(this.#host(volume, record, this.#pick(HOSTS), 12));
   }
 
   /** Copies some grains of a volume that is being written to, within the pool. */
@@ -317,14 +392,9 @@ export class Scenario {
       also(sector, version);
     };
     for (const [sector, set] of record.underWay) for (const version of set) add(sector, version);
-    const original = record.begin.bind(record);
-    const begin = (first: number, count: number, version: number): void => {
-      for (let sector = first; sector < first + count; sector++) add(sector, version);
-      original(first, count, version);
-    };
-    record.begin = begin;
+    record.watchers.add(add);
     return () => {
-      if (record.begin === begin) record.begin = original;
+      record.watchers.delete(add);
       return seen;
     };
   }
@@ -375,6 +445,7 @@ export class Scenario {
       await volume.close();
     }
     for (const solo of this.#solos) await solo.verify(running);
+    await this.#elastic?.verify(running);
     await this.#counter.verify(running);
     await this.#tokens.verify(pool);
     assert.deepEqual(checkPool(pool).findings, [], 'pool check after reading');
@@ -395,6 +466,7 @@ export class Scenario {
       ...this.#solos.flatMap((solo) => [solo.id, ...solo.snapshots]),
     ]);
     if (this.#target !== undefined) known.add(this.#target.id);
+    if (this.#elastic !== undefined) known.add(this.#elastic.id);
     if (this.#filler !== undefined) known.add(this.#filler);
     for (const [id, { record }] of [...pool.entries]) {
       if (!known.has(id) && !record.deleting && !isHidden(record.tag)) await pool.delete(id);

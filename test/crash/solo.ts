@@ -29,9 +29,15 @@ export class Solo {
   /** A rollback or a snapshot of everything is under way: all of it happens or nothing. */
   #rolling: { before: Record; after: Record } | undefined;
 
-  constructor(kind: SoloKind, random: Random) {
+  /** An atomic write is under way: all of it happens or nothing. */
+  #atomic: { first: number; count: number; version: number } | undefined;
+  readonly #wide: boolean;
+
+  /** `wide`: see Scenario. */
+  constructor(kind: SoloKind, random: Random, wide: boolean) {
     this.kind = kind;
     this.#random = random;
+    this.#wide = wide;
   }
 
   get snapshots(): Iterable<number> {
@@ -58,7 +64,7 @@ export class Solo {
     const volume = running.open(this.#id, this.#durability);
     for (let step = 0; step < steps; step++) {
       const choice = this.#random();
-      if (choice < 0.55) await this.#write(volume);
+      if (choice < 0.55) await (this.#wide && choice < 0.15 ? this.#writeAtomic(volume) : this.#write(volume));
       else if (choice < 0.65) await this.#clear(volume);
       else if (choice < 0.75) await this.#read(volume);
       else if (choice < 0.82) await this.#flush(volume);
@@ -109,7 +115,36 @@ export class Solo {
     const done = await unlessFull(() => volume.write(first * SECTOR, data, 0, data.length, fua));
     if (!done) return this.#look(volume, first, count);
     this.#record.end(first, count, version);
-    if (this.kind === 'volatile' && fua) await this.#flush(volume);
+    if (this.kind !== 'volatile' || !fua) return;
+    if (!this.#wide) return this.#flush(volume);
+    for (let sector = first; sector < first + count; sector++) {
+      this.#stable.decided(sector, version);
+      this.#since.delete(sector);
+    }
+  }
+
+  /** Over the limits of grains, mostly. */
+  async #writeAtomic(volume: CachedVolume): Promise<void> {
+    if (this.kind === 'volatile') return this.#write(volume);
+    const first = this.#pick(this.#size / SECTOR - 300);
+    const count = 1 + this.#pick(300);
+    const version = this.#version++;
+    this.#sent(first, count, version);
+    this.#atomic = { first, count, version };
+    const data = stamp(version, count);
+    const done = await unlessFull(() => volume.writeAtomic(first * SECTOR, data, 0, data.length, false));
+    if (done) this.#record.end(first, count, version);
+    else await this.#look(volume, first, count);
+    this.#atomic = undefined;
+  }
+
+  #checkAtomic(found: readonly number[]): void {
+    if (this.#atomic === undefined) return;
+    const { first, count, version } = this.#atomic;
+    this.#atomic = undefined;
+    const there = found.slice(first, first + count).filter((each) => each === version).length;
+    const what = `${this.#name}: ${String(there)} of ${String(count)} sectors of an atomic write at ${String(first)}`;
+    assert.ok(there === 0 || there === count, what);
   }
 
   /** After a write that failed. */
@@ -205,7 +240,7 @@ export class Solo {
     this.#snapshots.delete(id);
     const deleting = pool.delete(id);
     // In the background, mostly.
-    if (this.#random() < 0.3) await deleting;
+    if (this.#random() < 0.3) await (this.#wide ? unlessFull(() => deleting) : deleting);
     else deleting.catch(() => undefined);
   }
 
@@ -217,6 +252,7 @@ export class Solo {
     const volume = running.open(this.#id, this.#durability);
     const found = await readVersions(volume, 0, size / SECTOR, this.#name);
     await volume.close();
+    this.#checkAtomic(found);
     const allowed = (record: Record, sector: number): Set<number> => {
       if (this.kind !== 'volatile') return record.allowed(sector);
       return new Set([this.#stable.value(sector), record.value(sector), ...(this.#since.get(sector) ?? [])]);

@@ -24,7 +24,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/nbd': ['core/base', 'core/nbd/wire', 'core/volume'],
   'core/control': ['core/base', 'core/volume', 'core/pool', 'core/cache', 'core/mirror', 'core/cluster', 'core/scsi'],
   'core/api': ['core/base', 'core/control'],
-  'core/cli': ['core/base'],
+  // It speaks to the API like the plugins do, with the same client.
+  'core/cli': ['core/base', 'plugins/sdk'],
   'plugins/sdk': ['core/base'],
   plugins: ['core/base', 'plugins/sdk'],
 };

@@ -8,10 +8,12 @@ import { h } from './hex.ts';
 const NAA = '602474d0123456789abcdef012345678';
 /** E4h, block device, binary NAA designator of a logical unit, blocks of 512 bytes (SPC-4 6.4). */
 const cscd = (naa = NAA): string => h('e4 00 0000 01 03 00 10', naa, '00000000 00 000200');
-/** 02h, DC=0: blocks from LBA to LBA, between CSCD 0 and CSCD 0 (SPC-4 6.4). */
+/** 02h, DC=0: blocks from LBA to LBA, between CSCD 0 and CSCD 0 (SPC-4 6.4.6.4). */
 const segment = (blocks: string, from: string, to: string, ends = '0000 0000'): string =>
   h('02 00 0018', ends, '0000', blocks, '000000000000', from, '000000000000', to);
-/** 0Ah: bytes, LBAs, byte offsets (SPC-4 6.4). */
+/** The same in a list of LID4: the first CSCD descriptor has the ID 1 (SPC-4 6.4.2). */
+const segment4 = (blocks: string, from: string, to: string, ends = '0001 0001'): string => segment(blocks, from, to, ends);
+/** 0Ah: bytes, LBAs, byte offsets (SPC-4 6.4.6.12). */
 const offsets = (bytes: string, from: string, to: string, behind = '0000 0000'): string =>
   h('0a 00 001c 0000 0000', bytes, '000000000000', from, '000000000000', to, behind);
 const VERIFY = '07 00 0008 0000 0000 01 000000';
@@ -30,9 +32,11 @@ const out = (action: string, list: string): string => h('83', action, '000000000
 const receive = (action: string, listId: string): string => h('84', action, listId, '00000000', '00000100 00 00');
 
 const COPY = lid1(cscd(), segment('0002', '0010', '0020'));
-const COPY_4 = lid4(cscd(), segment('0002', '0010', '0020'));
+const COPY_4 = lid4(cscd(), segment4('0002', '0010', '0020'));
 /** In the background. */
-const LONG = lid4(cscd(), segment('0400', '0000', '0400').repeat(40), '00', '01');
+const LONG = lid4(cscd(), segment4('0400', '0000', '0400').repeat(40), '00', '01');
+/** The same with a list identifier that LID1 has, too. */
+const LONG_1 = LONG.replace('00000102', '00000001');
 const FAILING = lid1(cscd(), segment('0002', '0010', '0020') + segment('0002', '07ff', '0020'));
 /** COPY ABORTED with COMMAND-SPECIFIC INFORMATION: where the source's answer is, the destination's, the segment. */
 const aborted = (code: string, specific: string, where: string, forwarded = ''): string =>
@@ -55,7 +59,12 @@ export const COPY_VECTORS: readonly RowVectors[] = [
           [0x20, 'c6'],
           [0x21, '00'],
         ],
-        then: [`${receive('00', '01000000')} = 00000008 01 0001 f1 00000002`],
+        // SPC-4 6.25: it is told once.
+        then: [
+          `${receive('00', '01000000')} = 00000008 01 0001 f1 00000002`,
+          `${receive('00', '01000000')} ! ${invalidCdb(2)}`,
+          `${receive('04', '01000000')} = 00000000`,
+        ],
         whole: true,
       },
       {
@@ -119,6 +128,12 @@ export const COPY_VECTORS: readonly RowVectors[] = [
         shows: 'a designator of nothing that is mapped',
         cdb: out('00', lid1(cscd(NOT_THERE), segment('0001', '0000', '0001'))),
         data: lid1(cscd(NOT_THERE), segment('0001', '0000', '0001')),
+        sense: aborted('0d 02', '800010', '00 00 0000'),
+      },
+      {
+        shows: 'a null logical unit as the source',
+        cdb: out('00', lid1(cscd(), segment('0001', '0000', '0001', 'c000 0000'))),
+        data: lid1(cscd(), segment('0001', '0000', '0001', 'c000 0000')),
         sense: aborted('0d 02', 'a00004', '00 00 0000'),
       },
       {
@@ -155,7 +170,7 @@ export const COPY_VECTORS: readonly RowVectors[] = [
         shows: 'a part of a block',
         cdb: out('00', lid1(cscd(), offsets('00000100', '0000', '0010'))),
         data: lid1(cscd(), offsets('00000100', '0000', '0010')),
-        sense: h('70 00 05 00000000 0a 00000000 26 00 00 a00008'),
+        sense: aborted('26 0d', 'a00008', '00 00 0000'),
       },
       {
         shows: 'LIST ID USAGE 01b',
@@ -203,8 +218,8 @@ export const COPY_VECTORS: readonly RowVectors[] = [
         // SPC-4 6.4.2: EXTENDED COPY INFORMATION AVAILABLE, the number of segments in COMMAND-SPECIFIC INFORMATION.
         shows: 'G_SENSE',
         before: [WRITE_10('c6')],
-        cdb: out('01', lid4(cscd(), segment('0001', '0010', '0020').repeat(3), '00', '02')),
-        data: lid4(cscd(), segment('0001', '0010', '0020').repeat(3), '00', '02'),
+        cdb: out('01', lid4(cscd(), segment4('0001', '0010', '0020').repeat(3), '00', '02')),
+        data: lid4(cscd(), segment4('0001', '0010', '0020').repeat(3), '00', '02'),
         status: '00',
         sense: '70 00 0f 00000000 0a 00000003 00 20 00 000000',
         medium: [[0x20, 'c6']],
@@ -214,6 +229,20 @@ export const COPY_VECTORS: readonly RowVectors[] = [
         cdb: out('01', lid4(cscd(), '', '00', '03')),
         data: lid4(cscd(), '', '00', '03'),
         sense: fixed('05', '24 00'),
+      },
+      {
+        shows: 'the header is no copy source',
+        cdb: out('01', lid4(cscd(), segment4('0001', '0010', '0020', '0000 0001'))),
+        data: lid4(cscd(), segment4('0001', '0010', '0020', '0000 0001')),
+        sense: aborted('26 00', 'a00004', '00 00 0000'),
+      },
+      {
+        // SPC-4 6.4.3.2. The list identifier of LONG is 102h; this one is 1.
+        shows: 'a list identifier that a list of the other form has',
+        before: [`${out('01', LONG_1)}|${LONG_1}`],
+        cdb: out('00', COPY),
+        data: COPY,
+        sense: invalidList(0),
       },
       {
         shows: 'another list format',
@@ -295,6 +324,12 @@ export const COPY_VECTORS: readonly RowVectors[] = [
         before: [`${out('00', COPY)}|${COPY}`],
         cdb: receive('04', '01000000'),
         in: '00000000',
+      },
+      {
+        shows: 'only of EXTENDED COPY (LID1)',
+        before: [`${out('01', COPY_4.replace('00000102', '00000001'))}|${COPY_4.replace('00000102', '00000001')}`],
+        cdb: receive('04', '01000000'),
+        sense: invalidCdb(2),
       },
       { shows: 'no such operation', cdb: receive('04', '01000000'), sense: invalidCdb(2) },
     ],

@@ -1,22 +1,29 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
 import type { DeletedVolume as DeletedRecord } from '../../control/records.ts';
 import { DeletedVolume, RestoreVolume, Retention } from '../job-schemas.ts';
-import { Volume, VolumeParams } from '../schemas.ts';
+import { Volume, VolumeName, VolumeParams } from '../schemas.ts';
+import { exact, listRoute } from '../paging.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
 export function deletedVolumeRoutes({ trash, jobs, views }: ControlPlane): Route[] {
   const tag = 'volumes';
   return [
-    route({
-      method: 'get',
+    listRoute<DeletedRecord>({
       path: '/deleted-volumes',
       tag,
-      role: 'viewer',
-      summary: 'List the deleted volumes whose data is kept, latest first',
-      response: z.array(DeletedVolume),
-      handle: () => trash.list().map(viewOf),
+      summary: 'List the deleted volumes whose data is kept; sort=-deleted has the latest first',
+      item: DeletedVolume,
+      rows: () => trash.list(),
+      key: ({ volume }) => volume.id,
+      keyName: 'id',
+      sorts: { deleted: ({ deleted }) => deleted },
+      filters: {
+        name: exact(VolumeName.optional(), ({ volume }) => volume.name),
+        pool: exact(VolumeName.optional(), ({ volume }) => volume.pool),
+      },
+      view: viewOf,
     }),
     route({
       method: 'get',
@@ -24,6 +31,7 @@ export function deletedVolumeRoutes({ trash, jobs, views }: ControlPlane): Route
       tag,
       role: 'viewer',
       summary: 'Show a deleted volume, by its id or (the latest) by its name',
+      problems: ['not-found'],
       params: VolumeParams,
       response: DeletedVolume,
       handle: ({ params }) => viewOf(trash.get(params.name)),
@@ -34,6 +42,8 @@ export function deletedVolumeRoutes({ trash, jobs, views }: ControlPlane): Route
       tag,
       role: 'operator',
       summary: 'Serve a deleted volume again, with its data, identity, snapshots and maps',
+      problems: ['not-found', 'exists', 'limit-reached', 'no-space'],
+      repeatable: true,
       params: VolumeParams,
       body: RestoreVolume,
       response: Volume,
@@ -45,6 +55,7 @@ export function deletedVolumeRoutes({ trash, jobs, views }: ControlPlane): Route
       tag,
       role: 'operator',
       summary: 'Give the space of a deleted volume back now, for good',
+      problems: ['not-found', 'no-space', 'io-error'],
       params: VolumeParams,
       handle: async ({ params }) => {
         await jobs.through('volume-purge', { volume: params.name }, 'delete');
@@ -56,6 +67,7 @@ export function deletedVolumeRoutes({ trash, jobs, views }: ControlPlane): Route
       tag,
       role: 'viewer',
       summary: 'How long deleted volumes are kept',
+      problems: [],
       response: Retention,
       handle: () => ({ deletedVolumesMs: trash.keep }),
     }),
@@ -65,6 +77,7 @@ export function deletedVolumeRoutes({ trash, jobs, views }: ControlPlane): Route
       tag,
       role: 'admin',
       summary: 'Change how long volumes that are deleted from now on are kept',
+      problems: ['no-space'],
       body: Retention,
       response: Retention,
       handle: async ({ body }) => {

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
-import type { EventRecord } from '../../control/events.ts';
-import { Event, EventFilter } from '../job-schemas.ts';
-import { route } from '../route.ts';
+import { SEVERITIES } from '../../control/events.ts';
+import type { EventRecord, Severity } from '../../control/events.ts';
+import { Event } from '../job-schemas.ts';
+import { exact, listRoute } from '../paging.ts';
 import type { Route } from '../route.ts';
 
 /** An event for people and programs; event streams send the same. */
@@ -22,16 +23,25 @@ export function eventView({ id, severity, code, object, text, time, last, count 
 
 export function eventRoutes({ events }: ControlPlane): Route[] {
   return [
-    route({
-      method: 'get',
+    listRoute<EventRecord>({
       path: '/events',
       tag: 'events',
-      role: 'viewer',
-      summary: 'List what happened, newest first',
-      query: EventFilter,
-      response: z.array(Event),
-      handle: ({ query: { severity, limit, ...rest } }) =>
-        events.list({ ...rest, atLeast: severity, limit: Number(limit ?? 100) }).map(eventView),
+      summary: 'List what happened; sort=-id has the newest first',
+      item: Event,
+      rows: ({ severity }) => events.list({ atLeast: severity as Severity | undefined }),
+      key: ({ id }) => id,
+      keyName: 'id',
+      filters: {
+        // The rows are those already.
+        severity: {
+          schema: z.enum(SEVERITIES).optional().meta({ description: 'this one and worse' }),
+          passes: () => true,
+        },
+        code: exact(z.string().max(64).optional(), ({ code }) => code),
+        kind: exact(z.string().max(64).optional(), ({ object }) => object?.kind),
+        name: exact(z.string().max(223).optional(), ({ object }) => object?.name),
+      },
+      view: eventView,
     }),
   ];
 }

@@ -1,12 +1,14 @@
 import { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
-import type { HostRecord } from '../../control/records.ts';
+import type { HostGroupRecord, HostRecord } from '../../control/records.ts';
 import { Host, HostGroup, PutHost, PutHostGroup } from '../job-schemas.ts';
 import { VolumeParams } from '../schemas.ts';
+import { listRoute, prefix } from '../paging.ts';
+import { hostGroupResource, hostResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function hostRoutes({ hosts, server }: ControlPlane): Route[] {
+export function hostRoutes({ catalog, hosts, server }: ControlPlane): Route[] {
   const tag = 'hosts';
   const view = (record: HostRecord): z.infer<typeof Host> => {
     const { name, iqns, profile = null, chap, mutual, created } = record;
@@ -31,14 +33,23 @@ export function hostRoutes({ hosts, server }: ControlPlane): Route[] {
     };
   };
   return [
-    route({
-      method: 'get',
+    listRoute<HostRecord>({
       path: '/hosts',
       tag,
-      role: 'viewer',
       summary: 'List the hosts',
-      response: z.array(Host),
-      handle: () => hosts.list().map(view),
+      item: Host,
+      rows: () => hosts.list(),
+      inOrder: true,
+      key: ({ name }) => name,
+      keyName: 'name',
+      filters: {
+        name: prefix(({ name }) => name),
+        initiator: {
+          schema: z.string().min(1).max(223).optional().meta({ description: 'that has this initiator' }),
+          passes: ({ iqns }, wanted) => iqns.includes(wanted.toLowerCase()),
+        },
+      },
+      view,
     }),
     route({
       method: 'get',
@@ -46,6 +57,8 @@ export function hostRoutes({ hosts, server }: ControlPlane): Route[] {
       tag,
       role: 'viewer',
       summary: 'Show one host',
+      resource: ({ name }) => hostResource(catalog, name),
+      problems: ['not-found'],
       params: VolumeParams,
       response: Host,
       handle: ({ params }) => view(hosts.get(params.name)),
@@ -56,6 +69,8 @@ export function hostRoutes({ hosts, server }: ControlPlane): Route[] {
       tag,
       role: 'admin',
       summary: 'Make a host, or change its initiators, profile or CHAP credentials',
+      resource: ({ name }) => hostResource(catalog, name),
+      problems: ['not-found', 'exists', 'limit-reached', 'no-space'],
       params: VolumeParams,
       body: PutHost,
       response: Host,
@@ -67,14 +82,16 @@ export function hostRoutes({ hosts, server }: ControlPlane): Route[] {
       tag,
       role: 'admin',
       summary: 'Forget a host to which nothing is mapped',
+      resource: ({ name }) => hostResource(catalog, name),
+      problems: ['not-found', 'in-use', 'no-space'],
       params: VolumeParams,
       handle: ({ params }) => hosts.remove(params.name),
     }),
-    ...groupRoutes(hosts),
+    ...groupRoutes(catalog, hosts),
   ];
 }
 
-function groupRoutes(hosts: ControlPlane['hosts']): Route[] {
+function groupRoutes(catalog: ControlPlane['catalog'], hosts: ControlPlane['hosts']): Route[] {
   const tag = 'hosts';
   const view = ({ name, hosts: members, created }: ReturnType<typeof hosts.group>): z.infer<typeof HostGroup> => ({
     name,
@@ -82,14 +99,17 @@ function groupRoutes(hosts: ControlPlane['hosts']): Route[] {
     created: new Date(created).toISOString(),
   });
   return [
-    route({
-      method: 'get',
+    listRoute<HostGroupRecord>({
       path: '/host-groups',
       tag,
-      role: 'viewer',
       summary: 'List the groups of hosts',
-      response: z.array(HostGroup),
-      handle: () => hosts.groups().map(view),
+      item: HostGroup,
+      rows: () => hosts.groups(),
+      inOrder: true,
+      key: ({ name }) => name,
+      keyName: 'name',
+      filters: { name: prefix(({ name }) => name) },
+      view,
     }),
     route({
       method: 'get',
@@ -97,6 +117,8 @@ function groupRoutes(hosts: ControlPlane['hosts']): Route[] {
       tag,
       role: 'viewer',
       summary: 'Show one group of hosts',
+      resource: ({ name }) => hostGroupResource(catalog, name),
+      problems: ['not-found'],
       params: VolumeParams,
       response: HostGroup,
       handle: ({ params }) => view(hosts.group(params.name)),
@@ -107,6 +129,8 @@ function groupRoutes(hosts: ControlPlane['hosts']): Route[] {
       tag,
       role: 'admin',
       summary: 'Make a group of hosts, or change who is in it',
+      resource: ({ name }) => hostGroupResource(catalog, name),
+      problems: ['not-found', 'exists', 'limit-reached', 'no-space'],
       params: VolumeParams,
       body: PutHostGroup,
       response: HostGroup,
@@ -118,6 +142,8 @@ function groupRoutes(hosts: ControlPlane['hosts']): Route[] {
       tag,
       role: 'admin',
       summary: 'Forget a group of hosts to which nothing is mapped',
+      resource: ({ name }) => hostGroupResource(catalog, name),
+      problems: ['not-found', 'in-use', 'no-space'],
       params: VolumeParams,
       handle: ({ params }) => hosts.removeGroup(params.name),
     }),

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
-import { Job, JobFilter, JobParams, JobWait, SubmitJob } from '../job-schemas.ts';
+import type { JobRecord } from '../../control/jobs/job.ts';
+import { Job, JobParams, JobWait, SubmitJob } from '../job-schemas.ts';
+import { exact, listRoute } from '../paging.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
@@ -23,15 +25,21 @@ function askedOf(body: z.infer<typeof SubmitJob>): object {
 export function jobRoutes({ jobs }: ControlPlane): Route[] {
   const tag = 'jobs';
   return [
-    route({
-      method: 'get',
+    listRoute<JobRecord>({
       path: '/jobs',
       tag,
-      role: 'viewer',
-      summary: 'List the jobs, newest first',
-      query: JobFilter,
-      response: z.array(Job),
-      handle: ({ query }) => jobs.list(query).map((job) => jobs.view(job)),
+      summary: 'List the jobs; sort=-created has the newest first',
+      item: Job,
+      rows: () => jobs.list(),
+      key: ({ id }) => id,
+      keyName: 'id',
+      sorts: { created: ({ created }) => created },
+      filters: {
+        state: exact(Job.shape.state.optional(), ({ state }) => state),
+        kind: exact(z.string().max(64).optional(), ({ kind }) => kind),
+        name: exact(z.string().max(223).optional(), ({ object }) => object.name),
+      },
+      view: (job) => jobs.view(job),
     }),
     route({
       method: 'post',
@@ -39,6 +47,16 @@ export function jobRoutes({ jobs }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Begin a job; the same key with the same request is the same job',
+      problems: [
+        'not-found',
+        'exists',
+        'in-use',
+        'has-snapshots',
+        'limit-reached',
+        'key-reused',
+        'no-space',
+        'io-error',
+      ],
       body: SubmitJob,
       status: 202,
       response: Job,
@@ -50,6 +68,7 @@ export function jobRoutes({ jobs }: ControlPlane): Route[] {
       tag,
       role: 'viewer',
       summary: 'Show a job, now or (wait) when it is over',
+      problems: ['not-found'],
       params: JobParams,
       query: JobWait,
       response: Job,
@@ -62,6 +81,8 @@ export function jobRoutes({ jobs }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Stop a job and take back what it did',
+      problems: ['not-found', 'no-space'],
+      repeatable: true,
       params: JobParams,
       status: 202,
       response: Job,

@@ -1,21 +1,32 @@
 import { z } from 'zod';
+import type { DiskView } from '../../control/views.ts';
+import { exact, listRoute, prefix } from '../paging.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
-import { Access, MapEntry, MapParams, Volume, VolumeParams } from '../schemas.ts';
+import { Access, MapParams, MapShown, Volume, VolumeParams } from '../schemas.ts';
+import { volumeResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function mapRoutes({ provisioner, views }: ControlPlane): Route[] {
+type MapView = DiskView['maps'][number];
+
+export function mapRoutes({ catalog, provisioner, views }: ControlPlane): Route[] {
   const tag = 'maps';
   return [
-    route({
-      method: 'get',
+    listRoute<MapView>({
       path: '/volumes/:name/maps',
       tag,
-      role: 'viewer',
       summary: 'Who may see the volume',
       params: VolumeParams,
-      response: z.array(MapEntry),
-      handle: ({ params }) => views.disk(provisioner.volume(params.name)).maps,
+      problems: ['not-found'],
+      item: MapShown,
+      rows: (_, { name = '' }) => views.disk(provisioner.volume(name)).maps,
+      key: ({ initiator }) => initiator,
+      keyName: 'initiator',
+      filters: {
+        initiator: prefix(({ initiator }) => initiator),
+        access: exact(Access.optional(), ({ access }) => access),
+      },
+      view: (each) => each,
     }),
     route({
       method: 'put',
@@ -24,6 +35,8 @@ export function mapRoutes({ provisioner, views }: ControlPlane): Route[] {
       role: 'operator',
       summary: 'Let an initiator see the volume, or change its access',
       params: MapParams,
+      resource: ({ name }) => volumeResource(catalog, name),
+      problems: ['not-found', 'limit-reached'],
       body: z.strictObject({ access: Access.default('read-write') }),
       response: Volume,
       handle: async ({ params, body }) =>
@@ -36,6 +49,8 @@ export function mapRoutes({ provisioner, views }: ControlPlane): Route[] {
       role: 'operator',
       summary: 'Take the volume away from an initiator',
       params: MapParams,
+      resource: ({ name }) => volumeResource(catalog, name),
+      problems: ['not-found', 'limit-reached'],
       response: Volume,
       handle: async ({ params }) => views.disk(await provisioner.unmap(params.name, params.initiator)),
     }),

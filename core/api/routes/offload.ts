@@ -1,32 +1,44 @@
-import { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
 import { diagnose } from '../../control/offload-advice.ts';
-import { CopyRoutes, OffloadFilter, OffloadFinding, OffloadVolume, SetCopyRoute } from '../offload-schemas.ts';
+import type { Finding } from '../../control/offload-advice.ts';
+import type { OffloadView } from '../../control/offload.ts';
+import { exact, listRoute } from '../paging.ts';
+import { VolumeName } from '../schemas.ts';
+import { CopyRoutes, OffloadFinding, OffloadVolume, SetCopyRoute } from '../offload-schemas.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
 export function offloadRoutes({ offload }: ControlPlane): Route[] {
   const tag = 'offload';
   return [
-    route({
-      method: 'get',
+    listRoute<OffloadView>({
       path: '/offload',
       tag,
-      role: 'viewer',
       summary: 'What was done for hosts, what was refused and why, per volume and host',
-      query: OffloadFilter,
-      response: z.array(OffloadVolume),
-      handle: ({ query }) => offload.views(query.volume),
+      item: OffloadVolume,
+      rows: ({ volume }) => offload.views(volume),
+      inOrder: true,
+      key: ({ volume }) => volume,
+      keyName: 'volume',
+      // The rows are those of the volume already.
+      filters: { volume: { schema: VolumeName.optional(), passes: () => true } },
+      view: (each) => each,
     }),
-    route({
-      method: 'get',
+    listRoute<{ finding: Finding; place: number }>({
       path: '/doctor/offload',
       tag,
-      role: 'viewer',
       summary: 'Why commands were not offloaded, in words',
-      query: OffloadFilter,
-      response: z.array(OffloadFinding),
-      handle: ({ query }) => diagnose(offload.views(query.volume)),
+      item: OffloadFinding,
+      rows: ({ volume }) => diagnose(offload.views(volume)).map((finding, place) => ({ finding, place })),
+      inOrder: true,
+      // Problems come first.
+      key: ({ place }) => place,
+      keyName: 'urgency',
+      filters: {
+        volume: { schema: VolumeName.optional(), passes: () => true },
+        level: exact(OffloadFinding.shape.level.optional(), ({ finding }) => finding.level),
+      },
+      view: ({ finding }) => finding,
     }),
     route({
       method: 'get',

@@ -1,9 +1,10 @@
-import { z } from 'zod';
 import { ServiceError } from '../../base/errors.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
 import { checkByJob, runningOn } from '../../control/jobs/pool-kinds.ts';
 import { poolView } from '../../control/pool-views.ts';
 import type { PoolView } from '../../control/pool-views.ts';
+import type { PoolRecord } from '../../control/records.ts';
+import { exact, listRoute, prefix } from '../paging.ts';
 import {
   ChangePool,
   CreatePool,
@@ -16,6 +17,7 @@ import {
   StartScrub,
   VolumeParams,
 } from '../schemas.ts';
+import { poolResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
@@ -23,14 +25,22 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
   const tag = 'pools';
   const view = (name: string): PoolView => poolView(pools, pools.record(name));
   return [
-    route({
-      method: 'get',
+    listRoute<PoolRecord>({
       path: '/pools',
       tag,
-      role: 'viewer',
       summary: 'List the pools',
-      response: z.array(Pool),
-      handle: () => catalog.pools.values().map((record) => poolView(pools, record)),
+      item: Pool,
+      rows: () => catalog.pools.values(),
+      inOrder: true,
+      key: ({ name }) => name,
+      keyName: 'name',
+      sorts: { created: ({ created }) => created },
+      filters: {
+        name: prefix(({ name }) => name),
+        kind: exact(Pool.shape.kind.optional(), ({ kind }) => kind),
+        state: exact(Pool.shape.state.optional(), (record) => poolView(pools, record).state),
+      },
+      view: (record) => poolView(pools, record),
     }),
     route({
       method: 'post',
@@ -38,6 +48,8 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
       tag,
       role: 'admin',
       summary: 'Create a pool in a folder or on a device',
+      problems: ['exists', 'in-use', 'device-in-use', 'limit-reached', 'no-space'],
+      repeatable: true,
       body: CreatePool,
       status: 201,
       response: Pool,
@@ -50,6 +62,8 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
       role: 'viewer',
       summary: 'Show one pool',
       params: VolumeParams,
+      resource: ({ name }) => poolResource(catalog, name),
+      problems: ['not-found'],
       response: PoolDetail,
       handle: async ({ params: { name } }) => {
         const shown = view(name);
@@ -63,6 +77,8 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
       role: 'admin',
       summary: 'Add room to a pool, change its threshold, or make it the default',
       params: VolumeParams,
+      resource: ({ name }) => poolResource(catalog, name),
+      problems: ['not-found', 'in-use', 'device-in-use', 'limit-reached', 'no-space'],
       body: ChangePool,
       response: Pool,
       handle: async ({ params: { name }, body }) => {
@@ -82,6 +98,8 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
       role: 'admin',
       summary: 'Delete a pool that has no volumes',
       params: VolumeParams,
+      resource: ({ name }) => poolResource(catalog, name),
+      problems: ['not-found', 'in-use', 'has-volumes'],
       handle: ({ params }) => pools.delete(params.name),
     }),
     route({
@@ -90,6 +108,7 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
       tag,
       role: 'admin',
       summary: 'Take a pool and its volumes off this node',
+      problems: ['not-found', 'in-use'],
       params: VolumeParams,
       query: Force,
       response: ExportedPool,
@@ -101,6 +120,7 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
       tag,
       role: 'admin',
       summary: 'Attach a pool that was exported, with its volumes',
+      problems: ['not-found', 'exists', 'in-use', 'device-in-use', 'limit-reached', 'newer-format'],
       body: ImportPool,
       status: 201,
       response: Pool,
@@ -112,6 +132,8 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
       tag,
       role: 'operator',
       summary: 'Count all references anew and compare',
+      problems: ['not-found', 'in-use'],
+      repeatable: true,
       params: VolumeParams,
       response: PoolCheck,
       handle: ({ params }) => checkByJob(jobs, catalog, params.name),
@@ -122,6 +144,8 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
       tag,
       role: 'operator',
       summary: 'Compare all data with its checksums, in the background',
+      problems: ['not-found', 'in-use'],
+      repeatable: true,
       params: VolumeParams,
       body: StartScrub,
       status: 202,
@@ -138,6 +162,7 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
       tag,
       role: 'operator',
       summary: 'Stop the scrub',
+      problems: ['not-found'],
       params: VolumeParams,
       response: Pool,
       handle: async ({ params: { name } }) => {

@@ -1,21 +1,32 @@
-import { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
 import { PutSchedule, Schedule } from '../job-schemas.ts';
-import { VolumeParams } from '../schemas.ts';
+import { VolumeName, VolumeParams } from '../schemas.ts';
+import type { ScheduleRecord } from '../../control/records.ts';
+import { listRoute, prefix } from '../paging.ts';
+import { scheduleResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function scheduleRoutes({ schedules }: ControlPlane): Route[] {
+export function scheduleRoutes({ catalog, schedules }: ControlPlane): Route[] {
   const tag = 'schedules';
   return [
-    route({
-      method: 'get',
+    listRoute<ScheduleRecord>({
       path: '/schedules',
       tag,
-      role: 'viewer',
       summary: 'List the snapshot schedules',
-      response: z.array(Schedule),
-      handle: () => schedules.list().map((each) => schedules.view(each)),
+      item: Schedule,
+      rows: () => schedules.list(),
+      inOrder: true,
+      key: ({ name }) => name,
+      keyName: 'name',
+      filters: {
+        name: prefix(({ name }) => name),
+        volume: {
+          schema: VolumeName.optional().meta({ description: 'that catches this volume' }),
+          passes: ({ volumes }, wanted) => volumes.includes(wanted),
+        },
+      },
+      view: (record) => schedules.view(record),
     }),
     route({
       method: 'get',
@@ -23,6 +34,8 @@ export function scheduleRoutes({ schedules }: ControlPlane): Route[] {
       tag,
       role: 'viewer',
       summary: 'Show one snapshot schedule',
+      resource: ({ name }) => scheduleResource(catalog, name),
+      problems: ['not-found'],
       params: VolumeParams,
       response: Schedule,
       handle: ({ params }) => schedules.view(schedules.get(params.name)),
@@ -33,6 +46,8 @@ export function scheduleRoutes({ schedules }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Make or change a snapshot schedule',
+      resource: ({ name }) => scheduleResource(catalog, name),
+      problems: ['not-found', 'exists', 'limit-reached', 'no-space'],
       params: VolumeParams,
       body: PutSchedule,
       response: Schedule,
@@ -44,6 +59,8 @@ export function scheduleRoutes({ schedules }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Forget a snapshot schedule; its snapshots stay',
+      resource: ({ name }) => scheduleResource(catalog, name),
+      problems: ['not-found', 'in-use', 'no-space'],
       params: VolumeParams,
       handle: ({ params }) => schedules.remove(params.name),
     }),

@@ -5,27 +5,37 @@ import {
   CloneVolume,
   CreateSnapshot,
   Snapshot,
-  SnapshotFilter,
   SnapshotParams,
   Space,
   Volume,
+  VolumeName,
   VolumeParams,
 } from '../schemas.ts';
+import { exact, listRoute, prefix } from '../paging.ts';
+import { snapshotResource, volumeResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function snapshotRoutes({ snapshots, views, jobs }: ControlPlane): Route[] {
+export function snapshotRoutes({ catalog, snapshots, views, jobs }: ControlPlane): Route[] {
   const tag = 'snapshots';
   return [
-    route({
-      method: 'get',
+    listRoute<SnapshotRecord>({
       path: '/snapshots',
       tag,
-      role: 'viewer',
       summary: 'List the snapshots, of one volume or of all',
-      query: SnapshotFilter,
-      response: z.array(Snapshot),
-      handle: ({ query }) => snapshots.list(query.volume).map(viewOf),
+      item: Snapshot,
+      rows: ({ volume }) => snapshots.list(volume),
+      key: ({ volume, name }) => `${volume}@${name}`,
+      keyName: 'name',
+      sorts: { created: ({ created }) => created, size: ({ size }) => size },
+      filters: {
+        // The rows are those of the volume already.
+        volume: { schema: VolumeName.optional(), passes: () => true },
+        name: prefix(({ name }) => name),
+        pool: exact(VolumeName.optional(), ({ pool }) => pool),
+        state: exact(Snapshot.shape.state.optional(), ({ state }) => state),
+      },
+      view: viewOf,
     }),
     route({
       method: 'post',
@@ -33,10 +43,24 @@ export function snapshotRoutes({ snapshots, views, jobs }: ControlPlane): Route[
       tag,
       role: 'operator',
       summary: 'Take a snapshot of one or several volumes at one instant',
+      problems: ['not-found', 'exists', 'in-use', 'limit-reached', 'no-space'],
+      repeatable: true,
       body: CreateSnapshot,
       status: 201,
       response: z.array(Snapshot),
       handle: async ({ body }) => (await snapshots.create(body.volumes, body.name)).map(viewOf),
+    }),
+    route({
+      method: 'get',
+      path: '/volumes/:name/snapshots/:snapshot',
+      tag,
+      role: 'viewer',
+      summary: 'Show one snapshot',
+      params: SnapshotParams,
+      resource: ({ name, snapshot }) => snapshotResource(catalog, name, snapshot),
+      problems: ['not-found'],
+      response: Snapshot,
+      handle: ({ params }) => viewOf(snapshots.get(params.name, params.snapshot)),
     }),
     route({
       method: 'delete',
@@ -45,6 +69,8 @@ export function snapshotRoutes({ snapshots, views, jobs }: ControlPlane): Route[
       role: 'operator',
       summary: 'Delete a snapshot',
       params: SnapshotParams,
+      resource: ({ name, snapshot }) => snapshotResource(catalog, name, snapshot),
+      problems: ['not-found', 'in-use'],
       handle: async ({ params: { name: volume, snapshot } }) => {
         await jobs.through('snapshot-delete', { volume, snapshot }, 'delete');
       },
@@ -56,6 +82,8 @@ export function snapshotRoutes({ snapshots, views, jobs }: ControlPlane): Route[
       role: 'operator',
       summary: 'Make a volume that nobody uses what it was',
       params: SnapshotParams,
+      resource: ({ name }) => volumeResource(catalog, name),
+      problems: ['not-found', 'in-use', 'no-space'],
       response: Volume,
       handle: async ({ params }) => views.disk(await snapshots.rollback(params.name, params.snapshot)),
     }),
@@ -65,6 +93,8 @@ export function snapshotRoutes({ snapshots, views, jobs }: ControlPlane): Route[
       tag,
       role: 'operator',
       summary: 'Create a volume with the content of this one, or of a snapshot of it',
+      problems: ['not-found', 'exists', 'in-use', 'limit-reached', 'no-space'],
+      repeatable: true,
       params: VolumeParams,
       body: CloneVolume,
       status: 201,
@@ -80,6 +110,7 @@ export function snapshotRoutes({ snapshots, views, jobs }: ControlPlane): Route[
       tag,
       role: 'viewer',
       summary: 'How much a volume and its snapshots take',
+      problems: ['not-found', 'in-use'],
       params: VolumeParams,
       response: Space,
       handle: ({ params }) => snapshots.space(params.name),

@@ -1,11 +1,15 @@
 import { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
-import { Session, Status, VolumeStats } from '../schemas.ts';
+import type { VolumeRecord } from '../../control/records.ts';
+import type { SessionView } from '../../control/sessions.ts';
+import { exact, listRoute, prefix } from '../paging.ts';
+import { Session, Status, VolumeName, VolumeStats } from '../schemas.ts';
+import { certificateOf } from '../security/settings-routes.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
 export function statusRoutes(control: ControlPlane): Route[] {
-  const { server, views } = control;
+  const { catalog, server, units, views } = control;
   const tag = 'status';
   return [
     route({
@@ -17,43 +21,57 @@ export function statusRoutes(control: ControlPlane): Route[] {
       response: Status,
       handle: () => statusOf(control),
     }),
-    route({
-      method: 'get',
+    listRoute<SessionView>({
       path: '/sessions',
       tag,
-      role: 'viewer',
       summary: 'Initiators that are logged in',
-      response: z.array(Session),
-      handle: () =>
-        (server()?.sessions() ?? []).map((each) => ({
-          ...each,
-          alias: each.alias ?? null,
-          target: each.target ?? null,
-        })),
+      item: Session,
+      rows: () => server()?.sessions() ?? [],
+      key: ({ tsih }) => tsih,
+      keyName: 'tsih',
+      sorts: { initiator: ({ initiator }) => initiator, commands: ({ commands }) => commands },
+      filters: {
+        initiator: prefix(({ initiator }) => initiator),
+        target: exact(z.string().min(1).max(223).optional(), ({ target }) => target),
+      },
+      view: (each) => ({ ...each, alias: each.alias ?? null, target: each.target ?? null }),
     }),
-    route({
-      method: 'get',
+    listRoute<VolumeRecord>({
       path: '/stats',
       tag,
-      role: 'viewer',
       summary: 'Counters and latencies per volume',
-      response: z.array(VolumeStats),
-      handle: () => views.stats(),
+      item: VolumeStats,
+      rows: () => catalog.volumes.values().filter(({ name }) => units.unit(name) !== undefined),
+      inOrder: true,
+      key: ({ name }) => name,
+      keyName: 'name',
+      filters: { name: prefix(({ name }) => name), pool: exact(VolumeName.optional(), ({ pool }) => pool) },
+      view: ({ name }) => views.statsOf(name),
     }),
   ];
 }
 
-function statusOf({ catalog, views, server, version, started, now }: ControlPlane): z.infer<typeof Status> {
-  const disks = views.disks();
+function statusOf({
+  catalog,
+  views,
+  server,
+  version,
+  started,
+  now,
+  certificate,
+}: ControlPlane): z.infer<typeof Status> {
+  const totals = views.totals();
+  const served = certificate();
   return {
     version,
     node: catalog.node.id,
     started: new Date(started).toISOString(),
     uptimeSeconds: Math.round((now() - started) / 1000),
     portals: views.portals(),
-    volumes: { total: disks.length, failed: disks.filter((disk) => disk.state === 'failed').length },
+    volumes: { total: catalog.volumes.size, failed: totals.failed },
     sessions: server()?.sessions().length ?? 0,
-    provisionedBytes: disks.reduce((sum, disk) => sum + disk.size, 0),
-    allocatedBytes: disks.reduce((sum, disk) => sum + (disk.allocatedBytes ?? 0), 0),
+    certificate: served === undefined ? null : certificateOf(served, now()),
+    provisionedBytes: totals.provisionedBytes,
+    allocatedBytes: totals.allocatedBytes,
   };
 }

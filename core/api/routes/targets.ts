@@ -1,33 +1,31 @@
-import { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
+import type { TargetRecord } from '../../control/records.ts';
+import { listRoute, prefix } from '../paging.ts';
 import { Target } from '../schemas.ts';
-import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
 export function targetRoutes({ catalog, views, server }: ControlPlane): Route[] {
   return [
-    route({
-      method: 'get',
+    listRoute<TargetRecord>({
       path: '/targets',
       tag: 'targets',
-      role: 'viewer',
       summary: 'List the iSCSI targets',
-      response: z.array(Target),
-      handle: () => {
+      item: Target,
+      rows: () => catalog.targets.values(),
+      inOrder: true,
+      key: ({ name }) => name,
+      keyName: 'name',
+      filters: { name: prefix(({ name }) => name), iqn: prefix(({ iqn }) => iqn) },
+      view: ({ name, iqn }) => {
         const running = server();
         const addresses = views.portals();
-        const portals = (running?.portals ?? []).map((portal, i) => ({
-          address: addresses[i] ?? '',
-          group: portal.group,
-        }));
-        const sessions = running?.sessions() ?? [];
-        return catalog.targets.values().map(({ name, iqn }) => ({
+        return {
           name,
           iqn,
-          portals,
+          portals: (running?.portals ?? []).map((portal, i) => ({ address: addresses[i] ?? '', group: portal.group })),
           luns: catalog.volumesOfTarget(name).map(({ lun, name: volume }) => ({ lun, volume })),
-          sessions: sessions.filter((session) => session.target === iqn).length,
-        }));
+          sessions: (running?.sessions() ?? []).filter((session) => session.target === iqn).length,
+        };
       },
     }),
   ];

@@ -1,20 +1,45 @@
-import { z } from 'zod';
 import type { ControlPlane } from '../../control/control-plane.ts';
-import { CreateVolume, DeleteVolume, Force, ResizeVolume, Volume, VolumeParams } from '../schemas.ts';
+import type { VolumeRecord } from '../../control/records.ts';
+import { exact, listRoute, prefix } from '../paging.ts';
+import {
+  CreateVolume,
+  DeleteVolume,
+  Force,
+  MapSubject,
+  ResizeVolume,
+  Volume,
+  VolumeName,
+  VolumeParams,
+} from '../schemas.ts';
+import { volumeResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function volumeRoutes({ provisioner, views, jobs }: ControlPlane): Route[] {
+export function volumeRoutes({ catalog, provisioner, views, jobs }: ControlPlane): Route[] {
   const tag = 'volumes';
   return [
-    route({
-      method: 'get',
+    listRoute<VolumeRecord>({
       path: '/volumes',
       tag,
-      role: 'viewer',
       summary: 'List the volumes',
-      response: z.array(Volume),
-      handle: () => views.disks(),
+      item: Volume,
+      rows: () => catalog.volumes.values(),
+      inOrder: true,
+      key: ({ name }) => name,
+      keyName: 'name',
+      sorts: { size: ({ size }) => size, created: ({ created }) => created },
+      filters: {
+        name: prefix(({ name }) => name),
+        pool: exact(VolumeName.optional(), ({ pool }) => pool),
+        target: exact(VolumeName.optional(), ({ target }) => target),
+        kind: exact(Volume.shape.kind.optional(), ({ kind }) => kind),
+        state: exact(Volume.shape.state.optional(), ({ name }) => views.stateOf(name)),
+        initiator: {
+          schema: MapSubject.optional().meta({ description: 'mapped to it by this name' }),
+          passes: ({ maps }, wanted) => maps.some(({ who }) => who === wanted.toLowerCase()),
+        },
+      },
+      view: (record) => views.disk(record),
     }),
     route({
       method: 'post',
@@ -22,6 +47,8 @@ export function volumeRoutes({ provisioner, views, jobs }: ControlPlane): Route[
       tag,
       role: 'operator',
       summary: 'Create a volume and serve it',
+      problems: ['exists', 'in-use', 'device-in-use', 'not-found', 'limit-reached', 'no-space'],
+      repeatable: true,
       body: CreateVolume,
       status: 201,
       response: Volume,
@@ -37,6 +64,8 @@ export function volumeRoutes({ provisioner, views, jobs }: ControlPlane): Route[
       role: 'viewer',
       summary: 'Show one volume',
       params: VolumeParams,
+      resource: ({ name }) => volumeResource(catalog, name),
+      problems: ['not-found'],
       response: Volume,
       handle: ({ params }) => views.disk(provisioner.volume(params.name)),
     }),
@@ -47,6 +76,8 @@ export function volumeRoutes({ provisioner, views, jobs }: ControlPlane): Route[
       role: 'operator',
       summary: 'Grow or shrink a volume',
       params: VolumeParams,
+      resource: ({ name }) => volumeResource(catalog, name),
+      problems: ['not-found', 'in-use', 'has-snapshots', 'no-space', 'limit-reached'],
       body: ResizeVolume,
       response: Volume,
       handle: async ({ params, body }) => views.disk(await provisioner.resize(params.name, body.size, body.force)),
@@ -58,6 +89,9 @@ export function volumeRoutes({ provisioner, views, jobs }: ControlPlane): Route[
       role: 'operator',
       summary: 'Open the storage of a volume again, after trouble with it is over',
       params: VolumeParams,
+      resource: ({ name }) => volumeResource(catalog, name),
+      problems: ['not-found', 'in-use', 'no-space'],
+      repeatable: true,
       query: Force,
       response: Volume,
       handle: async ({ params, query }) => views.disk(await provisioner.reopen(params.name, query.force === 'true')),
@@ -69,6 +103,8 @@ export function volumeRoutes({ provisioner, views, jobs }: ControlPlane): Route[
       role: 'operator',
       summary: 'Delete a volume; its data is kept for a while, unless purge=true',
       params: VolumeParams,
+      resource: ({ name }) => volumeResource(catalog, name),
+      problems: ['not-found', 'in-use', 'has-snapshots', 'no-space'],
       query: DeleteVolume,
       handle: async ({ params: { name }, query }) => {
         const [force, withSnapshots, purge] = [query.force, query.withSnapshots, query.purge].map(

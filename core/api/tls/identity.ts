@@ -2,6 +2,7 @@
 import { X509Certificate, createHash, createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import { API_NAME } from '../../base/api-name.ts';
 import type { World } from '../../base/world.ts';
 import { makeCertificate } from './certificate.ts';
 
@@ -9,7 +10,8 @@ const DAY = 86_400_000;
 const CA_DAYS = 7300;
 /** What browsers accept at most of a private CA is 825 days. */
 const SERVER_DAYS = 800;
-const RENEW_BEFORE = 60 * DAY;
+/** Milliseconds. */
+export const RENEW_BEFORE = 60 * DAY;
 
 export interface TlsIdentity {
   /** PEM. */
@@ -25,13 +27,14 @@ export function fingerprintOf(pem: string): string {
   return createHash('sha256').update(new X509Certificate(pem).raw).digest('base64url');
 }
 
-/** Loads the identity from `folder`, or makes it. The server certificate covers `hosts` (names and addresses). */
+/** Loads the identity from `folder`, or makes it. The server certificate covers `names` (and addresses), and API_NAME. */
 export async function tlsIdentity(
   world: World,
   folder: string,
   node: string,
-  hosts: readonly string[],
+  names: readonly string[],
 ): Promise<TlsIdentity> {
+  const hosts = [...new Set([...names, API_NAME])];
   await world.disk.makeFolder(folder);
   const ca = await keyAndCertificate(world, folder, 'ca', () => {
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
@@ -50,8 +53,8 @@ export async function tlsIdentity(
   const make = (): { key: string; cert: string } => {
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
     const issuerKey = createPrivateKey(ca.key);
-    const names = { subject: `Gemel ${node}`, issuer: issuerName };
-    const cert = makeCertificate({ ...validity(world, SERVER_DAYS), ...names, publicKey, issuerKey, hosts });
+    const whose = { subject: `Gemel ${node}`, issuer: issuerName };
+    const cert = makeCertificate({ ...validity(world, SERVER_DAYS), ...whose, publicKey, issuerKey, hosts });
     return { key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), cert };
   };
   const serves = (pem: { key: string; cert: string }): boolean => {

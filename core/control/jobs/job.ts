@@ -28,7 +28,7 @@ export interface JobRecord {
   readonly request: Json;
   /** Of whoever asked: the same key with the same request is the same job. */
   readonly key?: string;
-  /** Keyed hash of kind and request as they were asked (SecretBox.digest), hexadecimal. */
+  /** Keyed hash of kind and request as they were asked (SecretBox.mac), hexadecimal. */
   readonly digest: string;
   readonly state: JobState;
   readonly steps: readonly StepRecord[];

@@ -63,7 +63,8 @@ export class Jobs {
       if (this.#stopping) throw new ServiceError('daemon-unreachable', 'the daemon is stopping');
       const kind = this.#kinds.get(kindName);
       if (kind === undefined) throw new ServiceError('bad-request', `there are no jobs '${printable(kindName)}'`);
-      const digest = box.digest(canonical([kindName, asked as Json]), 'job request');
+      const text = canonical([kindName, asked as Json]);
+      const digest = box.mac(Buffer.from(text), 'job request').toString('hex');
       if (key !== undefined) {
         if (key.length === 0 || key.length > MAX_JOB_KEY) throw new ServiceError('bad-request', 'not a request key');
         const before = catalog.jobs.values().find((job) => job.key === key);

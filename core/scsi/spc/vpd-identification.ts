@@ -2,6 +2,7 @@
 // software puts paths together by it. Only the port and group designators differ.
 import { groupIdOf } from '../alua.ts';
 import { VENDOR } from '../identity.ts';
+import type { LuIdentity } from '../identity.ts';
 import type { LogicalUnit } from '../logical-unit.ts';
 import { targetPortName } from '../lun-nexus.ts';
 import type { LunNexus } from '../lun-nexus.ts';
@@ -13,11 +14,23 @@ const Type = { t10VendorId: 1, naa: 3, relativePort: 4, portGroup: 5, scsiName: 
 /** PROTOCOL IDENTIFIER of iSCSI (SPC-4 7.6.1). */
 const PROTOCOL_ISCSI = 5;
 
-/** The designation descriptors of the logical unit itself, which copy managers find it by. */
-export const unitDesignators = ({ identity }: LogicalUnit): readonly Buffer[] => [
-  designator(CodeSet.binary, Association.logicalUnit, Type.naa, identity.naa),
-  designator(CodeSet.ascii, Association.logicalUnit, Type.t10VendorId, Buffer.from(VENDOR + identity.serial)),
-];
+const known = new WeakMap<LuIdentity, readonly Buffer[]>();
+
+/**
+ * The designation descriptors of the logical unit itself, which copy managers find it by. Made once: each copy looks at those of
+ * many logical units. Not to be changed.
+ */
+export function unitDesignators({ identity }: LogicalUnit): readonly Buffer[] {
+  let made = known.get(identity);
+  if (made === undefined) {
+    made = [
+      designator(CodeSet.binary, Association.logicalUnit, Type.naa, identity.naa),
+      designator(CodeSet.ascii, Association.logicalUnit, Type.t10VendorId, Buffer.from(VENDOR + identity.serial)),
+    ];
+    known.set(identity, made);
+  }
+  return made;
+}
 
 export function deviceIdentification(nexus: LunNexus): Buffer {
   const { lu, target } = nexus;

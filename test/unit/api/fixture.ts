@@ -1,6 +1,6 @@
 // The API on a real port over a real control plane.
 import { request as httpRequest } from 'node:http';
-import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
 import { createApp } from '../../../core/api/app.ts';
@@ -15,7 +15,16 @@ export interface Answer {
   readonly status: number;
   readonly type: string;
   readonly text: string;
+  readonly headers: IncomingHttpHeaders;
   readonly json: Record<string, unknown>;
+}
+
+export interface Asking {
+  readonly token?: string | undefined;
+  readonly body?: string | Buffer | undefined;
+  /** Content-Type of the body. */
+  readonly type?: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export interface Api {
@@ -26,11 +35,7 @@ export interface Api {
   readonly admin: string;
   readonly viewer: string;
   /** One request; `token` undefined: without. */
-  readonly ask: (
-    method: string,
-    path: string,
-    options?: { token?: string | undefined; body?: string | Buffer; type?: string },
-  ) => Promise<Answer>;
+  readonly ask: (method: string, path: string, options?: Asking) => Promise<Answer>;
   /** The same port without TLS. */
   readonly plain: (method: string, path: string) => Promise<Answer>;
 }
@@ -48,9 +53,10 @@ export async function withApi(body: (api: Api) => Promise<void>): Promise<void> 
         port: listener.port,
         admin: await plane.tokens.issue('admin', 'admin', tls.fingerprint),
         viewer: await plane.tokens.issue('viewer', 'viewer', tls.fingerprint),
-        ask: (method, path, { token, body: content, type = 'application/json' } = {}) => {
+        ask: (method, path, { token, body: content, type = 'application/json', headers: more = {} } = {}) => {
           const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
           if (content !== undefined) headers['Content-Type'] = type;
+          Object.assign(headers, more);
           return collect((done) => httpsRequest({ ...target, ca: tls.ca, method, path, headers }, done), content);
         },
         plain: (method, path) => collect((done) => httpRequest({ ...target, method, path }, done)),
@@ -71,8 +77,8 @@ function collect(
       response.setEncoding('utf8').on('data', (part: string) => (text += part));
       response.on('end', () => {
         const type = response.headers['content-type'] ?? '';
-        const json = (type.includes('json') ? JSON.parse(text) : {}) as Record<string, unknown>;
-        resolve({ status: response.statusCode ?? 0, type, text, json });
+        const json = (type.includes('json') && text !== '' ? JSON.parse(text) : {}) as Record<string, unknown>;
+        resolve({ status: response.statusCode ?? 0, type, text, json, headers: response.headers });
       });
     });
     request.setTimeout(10_000, () => request.destroy(new Error('no answer')));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { ApiClient } from '../../../core/cli/client.ts';
+import { ApiClient } from '../../../plugins/sdk/client.ts';
 import { connect } from '../../../core/cli/connect.ts';
 import { createProgram, runProgram } from '../../../core/cli/program.ts';
 import { withApi } from '../api/fixture.ts';

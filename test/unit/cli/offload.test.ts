@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { metricsOf } from '../../../core/api/metrics.ts';
-import { ApiClient } from '../../../core/cli/client.ts';
+import { ApiClient } from '../../../plugins/sdk/client.ts';
 import { createProgram, runProgram } from '../../../core/cli/program.ts';
 import { LOOPBACK } from '../../../core/control/records.ts';
 import { HOST_A, Initiator } from '../../support/scsi-fixture.ts';
@@ -78,7 +78,7 @@ describe('gemel offload', () => {
       assert.ok(doctor.indexOf('problem') < doctor.indexOf('note'), 'problems come first');
 
       const answer = await ask('GET', '/api/v1/offload?volume=thin', { token: viewer });
-      const [view] = answer.json as unknown as { hosts: { kinds: { kind: string; sharedBytes: number }[] }[] }[];
+      const [view] = answer.json['items'] as { hosts: { kinds: { kind: string; sharedBytes: number }[] }[] }[];
       assert.equal(view?.hosts[0]?.kinds.find((each) => each.kind === 'write-same')?.sharedBytes, 16 << 20);
       const metrics = metricsOf(plane);
       const labels = `volume="thin",initiator="${HOST_A}",kind="write-same"`;

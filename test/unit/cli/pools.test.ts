@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ApiClient } from '../../../core/cli/client.ts';
+import { ApiClient } from '../../../plugins/sdk/client.ts';
 import { createProgram, runProgram } from '../../../core/cli/program.ts';
 import { withApi } from '../api/fixture.ts';
 

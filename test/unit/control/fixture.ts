@@ -9,11 +9,13 @@ import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
 import { Hosts } from '../../../core/control/hosts.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
+import { KeptRequests } from '../../../core/control/kept-requests.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
 import { PoolMoves } from '../../../core/control/pool-moves.ts';
 import { Offload } from '../../../core/control/offload.ts';
 import { PoolManager } from '../../../core/control/pools.ts';
 import { Provisioner } from '../../../core/control/provision.ts';
+import { Security } from '../../../core/control/security.ts';
 import { SecretBox } from '../../../core/control/secret-box.ts';
 import type { SessionSource } from '../../../core/control/sessions.ts';
 import { Snapshots } from '../../../core/control/snapshots.ts';
@@ -26,6 +28,8 @@ import { temporaryFolder } from '../../support/cleanup.ts';
 import { COMMANDS } from '../../support/target.ts';
 
 export const PREFIX = 'iqn.2026-01.example.gemel';
+/** Hashes of passwords that are quick to make. */
+export const CHEAP = { cost: 1024, blockSize: 8, parallelization: 1 };
 export const KEY = Buffer.alloc(32, 7);
 
 export interface Plane extends ControlPlane {
@@ -90,6 +94,8 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   await snapshots.recover();
   await provisioner.openAll();
   await jobs.resume();
+  const tokens = new Tokens(catalog, world, log);
+  const security = await Security.open({ catalog, tokens, world, log, folder, cost: CHEAP });
   return {
     hosts,
     jobs,
@@ -106,7 +112,10 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     moves,
     snapshots,
     initiators,
-    tokens: new Tokens(catalog, world),
+    requests: new KeptRequests(catalog, box, world.clock, log),
+    tokens,
+    security,
+    certificate: () => undefined,
     views: new Views(catalog, units, backend, server, '192.0.2.1'),
     server,
     version: '1.2.3',
@@ -114,6 +123,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     now: () => 61_000,
     close: async () => {
       await stop();
+      await security.close();
       await provisioner.close();
       await pools.close();
       await events.settled();

@@ -229,7 +229,15 @@ describe('jobs', () => {
   it('cannot be cancelled when their kind does not allow it', async () => {
     await withSite(async (site) => {
       let go = (): void => undefined;
-      const waits = { do: () => new Promise<undefined>((resolve) => (go = () => resolve(undefined))) };
+      const waits = {
+        do: () =>
+          new Promise<undefined>(
+            (resolve) =>
+              (go = () => {
+                resolve(undefined);
+              }),
+          ),
+      };
       site.kind('firm', [site.make('a', waits)], 'continue', false);
       const { jobs } = await site.open();
       const { id } = await jobs.submit('firm', {});

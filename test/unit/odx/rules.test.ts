@@ -120,7 +120,7 @@ describe('token commands', () => {
       const abort = host.status([0x83, 0x1c, 0, 0, 0x02, 0xbc, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
       go();
       assert.equal(await abort, 'GOOD');
-      assert.equal(await copy, background ? 'GOOD' : '0A/00/00');
+      assert.equal(await copy, background ? 'GOOD' : '0A/2F/02');
       const { status, blocks } = await receive(host, 700);
       assert.equal(status, 0x60);
       assert.ok(blocks < 8192);

@@ -67,7 +67,8 @@ async function xcopy(
     return out;
   });
   const segment = Buffer.alloc(28);
-  Buffer.from([0x02, 0, 0, 0x18, 0, 0, 0, 1]).copy(segment);
+  // CSCD descriptors have the IDs 0 and 1, behind the header of LID4 1 and 2 (SPC-4 6.4.2).
+  Buffer.from(immediate ? [0x02, 0, 0, 0x18, 0, 1, 0, 2] : [0x02, 0, 0, 0x18, 0, 0, 0, 1]).copy(segment);
   segment.writeUInt16BE(length / 512, 10);
   segment.writeUInt32BE(from / 512, 16);
   segment.writeUInt32BE(to / 512, 24);

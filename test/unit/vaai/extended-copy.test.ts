@@ -77,7 +77,8 @@ function segment(
   blocks: number,
   from: number,
   to: number,
-  ends: readonly [number, number] = [0, 1],
+  // IDs of a list of LID4, whose header counts as the first descriptor (SPC-4 6.4.2).
+  ends: readonly [number, number] = [1, 2],
   flags = 0,
 ): Buffer {
   const out = Buffer.alloc(28);
@@ -113,10 +114,21 @@ function lid4(
   return Buffer.concat([head, ...units.map(cscd), bytes]);
 }
 
-const out = (list: Buffer): Buffer => {
+/** With list identifier 7. */
+function lid1(units: readonly LogicalUnit[], segments: readonly Buffer[]): Buffer {
+  const head = Buffer.alloc(16);
+  const bytes = Buffer.concat(segments);
+  head[0] = 7;
+  head.writeUInt16BE(units.length * 32, 2);
+  head.writeUInt32BE(bytes.length, 8);
+  return Buffer.concat([head, ...units.map(cscd), bytes]);
+}
+
+/** EXTENDED COPY; `action` 0: LID1. */
+const out = (list: Buffer, action = 1): Buffer => {
   const cdb = Buffer.alloc(16);
   cdb[0] = 0x83;
-  cdb[1] = 0x01;
+  cdb[1] = action;
   cdb.writeUInt32BE(list.length, 10);
   return cdb;
 };
@@ -182,9 +194,10 @@ describe('EXTENDED COPY', () => {
     const units = [all.source, all.coarse];
     assert.equal(await copy(host, lid4(units, [segment(16, 8, 1)])), 'GOOD');
     assert.ok((await read(all.coarse, 4096, 2 * 4096)).equals(data.subarray(4096, 3 * 4096)));
-    assert.equal(await copy(host, lid4(units, [segment(3, 0, 8, [0, 1], 0x02)])), 'GOOD');
+    assert.equal(await copy(host, lid4(units, [segment(3, 0, 8, [1, 2], 0x02)])), 'GOOD');
     assert.ok((await read(all.coarse, 8 * 4096, 3 * 4096)).equals(data.subarray(0, 3 * 4096)));
-    assert.match(await copy(host, lid4(units, [segment(9, 0, 1)])), /^05\/26\/00/);
+    // SPC-4 table 116: UNEXPECTED INEXACT SEGMENT.
+    assert.match(await copy(host, lid4(units, [segment(9, 0, 1)])), /^0A\/26\/0A/);
   });
 
   test('reaches nothing that is not mapped to the initiator (CVE-2020-28374), be it source or destination', async () => {
@@ -194,7 +207,7 @@ describe('EXTENDED COPY', () => {
     const units = [all.source, all.target];
     const not = { one: '0A/0D/02', sense: await copy(host, lid4(units, [segment(1, 0, 0)])) };
     assert.ok(not.sense.startsWith(not.one), not.sense);
-    assert.ok((await copy(host, lid4(units, [segment(1, 0, 0, [1, 0])]))).startsWith(not.one));
+    assert.ok((await copy(host, lid4(units, [segment(1, 0, 0, [2, 1])]))).startsWith(not.one));
     assert.ok((await read(all.source, 0, 512)).equals(Buffer.alloc(512)));
   });
 
@@ -205,7 +218,7 @@ describe('EXTENDED COPY', () => {
       if (withSession) login(all, 1);
       const units = [all.source, all.target];
       assert.equal(await forwarded(host, lid4(units, [segment(1, 0, 9)])), 'target 2 07/27/00');
-      assert.equal(await copy(host, lid4(units, [segment(1, 1, 9, [1, 0])])), 'GOOD');
+      assert.equal(await copy(host, lid4(units, [segment(1, 1, 9, [2, 1])])), 'GOOD');
     }
     assert.ok((await read(all.source, 9 * 512, 512)).equals(await read(all.target, 512, 512)));
   });
@@ -219,7 +232,7 @@ describe('EXTENDED COPY', () => {
     const path = login(all, 1);
     assert.equal(await forwarded(host, list), 'target 18');
     // To be read, it is free.
-    assert.equal(await copy(host, lid4([all.source, all.target], [segment(1, 0, 9, [1, 0])])), 'GOOD');
+    assert.equal(await copy(host, lid4([all.source, all.target], [segment(1, 0, 9, [2, 1])])), 'GOOD');
     assert.equal(await register(path, 2), 'GOOD');
     assert.equal(await copy(host, list), 'GOOD');
   });
@@ -258,7 +271,7 @@ describe('EXTENDED COPY', () => {
         end();
         gone = all.target.tasks.end(() => true, false);
       });
-      assert.equal(await copy(host, lid4([all.source, all.target], LONG)), '0A/00/00');
+      assert.match(await copy(host, lid4([all.source, all.target], LONG)), /^0A\/2F\/02/);
       await gone;
       assert.equal(all.target.tasks.running, 0);
       assert.ok(all.target.locks.idle && all.source.locks.idle);
@@ -304,6 +317,51 @@ describe('EXTENDED COPY', () => {
     assert.deepEqual(twice.sort(), ['05/00/16', 'GOOD']);
   });
 
+  test('of a copy that fails half way it is told what is missing; of its end, each thing once', async () => {
+    await fill(all.source);
+    midway(all.target, () => {
+      all.see = () => 'hidden';
+    });
+    const list = lid1([all.source, all.target], [segment(2, 0, 0, [0, 0]), segment(8 * 2048, 0, 0, [0, 1])]);
+    const { sense } = await host.run(out(list, 0), { data: list });
+    assert.ok(sense);
+    const ask = (action: number, length: number): Promise<string> =>
+      host.status([0x84, action, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, length, 0, 0]);
+    const tell = (action: number): Promise<Buffer> =>
+      host.data([0x84, action, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 200, 0, 0]);
+    // SPC-4 5.17.7.4: VALID, the blocks that are missing, the descriptor of the unit that is to blame, the segment.
+    const missing = sense.readUInt32BE(3);
+    assert.equal(sense[0], 0xf0);
+    assert.ok(missing > 0 && missing < 8 * 2048, `${missing} blocks`);
+    assert.deepEqual([...sense.subarray(15, 18)], [0x80, 0, 48]);
+    assert.equal(sense.readUInt16BE(10), 1);
+    const status = await tell(0x00);
+    assert.equal(status[4], 0x02);
+    assert.equal(status.readUInt16BE(5), 2, 'segments processed, with the one that failed');
+    assert.equal(status.readUInt32BE(8), 2 + 8 * 2048 - missing, 'transfer count');
+    assert.equal(await ask(0x00, 200), '05/24/00 cdb 2');
+    assert.equal(await ask(0x04, 20), 'GOOD');
+    assert.ok((await tell(0x04)).subarray(60).equals(sense), 'the details stay until all of them have been told');
+    assert.deepEqual(await tell(0x04), Buffer.alloc(4));
+    assert.equal((await statusOf(host))[5], 0x02);
+    all.source.reset(SENSE.busDeviceReset);
+    host.clearAttentions();
+    assert.match(await host.status([0x84, 0x05, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]), /^05\/24\/00/);
+  });
+
+  test('counts in kibibytes where the destinations have blocks of several sizes, and the segment that runs', async () => {
+    await fill(all.source);
+    const parts = [segment(16, 0, 0), segment(16, 0, 0, [1, 3]), ...LONG];
+    let running: Promise<Buffer> | undefined;
+    midway(all.coarse, () => {
+      running = statusOf(host);
+    });
+    assert.equal(await copy(host, lid4([all.source, all.target, all.coarse], parts)), 'GOOD');
+    assert.equal((await running)?.readUInt16BE(24), 2);
+    const told = await statusOf(host);
+    assert.deepEqual([told[15], told.readBigUInt64BE(16), told.readUInt16BE(24)], [0x01, 8n + 8n + 16384n, 3]);
+  });
+
   test('failure in the storage: which side, and the segment', async () => {
     await fill(all.source);
     await all.target.volume.resize(MIB);
@@ -311,7 +369,7 @@ describe('EXTENDED COPY', () => {
     const { sense } = await host.run(out(list), { data: list });
     assert.ok(sense);
     assert.equal(sense.readUInt16BE(10), 1, 'the segment');
-    assert.equal((await statusOf(host)).readUInt16BE(24), 1, 'segments done');
+    assert.equal((await statusOf(host)).readUInt16BE(24), 2, 'segments processed, with the one that failed');
     all.source.modes.descriptorSense = true;
     const described = describeResult(await host.run(out(list), { data: list }));
     assert.ok(described.startsWith('0A/0D/01'), described);

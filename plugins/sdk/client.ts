@@ -1,10 +1,11 @@
-// How `gemel` talks to the daemon: HTTPS with the certificate authority the token vouches for.
+// How plugins and `gemel` talk to the daemon: HTTPS with the certificate authority the token vouches for.
 import { X509Certificate, createHash, timingSafeEqual } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
 import type { IncomingMessage, RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
-import type { ErrorCode } from '../base/errors.ts';
+import { API_NAME } from '../../core/base/api-name.ts';
+import { ERRORS, ServiceError, messageOf } from '../../core/base/errors.ts';
+import type { ErrorCode } from '../../core/base/errors.ts';
 
 /** Milliseconds without a byte from the daemon. */
 const PATIENCE = 60_000;
@@ -12,6 +13,8 @@ const PATIENCE = 60_000;
 const MAX_ANSWER = 67_108_864;
 const MAX_CA = 65_536;
 const PREFIX = '/api/v1';
+/** Items asked for at a time. */
+const PAGE = 1000;
 
 interface Answer {
   readonly status: number;
@@ -37,16 +40,41 @@ export class ApiClient {
   }
 
   /** Calls the API; `path` below /api/v1. Throws ServiceError: what the daemon said, or why it could not be asked. */
-  async call(method: string, path: string, body?: unknown): Promise<unknown> {
+  async call(
+    method: string,
+    path: string,
+    body?: unknown,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<unknown> {
     this.#ca ??= await this.#trustedCa();
-    const headers: Record<string, string> = { Authorization: `Bearer ${this.#token}`, Accept: 'application/json' };
+    const own = { Authorization: `Bearer ${this.#token}`, Accept: 'application/json' };
+    const headers: Record<string, string> = { ...more, ...own };
     const content = body === undefined ? undefined : JSON.stringify(body);
     if (content !== undefined) headers['Content-Type'] = 'application/json';
     const target = { host: hostOf(this.#url), port: portOf(this.#url), path: PREFIX + path };
-    const options = { ...target, method, headers, ca: this.#ca, minVersion: 'TLSv1.2' as const, agent: false };
+    // Whatever certificate browsers are shown, this one was made by the CA of the token.
+    const identity = { ca: this.#ca, servername: API_NAME };
+    const options = { ...target, method, headers, ...identity, minVersion: 'TLSv1.2' as const, agent: false };
     const answer = await this.#send((answered) => httpsRequest(options, answered), content, MAX_ANSWER);
     if (answer.status >= 400) throw refusal(answer);
     return answer.body === '' ? undefined : JSON.parse(answer.body);
+  }
+
+  /**
+   * All items of a list; `path` as for call(). Follows the pages: what comes or goes meanwhile may be missing or there, what
+   * stays is there once. Throws ServiceError.
+   */
+  async list(path: string): Promise<unknown[]> {
+    const items: unknown[] = [];
+    for (let next: string | null = `${path}${path.includes('?') ? '&' : '?'}limit=${String(PAGE)}`; next !== null;) {
+      const page = (await this.call('GET', next)) as { items: unknown[]; next: string | null };
+      for (const item of page.items) items.push(item);
+      if (page.next !== null && !page.next.startsWith(`${PREFIX}/`)) {
+        throw new ServiceError('untrusted-server', `the list goes on elsewhere: ${page.next.slice(0, 100)}`);
+      }
+      next = page.next === null ? null : page.next.slice(PREFIX.length);
+    }
+    return items;
   }
 
   /** The CA certificate of the daemon, fetched in the clear and believed only if the token names its fingerprint. */

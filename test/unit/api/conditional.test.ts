@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { withApi } from './fixture.ts';
+
+const PATH = '/api/v1/volumes/v';
+const BODY = JSON.stringify({ name: 'v', size: 8 << 20 });
+const size = (mib: number): string => JSON.stringify({ size: mib << 20 });
+
+describe('conditional requests', () => {
+  it('refuse a change of what somebody else has changed since', async () => {
+    await withApi(async ({ ask, admin: token }) => {
+      const created = await ask('POST', '/api/v1/volumes', { token, body: BODY });
+      assert.equal(created.headers.etag, undefined, 'a list has none');
+      const first = String((await ask('GET', PATH, { token })).headers.etag);
+      assert.match(first, /^"[\da-z]+\.[\w-]{16}"$/);
+      const change = (tag: string, mib: number) =>
+        ask('PATCH', PATH, { token, body: size(mib), headers: { 'If-Match': tag } });
+      const changed = await change(first, 16);
+      assert.equal(changed.status, 200, changed.text);
+      const refused = await change(first, 32);
+      assert.deepEqual([refused.status, refused.json['code']], [412, 'precondition-failed']);
+      assert.equal((await change(`"x", ${String(changed.headers.etag)}`, 16)).status, 200);
+      assert.equal((await change('*', 16)).status, 200);
+      for (const bad of ['x', '"a" "b"', '', '"a', `"${'a'.repeat(3000)}"`])
+        assert.equal((await change(bad, 16)).status, 400, bad);
+      const now = String((await ask('GET', PATH, { token })).headers.etag);
+      assert.equal((await change(`W/${now}`, 16)).status, 412, 'a weak one never matches');
+      assert.equal((await ask('DELETE', PATH, { token, headers: { 'If-Match': first } })).status, 412);
+      assert.equal((await ask('DELETE', PATH, { token, headers: { 'If-Match': now } })).status, 204);
+      assert.equal((await change('"x"', 16)).status, 404);
+    });
+  });
+
+  it('let only one of several changes at the same time through', async () => {
+    await withApi(async ({ ask, admin: token }) => {
+      await ask('POST', '/api/v1/volumes', { token, body: BODY });
+      const etag = String((await ask('GET', PATH, { token })).headers.etag);
+      const changes = [9, 10, 11, 12].map((mib) =>
+        ask('PATCH', PATH, { token, body: size(mib), headers: { 'If-Match': etag } }),
+      );
+      const answers = await Promise.all(changes);
+      assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 412, 412, 412]);
+      const won = answers.find(({ status }) => status === 200);
+      assert.equal((await ask('GET', PATH, { token })).json['size'], won?.json['size']);
+    });
+  });
+
+  it('answer 304 for a copy that is what would be shown, and only then', async () => {
+    await withApi(async ({ ask, plane, admin: token }) => {
+      await ask('POST', '/api/v1/volumes', { token, body: BODY });
+      const etag = String((await ask('GET', PATH, { token })).headers.etag);
+      const get = (tag: string) => ask('GET', PATH, { token, headers: { 'If-None-Match': tag } });
+      const same = await get(`"old", W/${etag}`);
+      assert.deepEqual([same.status, same.text, same.headers.etag], [304, '', etag]);
+      await plane.units.unit('v')?.volume.write(0, Buffer.alloc(65_536, 1), 0, 65_536, true);
+      const moved = await get(etag);
+      assert.equal(moved.status, 200, 'more of it is allocated, though the record is the same');
+      const change = { token, body: size(16), headers: { 'If-Match': etag } };
+      assert.equal((await ask('PATCH', PATH, change)).status, 200, 'which does not stand in the way of a change');
+    });
+  });
+
+  it('create without replacing', async () => {
+    await withApi(async ({ ask, admin: token }) => {
+      const path = '/api/v1/initiators/iqn.2026-01.example.host:Alice';
+      const put = (headers: Record<string, string>) => ask('PUT', path, { token, body: '{}', headers });
+      assert.equal((await put({ 'If-Match': '*' })).status, 412);
+      assert.equal((await put({ 'If-None-Match': '*' })).status, 200);
+      assert.equal((await put({ 'If-None-Match': '*' })).status, 412);
+      assert.equal((await put({ 'If-None-Match': '"x"' })).status, 400);
+      assert.equal((await put({ 'If-Match': '*' })).status, 200);
+    });
+  });
+});
