@@ -13,6 +13,7 @@ import { daemonLog } from './daemon/logger.ts';
 import type { DaemonLog } from './daemon/logger.ts';
 import { TextAnswer, readOptions } from './daemon/options.ts';
 import { readyLine, readyText } from './daemon/ready.ts';
+import { tellReady } from './daemon/service-manager.ts';
 import { startDaemon } from './daemon/start.ts';
 import type { RunningDaemon } from './daemon/start.ts';
 import { loadNativeCrc } from './world/native-crc.ts';
@@ -56,6 +57,8 @@ async function main(): Promise<void> {
   stopOnSignals(running, lock, logging);
   const text = options.json ? `${readyLine(running.ready)}\n` : `${readyText(running.ready, version, data, gemel)}\n`;
   process.stdout.write(text);
+  const { portals, disks } = running.ready;
+  await tellReady(process.env, `${String(disks.length)} disks on ${portals.join(' ')}`, logging.log);
 }
 
 /** A defect ends the process: nobody knows what state it left. What was acknowledged is on disk. */

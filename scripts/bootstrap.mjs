@@ -20,6 +20,8 @@ import { fileURLToPath } from 'node:url';
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const OLDEST_NODE = [20, 19];
 const SOURCES = ['core', 'vaai', 'odx', 'plugins', 'test'];
+const CONSOLE = join(root, 'core', 'console');
+const API_TYPES = join(CONSOLE, 'api', 'schema.ts');
 /** A lock left by a set-up that was killed is taken over after this many milliseconds. */
 const STALE_LOCK = 600_000;
 
@@ -101,21 +103,27 @@ function* sourceFiles(folder) {
   if (!existsSync(folder)) return;
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const name = join(folder, entry.name);
+    if (name === CONSOLE) continue;
     if (entry.isDirectory()) yield* sourceFiles(name);
     else if (entry.name.endsWith('.ts')) yield name;
   }
 }
 
-/** Hash over names, sizes and times of everything the build reads. */
-function sourceState() {
+/** Hash over names, sizes and times of these files. */
+function stateOf(files) {
   const hash = createHash('sha256');
-  const files = [join(root, 'tsconfig.json'), join(root, 'package-lock.json')];
-  for (const folder of SOURCES) files.push(...sourceFiles(join(root, folder)));
   for (const name of files) {
     const { size, mtimeMs } = statSync(name);
     hash.update(`${name} ${size} ${mtimeMs}\n`);
   }
   return hash.digest('hex');
+}
+
+/** Of everything `tsc` reads. */
+function sourceState() {
+  const files = [join(root, 'tsconfig.json'), join(root, 'package-lock.json')];
+  for (const folder of SOURCES) files.push(...sourceFiles(join(root, folder)));
+  return stateOf(files);
 }
 
 async function compile() {
@@ -126,6 +134,26 @@ async function compile() {
   mkdirSync(join(root, 'dist'), { recursive: true });
   const status = await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', root]);
   if (status !== 0) return false;
+  // The types of the API for the console come from what has been compiled.
+  if ((await run(process.execPath, [join(root, 'scripts', 'api-types.mjs')])) !== 0) return false;
+  writeFileSync(stamp, state);
+  return true;
+}
+
+/** The web console; it knows the rest only over HTTP, so it is built only when its own sources have changed. */
+async function bundleConsole() {
+  const stamp = join(root, 'dist', '.stamp-console');
+  const own = readdirSync(CONSOLE, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    // Types only; made by the build.
+    .filter((name) => name !== API_TYPES);
+  const files = [...own, join(root, 'package-lock.json'), join(root, 'scripts', 'console.mjs')].sort();
+  const state = stateOf(files);
+  const page = join(root, 'dist', 'console', 'index.html');
+  if (existsSync(page) && existsSync(stamp) && readFileSync(stamp, 'utf8') === state) return true;
+  say('building the console ...');
+  if ((await run(process.execPath, [join(root, 'scripts', 'console.mjs')])) !== 0) return false;
   writeFileSync(stamp, state);
   return true;
 }
@@ -135,7 +163,7 @@ export async function prepare() {
   checkNode();
   await alone(async () => {
     await installPackages();
-    if (!(await compile())) fail('the build failed: see above');
+    if (!(await compile()) || !(await bundleConsole())) fail('the build failed: see above');
   });
 }
 

@@ -24,6 +24,17 @@ const PEERS = [
     'curl',
     'grub-pc-bin',
     'grub-common',
+    'systemd',
+    'adduser',
+    'lintian',
+    'prometheus',
+    'rsyslog',
+    'rsyslog-openssl',
+    'python3-aiosmtpd',
+    'zsh',
+    'fish',
+    'groff',
+    'chromium',
   ],
 ];
 /** In order. `concurrency`: test files at a time; `timeout`: milliseconds for one file, or for the command. */
@@ -34,12 +45,15 @@ const STAGES = [
     timeout: 180_000,
   },
   { name: 'lint', command: ['node_modules/eslint/bin/eslint.js', '.'], timeout: 300_000 },
+  { name: 'types', command: ['node_modules/typescript/bin/tsc', '-p', 'core/console'], timeout: 120_000 },
   { name: 'tidy', concurrency: 2, timeout: 60_000 },
   { name: 'unit', concurrency: 2, timeout: 180_000 },
   { name: 'crash', concurrency: 2, timeout: 180_000 },
   { name: 'fuzz', concurrency: 1, timeout: 180_000 },
   { name: 'conformance', concurrency: 2, timeout: 600_000, peers: true },
   { name: 'interop', concurrency: 1, timeout: 300_000, peers: true },
+  { name: 'package', concurrency: 1, timeout: 300_000, peers: true },
+  { name: 'ui', concurrency: 1, timeout: 300_000, peers: true },
   { name: 'guest', concurrency: 2, timeout: 400_000, peers: true },
 ];
 /** Milliseconds a test file has to undo what it did before it is killed. */

@@ -17,12 +17,15 @@ import type { Route } from './route.ts';
 import { deletedVolumeRoutes } from './routes/deleted-volumes.ts';
 import { eventRoutes } from './routes/events.ts';
 import { hostRoutes } from './routes/hosts.ts';
+import { alertRoutes } from './routes/alerts.ts';
+import { capacityRoutes } from './routes/capacity.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { mapRoutes } from './routes/maps.ts';
 import { offloadRoutes } from './routes/offload.ts';
 import { poolRoutes } from './routes/pools.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
+import { profileRoutes } from './routes/profiles.ts';
 import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
 import { targetRoutes } from './routes/targets.ts';
@@ -52,6 +55,9 @@ export function routesOf(control: ControlPlane): Route[] {
     ...scheduleRoutes(control),
     ...eventRoutes(control),
     ...deletedVolumeRoutes(control),
+    ...alertRoutes(control),
+    ...capacityRoutes(control),
+    ...profileRoutes(control),
     ...sessionRoutes(control),
     ...accountRoutes(control),
     ...tokenRoutes(control),
@@ -60,8 +66,11 @@ export function routesOf(control: ControlPlane): Route[] {
   ];
 }
 
-/** The HTTP application. Everything but /healthz and the public rows needs a caller; what is not listed here does not exist. */
-export function createApp(control: ControlPlane, log: Log): Express {
+/**
+ * The HTTP application. Everything but /healthz, the files of the web console (`page`) and the public rows needs a caller; what
+ * is not listed here does not exist.
+ */
+export function createApp(control: ControlPlane, log: Log, page?: RequestHandler): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -70,7 +79,9 @@ export function createApp(control: ControlPlane, log: Log): Express {
   app.get('/healthz', (_request, response) => {
     response.json({ status: 'ok' });
   });
-  app.use(requireKnownHost(control), identify(control));
+  app.use(requireKnownHost(control));
+  if (page !== undefined) app.use(page);
+  app.use(identify(control));
   app.get('/metrics', (request, response) => {
     requireRole(response, 'viewer');
     requireAcceptable(request, 'text/plain');
@@ -82,11 +93,16 @@ export function createApp(control: ControlPlane, log: Log): Express {
     requireRole(response, 'viewer');
     response.json(document);
   });
-  const recorder = new Recorder(control, routes);
   const conditions = new Conditions();
-  const tools = { recorder, conditions, requests: control.requests };
+  const recorder = new Recorder(control, routes);
   for (const row of routes) {
-    app[row.method](API_PREFIX + row.path, recorder.begin(row), guard(row), ...bodyParser(row), serve(row, tools));
+    app[row.method](
+      API_PREFIX + row.path,
+      recorder.begin(row),
+      guard(row),
+      ...bodyParser(row),
+      serve(row, { recorder, conditions, requests: control.requests }),
+    );
   }
   // Who is nobody learns nothing about what else there is.
   app.use((_request, response, next) => {
@@ -112,37 +128,38 @@ function guard(row: Route): RequestHandler {
   };
 }
 
-interface Tools {
+interface Serving {
   readonly recorder: Recorder;
   readonly conditions: Conditions;
   readonly requests: KeptRequests;
 }
 
-function serve(row: Route, { recorder, conditions, requests }: Tools): RequestHandler {
+function serve(row: Route, { recorder, conditions, requests }: Serving): RequestHandler {
   return async (request, response) => {
     const input = {
       params: checked(row.params, request.params, 'path') as never,
       query: checked(row.query, request.query, 'query') as never,
       body: (row.body === undefined ? undefined : checked(row.body, bodyOf(request), 'body')) as never,
     };
-    const change = async (): Promise<unknown> => {
-      await recorder.prepare(response, input);
-      const result: unknown = await row.handle(input, contextOf(request, response));
-      await recorder.finish(response, { status: row.status, code: null, result });
-      return result;
+    const perform = async (): Promise<string | undefined> => {
+      try {
+        return await conditions.run(row, request, response, input.params, async () => {
+          await recorder.prepare(response, input);
+          const result: unknown = await row.handle(input, contextOf(request, response));
+          await recorder.finish(response, { status: row.status, code: null, result });
+          return result;
+        });
+      } catch (thrown) {
+        const { code, row: refused } = toServiceError(thrown);
+        await recorder.finish(response, { status: refused.http, code, result: undefined });
+        throw thrown;
+      }
     };
-    const perform = (): Promise<string | undefined> => conditions.run(row, request, response, input.params, change);
     const key = keyOf(row, request);
     const caller = callerOf(response);
     if (key !== undefined && caller !== undefined) {
-      const recorded = (): Promise<string | undefined> =>
-        perform().catch(async (thrown: unknown) => {
-          const { code, row: catalogued } = toServiceError(thrown);
-          await recorder.finish(response, { status: catalogued.http, code, result: undefined });
-          throw thrown;
-        });
-      const who = `${caller.kind} ${caller.name}`;
-      await answerOnce(requests, { row, request, response, caller: who, key }, recorded);
+      const asking = { row, request, response, caller: `${caller.kind} ${caller.name}`, key };
+      await answerOnce(requests, asking, perform);
       return;
     }
     const text = await perform();

@@ -1,7 +1,7 @@
 // The header Idempotency-Key of POST requests.
 import type { Request, Response } from 'express';
 import { ServiceError } from '../base/errors.ts';
-import type { KeptAnswer, KeptRequests } from '../control/kept-requests.ts';
+import type { KeptRequests, Outcome } from '../control/kept-requests.ts';
 import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
 
@@ -35,11 +35,15 @@ export async function answerOnce(
 ): Promise<void> {
   const asked = JSON.stringify([request.method, request.originalUrl, request.body ?? null]);
   let defect: Error | undefined;
-  const work = async (): Promise<{ answer: KeptAnswer; keep: boolean }> => {
+  const work = async (): Promise<Outcome> => {
     try {
       const body = await perform();
       const etag = response.get('ETag');
-      return { answer: { status: row.status, type: JSON_TYPE, body, etag }, keep: true };
+      return {
+        answer: { status: row.status, type: JSON_TYPE, body, etag },
+        keep: true,
+        confidential: row.confidential,
+      };
     } catch (thrown) {
       const error = toServiceError(thrown);
       if (error.code === 'internal') defect = thrown instanceof Error ? thrown : error;

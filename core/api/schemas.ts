@@ -119,7 +119,7 @@ export const Session = z.object({
 });
 
 const Latency = z
-  .object({ mean: z.number(), p50: z.number(), p99: z.number(), p999: z.number() })
+  .object({ mean: z.number(), p50: z.number(), p99: z.number(), p999: z.number(), total: z.number() })
   .meta({ description: 'microseconds' });
 export const VolumeStats = z.object({
   name: z.string(),

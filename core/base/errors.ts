@@ -31,6 +31,12 @@ export const ERRORS = {
     retriable: false,
     remedy: 'Use an address of the daemon, or make the name known (gemel security set --api-name).',
   },
+  'audit-damaged': {
+    http: 500,
+    exit: 9,
+    retriable: false,
+    remedy: 'Keep the folder audit for whoever investigates; new entries are chained on.',
+  },
   'audit-unwritable': {
     http: 507,
     exit: 6,
@@ -135,6 +141,12 @@ export const ERRORS = {
     exit: 9,
     retriable: false,
     remedy: 'Use the version of Gemel that wrote it, or a later one.',
+  },
+  'delivery-failed': {
+    http: 502,
+    exit: 8,
+    retriable: true,
+    remedy: 'Check the address, the account and the certificate of the receiver.',
   },
   'program-missing': {
     http: 500,

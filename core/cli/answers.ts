@@ -229,3 +229,33 @@ export interface Event {
   last: string;
   count: number;
 }
+
+export interface Alert {
+  rule: string;
+  severity: string;
+  object: { kind: string; name: string };
+  text: string;
+  since: string;
+}
+
+export interface AlertRule {
+  rule: string;
+  severity: string;
+  enabled: boolean;
+  limit: number;
+  defaultLimit: number;
+  unit: string;
+  text: string;
+}
+
+export interface AlertTarget {
+  name: string;
+  kind: string;
+  atLeast: string;
+  email?: { host: string; port: number; security: string; from: string; to: string[] };
+  webhook?: { url: string };
+  syslog?: { host: string; port: number; protocol: string };
+  hasSecret: boolean;
+  delivery: { sent: number; lost: number; waiting: number; lastSent: string | null; lastError: string | null };
+  created: string;
+}

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
 import { addInitiatorCommands } from './access-commands.ts';
+import { addAlertCommands } from './alert-commands.ts';
 import type { CliContext } from './command.ts';
 import { COMMON_OPTIONS } from './common-options.ts';
 import { addCompletionCommand } from './completion.ts';
@@ -12,6 +13,7 @@ import { addJobCommands } from './job-commands.ts';
 import { addOffloadCommands } from './offload-commands.ts';
 import { addPoolCommands } from './pool-commands.ts';
 import { addScheduleCommands } from './schedule-commands.ts';
+import { addSecurityCommands } from './security-commands.ts';
 import { addSnapshotCommands } from './snapshot-commands.ts';
 import { addStatusCommands } from './status-commands.ts';
 import { addMapCommands, addVolumeCommands } from './volume-commands.ts';
@@ -29,10 +31,12 @@ export function createProgram(context: CliContext, version: string): Command {
   addInitiatorCommands(program, context);
   addStatusCommands(program, context);
   addOffloadCommands(program, context);
+  addAlertCommands(program, context);
   addImageCommands(program, context);
   addHostCommands(program, context);
   addScheduleCommands(program, context);
   addJobCommands(program, context);
+  addSecurityCommands(program, context);
   addContextCommands(program, context);
   addCompletionCommand(program, context);
   addManCommand(program, context, version);

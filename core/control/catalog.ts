@@ -3,6 +3,7 @@ import type { RandomSource } from '../base/world.ts';
 import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { CopyRoutePolicy } from '../volume/copy-route.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
+import type { AlertRuleRecord, AlertTargetRecord } from './alerts/records.ts';
 import { Collection, applyEdits } from './collection.ts';
 import type { Edit } from './collection.ts';
 import { ChangeFeed } from './change-feed.ts';
@@ -52,6 +53,9 @@ export class Catalog {
   readonly deleted: Collection<DeletedVolume>;
   /** Requests with an idempotency key (KeptRequests), by a hash of it. */
   readonly requests: Collection<KeptRequestRecord>;
+  readonly alertTargets: Collection<AlertTargetRecord>;
+  /** By name of the rule. */
+  readonly alertRules: Collection<AlertRuleRecord>;
   readonly #nodes: Collection<NodeRecord>;
   readonly #feed = new ChangeFeed();
   readonly #ofTarget: (target: string) => VolumeRecord[];
@@ -77,6 +81,8 @@ export class Catalog {
     this.deleted = new Collection(store, 'deleted/');
     this.jobs = new Collection(store, 'jobs/');
     this.requests = new Collection(store, 'requests/');
+    this.alertTargets = new Collection(store, 'alert-targets/');
+    this.alertRules = new Collection(store, 'alert-rules/');
     this.#nodes = new Collection(store, 'node/');
     this.#ofTarget = this.volumes.index(({ target }) => [target]);
     this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
@@ -99,10 +105,12 @@ export class Catalog {
       catalog.targets,
       catalog.initiators,
       catalog.tokens,
-      catalog.security,
       catalog.events,
+      catalog.alertTargets,
+      catalog.alertRules,
       catalog.requests,
       catalog.jobs,
+      catalog.security,
       catalog.#nodes,
     ];
     const rest = [catalog.hosts, catalog.hostGroups, catalog.schedules];

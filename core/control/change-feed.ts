@@ -2,6 +2,7 @@
 import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
 import type { Edit } from './collection.ts';
+import type { AlertRuleRecord, AlertTargetRecord } from './alerts/records.ts';
 import type { EventRecord } from './events.ts';
 import type { JobRecord } from './jobs/job.ts';
 import type { KeptRequestRecord } from './kept-requests.ts';
@@ -35,6 +36,8 @@ export interface CatalogRecords {
   readonly 'host-groups': HostGroupRecord;
   readonly schedules: ScheduleRecord;
   readonly deleted: DeletedVolume;
+  readonly 'alert-targets': AlertTargetRecord;
+  readonly 'alert-rules': AlertRuleRecord;
   readonly requests: KeptRequestRecord;
   readonly node: NodeRecord;
 }

@@ -1,3 +1,5 @@
+import type { Alerts } from './alerts/alerts.ts';
+import type { CapacityTrend } from './capacity-trend.ts';
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
 import type { Hosts } from './hosts.ts';
@@ -22,6 +24,7 @@ import type { Views } from './views.ts';
 export interface ControlPlane {
   readonly catalog: Catalog;
   readonly events: Events;
+  readonly alerts: Alerts;
   readonly requests: KeptRequests;
   readonly units: Units;
   readonly provisioner: Provisioner;
@@ -29,6 +32,7 @@ export interface ControlPlane {
   readonly moves: PoolMoves;
   readonly snapshots: Snapshots;
   readonly offload: Offload;
+  readonly trend: CapacityTrend;
   readonly initiators: Initiators;
   readonly hosts: Hosts;
   readonly jobs: Jobs;

@@ -18,10 +18,10 @@ export interface KeptRequestRecord {
   readonly request: string;
   /** Milliseconds since 1970. */
   readonly begun: number;
-  /** Sealed, because an answer may contain a new token. Absent: not answered yet. */
+  /** Absent: not answered yet. */
   readonly answer?: Sealed;
-  /** It was done, with this status; the answer was too large to keep. */
-  readonly tooLarge?: number;
+  /** It was done, with this status; the answer is not kept, being too large or a secret that is shown once. */
+  readonly withheld?: number;
 }
 
 export interface KeptAnswer {
@@ -29,6 +29,15 @@ export interface KeptAnswer {
   readonly type: string;
   readonly body: string | undefined;
   readonly etag: string | undefined;
+}
+
+/** What came of a request. */
+export interface Outcome {
+  readonly answer: KeptAnswer;
+  /** It holds for repetitions. */
+  readonly keep: boolean;
+  /** It is a secret that is shown once. */
+  readonly confidential?: boolean;
 }
 
 /** Who asked under which key for what. `request`: everything that makes it this request and no other. */
@@ -68,7 +77,7 @@ export class KeptRequests {
   async once(
     { caller, key, request }: KeyedRequest,
     repeatable: boolean,
-    work: () => Promise<{ answer: KeptAnswer; keep: boolean }>,
+    work: () => Promise<Outcome>,
   ): Promise<{ answer: KeptAnswer; repeated: boolean }> {
     const id = hash(`${caller}\n${key}`);
     const mac = this.#box.mac(Buffer.from(request), `request ${id}`).toString('hex');
@@ -80,7 +89,7 @@ export class KeptRequests {
     }
     if (running !== undefined) return { answer: await running.answer, repeated: true };
     if (record?.answer !== undefined) return { answer: this.#open(id, record.answer), repeated: true };
-    if (record !== undefined && (!repeatable || record.tooLarge !== undefined)) throw unknown(record);
+    if (record !== undefined && (!repeatable || record.withheld !== undefined)) throw unknown(record);
     if (record === undefined) this.#checkRoom(hash(caller));
     const answer = this.#do(id, { caller: hash(caller), request: mac, begun: this.#clock.wall() }, work);
     this.#running.set(id, { request: mac, answer });
@@ -91,17 +100,13 @@ export class KeptRequests {
     }
   }
 
-  async #do(
-    id: string,
-    record: KeptRequestRecord,
-    work: () => Promise<{ answer: KeptAnswer; keep: boolean }>,
-  ): Promise<KeptAnswer> {
+  async #do(id: string, record: KeptRequestRecord, work: () => Promise<Outcome>): Promise<KeptAnswer> {
     const { requests } = this.#catalog;
     const expired = this.#expired().filter((old) => old !== id);
     await this.#catalog.apply(...expired.map((old) => requests.edit(old, undefined)), requests.edit(id, record));
-    const { answer, keep } = await work();
+    const { answer, keep, confidential = false } = await work();
     try {
-      await this.#catalog.apply(requests.edit(id, keep ? this.#answered(id, record, answer) : undefined));
+      await this.#catalog.apply(requests.edit(id, keep ? this.#answered(id, record, answer, confidential) : undefined));
     } catch (error) {
       // It is done, and its answer has to get out. A repetition will be told that nobody knows.
       this.#log.warn({ error: messageOf(error) }, 'the answer to a request with an idempotency key could not be kept');
@@ -109,9 +114,9 @@ export class KeptRequests {
     return answer;
   }
 
-  #answered(id: string, record: KeptRequestRecord, answer: KeptAnswer): KeptRequestRecord {
+  #answered(id: string, record: KeptRequestRecord, answer: KeptAnswer, confidential: boolean): KeptRequestRecord {
     const packed = deflateRawSync(JSON.stringify(answer));
-    if (packed.length > MAX_KEPT_ANSWER) return { ...record, tooLarge: answer.status };
+    if (confidential || packed.length > MAX_KEPT_ANSWER) return { ...record, withheld: answer.status };
     return { ...record, answer: this.#box.seal(packed, `answer ${id}`) };
   }
 
@@ -154,10 +159,10 @@ export class KeptRequests {
   }
 }
 
-function unknown({ begun, tooLarge }: KeptRequestRecord): ServiceError {
+function unknown({ begun, withheld }: KeptRequestRecord): ServiceError {
   const at = new Date(begun).toISOString();
-  if (tooLarge !== undefined) {
-    const what = `this request was answered with status ${String(tooLarge)} at ${at}; the answer was too large to be kept`;
+  if (withheld !== undefined) {
+    const what = `this request was answered with status ${String(withheld)} at ${at}; its answer is not kept`;
     return new ServiceError('outcome-unknown', what);
   }
   return new ServiceError(

@@ -65,6 +65,8 @@ export interface LatencyView {
   p50: number;
   p99: number;
   p999: number;
+  /** Of all commands together: rates over a time come from its differences. */
+  total: number;
 }
 
 export interface VolumeStatsView {
@@ -213,5 +215,6 @@ function latencyOf(histogram: Histogram): LatencyView {
     p50: rounded(histogram.percentile(0.5)),
     p99: rounded(histogram.percentile(0.99)),
     p999: rounded(histogram.percentile(0.999)),
+    total: rounded(histogram.sum),
   };
 }

@@ -1,6 +1,8 @@
 // Puts everything together: the only place that knows all the parts.
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { createApp } from '../api/app.ts';
+import { consoleFiles } from '../api/console-files.ts';
 import { listenApi } from '../api/listener.ts';
 import type { ApiListener } from '../api/listener.ts';
 import { ServedTls } from '../api/tls/served.ts';
@@ -11,8 +13,11 @@ import type { Log } from '../base/log.ts';
 import type { World } from '../base/world.ts';
 import { L1Cache } from '../cache/l1-cache.ts';
 import { EmbeddedStore } from '../cluster/embedded-store.ts';
+import { Alerts } from '../control/alerts/alerts.ts';
+import { Readings } from '../control/alerts/readings.ts';
 import { Access } from '../control/access.ts';
 import { automation } from '../control/automation.ts';
+import { CapacityTrend, poolUse } from '../control/capacity-trend.ts';
 import { Catalog } from '../control/catalog.ts';
 import type { ServedCertificate } from '../control/certificate-view.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
@@ -47,6 +52,8 @@ import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from
 import type { DaemonOptions } from './options.ts';
 import type { ReadyFacts } from './ready.ts';
 
+/** Where the build has put the web console: dist/console, seen from dist/core/daemon. */
+const CONSOLE = fileURLToPath(new URL('../../console', import.meta.url));
 /** Milliseconds the API gives running requests at shutdown. */
 const API_PATIENCE = 2_000;
 
@@ -161,9 +168,12 @@ async function start(
   running.server = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
+  const trend = new CapacityTrend(world.clock, () => poolUse(pools, catalog));
   rates.start();
+  trend.start();
   undo.push(() => {
     rates.stop();
+    trend.stop();
     return Promise.resolve();
   });
 
@@ -175,16 +185,26 @@ async function start(
   const now = (): number => world.clock.wall();
   let consoleUrl = '';
   const certificate = (): ServedCertificate | undefined => running.served?.view(consoleUrl);
+  const certificateEnd = (): number | undefined => certificate()?.notAfter;
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const alerts = new Alerts({ catalog, events, readings, box, world, log, version });
+  alerts.start();
+  undo.push(() => {
+    alerts.stop();
+    return Promise.resolve();
+  });
   const control: ControlPlane = {
+    alerts,
     ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
-    ...{ hosts, jobs, schedules, trash, started: now(), now, security, certificate, requests },
+    ...{ hosts, jobs, schedules, trash, trend, started: now(), now, security, certificate, requests },
   };
   const served = (running.served = await ServedTls.open({
     ...{ world, log, folder: join(options.data, 'tls'), node: catalog.node.id, files: options.tls },
     hosts: () => [...certificateHosts(options.api.host), ...security.settings.get().apiNames],
   }));
-  const app = createApp(control, log);
+  const page = consoleFiles({ folder: CONSOLE, frameOrigins: () => security.settings.get().frameOrigins });
+  const app = createApp(control, log, page);
   const api = await listenApi(options.api.host, options.api.port, served.own, app, served.shown);
   consoleUrl = addressOf(api, isWildcard(options.api.host) ? outsideAddress() : options.api.host);
   served.watch(() => {

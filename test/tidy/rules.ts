@@ -26,6 +26,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/api': ['core/base', 'core/control'],
   // It speaks to the API like the plugins do, with the same client.
   'core/cli': ['core/base', 'plugins/sdk'],
+  // The browser knows the rest over HTTP only.
+  'core/console': [],
   'plugins/sdk': ['core/base'],
   plugins: ['core/base', 'plugins/sdk'],
 };

@@ -10,7 +10,8 @@ function* walk(folder: string): Generator<string> {
   for (const entry of readdirSync(join(projectRoot, folder), { withFileTypes: true })) {
     const path = `${folder}/${entry.name}`;
     if (entry.isDirectory()) yield* walk(path);
-    else if (entry.name.endsWith('.ts')) yield path;
+    // Types the build makes out of the rows of the API.
+    else if (entry.name.endsWith('.ts') && path !== 'core/console/api/schema.ts') yield path;
   }
 }
 
@@ -35,7 +36,7 @@ describe('the house', () => {
     assert.deepEqual([...product, ...tests].flatMap(tooLong), []);
   });
   test('no product file is dead', () => {
-    assert.deepEqual(deadFiles(product, ['core/daemon.ts', 'core/cli/main.ts']), []);
+    assert.deepEqual(deadFiles(product, ['core/daemon.ts', 'core/cli/main.ts', 'core/console/main.ts']), []);
   });
   test('no test helper is dead', () => {
     const entries = tests.map(({ path }) => path).filter((path) => /(\.test|\/main|\/worker)\.ts$/.test(path));

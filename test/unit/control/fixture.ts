@@ -4,6 +4,9 @@ import type { Log, LogFields } from '../../../core/base/log.ts';
 import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
 import { automation } from '../../../core/control/automation.ts';
+import { Alerts } from '../../../core/control/alerts/alerts.ts';
+import { Readings } from '../../../core/control/alerts/readings.ts';
+import { CapacityTrend } from '../../../core/control/capacity-trend.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
@@ -96,6 +99,9 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   await jobs.resume();
   const tokens = new Tokens(catalog, world, log);
   const security = await Security.open({ catalog, tokens, world, log, folder, cost: CHEAP });
+  const certificateEnd = (): undefined => undefined;
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const alerts = new Alerts({ catalog, events, readings, box, world, log, version: '1.2.3' });
   return {
     hosts,
     jobs,
@@ -105,7 +111,9 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     logged,
     catalog,
     events,
+    alerts,
     offload: new Offload({ catalog, units, provisioner }),
+    trend: new CapacityTrend(world.clock, () => []),
     units,
     provisioner,
     pools,
@@ -123,6 +131,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     now: () => 61_000,
     close: async () => {
       await stop();
+      alerts.stop();
       await security.close();
       await provisioner.close();
       await pools.close();

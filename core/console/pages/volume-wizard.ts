@@ -1,0 +1,163 @@
+// The wizard that creates a volume: what, where, for whom.
+import { html } from 'lit';
+import { call } from '../api/client.ts';
+import { changed, data } from '../api/data.ts';
+import { bytes } from '../parts/format.ts';
+import { openForm } from '../parts/form.ts';
+import type { Choice, Field, Values } from '../parts/form.ts';
+import { toast } from '../parts/toast.ts';
+import { go } from '../router.ts';
+
+const NAME = /^[a-z0-9][a-z0-9.-]{0,62}$/;
+export const checkName = (text: string): string | undefined =>
+  NAME.test(text) ? undefined : 'Up to 63 of a-z, 0-9, "." and "-", beginning with a letter or digit.';
+const IQN = /^(iqn\.\d{4}-\d{2}\.|eui\.|naa\.)[^\s/]{1,220}$/;
+export const checkInitiators = (lines: readonly string[]): string | undefined => {
+  const wrong = lines.find((line) => !IQN.test(line));
+  return wrong === undefined
+    ? undefined
+    : `"${wrong.slice(0, 60)}" is not an iSCSI name: it begins with iqn., eui. or naa.`;
+};
+
+/** The fields that say who may use a volume. */
+export function mapFields(): Field[] {
+  return [
+    {
+      name: 'who',
+      label: 'Who may use it',
+      type: 'select',
+      choices: [
+        { value: 'named', label: 'The initiators named below' },
+        { value: 'loopback', label: 'This storage machine only' },
+        { value: 'nobody', label: 'Nobody yet' },
+        { value: 'all', label: 'Every initiator that reaches a portal (labs)' },
+      ],
+    },
+    {
+      name: 'initiators',
+      label: 'iSCSI names, one per line',
+      type: 'lines',
+      required: true,
+      help: 'Of every host that shares the volume: all members of a cluster need it.',
+      when: (values) => values.text('who') === 'named',
+      check: (_text, values) => checkInitiators(values.lines('initiators')),
+    },
+    {
+      name: 'readOnly',
+      label: 'They may only read',
+      type: 'checkbox',
+      when: (values) => values.text('who') !== 'nobody',
+    },
+  ];
+}
+
+export function mapsOf(values: Values): { initiator: string; access: 'read-write' | 'read-only' }[] {
+  const who = values.text('who');
+  const names = who === 'named' ? values.lines('initiators') : who === 'nobody' ? [] : [who];
+  return names.map((initiator) => ({ initiator, access: values.flag('readOnly') ? 'read-only' : 'read-write' }));
+}
+
+export function createVolume(): void {
+  const pools = (data.pools.value ?? []).filter((pool) => pool.state === 'online');
+  const free = (name: string): number => {
+    const facts = pools.find((pool) => pool.name === name)?.facts;
+    return facts === null || facts === undefined ? 0 : facts.capacityBytes - facts.usedBytes - facts.reservedBytes;
+  };
+  const places: Choice[] = [
+    ...[...pools]
+      .sort((a, b) => Number(b.default) - Number(a.default))
+      .map(({ name }) => ({ value: `pool:${name}`, label: `Pool ${name}, ${bytes(free(name))} free` })),
+    { value: 'file', label: 'A file in the data folder (no snapshots)' },
+    { value: 'memory', label: 'Memory (gone at the next start; labs)' },
+  ];
+  openForm({
+    title: 'Create a volume',
+    action: 'Create',
+    steps: [
+      {
+        title: 'Volume',
+        fields: [
+          {
+            name: 'name',
+            label: 'Name',
+            type: 'text',
+            required: true,
+            help: 'Hosts do not see it; they know the volume by its NAA identifier.',
+            check: (text) =>
+              checkName(text) ??
+              (data.volumes.value?.some((volume) => volume.name === text) === true ? 'This name is taken.' : undefined),
+          },
+          { name: 'size', label: 'Size', type: 'size', value: '100 GiB', required: true, help: 'It can grow later.' },
+          { name: 'place', label: 'Where', type: 'select', choices: places },
+        ],
+      },
+      {
+        title: 'Behaviour',
+        fields: [
+          {
+            name: 'thin',
+            label: 'Thin: takes room only for what is written',
+            type: 'checkbox',
+            value: true,
+            when: (values) => values.text('place') !== 'memory',
+          },
+          {
+            name: 'durability',
+            label: 'A write is acknowledged when it is',
+            type: 'select',
+            choices: [
+              { value: 'durable', label: 'on stable media (safe for hypervisors)' },
+              { value: 'volatile', label: 'in memory (labs: lost at a power failure)' },
+            ],
+          },
+          {
+            name: 'blockSize',
+            label: 'Logical block size',
+            type: 'select',
+            choices: [
+              { value: '512', label: '512 bytes (ESXi, Hyper-V, everything)' },
+              { value: '4096', label: '4096 bytes (4Kn)' },
+            ],
+          },
+        ],
+      },
+      { title: 'Access', fields: mapFields() },
+      {
+        title: 'Summary',
+        summary: (values) =>
+          html`<dl class="facts">
+            <dt>Name</dt>
+            <dd>${values.text('name')}</dd>
+            <dt>Size</dt>
+            <dd>${bytes(values.size('size') ?? 0)}, ${values.flag('thin') ? 'thin' : 'thick'}</dd>
+            <dt>Where</dt>
+            <dd>${places.find((place) => place.value === values.text('place'))?.label}</dd>
+            <dt>Writes</dt>
+            <dd>${values.text('durability')}</dd>
+            <dt>For</dt>
+            <dd>
+              ${mapsOf(values).map(({ initiator }) => html`<div>${initiator}</div>`)}${mapsOf(values).length === 0 ? 'nobody yet' : ''}
+            </dd>
+          </dl>`,
+      },
+    ],
+    submit: async (values) => {
+      const place = values.text('place');
+      const name = values.text('name');
+      await call('POST /volumes', {
+        body: {
+          name,
+          size: values.size('size') ?? 0,
+          blockSize: values.text('blockSize') === '4096' ? 4096 : 512,
+          ...(place === 'memory' ? {} : { thin: values.flag('thin') }),
+          durability: values.text('durability') === 'volatile' || place === 'memory' ? 'volatile' : 'durable',
+          ...(place.startsWith('pool:') ? { pool: place.slice(5) } : { kind: place === 'memory' ? 'memory' : 'file' }),
+          maps: mapsOf(values),
+        },
+      });
+      changed('volumes', 'pools', 'status', 'targets');
+      toast('success', `Volume ${name} is served`);
+      go('volumes', name);
+    },
+  });
+}

@@ -1,0 +1,33 @@
+// Builds the web console into dist/console: one page, hashed assets, and a compressed copy of each beside it.
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+import { build } from 'vite';
+import { root } from './bootstrap.mjs';
+
+const outDir = join(root, 'dist', 'console');
+await build({
+  root: join(root, 'core', 'console'),
+  configFile: false,
+  logLevel: 'warn',
+  // Wherever something stands in front of the daemon, the page finds its assets beside itself.
+  base: './',
+  publicDir: false,
+  build: {
+    outDir,
+    emptyOutDir: true,
+    target: 'es2022',
+    // Everything is a file of its own: the content security policy allows no data: URLs for fonts and scripts.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+  },
+});
+for (const entry of readdirSync(outDir, { recursive: true, withFileTypes: true })) {
+  // Fonts of this format are compressed already.
+  if (!entry.isFile() || entry.name.endsWith('.woff2')) continue;
+  const name = join(entry.parentPath ?? entry.path, entry.name);
+  const content = readFileSync(name);
+  writeFileSync(`${name}.br`, brotliCompressSync(content, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }));
+  writeFileSync(`${name}.gz`, gzipSync(content, { level: 9 }));
+}

@@ -1,0 +1,65 @@
+// What every test of the console does.
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import axe from 'axe-core';
+import type { Page } from 'playwright-core';
+import type { Daemon } from '../support/daemon.ts';
+import { projectFile } from '../support/project.ts';
+
+/** Pictures of what the tests have seen; not kept in the repository. */
+const ARTIFACTS = projectFile('artifacts', 'ui');
+
+/** Milliseconds for something to become true. */
+const PATIENCE = 20_000;
+
+/** Asks the page until the expression is true. (Playwright's own waiting evaluates inside the page, which its policy refuses.) */
+export async function until(page: Page, expression: string): Promise<void> {
+  const end = performance.now() + PATIENCE;
+  while (!(await page.evaluate<boolean>(expression))) {
+    if (performance.now() > end) throw new Error(`never true: ${expression}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Logs in with the token of the daemon's owner. */
+export async function logIn(page: Page, daemon: Daemon): Promise<void> {
+  await page.goto(`${daemon.ready.api}/`);
+  await page.getByRole('button', { name: 'Use an API token' }).click();
+  await page.getByLabel('API token').fill(daemon.ready.token);
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
+}
+
+/** Goes there as somebody does who has the address: without loading the page again. */
+export async function show(page: Page, place: string): Promise<void> {
+  await page.evaluate(`location.hash = ${JSON.stringify(`#/${place}`)}`);
+  await page.locator('main h1').first().waitFor();
+}
+
+export async function picture(page: Page, name: string): Promise<void> {
+  mkdirSync(ARTIFACTS, { recursive: true });
+  await page.screenshot({ path: join(ARTIFACTS, `${name}.png`) });
+}
+
+interface Finding {
+  readonly id: string;
+  readonly impact: string | null;
+  readonly help: string;
+  readonly nodes: readonly { readonly target: readonly unknown[]; readonly failureSummary?: string }[];
+}
+
+/** Fails when axe finds something serious or critical on the page as it is now. */
+export async function checkAccessible(page: Page, what: string): Promise<void> {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate<{ violations: Finding[] }>(
+    'axe.run(document, { resultTypes: ["violations"] })',
+  );
+  const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+  const told = serious.map(({ id, help, nodes }) => ({
+    id,
+    help,
+    where: nodes.slice(0, 3).map(({ target, failureSummary }) => `${JSON.stringify(target)} ${failureSummary ?? ''}`),
+  }));
+  assert.deepEqual(told, [], what);
+}
