@@ -126,7 +126,7 @@ const describe = (host: Host): string =>
   `${host.name}: ${host.iqns.join(', ') || 'no initiators yet'}${host.chapUser === null ? '' : ', with CHAP'}`;
 
 function hostTable(hosts: readonly Host[], width: number | undefined): string {
-  if (hosts.length === 0) return 'No hosts yet. Try: gemel host create esx1 --initiator iqn.1998-01.com.vmware:esx1';
+  if (hosts.length === 0) return 'No hosts yet. Try: gemel host create esx1 --initiator IQN';
   const columns = [
     { title: 'HOST', value: (each: Host) => each.name, shrink: 1 },
     { title: 'PROFILE', value: (each: Host) => each.profile ?? '-' },

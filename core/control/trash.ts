@@ -3,6 +3,7 @@ import { ServiceError, messageOf } from '../base/errors.ts';
 import { KEEP_DELETED, MAX_KEEP_DELETED, MAX_SNAPSHOTS, MAX_VOLUMES, TRASH_INTERVAL } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { Timer, World } from '../base/world.ts';
+import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import type { Edit } from './collection.ts';
@@ -13,6 +14,7 @@ import type { Provisioner } from './provision.ts';
 import { VolumeKind } from './records.ts';
 import type { DeletedVolume, VolumeRecord } from './records.ts';
 import type { Units } from './units.ts';
+import { cacheCounters } from './views.ts';
 import { freeLun } from './volume-request.ts';
 
 export interface TrashOptions {
@@ -57,8 +59,9 @@ export class Trash {
     const { catalog, units } = this.#options;
     if (record.kind !== VolumeKind.file && record.kind !== VolumeKind.pool) return 0;
     if (catalog.sanitizing.get(record.id) !== undefined) return 0;
-    const bytes = units.unit(record.name)?.volume.allocatedBytes();
-    return bytes === 0 && catalog.snapshotsOf(record.name).length === 0 ? 0 : this.keep;
+    const lu = units.unit(record.name);
+    const isEmpty = lu !== undefined && !mayHoldData(lu);
+    return isEmpty && catalog.snapshotsOf(record.name).length === 0 ? 0 : this.keep;
   }
 
   /** Latest deletion first. */
@@ -164,6 +167,13 @@ export class Trash {
       events.post({ severity: 'warning', code: 'purged-early', object: { kind: 'volume', name: volume.name }, text });
     }
   }
+}
+
+/** What was written may be in the cache only, where the storage below does not see it yet. */
+function mayHoldData({ volume, counters }: LogicalUnit): boolean {
+  const cached = cacheCounters(volume);
+  const below = volume.allocatedBytes();
+  return below > 0 || counters.writes > 0 || (cached?.dirtyBytes ?? 0) > 0 || (cached?.destagedBytes ?? 0) > 0;
 }
 
 /** The edits that make a volume (not served any more) a deleted one. */
