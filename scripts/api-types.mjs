@@ -51,7 +51,7 @@ function objectOf({ properties = {}, required = [], additionalProperties }) {
   const fields = Object.entries(properties).map(
     ([name, each]) => `${comment(each)}${quoted(name)}${required.includes(name) ? '' : '?'}: ${typeOf(each)}`,
   );
-  if (fields.length === 0 && additionalProperties) return `Record<string, ${typeOf(additionalProperties)}>`;
+  if (fields.length === 0 && additionalProperties) return `{ [key: string]: ${typeOf(additionalProperties)} }`;
   return fields.length === 0 ? 'Record<string, never>' : `{ ${fields.join('; ')} }`;
 }
 

@@ -109,7 +109,10 @@ describe('the API', () => {
       assert.equal((await post('/pools/tank/scrub', {}, operator)).status, 202);
       const kept = await ask('DELETE', `${V1}/volumes/a`, { token: operator });
       assert.deepEqual([kept.status, kept.json['code']], [409, 'has-snapshots']);
-      assert.equal((await ask('DELETE', `${V1}/volumes/a?withSnapshots=true&purge=true`, { token: operator })).status, 204);
+      assert.equal(
+        (await ask('DELETE', `${V1}/volumes/a?withSnapshots=true&purge=true`, { token: operator })).status,
+        204,
+      );
       assert.equal((await ask('DELETE', `${V1}/volumes/b/snapshots/s`, { token: operator })).status, 204);
       assert.equal((await ask('DELETE', `${V1}/pools/tank`, { token })).status, 409);
       for (const name of ['b', 'c']) await ask('DELETE', `${V1}/volumes/${name}`, { token });
