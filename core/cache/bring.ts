@@ -4,6 +4,8 @@ import type { Place, Volume } from '../volume/volume.ts';
 import type { CachedBlocks } from './cached-blocks.ts';
 import { FRAME, touchedBlocks } from './l1-cache.ts';
 
+const NOT_SO = Promise.resolve(false);
+
 /** Blocks of a frame that are being read from below. */
 interface Fill {
   readonly grain: number;
@@ -16,7 +18,41 @@ interface Fill {
  * Reads what the cache does not have of the range. False: somebody else is reading it too, it has been written meanwhile, or
  * frames are short; use CachedBlocks.read. Rejects with a VolumeError.
  */
-export async function bring(blocks: CachedBlocks, position: number, length: number): Promise<boolean> {
+export function bring(blocks: CachedBlocks, position: number, length: number): Promise<boolean> {
+  const grain = Math.floor(position / FRAME);
+  const from = position - grain * FRAME;
+  return from + length <= FRAME ? bringOne(blocks, grain, from, from + length) : bringAll(blocks, position, length);
+}
+
+/** Bytes [from, upTo) of a grain. Most cold reads are small: this makes as little as it can for one. */
+function bringOne(blocks: CachedBlocks, grain: number, from: number, upTo: number): Promise<boolean> {
+  const { cache, backing } = blocks;
+  const frame = blocks.frameFor(grain);
+  if (frame < 0) return NOT_SO;
+  const bits = touchedBlocks(from, upTo) & ~(cache.valid[frame] as number);
+  const first = lowestBlock(bits);
+  const end = runEnd(bits, first);
+  const filling = cache.filling[frame] as number;
+  if (bits === 0 || bits !== blockMask(first, end)) return bringAll(blocks, grain * FRAME + from, upTo - from);
+  if ((bits & filling) !== 0) return NOT_SO;
+  cache.filling[frame] = filling | bits;
+  const mine: Fill = { grain, frame, bits, version: blocks.version(grain) };
+  const position = grain * FRAME + first * BLOCK;
+  const bytes = Math.min((end - first) * BLOCK, backing.info.size - position);
+  return backing.read(position, bytes, cache.slab(frame), cache.offset(frame) + first * BLOCK).then(
+    () => {
+      const whole = publishOne(blocks, mine);
+      cache.filling[frame] = (cache.filling[frame] as number) & ~bits;
+      return whole;
+    },
+    (error: unknown) => {
+      cache.filling[frame] = (cache.filling[frame] as number) & ~bits;
+      throw error;
+    },
+  );
+}
+
+async function bringAll(blocks: CachedBlocks, position: number, length: number): Promise<boolean> {
   const fills: Fill[] = [];
   try {
     if (!begin(blocks, position, length, fills)) return false;
@@ -81,16 +117,16 @@ function placesOf({ cache, backing }: CachedBlocks, fills: readonly Fill[]): Pla
 
 /** False: some of it is not what the volume holds any more. */
 function publish(blocks: CachedBlocks, fills: readonly Fill[]): boolean {
-  const { cache } = blocks;
   let all = true;
-  for (const { grain, frame, bits, version } of fills) {
-    if (blocks.version(grain) !== version || blocks.index.get(grain) !== frame) {
-      all = false;
-      continue;
-    }
-    cache.valid[frame] = (cache.valid[frame] as number) | bits;
-    // Whoever asked for it looks at it next: that is no second use.
-    cache.fresh[frame] = 1;
-  }
+  for (const each of fills) if (!publishOne(blocks, each)) all = false;
   return all;
+}
+
+function publishOne(blocks: CachedBlocks, { grain, frame, bits, version }: Fill): boolean {
+  const { cache } = blocks;
+  if (blocks.version(grain) !== version || blocks.index.get(grain) !== frame) return false;
+  cache.valid[frame] = (cache.valid[frame] as number) | bits;
+  // Whoever asked for it looks at it next: that is no second use.
+  cache.fresh[frame] = 1;
+  return true;
 }

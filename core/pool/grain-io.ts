@@ -39,6 +39,16 @@ export class GrainIo {
     return firstBad(mask, target, at, slabs.sumsNow(grain) as Uint32Array, slabs.sumsAt(grain));
   }
 
+  /** Blocks [first, end) of a grain to `at`, unchecked. See matches(). */
+  readRaw(grain: number, first: number, end: number, target: Buffer, at: number): Promise<void> {
+    try {
+      return this.#core.slabs.readRaw(grain, first * BLOCK, (end - first) * BLOCK, target, at);
+    } catch (error) {
+      // A grain outside the pool.
+      return Promise.reject(cannotRead(error));
+    }
+  }
+
   /** Bytes from `from` on of grains that are one behind the other in a slab, to `into`, unchecked. See matches(). */
   async readRun(first: number, from: number, into: readonly Buffer[]): Promise<void> {
     const { slabs } = this.#core;

@@ -117,8 +117,25 @@ export class VolumeReader {
     }
   }
 
-  /** Blocks [first, end) of a grain, checked. */
-  async #readGrain(grain: number, first: number, end: number, target: Buffer, at: number): Promise<void> {
+  /** Blocks [first, end) of a grain, checked. Nearly always all of them are there, and right: then little is made for it. */
+  #readGrain(grain: number, first: number, end: number, target: Buffer, at: number): Promise<void> {
+    const place = this.#map.place(grain);
+    const wanted = blockMask(first, end);
+    const io = this.#io;
+    if ((this.#map.valid(grain) & wanted) !== wanted || io.loadSums(place - 1) !== undefined) {
+      return this.#readCarefully(grain, first, end, target, at);
+    }
+    return io.readRaw(place - 1, first, end, target, at).then(
+      () => {
+        const fine = this.#map.place(grain) === place && io.matches(place - 1, wanted, target, at - first * BLOCK);
+        return fine ? undefined : this.#readCarefully(grain, first, end, target, at);
+      },
+      () => this.#readCarefully(grain, first, end, target, at),
+    );
+  }
+
+  /** The same with several tries, whatever is there. */
+  async #readCarefully(grain: number, first: number, end: number, target: Buffer, at: number): Promise<void> {
     for (let tries = 0; ; tries++) {
       const place = this.#map.place(grain);
       const wanted = blockMask(first, end);

@@ -106,7 +106,11 @@ async function runLocked(task: DispatchTask): Promise<TaskResult> {
   const { lu, spec } = task;
   const range = spec.extent?.(task.cdb, lu);
   if (range === undefined || range.blocks === 0 || spec.order === 'steps') return spec.run(task);
-  const lock = await lu.locks.acquire(range.lba * lu.blockSize, range.blocks * lu.blockSize, spec.order === 'extent');
+  const position = range.lba * lu.blockSize;
+  const length = range.blocks * lu.blockSize;
+  const exclusive = spec.order === 'extent';
+  const now = lu.locks.tryAcquire(position, length, exclusive);
+  const lock = now ?? (await lu.locks.acquire(position, length, exclusive));
   try {
     if (task.aborted) return { status: Status.taskAborted };
     task.held = lock;

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, mock, test } from 'node:test';
 import { viewGuard } from '../../../core/base/view-guard.ts';
 import { CachedVolume } from '../../../core/cache/cached-volume.ts';
 import { L1Cache } from '../../../core/cache/l1-cache.ts';
-import { Durability, VolumeFault, WriteNow } from '../../../core/volume/volume.ts';
+import { Durability, VolumeError, VolumeFault, WriteNow } from '../../../core/volume/volume.ts';
 import { Scheduler, SlowVolume, seeded } from './slow-volume.ts';
 import type { Random } from './slow-volume.ts';
 
@@ -261,5 +261,49 @@ describe('cached volume', () => {
     const { volume, backing } = setup(7);
     backing.refuses = 1;
     assert.deepEqual(await Promise.all([volume.bring(0, FRAME), volume.bring(0, 4096)]), [true, false]);
+  });
+
+  test('what cannot be brought is an error, and can be written and brought afterwards', async () => {
+    for (const length of [4096, FRAME, 2 * FRAME]) {
+      const { volume, backing } = setup(8);
+      backing.refuses = 1;
+      const read = mock.method(backing, 'read', () =>
+        Promise.reject(new VolumeError(VolumeFault.readError, 'told to fail', 0)),
+      );
+      await assert.rejects(volume.bring(0, length), { fault: VolumeFault.readError });
+      read.mock.restore();
+      assert.notEqual(volume.writeNow(0, filled(4096, 4), 0, 4096), WriteNow.refused);
+      assert.equal(await volume.bring(0, length), true);
+      const target = Buffer.alloc(length);
+      assert.equal(volume.readNow(0, length, target, 0), true);
+      assert.ok(target.equals(Buffer.concat([filled(4096, 4), Buffer.alloc(length - 4096)])));
+      await volume.close();
+    }
+  });
+
+  test('what changes below while it is brought is not taken for what is there', async () => {
+    const { volume, backing } = setup(9);
+    backing.refuses = 1;
+    backing.bytes.fill(3);
+    const bringing = volume.bring(8192, 4096);
+    const clearing = volume.unmap(0, FRAME);
+    assert.equal(await bringing, false);
+    await clearing;
+    const target = Buffer.alloc(4096, 0xff);
+    await volume.read(8192, 4096, target, 0);
+    assert.ok(target.equals(Buffer.alloc(4096)));
+    await volume.close();
+  });
+
+  test('what is there is not read again around what is not', async () => {
+    const { volume, backing } = setup(10);
+    backing.refuses = 1;
+    backing.bytes.fill(3);
+    await volume.write(8192, filled(4096, 5), 0, 4096, false);
+    assert.equal(await volume.bring(0, FRAME), true);
+    const target = Buffer.alloc(FRAME);
+    assert.equal(volume.readNow(0, FRAME, target, 0), true);
+    assert.ok(target.equals(filled(FRAME, 3).fill(5, 8192, 12_288)));
+    await volume.close();
   });
 });
