@@ -46,9 +46,12 @@ export class Scenario {
   readonly #elastic: Elastic | undefined;
   #trouble: Trouble | undefined;
 
-  /** `wide`: more happens at once, and the disk fails now and then. */
-  constructor(random: Random, machine: Machine, wide = false) {
+  readonly #copies: boolean;
+
+  /** `wide`: more happens at once, and the disk fails now and then. `copies`: a host makes tokens all the time. */
+  constructor(random: Random, machine: Machine, wide = false, copies = false) {
     this.#random = random;
+    this.#copies = copies;
     this.machine = machine;
     this.#tokens = new Tokens(random);
     this.#solos = (['thin', 'thick', 'volatile'] as const).map((kind) => new Solo(kind, random, wide));
@@ -116,6 +119,7 @@ export class Scenario {
     }
     this.#begin(this.#counter.count(counted, steps));
     this.#begin(this.#administrator(running, Math.ceil(steps / 3), target, volumes));
+    if (this.#copies) this.#begin(this.#copier(running, steps));
     if (this.#elastic !== undefined) {
       this.#begin(this.#elastic.run(running, () => counted, Math.ceil(steps / 2)));
       this.#begin(this.#second(running, Math.ceil(steps / 3)));
@@ -250,7 +254,7 @@ export class Scenario {
         else if (choice < 0.9)
           await pool.create({ size: 4096, thick: false, created: 0 }).then((each) => pool.delete(each));
         else if (choice < 0.91) await this.machine.grow(running);
-        else if (choice < 0.97) await this.#token(running, id);
+        else if (choice < 0.97 && !this.#copies) await this.#token(running, id);
         else await idle(20);
       } catch (error) {
         if (!isFull(error)) throw error;
@@ -350,13 +354,8 @@ export class Scenario {
   async #token({ pool }: Running, id: number): Promise<void> {
     const choice = this.#random();
     const window = WINDOWS[this.#pick(2)] ?? WINDOWS[0];
-    if (choice < 0.5) {
-      const before = this.#volumes.get(id)?.copy() ?? new Record();
-      await this.#tokens.make(pool, id, window, () => {
-        const seen = this.#watch(id);
-        return (sector) => new Set([before.value(sector), ...(seen().get(sector) ?? [])]);
-      });
-    } else if (choice < 0.8 && this.#target !== undefined) {
+    if (choice < 0.5) await this.#makeToken(pool, id, window);
+    else if (choice < 0.8 && this.#target !== undefined) {
       const { record, id: target } = this.#target;
       const to = window.from + this.#pick(4) * GRAIN;
       await this.#tokens.use(
@@ -371,6 +370,28 @@ export class Scenario {
         },
       );
     } else await this.#tokens.step();
+  }
+
+  async #makeToken(pool: Running['pool'], id: number, window: { from: number; to: number }): Promise<void> {
+    const before = this.#volumes.get(id)?.copy() ?? new Record();
+    await this.#tokens.make(pool, id, window, () => {
+      const seen = this.#watch(id);
+      return (sector) => new Set([before.value(sector), ...(seen().get(sector) ?? [])]);
+    });
+  }
+
+  /** Points in time of what others are writing to, one after the other. */
+  async #copier({ pool }: Running, steps: number): Promise<void> {
+    const ids = [...this.#volumes.keys()];
+    for (let step = 0; step < steps; step++) {
+      try {
+        if (this.#random() < 0.7)
+          await this.#makeToken(pool, ids[this.#pick(ids.length)] as number, WINDOWS[this.#pick(2)] ?? WINDOWS[0]);
+        else await this.#tokens.step();
+      } catch (error) {
+        if (!isFull(error)) throw error;
+      }
+    }
   }
 
   /** What a snapshot may hold is known when it is taken; what it does hold is read at once, and must never change. */
