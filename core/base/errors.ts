@@ -79,7 +79,12 @@ export const ERRORS = {
     retriable: false,
     remedy: 'Delete its snapshots first, or all together with --with-snapshots.',
   },
-  'has-volumes': { http: 409, exit: 5, retriable: false, remedy: 'Delete its volumes and snapshots first.' },
+  'has-volumes': {
+    http: 409,
+    exit: 5,
+    retriable: false,
+    remedy: 'Delete its volumes and snapshots first, and purge deleted ones.',
+  },
   'device-in-use': {
     http: 409,
     exit: 5,
@@ -143,6 +148,7 @@ export const ERRORS = {
     retriable: true,
     remedy: 'Check the address, the account and the certificate of the receiver.',
   },
+  unhealthy: { http: 503, exit: 12, retriable: true, remedy: 'Do what the findings say, then look again.' },
   'program-missing': {
     http: 500,
     exit: 11,
