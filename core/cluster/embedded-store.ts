@@ -20,6 +20,8 @@ const RESERVE_KEY = '\u0001reserve';
 const RESERVE = 64;
 const FILLING = ' '.repeat(3000);
 const ENOSPC = 28;
+/** What LMDB says when only part of what it wrote found room. */
+const EIO = 5;
 const KEY = /^[\w./:@-]{1,500}$/;
 
 interface Stored {
@@ -31,9 +33,14 @@ interface Stored {
 export class EmbeddedStore implements ConfigStore {
   readonly #db: RootDatabase<Stored | number, string>;
   readonly #watchers = new Set<{ prefix: string; listener: (event: ConfigEvent) => void }>();
+  readonly #isFull: () => boolean;
 
-  /** Opens or creates the store in folder `path`. Throws when the folder cannot be written. */
-  constructor(path: string) {
+  /**
+   * Opens or creates the store in folder `path`. `isFull`: the file system it is on has no room left. Throws when the folder
+   * cannot be written.
+   */
+  constructor(path: string, isFull = (): boolean => false) {
+    this.#isFull = isFull;
     // overlappingSync would let a transaction be seen before it is on stable media. eventTurnBatching makes promises of
     // its own that nobody can wait for: a full disk would be an unhandled rejection, which ends the process.
     const options = { overlappingSync: false, eventTurnBatching: false };
@@ -114,7 +121,7 @@ export class EmbeddedStore implements ConfigStore {
     try {
       return await this.#db.transaction(change);
     } catch (error) {
-      throw await causeOf(error);
+      throw await causeOf(error, this.#isFull);
     }
   }
 
@@ -134,10 +141,11 @@ export class EmbeddedStore implements ConfigStore {
 }
 
 /** LMDB says why a commit failed in a promise beside the error, with the number of the operating system. */
-async function causeOf(error: unknown): Promise<unknown> {
+async function causeOf(error: unknown, isFull: () => boolean): Promise<unknown> {
   if (!(error instanceof Error) || !('commitError' in error)) return error;
   const cause: unknown = await Promise.resolve(error.commitError).catch((why: unknown) => why);
-  const full = cause instanceof Error && 'code' in cause && cause.code === ENOSPC;
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+  const full = code === ENOSPC || (code === EIO && isFull());
   const message = full ? 'no space left for the catalog' : `the catalog cannot be changed: ${messageOf(cause)}`;
   return new ServiceError(full ? 'no-space' : 'io-error', message, { cause });
 }

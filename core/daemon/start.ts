@@ -33,6 +33,7 @@ import { liveSources } from '../control/live/sources.ts';
 import { NodeBackend } from '../control/node-backend.ts';
 import { Offload } from '../control/offload.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
+import { isFull } from '../control/pool-plan.ts';
 import { PoolManager } from '../control/pools.ts';
 import { Provisioner } from '../control/provision.ts';
 import { Security } from '../control/security.ts';
@@ -238,7 +239,7 @@ async function openCatalog(options: DaemonOptions, world: World, log: Log): Prom
   let store: EmbeddedStore;
   try {
     await world.disk.makeFolder(path);
-    store = new EmbeddedStore(path);
+    store = new EmbeddedStore(path, () => isFull(path));
   } catch (error) {
     throw new ServiceError('folder-unusable', `the catalog in ${path} cannot be opened: ${messageOf(error)}`, {
       cause: error,
