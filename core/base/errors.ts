@@ -31,6 +31,12 @@ export const ERRORS = {
     retriable: false,
     remedy: 'Use an address of the daemon, or make the name known (gemel security set --api-name).',
   },
+  'audit-damaged': {
+    http: 500,
+    exit: 9,
+    retriable: false,
+    remedy: 'Keep the folder audit for whoever investigates; new entries are chained on.',
+  },
   'audit-unwritable': {
     http: 507,
     exit: 6,
@@ -73,7 +79,12 @@ export const ERRORS = {
     retriable: false,
     remedy: 'Delete its snapshots first, or all together with --with-snapshots.',
   },
-  'has-volumes': { http: 409, exit: 5, retriable: false, remedy: 'Delete its volumes and snapshots first.' },
+  'has-volumes': {
+    http: 409,
+    exit: 5,
+    retriable: false,
+    remedy: 'Delete its volumes and snapshots first, and purge deleted ones.',
+  },
   'device-in-use': {
     http: 409,
     exit: 5,

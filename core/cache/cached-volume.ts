@@ -60,19 +60,39 @@ export class CachedVolume implements Volume, LogUpper {
   // ---- reading
 
   readNow(position: number, length: number, target: Buffer, at: number): boolean {
-    return !this.#closed && this.#blocks.copyNow(position, length, target, at);
+    return !this.#closed && !this.#unstable(position, length) && this.#blocks.copyNow(position, length, target, at);
   }
 
   viewNow(position: number, length: number, pieces: Buffer[]): boolean {
-    return !this.#closed && this.#blocks.viewNow(position, length, pieces);
+    return !this.#closed && !this.#unstable(position, length) && this.#blocks.viewNow(position, length, pieces);
   }
 
-  read(position: number, length: number, target: Buffer, at: number): Promise<void> {
-    return this.#closed ? Promise.reject(closedError()) : this.#blocks.read(position, length, target, at);
+  async read(position: number, length: number, target: Buffer, at: number): Promise<void> {
+    if (this.#closed) throw closedError();
+    await this.#blocks.read(position, length, target, at);
+    // Afterwards: it may have been written while we read.
+    if (this.#unstable(position, length)) await this.#settledLog(position);
   }
 
-  bring(position: number, length: number): Promise<boolean> {
-    return this.#closed ? Promise.reject(closedError()) : bring(this.#blocks, position, length);
+  async bring(position: number, length: number): Promise<boolean> {
+    if (this.#closed) throw closedError();
+    const there = await bring(this.#blocks, position, length);
+    if (this.#unstable(position, length)) await this.#settledLog(position);
+    return there;
+  }
+
+  /** What is in the range could be gone after a crash: whoever reads it waits until it cannot. */
+  #unstable(position: number, length: number): boolean {
+    return this.#log?.unstable(position, length) === true;
+  }
+
+  async #settledLog(position: number): Promise<void> {
+    try {
+      await this.#log?.stable();
+    } catch (error) {
+      const what = 'what was written last cannot be made stable';
+      throw new VolumeError(VolumeFault.readError, what, position, { cause: error });
+    }
   }
 
   // ---- writing

@@ -4,6 +4,7 @@ import { crc32c } from '../base/crc32c.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { DiskFile, World } from '../base/world.ts';
 import { BLOCK } from '../volume/grain.ts';
+import { VolumeError } from '../volume/volume.ts';
 import { isDiskFull } from './disk-error.ts';
 import { FORMAT_VERSION } from './format.ts';
 import { DeviceFiles, FolderFiles } from './pool-files.ts';
@@ -105,10 +106,12 @@ export async function eraseMembers(
   }
 }
 
-/** What keeps a pool from growing, as a ServiceError when it is a full disk. */
+/** What keeps a pool from growing, as a ServiceError when it is the disk. */
 function growError(error: unknown): unknown {
-  if (!isDiskFull(error)) return error;
-  return new ServiceError('no-space', 'the pool could not be made larger: its disk is full', { cause: error });
+  const what = 'the pool could not be made larger';
+  if (isDiskFull(error)) return new ServiceError('no-space', `${what}: its disk is full`, { cause: error });
+  if (error instanceof ServiceError || error instanceof VolumeError) return error;
+  return new ServiceError('io-error', `${what}: ${messageOf(error)}`, { cause: error });
 }
 
 /** All disks of an open pool. */

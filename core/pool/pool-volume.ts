@@ -11,6 +11,7 @@ import type { PoolCore, PoolVolumeOptions } from './pool-core.ts';
 import { Promises } from './promises.ts';
 import type { GrainPlace } from './record.ts';
 import { shareInto, sharerOf } from './share.ts';
+import { Unstable } from './unstable.ts';
 import type { VolumeMap } from './volume-map.ts';
 import { VolumeReader } from './volume-reader.ts';
 
@@ -25,6 +26,7 @@ export class PoolVolume implements Volume, WriteLog {
   readonly #thick: boolean;
   /** Of grains that will need a fresh grain of the pool when what was admitted is placed. */
   readonly #promises: Promises;
+  readonly #unstable: Unstable;
   /** Grains that are being written to a fresh grain of the pool: what is admitted meanwhile goes there, too. */
   readonly #arriving = new Set<number>();
   /** How many syncs had begun when something was put into its place last; -1: never. */
@@ -47,6 +49,7 @@ export class PoolVolume implements Volume, WriteLog {
     this.#reader = new VolumeReader(core, this.#io, map, options.id);
     this.#thick = options.thick;
     this.#promises = new Promises(core.allocator, map, options.thick);
+    this.#unstable = new Unstable(core.journal);
     this.log = this;
     const { size, blockSize, durability, readOnly, thick } = options;
     const info = { size, blockSize, durability, readOnly, thin: !thick };
@@ -106,6 +109,12 @@ export class PoolVolume implements Volume, WriteLog {
     if (!this.#core.journal.data(this.id, position / BLOCK, source, at, length / BLOCK)) {
       throw new RangeError('the journal has no room for what it admitted');
     }
+    this.#unstable.add(position / BLOCK, length / BLOCK);
+  }
+
+  unstable(position: number, length: number): boolean {
+    const from = Math.floor(position / BLOCK);
+    return this.#unstable.has(from, Math.ceil((position + length) / BLOCK) - from);
   }
 
   together(length: number): boolean {
@@ -126,6 +135,7 @@ export class PoolVolume implements Volume, WriteLog {
   clear(position: number, length: number): boolean {
     this.#mayWrite();
     if (!this.#core.journal.clear(this.id, position / BLOCK, length / BLOCK)) return false;
+    this.#unstable.add(position / BLOCK, length / BLOCK);
     this.clearMap(position, length);
     return true;
   }
@@ -316,6 +326,7 @@ export class PoolVolume implements Volume, WriteLog {
   setPlaces(first: number, places: readonly GrainPlace[]): boolean {
     this.#mayWrite();
     if (!this.#core.journal.map(this.id, first, places)) return false;
+    this.#unstable.add(first * BLOCKS, places.length * BLOCKS);
     places.forEach(({ place, valid }, i) => {
       const grain = first + i;
       const before = this.map.place(grain);

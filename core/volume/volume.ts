@@ -83,6 +83,8 @@ export interface WriteLog {
   append(position: number, source: Buffer, at: number, length: number): void;
   /** Resolves when what was appended so far is stable. Rejects with a VolumeError. */
   stable(): Promise<void>;
+  /** True when something that was appended, cleared or written in the range may not be stable yet. */
+  unstable(position: number, length: number): boolean;
   /** What is appended next in this very turn, up to `length` bytes, is stable as a whole or not at all. False: no room now. */
   together(length: number): boolean;
   /** Resolves when admit, together or clear may say something else. */

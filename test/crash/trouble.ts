@@ -1,5 +1,6 @@
 // What goes wrong with the disk in one life of a scenario besides the power: it fills up for a while, cannot write some of its
 // grains, or fails for good. Whoever is told so by an error may stop; what was acknowledged before must be there afterwards.
+import { ServiceError } from '../../core/base/errors.ts';
 import { sumsBytes } from '../../core/pool/format.ts';
 import { VolumeError, VolumeFault } from '../../core/volume/volume.ts';
 import type { Running } from './machine.ts';
@@ -56,6 +57,8 @@ export class Trouble {
   /** True when somebody had to expect this error. */
   explains(error: unknown): boolean {
     if (this.#running.pool.trouble !== undefined) return true;
+    // A slab that is being made is nobody's yet.
+    if (this.kind === 'sync') return error instanceof ServiceError && error.code === 'io-error';
     return this.kind === 'grains' && error instanceof VolumeError && error.fault === VolumeFault.writeError;
   }
 }

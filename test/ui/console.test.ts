@@ -23,6 +23,7 @@ const PLACES = [
   'pools/pool0',
   'hosts',
   'replication',
+  'jobs',
   'events',
   'connect',
   'settings',

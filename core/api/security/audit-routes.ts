@@ -3,7 +3,7 @@ import type { ControlPlane } from '../../control/control-plane.ts';
 import { API_PREFIX } from '../prefix.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
-import { AuditCheck, AuditPage, AuditQuery } from './schemas.ts';
+import { AuditCheck, AuditPage, AuditQuery, AuditVerify } from './schemas.ts';
 
 export function auditRoutes({ security }: ControlPlane): Route[] {
   const tag = 'audit';
@@ -41,9 +41,10 @@ export function auditRoutes({ security }: ControlPlane): Route[] {
       tag,
       role: 'admin',
       summary: 'Read all of the audit log, and tell whether it is what was written',
+      query: AuditVerify,
       response: AuditCheck,
       problems: [],
-      handle: () => security.audit.verify(),
+      handle: ({ query }) => security.audit.verify(query.head),
     }),
   ];
 }

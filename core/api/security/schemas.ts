@@ -101,6 +101,13 @@ export const AuditQuery = z.strictObject({
   since: z.iso.datetime({ offset: true }).optional(),
   until: z.iso.datetime({ offset: true }).optional(),
 });
+export const AuditVerify = z.strictObject({
+  head: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional()
+    .meta({ description: 'hash of the last entry at an earlier check, which has to be there' }),
+});
 export const AuditCheck = z.object({
   ok: z.boolean(),
   entries: z.int(),

@@ -104,7 +104,8 @@ export class ServedTls {
       notBefore: Date.parse(leaf.validFrom),
       notAfter: Date.parse(leaf.validTo),
       problem: this.#problem,
-      covers: (host) => leaf.checkHost(host) !== undefined,
+      // OpenSSL takes an empty name for any.
+      covers: (host) => host !== '' && leaf.checkHost(host) !== undefined,
       fingerprint: this.#own.fingerprint,
       url,
     };

@@ -25,6 +25,8 @@ export interface CheckSource extends Omit<AuditSource, 'last'> {
   readonly seq: number;
   readonly hash: string;
   readonly anchor: AuditAnchorRecord | undefined;
+  /** Hash of an entry that somebody kept elsewhere: it has to be there. */
+  readonly known: string | undefined;
 }
 
 export async function checkAudit(source: CheckSource): Promise<AuditCheck> {
@@ -34,6 +36,7 @@ export async function checkAudit(source: CheckSource): Promise<AuditCheck> {
   const report = (finding: string): void => {
     if (count++ < MAX_FINDINGS) findings.push(finding);
   };
+  let found = source.known === undefined;
   let [entries, first, seq, hash] = [0, 0, 0, NO_HASH];
   for (const file of await auditFiles(source.folder)) {
     const { lines } = await linesOf(source.disk, file);
@@ -50,6 +53,7 @@ export async function checkAudit(source: CheckSource): Promise<AuditCheck> {
       else if (number !== seq + 1) report(`entry ${String(number)} follows entry ${String(seq)}: some are missing`);
       else if (read.prev !== hash) report(`entry ${String(number)} does not follow the one before it`);
       if (number === anchor?.seq && read.hash !== anchor.hash) report(`entry ${String(number)} is another one`);
+      found ||= read.hash === source.known;
       [entries, seq, hash] = [entries + 1, number, read.hash];
     }
   }
@@ -57,6 +61,7 @@ export async function checkAudit(source: CheckSource): Promise<AuditCheck> {
   if (entries > 0 && first > begin) report(`entries ${String(begin)} to ${String(first - 1)} are missing`);
   if (seq < source.seq) report(`entries ${String(seq + 1)} to ${String(source.seq)} are missing`);
   else if (hash !== source.hash) report(`the last entry is not the one that was written last`);
+  if (!found) report('the entry with the hash that was given is not there (any more)');
   if (count > MAX_FINDINGS) findings.push(`and ${String(count - MAX_FINDINGS)} more`);
   return { ok: count === 0, entries, first, last: seq, head: hash, findings };
 }

@@ -111,13 +111,16 @@ export class AuditLog {
     return auditPage({ disk: world.disk, key, folder, last: this.#stable.seq }, query);
   }
 
-  /** Reads all of it. Whatever was changed after it was written is among the findings. */
-  async verify(): Promise<AuditCheck> {
+  /**
+   * Reads all of it. Whatever was changed after it was written is among the findings, and `known`, the hash of an entry that
+   * was kept elsewhere, when it is not there.
+   */
+  async verify(known?: string): Promise<AuditCheck> {
     // With nothing under way: what is being written is neither there nor missing.
     await this.#flush();
     return this.#turn.run(() => {
       const { world, key, folder, anchor } = this.#context;
-      return checkAudit({ disk: world.disk, key, folder, ...this.#stable, anchor: anchor() });
+      return checkAudit({ disk: world.disk, key, folder, ...this.#stable, anchor: anchor(), known });
     });
   }
 

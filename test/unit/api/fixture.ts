@@ -5,8 +5,9 @@ import { request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
 import { createApp } from '../../../core/api/app.ts';
 import { listenApi } from '../../../core/api/listener.ts';
-import { tlsIdentity } from '../../../core/api/tls/identity.ts';
 import type { TlsIdentity } from '../../../core/api/tls/identity.ts';
+import { ServedTls } from '../../../core/api/tls/served.ts';
+import type { ServedCertificate } from '../../../core/control/certificate-view.ts';
 import { nodeWorld } from '../../../core/world/node-world.ts';
 import { Contract } from './contract.ts';
 import { recordingLog, withPlane } from '../control/fixture.ts';
@@ -46,8 +47,14 @@ let contract: Contract | undefined;
 
 export async function withApi(body: (api: Api) => Promise<void>): Promise<void> {
   await withPlane(async (plane) => {
-    const tls = await tlsIdentity(await nodeWorld(), join(plane.folder, 'tls'), 'test', ['localhost', '127.0.0.1']);
-    const listener = await listenApi('127.0.0.1', 0, tls, createApp(plane, recordingLog(plane.logged)));
+    const log = recordingLog(plane.logged);
+    const served = await ServedTls.open({
+      ...{ world: await nodeWorld(), log, folder: join(plane.folder, 'tls'), node: 'test', files: undefined },
+      hosts: () => ['localhost', '127.0.0.1', 'storage.example'],
+    });
+    const tls = served.own;
+    const certificate = (): ServedCertificate => served.view('https://192.0.2.1:7480');
+    const listener = await listenApi('127.0.0.1', 0, tls, createApp({ ...plane, certificate }, log));
     const target = { host: '127.0.0.1', port: listener.port, agent: false } as const;
     contract ??= new Contract(plane);
     try {
@@ -62,8 +69,10 @@ export async function withApi(body: (api: Api) => Promise<void>): Promise<void> 
           const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
           if (content !== undefined) headers['Content-Type'] = type;
           Object.assign(headers, more);
+          // Otherwise Node would take the name from a Host header of the test.
+          const identity = { ca: tls.ca, servername: 'localhost' };
           const answer = await collect(
-            (done) => httpsRequest({ ...target, ca: tls.ca, method, path, headers }, done),
+            (done) => httpsRequest({ ...target, ...identity, method, path, headers }, done),
             content,
           );
           if (method !== 'HEAD') contract?.check(method, path, answer);
