@@ -6,7 +6,15 @@ import type { Log } from '../base/log.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import type { KeptRequests } from '../control/kept-requests.ts';
 import { Throttled } from '../control/login-throttle.ts';
-import { bodyOf, bodyParser, methodsOf, refuseOtherMethods, requireAcceptable } from './negotiate.ts';
+import {
+  JSON_TYPE,
+  bodyOf,
+  bodyParser,
+  methodsOf,
+  refuseOtherMethods,
+  requireAcceptable,
+  sendText,
+} from './negotiate.ts';
 import { Conditions } from './conditional.ts';
 import { answerOnce, keyOf } from './idempotency.ts';
 import { openApiOf } from './openapi.ts';
@@ -168,7 +176,7 @@ function serve(row: Route, { recorder, conditions, requests }: Serving): Request
     }
     const text = await perform();
     if (text === undefined) response.status(response.statusCode === 304 ? 304 : row.status).end();
-    else response.status(row.status).type('application/json').send(text);
+    else sendText(response.status(row.status), JSON_TYPE, text);
   };
 }
 

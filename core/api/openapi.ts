@@ -8,6 +8,7 @@ import { PROBLEM_TYPE } from './problem.ts';
 import { API_PREFIX } from './prefix.ts';
 import type { RawRoute } from './raw.ts';
 import type { Route } from './route.ts';
+import { SESSION_COOKIE } from './security/access.ts';
 
 type Schema = Record<string, unknown>;
 
@@ -36,7 +37,8 @@ export function problemsOf(route: Route): ErrorCode[] {
   const add = (more: readonly ErrorCode[]): void => {
     for (const code of more) codes.add(code);
   };
-  if (route.role !== 'public') add(WITH_CALLER);
+  // Whoever shows a token or a cookie is asked for a good one, also where none is needed.
+  add(WITH_CALLER);
   if (route.response !== undefined) codes.add('not-acceptable');
   if (route.body !== undefined) add(OF_BODIES);
   if (route.method !== 'get') add(OF_CHANGES);
@@ -64,12 +66,13 @@ export function openApiOf(routes: readonly Route[], raw: readonly RawRoute[], ve
       description: 'Shared storage for hypervisors. docs/api.md says what holds for all operations.',
     },
     servers: [{ url: '/' }],
+    // Changes with the cookie need the header Gemel-CSRF as well (docs/api-security.md).
     security: [{ token: [] }, { session: [] }],
     tags: [...new Set([...routes, ...raw].map(({ tag }) => tag))].map((name) => ({ name })),
     components: {
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer' },
-        session: { type: 'apiKey', in: 'cookie', name: '__Host-gemel' },
+        session: { type: 'apiKey', in: 'cookie', name: SESSION_COOKIE },
       },
       schemas: { ...components.schemas, Problem: components.schemas['Problem'] ?? problem },
     },
