@@ -21,7 +21,9 @@ const comment = ({ description }) =>
 /** TypeScript of a JSON Schema, as far as zod makes use of it. */
 function typeOf(schema) {
   if (schema === undefined || schema === true || schema === null) return 'unknown';
-  if (schema.$ref !== undefined) return schema.$ref.split('/').at(-1);
+  const name = schema.$ref?.split('/').at(-1);
+  // What zod makes of "any JSON" names itself.
+  if (name !== undefined) return name.startsWith('__') ? 'unknown' : name;
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.enum !== undefined) return schema.enum.map((each) => JSON.stringify(each)).join(' | ');
   const union = schema.anyOf ?? schema.oneOf;
@@ -64,7 +66,9 @@ function parametersOf(parameters, where) {
 const jsonOf = (content) => content?.['application/json']?.schema;
 
 const lines = ['// Made by scripts/api-types.mjs from the rows of the API; not to be edited.', ''];
-for (const [name, schema] of Object.entries(document.components?.schemas ?? {})) {
+for (const [name, schema] of Object.entries(document.components?.schemas ?? {}).filter(
+  ([each]) => !each.startsWith('__'),
+)) {
   lines.push(`export type ${name} = ${typeOf(schema)};`);
 }
 lines.push('', 'export interface Api {');

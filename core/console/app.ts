@@ -8,6 +8,7 @@ import './parts/toast.ts';
 import './pages/connect.ts';
 import './pages/events.ts';
 import './pages/hosts.ts';
+import './pages/jobs.ts';
 import './pages/login.ts';
 import './pages/overview.ts';
 import './pages/pools.ts';
@@ -37,6 +38,7 @@ const PAGES: Readonly<Record<string, Page>> = {
   pools: { title: 'Pools', icon: 'hard-drive-disks', show: (name) => html`<gemel-pools .name=${name}></gemel-pools>` },
   hosts: { title: 'Hosts and sessions', icon: 'host', show: (name) => html`<gemel-hosts .name=${name}></gemel-hosts>` },
   replication: { title: 'Replication', icon: 'sync', show: () => html`<gemel-replication></gemel-replication>` },
+  jobs: { title: 'Jobs', icon: 'tasks', show: (name) => html`<gemel-jobs .name=${name}></gemel-jobs>` },
   events: { title: 'Events and alerts', icon: 'bell', show: () => html`<gemel-events></gemel-events>` },
   connect: {
     title: 'Connect a hypervisor',

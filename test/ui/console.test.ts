@@ -23,6 +23,7 @@ const PLACES = [
   'pools/pool0',
   'hosts',
   'replication',
+  'jobs',
   'events',
   'connect',
   'settings',
@@ -239,7 +240,7 @@ describe('the console', { skip }, () => {
         for (const theme of ['light', 'dark']) {
           for (const place of PLACES) {
             await show(page, place);
-            await page.locator('.waiting').waitFor({ state: 'detached' });
+            await until(page, "document.querySelector('.waiting') === null");
             await checkAccessible(page, `${place}, ${theme}`);
             await picture(page, `${place.replaceAll('/', '-')}-${theme}`);
           }

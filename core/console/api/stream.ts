@@ -13,6 +13,9 @@ const SHOWN_BY: Readonly<Record<string, readonly SourceName[]>> = {
   pools: ['pools', 'capacity'],
   targets: ['targets'],
   initiators: ['initiators'],
+  hosts: ['hosts'],
+  jobs: ['jobs', 'volumes', 'pools'],
+  events: ['events', 'alerts'],
   sessions: ['sessions', 'status', 'volumes'],
 };
 /** Milliseconds between two attempts; the second is for when it has failed again and again. */

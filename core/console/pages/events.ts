@@ -34,7 +34,7 @@ export function about(object: Alert['object']): unknown {
 class Events extends View {
   constructor() {
     super();
-    this.watch(data.alerts, data.alertRules);
+    this.watch(data.alerts, data.alertRules, data.events);
     if (session.may('admin')) this.watch(data.alertTargets);
   }
 
@@ -56,7 +56,7 @@ class Events extends View {
               ),
         )}
       </section>
-      ${forRole('admin', targetsCard())}
+      ${eventsCard()} ${forRole('admin', targetsCard())}
       <section class="card wide" aria-labelledby="rules">
         <h2 id="rules">What is watched</h2>
         ${shown(data.alertRules, (rules) =>
@@ -89,6 +89,27 @@ class Events extends View {
         )}
       </section>`;
   }
+}
+
+function eventsCard(): unknown {
+  return html`<section class="card wide" aria-labelledby="events">
+    <h2 id="events">What happened</h2>
+    ${shown(data.events, ({ items }) =>
+      items.length === 0
+        ? html`<p class="muted">Nothing worth telling yet.</p>`
+        : table(
+            'Events',
+            items,
+            [
+              { label: 'When', cell: ({ last }) => when(last) },
+              { label: 'Severity', cell: (event) => severity(event.severity) },
+              { label: 'About', cell: ({ object }) => (object === null ? '' : about(object)) },
+              { label: 'What', cell: ({ text, count }) => `${sentence(text)}${count > 1 ? ` (${count} times)` : ''}` },
+            ],
+            ({ text, code, object }) => `${text} ${code} ${object?.name ?? ''}`,
+          ),
+    )}
+  </section>`;
 }
 
 function targetsCard(): unknown {

@@ -9,14 +9,14 @@ import { toast } from '../parts/toast.ts';
 import { View, button, empty, pageHead, shown, state } from '../parts/view.ts';
 import { linkTo } from '../router.ts';
 import { forRole } from '../session.ts';
-import { checkInitiators } from './volume-wizard.ts';
+import { checkInitiators, checkName } from './volume-wizard.ts';
 
 const act = (...args: Parameters<typeof button>): unknown => forRole('admin', button(...args));
 
 class Hosts extends View {
   constructor() {
     super();
-    this.watch(data.sessions, data.initiators);
+    this.watch(data.sessions, data.initiators, data.hosts);
   }
 
   override render(): unknown {
@@ -25,6 +25,10 @@ class Hosts extends View {
         'Who may log in, and who is logged in.',
         act('Add an initiator', addInitiator, { kind: 'solid', icon: 'plus' }),
       )}
+      <section class="card wide" aria-labelledby="hosts-hosts">
+        <h2 id="hosts-hosts">Hosts</h2>
+        ${hostTable()}
+      </section>
       <section class="card wide" aria-labelledby="hosts-sessions">
         <h2 id="hosts-sessions">Sessions</h2>
         ${shown(data.sessions, (sessions) =>
@@ -78,6 +82,98 @@ class Hosts extends View {
         )}
       </section>`;
   }
+}
+
+function hostTable(): unknown {
+  const add = act('Add a host', addHost, { icon: 'plus' });
+  return shown(data.hosts, (hosts) =>
+    hosts.length === 0
+      ? html`<p class="muted">
+            None yet. A host has a name and all its initiators, so a volume is mapped once to all of them.
+          </p>
+          <p>${add}</p>`
+      : html`${table(
+            'Hosts',
+            hosts,
+            [
+              { label: 'Name', sort: ({ name }) => name, cell: ({ name }) => name },
+              { label: 'Initiators', cell: ({ iqns }) => iqns.map((iqn) => html`<div>${iqn}</div>`) },
+              {
+                label: 'Logged in',
+                cell: ({ iqns, connected }) =>
+                  connected.length === iqns.length
+                    ? state('success', 'all')
+                    : connected.length === 0
+                      ? state('neutral', 'none')
+                      : state('warning', `${connected.length} of ${iqns.length}`),
+              },
+              {
+                label: 'CHAP',
+                cell: ({ chapUser, mutualUser }) =>
+                  chapUser === null ? 'none' : mutualUser === null ? 'one way' : 'mutual',
+              },
+              {
+                label: 'Volumes',
+                cell: ({ volumes }) => volumes.map((name) => html`<a href=${linkTo('volumes', name)}>${name}</a> `),
+              },
+              {
+                label: 'Actions',
+                cell: ({ name }) =>
+                  act(
+                    'Forget',
+                    () => {
+                      forgetHost(name);
+                    },
+                    { kind: 'flat', danger: true },
+                  ),
+              },
+            ],
+            ({ name, iqns }) => `${name} ${iqns.join(' ')}`,
+          )}
+          <p>${add}</p>`,
+  );
+}
+
+function addHost(): void {
+  openForm({
+    title: 'Add a host',
+    action: 'Add',
+    steps: [
+      {
+        title: 'Host',
+        fields: [
+          { name: 'name', label: 'Name', type: 'text', required: true, check: checkName },
+          {
+            name: 'iqns',
+            label: 'iSCSI names, one per line',
+            type: 'lines',
+            required: true,
+            check: (_text, values) => checkInitiators(values.lines('iqns')),
+          },
+        ],
+      },
+    ],
+    submit: async (values) => {
+      const name = values.text('name');
+      await call('PUT /hosts/{name}', { params: { name }, body: { iqns: values.lines('iqns') } });
+      changed('hosts');
+      toast('success', `Host ${name} is known`);
+    },
+  });
+}
+
+function forgetHost(name: string): void {
+  openForm({
+    title: `Forget host ${name}?`,
+    action: 'Forget',
+    danger: true,
+    steps: [{ title: 'Forget', intro: 'Only a host to which nothing is mapped can be forgotten.' }],
+    submit: async () => {
+      await call('DELETE /hosts/{name}', { params: { name } });
+      changed('hosts');
+      toast('success', `Host ${name} is forgotten`);
+    },
+  });
 }
 
 function sessionTable(sessions: readonly Session[]): unknown {
