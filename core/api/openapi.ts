@@ -8,6 +8,7 @@ import { PROBLEM_TYPE } from './problem.ts';
 import { API_PREFIX } from './prefix.ts';
 import type { RawRoute } from './raw.ts';
 import type { Route } from './route.ts';
+import { SESSION_COOKIE } from './security/access.ts';
 
 type Schema = Record<string, unknown>;
 
@@ -65,12 +66,13 @@ export function openApiOf(routes: readonly Route[], raw: readonly RawRoute[], ve
       description: 'Shared storage for hypervisors. docs/api.md says what holds for all operations.',
     },
     servers: [{ url: '/' }],
+    // Changes with the cookie need the header Gemel-CSRF as well (docs/api-security.md).
     security: [{ token: [] }, { session: [] }],
     tags: [...new Set([...routes, ...raw].map(({ tag }) => tag))].map((name) => ({ name })),
     components: {
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer' },
-        session: { type: 'apiKey', in: 'cookie', name: '__Host-gemel' },
+        session: { type: 'apiKey', in: 'cookie', name: SESSION_COOKIE },
       },
       schemas: { ...components.schemas, Problem: components.schemas['Problem'] ?? problem },
     },
@@ -208,7 +210,9 @@ class Components {
 
   /** As a whole. */
   inline(schema: z.ZodType, io: 'input' | 'output'): Schema {
-    const whole = this.#convert(schema, io);
+    const made = this.#convert(schema, io) as Schema & { $ref?: string; $defs?: Record<string, Schema> };
+    // One with a name is a reference to itself.
+    const whole = made.$defs?.[made.$ref?.split('/').at(-1) ?? ''] ?? made;
     delete whole['$schema'];
     delete whole['id'];
     return whole;

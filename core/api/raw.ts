@@ -5,6 +5,7 @@ import type { ErrorCode } from '../base/errors.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import type { Role } from '../control/records.ts';
 import { METRICS_TYPE, metricsOf } from './metrics.ts';
+import { JSON_TYPE, sendText } from './negotiate.ts';
 import { API_PREFIX } from './prefix.ts';
 import { readiness } from './readiness.ts';
 import { stillMay } from './security/access.ts';
@@ -41,7 +42,7 @@ export function rawRoutesOf(control: ControlPlane, document: () => unknown): Raw
       ...{ path: '/healthz', tag, summary: 'The daemon is alive', role: 'public', mediaType: 'application/json' },
       ...{ schema: Alive, statuses: [200], problems: [] },
       serve: (_request, response) => {
-        response.json({ status: 'ok' });
+        sendText(response, JSON_TYPE, JSON.stringify({ status: 'ok' }));
       },
     },
     {
@@ -49,21 +50,21 @@ export function rawRoutesOf(control: ControlPlane, document: () => unknown): Raw
       ...{ mediaType: 'application/json', schema: Readiness, statuses: [200, 503], problems: [] },
       serve: (_request, response) => {
         const answer = readiness(control);
-        response.status(answer.status === 'not-ready' ? 503 : 200).json(answer);
+        sendText(response.status(answer.status === 'not-ready' ? 503 : 200), JSON_TYPE, JSON.stringify(answer));
       },
     },
     {
       ...{ path: '/metrics', tag, summary: 'Metrics for Prometheus', role: 'viewer', mediaType: 'text/plain' },
       ...{ statuses: [200], problems: [] },
       serve: (_request, response) => {
-        response.set('Content-Type', METRICS_TYPE).send(metricsOf(control));
+        sendText(response, METRICS_TYPE, metricsOf(control));
       },
     },
     {
       ...{ path: `${API_PREFIX}/openapi.json`, tag, summary: 'This document', role: 'viewer' },
       ...{ mediaType: 'application/json', statuses: [200], problems: [] },
       serve: (_request, response) => {
-        response.json(document());
+        sendText(response, JSON_TYPE, JSON.stringify(document()));
       },
     },
     {

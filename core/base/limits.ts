@@ -108,7 +108,7 @@ export const MAX_UNMAP_DESCRIPTORS = 256;
 export const MAX_UNMAP_BLOCKS = 1_048_576;
 /**
  * WRITE SAME: bytes of one command (VPD B0 MAXIMUM WRITE SAME LENGTH, as blocks): where zeros are data, and where they are
- * an entry of a map. Bytes of zeros, and of other data, between two looks at whether the command was aborted.
+ * an entry of a map. Bytes of zeros, or given back, and of other data, between two looks at whether the command was aborted.
  */
 export const MAX_WRITE_SAME = 16_777_216;
 export const MAX_QUICK_WRITE_SAME = 17_179_869_184;
@@ -187,12 +187,13 @@ export const COPY_IDLE_MEMORY = 8_388_608;
 /** Bytes that change hands at once where nothing is moved: grains that are shared, and holes. */
 export const COPY_SHARE_STEP = 67_108_864;
 /**
- * The same two while hosts are being served (at least COPY_YIELDS_TO commands in the last one to two times COURTESY_MS
- * milliseconds): steps that others hardly notice, and the share of the event loop copies get.
+ * The same two, and bytes that are given back at once, while hosts are being served (at least COPY_YIELDS_TO commands in the last
+ * one to two times COURTESY_MS milliseconds): steps that others hardly notice, and the share of the event loop copies get.
  */
 export const COPY_YIELDS_TO = 4;
 export const COPY_SMALL_STEP = 131_072;
 export const COPY_SMALL_SHARE_STEP = 2_097_152;
+export const SMALL_ZERO_STEP = 16_777_216;
 export const COPY_LOOP_SHARE = 0.2;
 /** A hole is copied as a hole from this length on, bytes; extents of one step that are looked at. */
 export const COPY_MIN_HOLE = 65_536;
@@ -366,6 +367,34 @@ export const MAX_EVENTS = 5_000;
 export const MAX_EVENT_QUEUE = 500;
 export const MAX_EVENT_TEXT = 500;
 export const EVENT_REPEAT = 60_000;
+/**
+ * Jobs that run, or wait, at once; those that are over and kept, and milliseconds they are kept; characters of a request key;
+ * milliseconds between two reports of progress, and after a journal that could not be written.
+ */
+export const MAX_OPEN_JOBS = 256;
+export const MAX_FINISHED_JOBS = 500;
+export const JOB_RETENTION = 604_800_000;
+export const MAX_JOB_KEY = 200;
+export const JOB_TELL = 250;
+export const JOB_RETRY = 5_000;
+/** Milliseconds a start waits at most for jobs that an earlier run did not finish. */
+export const JOB_RESUME = 5_000;
+/** Damaged blocks the journal of a scrub lists. */
+export const MAX_REPORTED_DAMAGE = 100;
+/** Hosts, initiators of one, groups of hosts, and hosts of one. */
+export const MAX_HOSTS = 1_024;
+export const MAX_HOST_IQNS = 32;
+export const MAX_HOST_GROUPS = 256;
+export const MAX_GROUP_HOSTS = 256;
+/** Milliseconds a deleted volume is kept by default, and at most; milliseconds between two looks whether that is over. */
+export const KEEP_DELETED = 86_400_000;
+export const MAX_KEEP_DELETED = 31_536_000_000;
+export const TRASH_INTERVAL = 2_000;
+/** Snapshot schedules, rules of one, snapshots a rule keeps at most; milliseconds between two looks whether one is due. */
+export const MAX_SCHEDULES = 256;
+export const MAX_SCHEDULE_RULES = 8;
+export const MAX_SCHEDULE_KEEP = 512;
+export const SCHEDULE_INTERVAL = 1_000;
 /**
  * Alerts: milliseconds between two looks, and for which something has to be so before it is told; fill levels of a pool that
  * are kept, and milliseconds they have to span to say something; commands a disk has to answer between two looks to be judged;

@@ -16,13 +16,14 @@ import { snapshotResource, volumeResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function snapshotRoutes({ catalog, snapshots, views }: ControlPlane): Route[] {
+export function snapshotRoutes({ catalog, snapshots, views, jobs }: ControlPlane): Route[] {
   const tag = 'snapshots';
   return [
     listRoute<SnapshotRecord>({
       path: '/snapshots',
       tag,
       summary: 'List the snapshots, of one volume or of all',
+      problems: ['not-found'],
       item: Snapshot,
       rows: ({ volume }) => snapshots.list(volume),
       key: ({ volume, name }) => `${volume}@${name}`,
@@ -71,7 +72,9 @@ export function snapshotRoutes({ catalog, snapshots, views }: ControlPlane): Rou
       params: SnapshotParams,
       resource: ({ name, snapshot }) => snapshotResource(catalog, name, snapshot),
       problems: ['not-found', 'in-use'],
-      handle: ({ params }) => snapshots.delete(params.name, params.snapshot),
+      handle: async ({ params: { name: volume, snapshot } }) => {
+        await jobs.through('snapshot-delete', { volume, snapshot }, 'delete');
+      },
     }),
     route({
       method: 'post',

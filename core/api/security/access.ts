@@ -11,7 +11,7 @@ import type { Role } from '../../control/records.ts';
 import type { RequestContext } from '../route.ts';
 
 /** The prefix makes browsers insist on Secure, on Path=/ and on no Domain (RFC 6265bis §4.1.3.2). */
-const COOKIE = '__Host-gemel';
+export const SESSION_COOKIE = '__Host-gemel';
 const COOKIE_RULES = 'Path=/; Secure; HttpOnly; SameSite=Strict';
 export const CSRF_HEADER = 'Gemel-CSRF';
 /** Of requests that are no person's: they do not keep a session alive. */
@@ -72,7 +72,7 @@ export function stillMay(control: ControlPlane, request: Request, role: Role): b
 
 function cookieOf(request: Request): string | undefined {
   const pairs = (request.get('cookie') ?? '').split(';').map((pair) => pair.trim());
-  return pairs.find((pair) => pair.startsWith(`${COOKIE}=`))?.slice(COOKIE.length + 1);
+  return pairs.find((pair) => pair.startsWith(`${SESSION_COOKIE}=`))?.slice(SESSION_COOKIE.length + 1);
 }
 
 /** Who it is; undefined: nobody. */
@@ -114,7 +114,7 @@ export function contextOf(request: Request, response: Response): RequestContext 
     address: addressOf(request),
     setCookie: (secret) => {
       const life = secret === undefined ? 0 : SESSION_LIFETIME / 1000;
-      response.set('Set-Cookie', `${COOKIE}=${secret ?? ''}; Max-Age=${String(life)}; ${COOKIE_RULES}`);
+      response.set('Set-Cookie', `${SESSION_COOKIE}=${secret ?? ''}; Max-Age=${String(life)}; ${COOKIE_RULES}`);
     },
     identify: (caller) => {
       response.locals['caller'] = caller;

@@ -100,7 +100,7 @@ function collect(
         resolve({ status: response.statusCode ?? 0, type, text, json, headers: response.headers });
       });
     });
-    request.setTimeout(10_000, () => request.destroy(new Error('no answer')));
+    request.setTimeout(60_000, () => request.destroy(new Error('no answer')));
     request.on('error', reject);
     request.end(content);
   });
