@@ -88,13 +88,14 @@ function copyProgram() {
 
 /** Parts of npm packages that only those need who change or compile them. */
 const NOT_NEEDED =
-  /(^|\/)(\.github|\.nyc_output|test|tests|benchmarks?|examples?|docs?|man|bin|tools)(\/|$)|\.(ts|cts|mts|map|md|markdown|html|gyp|musl\.node)$|(^|\/)(\.[^/]+|Makefile|rollup\.config\.[cm]?js)$/;
+  /(^|\/)(\.github|\.nyc_output|test|tests|benchmarks?|examples?|docs?|man|bin|tools)(\/|$)|\.(ts|cts|mts|map|md|markdown|html|gyp|musl\.node)$|(^|\/)musl_[^/]*(\/|$)|(^|\/)(\.[^/]+|Makefile|rollup\.config\.[cm]?js)$/;
 /** Headers for those who compile addons. */
 const LEFT_OUT = ['node-addon-api'];
 const SOURCES_OF = {
   lmdb: /^(src|dependencies)(\/|$)/,
   zod: /^src(\/|$)/,
   'msgpackr-extract': /^(src|prebuilds)(\/|$)/,
+  koffi: /^(src|vendor|cnoke\.cjs)(\/|$)/,
 };
 
 /** Production packages, as package-lock.json names them. Returns the license of each. */

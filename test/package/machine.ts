@@ -1,7 +1,7 @@
 // A machine of its own for the tests of the package: namespaces of this one, with systemd as process 1.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { atExit, temporaryFolder } from '../support/cleanup.ts';
 import { killGroup, run, runOk } from '../support/process.ts';
 import type { RunOptions, RunResult } from '../support/process.ts';
@@ -45,7 +45,7 @@ export async function withMachine(body: (machine: Machine) => Promise<void>): Pr
   const [files, root] = [join(folder.path, 'files'), join(folder.path, 'machine')];
   mkdirSync(files);
   mkdirSync(root);
-  const cgroup = join(cgroupFolder() ?? '', `gemel-test-${String(process.pid)}`);
+  const cgroup = join(cgroupFolder() ?? '', basename(folder.path));
   mkdirSync(cgroup);
   const flags = ['--mount', '--pid', '--fork', '--kill-child=SIGKILL', '--net', '--ipc', '--uts', '--cgroup'];
   // Its root in the tree of cgroups is where it stands when the namespace is made.
@@ -88,7 +88,7 @@ export async function withMachine(body: (machine: Machine) => Promise<void>): Pr
     killGroup(child, 'SIGKILL');
     await gone;
     forget();
-    removeCgroups(cgroup);
+    await removeCgroups(cgroup);
     folder.remove();
   }
 }
@@ -109,18 +109,12 @@ export async function until<T>(what: string, ask: () => T | undefined | Promise<
   }
 }
 
-function removeCgroups(folder: string): void {
-  try {
-    writeFileSync(join(folder, 'cgroup.kill'), '1');
-  } catch {
-    // Nobody is in it, or an old kernel.
-  }
-  const { stdout } = spawnSync('find', [folder, '-depth', '-type', 'd'], { encoding: 'utf8' });
-  for (const each of stdout.trim().split('\n')) {
-    try {
-      rmdirSync(each);
-    } catch {
-      // Its last process is not quite gone; an empty cgroup costs nothing.
-    }
-  }
+/** A cgroup can be removed when its last process is quite gone, which takes the kernel a moment. */
+async function removeCgroups(folder: string): Promise<void> {
+  writeFileSync(join(folder, 'cgroup.kill'), '1');
+  await until('the end of the machine', () => {
+    const { stdout } = spawnSync('find', [folder, '-depth', '-type', 'd'], { encoding: 'utf8' });
+    for (const each of stdout.trim().split('\n')) rmdirSync(each);
+    return true;
+  });
 }

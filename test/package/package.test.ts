@@ -191,6 +191,37 @@ describe('the Debian package', { concurrency: 1, skip: missing || needsQemuTools
     context.diagnostic('installed, upgraded, removed by dpkg under systemd');
   });
 
+  it('is what the container file makes its image of', async () => {
+    // No registry, no image: but the commands of its last stage are run, as they stand, and the daemon as that user.
+    const stage =
+      readFileSync(projectFile('manifests', 'container', 'Containerfile'), 'utf8').split(/^FROM /m)[2] ?? '';
+    const command = /^RUN ((?:.*\\\n)*.*)$/m.exec(stage)?.[1]?.replaceAll('\\\n', '') ?? '';
+    const settings = /^ENV (.*)$/m.exec(stage)?.[1]?.split(' ') ?? [];
+    assert.match(command, /^dpkg-deb .*useradd /);
+    assert.equal(settings.length, 4);
+    await withMachine(async (machine) => {
+      copyFileSync(debs[0] ?? '', join(machine.files, 'gemel.deb'));
+      copyFileSync(process.execPath, join(machine.files, 'node'));
+      await machine.ok('cp', '/tmp/files/gemel.deb', '/tmp/gemel.deb');
+      // Where the image has it, and nowhere else.
+      await machine.ok('install', '-m', '755', '/tmp/files/node', '/usr/local/bin/node');
+      await machine.ok('rm', '-f', '/usr/bin/node');
+      await machine.ok('sh', '-e', '-c', command);
+      const user = ['setpriv', '--reuid=990', '--regid=990', '--clear-groups', 'env', ...settings];
+      const daemon = spawn('nsenter', [...machine.enter, ...user, 'gemeld'], { stdio: 'ignore', detached: true });
+      atExit(() => {
+        killGroup(daemon, 'SIGKILL');
+      });
+      await until('the daemon', async () => {
+        const { code } = await machine.run('setpriv', [...user.slice(1), 'gemel', 'status']);
+        return code === 0 ? true : undefined;
+      });
+      const listening = await machine.ok('ss', '-Htln');
+      assert.match(listening, /0\.0\.0\.0:3260/);
+      assert.match(listening, /0\.0\.0\.0:7480/);
+    });
+  });
+
   it('has nothing lintian calls an error or a warning', { skip: needs('lintian', 'lintian') }, async () => {
     const { stdout } = await run('lintian', ['--fail-on', 'none', '--allow-root', debs[0] ?? ''], {
       timeoutMs: 120_000,

@@ -45,7 +45,7 @@ export function webhookSender({ url, ca }: WebhookSettings, secret: string | und
 }
 
 /** Hexadecimal HMAC-SHA-256 of `timestamp.body`. */
-export function signatureOf(secret: string, timestamp: string, body: string): string {
+function signatureOf(secret: string, timestamp: string, body: string): string {
   return createHmac('sha256', secret).update(`${timestamp}.${body}`).digest('hex');
 }
 
