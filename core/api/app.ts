@@ -15,6 +15,7 @@ import {
   requireAcceptable,
   sendText,
 } from './negotiate.ts';
+import { courtesy } from './courtesy.ts';
 import { Conditions } from './conditional.ts';
 import { answerOnce, keyOf } from './idempotency.ts';
 import { openApiOf } from './openapi.ts';
@@ -95,7 +96,7 @@ export function createApp(control: ControlPlane, log: Log, page?: RequestHandler
   for (const row of raw.filter(({ role }) => role === 'public')) app.get(row.path, serveRaw(row));
   app.use(requireKnownHost(control));
   if (page !== undefined) app.use(page);
-  app.use(identify(control));
+  app.use(courtesy(), identify(control));
   for (const row of raw.filter(({ role }) => role !== 'public')) app.get(row.path, serveRaw(row));
   const conditions = new Conditions();
   const recorder = new Recorder(control, routes);

@@ -1,7 +1,7 @@
 // `npm run bench [-- --reps N --seconds S --case NAME,NAME --markdown FILE]`: Gemel beside tgt, istgt and a C server that makes
 // the same socket calls, in one run on the same machine: servers alternate inside each repetition, and what counts is the
 // median of the ratios of the repetitions.
-// `npm run bench -- soak [--minutes N]`, `-- sessions`, `-- hotcold --data DIR`: what a table of ratios cannot show.
+// `npm run bench -- soak [--minutes N]`, `-- sessions`, `-- api`, `-- hotcold --data DIR`: what a table of ratios cannot show.
 // `npm run bench -- pool [--data DIR]`: the pool on a real disk (pool.ts); `-- copy [--data DIR]`: offloaded copies (copy.ts).
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,6 +9,7 @@ import { cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { projectRoot } from '../support/project.ts';
+import { measureApi } from './api.ts';
 import { CASES } from './cases.ts';
 import type { Case } from './cases.ts';
 import { compileTools, filledFile, has, must, startGemel, startIstgt, startReference, startTgt } from './peers.ts';
@@ -101,8 +102,9 @@ async function runMode(name: string): Promise<string> {
   servers.push(gemel);
   generate(gemel.url, ['-S', '-m', '0', '-b', '1m', '-q', '8', '-t', '3'], false);
   if (name === 'soak') return soak(tools.load, gemel, Number(values.minutes));
+  if (name === 'api') return measureApi(tools.load, gemel);
   if (name === 'sessions') return manySessions(tools.load, gemel);
-  if (name !== 'hotcold') throw new Error(`no mode ${name}: soak, sessions, hotcold, pool, copy`);
+  if (name !== 'hotcold') throw new Error(`no mode ${name}: soak, sessions, hotcold, api, pool, copy`);
   // A second volume of the same daemon; hot and cold are only apart on a real disk (--data DIR).
   const url = gemel.create('cold', COLD_MEGABYTES);
   const write = (seconds: number): Sample =>

@@ -143,6 +143,9 @@ export async function startIstgt(file: string, folder: string): Promise<Server> 
 export interface Gemel extends Server {
   /** Makes another volume of this size and returns its URL. */
   create(name: string, megabytes: number): string;
+  /** URL of its API, and a token of an admin. */
+  readonly api: string;
+  readonly token: string;
 }
 
 /** Gemel as a user starts it, with one volume of this size. */
@@ -173,6 +176,8 @@ export async function startGemel(
     name: 'gemel',
     url: create('bench', megabytes),
     create,
+    api: ready.api,
+    token: ready.token,
     pid: ready.pid,
     stop: async () => {
       await stop(child);

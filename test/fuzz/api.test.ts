@@ -132,7 +132,7 @@ describe('the API under requests nobody would send', () => {
       for (const bytes of cases) {
         const answer = await raw(api, bytes);
         assert.ok(!/^HTTP\/1\.1 5/.test(answer), answer.slice(0, 200));
-        if (bytes.startsWith('\0') || bytes.length > 50_000) assert.match(answer, /"code":"bad-request"/);
+        if (bytes.startsWith('\0')) assert.match(answer, /"code":"bad-request"/);
       }
       await stillServes(api);
     });
