@@ -12,7 +12,7 @@ const { openApiOf } = await built('api', 'openapi.js');
 const { API_PREFIX } = await built('api', 'prefix.js');
 // No handler is called: the rows alone say what there is, whatever they take out of the control plane.
 const anything = new Proxy(() => anything, { get: (_, name) => (name === Symbol.iterator ? undefined : anything) });
-const document = openApiOf(routesOf(anything), '0');
+const document = openApiOf(routesOf(anything), [], '0');
 
 const quoted = (name) => (/^[A-Za-z_]\w*$/.test(name) ? name : JSON.stringify(name));
 const comment = ({ description }) =>

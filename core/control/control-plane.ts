@@ -3,6 +3,7 @@ import type { CapacityTrend } from './capacity-trend.ts';
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
 import type { KeptRequests } from './kept-requests.ts';
+import type { Live } from './live/live.ts';
 import type { Initiators } from './initiators.ts';
 import type { PoolMoves } from './pool-moves.ts';
 import type { Offload } from './offload.ts';
@@ -22,6 +23,7 @@ export interface ControlPlane {
   readonly events: Events;
   readonly alerts: Alerts;
   readonly requests: KeptRequests;
+  readonly live: Live;
   readonly units: Units;
   readonly provisioner: Provisioner;
   readonly pools: PoolManager;

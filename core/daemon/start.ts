@@ -25,6 +25,8 @@ import { firstStart } from '../control/first-start.ts';
 import { HostRates } from '../control/host-rates.ts';
 import { Initiators } from '../control/initiators.ts';
 import { KeptRequests } from '../control/kept-requests.ts';
+import { Live } from '../control/live/live.ts';
+import { liveSources } from '../control/live/sources.ts';
 import { NodeBackend } from '../control/node-backend.ts';
 import { Offload } from '../control/offload.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
@@ -175,11 +177,15 @@ async function start(
     alerts.stop();
     return Promise.resolve();
   });
+  const sources = liveSources({ catalog, pools, units, views, server, now });
+  const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   const control: ControlPlane = {
     alerts,
     ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{
       trend,
+      live,
+      requests,
       catalog,
       events,
       units,
@@ -209,6 +215,7 @@ async function start(
   security.settings.watch(() => void served.reload());
   undo.push(() => {
     served.stop();
+    live.close();
     return api.close(API_PATIENCE);
   });
   const token = await ownerToken(world, options.data, tokens, served.own.fingerprint);

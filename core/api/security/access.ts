@@ -44,21 +44,30 @@ function hostOf(header: string): string {
 }
 
 /** Finds out who it is. Throws ServiceError unauthorized for a token we do not know; without one it may be nobody. */
-export function identify({ tokens, security }: ControlPlane): RequestHandler {
+export function identify(control: ControlPlane): RequestHandler {
   return (request, response, next) => {
-    const header = request.get('authorization');
-    if (header !== undefined) {
-      const [, token = ''] = /^Bearer ([\w.-]{1,200})$/i.exec(header) ?? [];
-      const caller = tokens.check(token);
-      if (caller === undefined) throw new ServiceError('unauthorized', 'the daemon does not know this token');
-      response.locals['caller'] = caller;
-    } else {
-      const secret = cookieOf(request);
-      const touch = request.get(BACKGROUND_HEADER) === undefined;
-      if (secret !== undefined) response.locals['caller'] = security.login.withCookie(secret, touch);
+    const touch = request.get(BACKGROUND_HEADER) === undefined && !request.path.endsWith('/events/stream');
+    const caller = callerFor(control, request, touch);
+    if (caller === undefined && request.get('authorization') !== undefined) {
+      throw new ServiceError('unauthorized', 'the daemon does not know this token');
     }
+    if (caller !== undefined) response.locals['caller'] = caller;
     next();
   };
+}
+
+/** Whose request this is, as far as the daemon knows now. `touch`: it keeps a session of a person alive. */
+function callerFor({ tokens, security }: ControlPlane, request: Request, touch: boolean): Caller | undefined {
+  const header = request.get('authorization');
+  if (header !== undefined) return tokens.check(/^Bearer ([\w.-]{1,200})$/i.exec(header)?.[1] ?? '');
+  const secret = cookieOf(request);
+  return secret === undefined ? undefined : security.login.withCookie(secret, touch);
+}
+
+/** Whether who sent the request that is still being answered may still do what `role` may. */
+export function stillMay(control: ControlPlane, request: Request, role: Role): boolean {
+  const caller = callerFor(control, request, false);
+  return caller !== undefined && mayAct(caller.role, role);
 }
 
 function cookieOf(request: Request): string | undefined {

@@ -11,6 +11,8 @@ import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
 import { KeptRequests } from '../../../core/control/kept-requests.ts';
+import { Live } from '../../../core/control/live/live.ts';
+import { liveSources } from '../../../core/control/live/sources.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
 import { PoolMoves } from '../../../core/control/pool-moves.ts';
 import { Offload } from '../../../core/control/offload.ts';
@@ -86,8 +88,12 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const certificateEnd = (): undefined => undefined;
   const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version: '1.2.3' });
+  const views = new Views(catalog, units, backend, server, '192.0.2.1');
+  const sources = liveSources({ catalog, pools, units, views, server, now: () => 61_000 });
+  const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   return {
     folder,
+    live,
     logged,
     catalog,
     events,
@@ -104,13 +110,14 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     tokens,
     security,
     certificate: () => undefined,
-    views: new Views(catalog, units, backend, server, '192.0.2.1'),
+    views,
     server,
     version: '1.2.3',
     started: 1000,
     now: () => 61_000,
     close: async () => {
       alerts.stop();
+      live.close();
       await security.close();
       await provisioner.close();
       await pools.close();
