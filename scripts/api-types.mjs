@@ -68,16 +68,17 @@ for (const [name, schema] of Object.entries(document.components?.schemas ?? {}))
   lines.push(`export type ${name} = ${typeOf(schema)};`);
 }
 lines.push('', 'export interface Api {');
-for (const [path, methods] of Object.entries(document.paths)) {
+for (const [path, { parameters: shared = [], ...methods }] of Object.entries(document.paths)) {
   for (const [method, operation] of Object.entries(methods)) {
     if (typeof operation !== 'object' || operation.responses === undefined) continue;
     const [, success] = Object.entries(operation.responses).find(([status]) => status.startsWith('2')) ?? [];
     const response = jsonOf(success?.content);
+    const parameters = [...shared, ...(operation.parameters ?? [])];
     lines.push(
       `  /** ${operation.summary} */`,
       `  '${method.toUpperCase()} ${path.slice(API_PREFIX.length)}': {`,
-      `    params: ${parametersOf(operation.parameters ?? [], 'path')};`,
-      `    query: ${parametersOf(operation.parameters ?? [], 'query')};`,
+      `    params: ${parametersOf(parameters, 'path')};`,
+      `    query: ${parametersOf(parameters, 'query')};`,
       `    body: ${operation.requestBody === undefined ? 'undefined' : typeOf(jsonOf(operation.requestBody.content))};`,
       `    response: ${response === undefined ? 'undefined' : typeOf(response)};`,
       '  };',

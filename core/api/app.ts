@@ -23,12 +23,17 @@ import { rawRoutesOf } from './raw.ts';
 import type { RawRoute } from './raw.ts';
 import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
+import { deletedVolumeRoutes } from './routes/deleted-volumes.ts';
+import { eventRoutes } from './routes/events.ts';
+import { hostRoutes } from './routes/hosts.ts';
 import { alertRoutes } from './routes/alerts.ts';
 import { capacityRoutes } from './routes/capacity.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
+import { jobRoutes } from './routes/jobs.ts';
 import { mapRoutes } from './routes/maps.ts';
 import { offloadRoutes } from './routes/offload.ts';
 import { poolRoutes } from './routes/pools.ts';
+import { scheduleRoutes } from './routes/schedules.ts';
 import { profileRoutes } from './routes/profiles.ts';
 import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
@@ -54,6 +59,11 @@ export function routesOf(control: ControlPlane): Route[] {
     ...poolRoutes(control),
     ...snapshotRoutes(control),
     ...offloadRoutes(control),
+    ...hostRoutes(control),
+    ...jobRoutes(control),
+    ...scheduleRoutes(control),
+    ...eventRoutes(control),
+    ...deletedVolumeRoutes(control),
     ...alertRoutes(control),
     ...capacityRoutes(control),
     ...profileRoutes(control),

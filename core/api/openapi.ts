@@ -210,7 +210,9 @@ class Components {
 
   /** As a whole. */
   inline(schema: z.ZodType, io: 'input' | 'output'): Schema {
-    const whole = this.#convert(schema, io);
+    const made = this.#convert(schema, io) as Schema & { $ref?: string; $defs?: Record<string, Schema> };
+    // One with a name is a reference to itself.
+    const whole = made.$defs?.[made.$ref?.split('/').at(-1) ?? ''] ?? made;
     delete whole['$schema'];
     delete whole['id'];
     return whole;

@@ -17,6 +17,21 @@ export const snapshotResource = ({ snapshots }: Catalog, volume: string, name: s
   revision: snapshots.revision(`${volume}@${name}`),
 });
 
+export const hostResource = ({ hosts }: Catalog, name: string): Resource => ({
+  id: `hosts/${name}`,
+  revision: hosts.revision(name),
+});
+
+export const hostGroupResource = ({ hostGroups }: Catalog, name: string): Resource => ({
+  id: `host-groups/${name}`,
+  revision: hostGroups.revision(name),
+});
+
+export const scheduleResource = ({ schedules }: Catalog, name: string): Resource => ({
+  id: `schedules/${name}`,
+  revision: schedules.revision(name),
+});
+
 /** Names of initiators are the same in upper and lower case (RFC 3722). */
 export const initiatorResource = ({ initiators }: Catalog, iqn: string): Resource => ({
   id: `initiators/${iqn.toLowerCase()}`,

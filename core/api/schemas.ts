@@ -14,7 +14,8 @@ export const VolumeName = z
   .meta({ description: 'a-z, 0-9, "." and "-"', example: 'vm-store-1' });
 export const InitiatorName = z.string().min(1).max(223).meta({ description: 'iSCSI name of an initiator' });
 export const MapSubject = z.string().min(1).max(223).meta({
-  description: '"loopback" (whoever connects from the storage machine), "all", or the iSCSI name of an initiator',
+  description:
+    '"loopback" (whoever connects from the storage machine), "all", "host:NAME", "group:NAME", or the iSCSI name of an initiator',
 });
 
 export const Access = z.enum(['read-write', 'read-only']);
@@ -76,7 +77,7 @@ export const Volume = z.object({
   created: timestamp,
 });
 
-const Chap = z.strictObject({
+export const Chap = z.strictObject({
   user: z.string().min(1).max(255),
   secret: z.string().min(1).max(255).meta({ writeOnly: true }),
 });
@@ -275,7 +276,7 @@ export const Space = z.object({
 
 const flag = z.enum(['true', 'false']).optional();
 export const Force = z.strictObject({ force: flag });
-export const DeleteVolume = z.strictObject({ force: flag, withSnapshots: flag });
+export const DeleteVolume = z.strictObject({ force: flag, withSnapshots: flag, purge: flag });
 export const SnapshotParams = z.strictObject({ name: VolumeName, snapshot: VolumeName });
 export const VolumeParams = z.strictObject({ name: VolumeName });
 export const MapParams = z.strictObject({ name: VolumeName, initiator: MapSubject });

@@ -79,7 +79,12 @@ export const ERRORS = {
     retriable: false,
     remedy: 'Delete its snapshots first, or all together with --with-snapshots.',
   },
-  'has-volumes': { http: 409, exit: 5, retriable: false, remedy: 'Delete its volumes and snapshots first.' },
+  'has-volumes': {
+    http: 409,
+    exit: 5,
+    retriable: false,
+    remedy: 'Delete its volumes and snapshots first, and purge deleted ones.',
+  },
   'device-in-use': {
     http: 409,
     exit: 5,

@@ -164,6 +164,73 @@ export interface CopyRoutes {
   volumes: { volume: string; policy: string }[];
 }
 
+export interface DeletedDisk {
+  name: string;
+  id: string;
+  pool: string | null;
+  size: number;
+  snapshots: number;
+  deleted: string;
+  until: string;
+}
+
+export interface Job {
+  id: string;
+  kind: string;
+  title: string;
+  object: { kind: string; name: string };
+  state: string;
+  progress: number;
+  doing: string | null;
+  etaSeconds: number | null;
+  cancellable: boolean;
+  steps: { name: string; state: string; error: string | null }[];
+  error: { code: string; message: string } | null;
+  notUndone: { step: string; error: string }[];
+  result: unknown;
+  created: string;
+  ended: string | null;
+}
+
+export interface Host {
+  name: string;
+  iqns: string[];
+  profile: string | null;
+  chapUser: string | null;
+  mutualUser: string | null;
+  groups: string[];
+  volumes: string[];
+  connected: string[];
+  created: string;
+}
+
+export interface HostGroup {
+  name: string;
+  hosts: string[];
+}
+
+export interface Schedule {
+  name: string;
+  volumes: string[];
+  rules: { every: string; keep: number; minutes?: number; minute?: number; day?: number; time?: string }[];
+  enabled: boolean;
+  next: string | null;
+  last: string | null;
+  problem: string | null;
+  snapshots: number;
+}
+
+export interface Event {
+  id: string;
+  severity: string;
+  code: string;
+  object: { kind: string; name: string } | null;
+  text: string;
+  time: string;
+  last: string;
+  count: number;
+}
+
 export interface Alert {
   rule: string;
   severity: string;

@@ -6,6 +6,7 @@ import type { Disk } from './answers.ts';
 import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
 import { facts, table } from './output.ts';
+import { addDeletedCommands, keptUntil } from './deleted-commands.ts';
 import { waitForSpace } from './pool-commands.ts';
 import { addCopyCommands } from './snapshot-commands.ts';
 
@@ -30,6 +31,7 @@ interface DeleteOptions {
   readonly force?: boolean;
   readonly withSnapshots?: boolean;
   readonly wait?: boolean;
+  readonly purge?: boolean;
 }
 
 const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
@@ -100,20 +102,27 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     });
   volume
     .command('delete <name>')
-    .description('delete a disk and its data')
+    .description('delete a disk; what it holds is kept for a while (volume restore)')
     .option('--force', 'although initiators are using it')
     .option('--with-snapshots', 'and all its snapshots')
+    .option('--purge', 'at once and for good')
     .option('--wait', 'until its space in the pool is free, with progress')
     .action(async (name: string, options: DeleteOptions, command: Command) => {
       const client = context.client(command);
       const path = `/volumes/${segment(name)}`;
       const pool = options.wait === true ? ((await client.call('GET', path)) as Disk).pool : null;
-      const flags = { force: options.force, withSnapshots: options.withSnapshots };
+      const flags = { force: options.force, withSnapshots: options.withSnapshots, purge: options.purge };
       const query = Object.entries(flags).flatMap(([key, set]) => (set === true ? [`${key}=true`] : []));
       await client.call('DELETE', path + (query.length === 0 ? '' : `?${query.join('&')}`));
       if (pool !== null) await waitForSpace(context, client, pool, name);
-      show(context, command, { deleted: name }, () => `Deleted ${name}`);
+      const kept = options.purge === true ? undefined : await keptUntil(client, name);
+      show(context, command, { deleted: name, ...(kept === undefined ? {} : { keptUntil: kept }) }, () =>
+        kept === undefined
+          ? `Deleted ${name}`
+          : `Deleted ${name}; its data is kept until ${kept}\n  gemel volume restore ${name}`,
+      );
     });
+  addDeletedCommands(volume, context);
   addCopyCommands(volume, context);
 }
 

@@ -1,4 +1,5 @@
 import type { ScsiDevice } from '../scsi/device.ts';
+import type { Hosts } from './hosts.ts';
 import type { InitiatorCredentials, Initiators } from './initiators.ts';
 import type { Units } from './units.ts';
 
@@ -7,7 +8,10 @@ export class Access {
   readonly #units: Units;
   readonly #initiators: Initiators;
 
-  constructor(units: Units, initiators: Initiators) {
+  readonly #hosts: Hosts;
+
+  constructor(units: Units, initiators: Initiators, hosts: Hosts) {
+    this.#hosts = hosts;
     this.#units = units;
     this.#initiators = initiators;
   }
@@ -20,9 +24,10 @@ export class Access {
     return this.#units.devices.values();
   }
 
-  /** Discovery wants the same proof as a login: the list of targets is not for everybody. */
+  /** Those of the initiator, else those of its host. Discovery wants the same proof as a login: the list of targets is not for everybody. */
   credentials(initiator: string): InitiatorCredentials {
-    return this.#initiators.credentials(initiator);
+    const own = this.#initiators.credentials(initiator);
+    return own.method === 'none' ? this.#hosts.credentials(initiator) : own;
   }
 
   /** One node serves everything itself; a cluster will answer with the owner's portal. */

@@ -19,5 +19,7 @@ export interface VolumeBackend {
   check(record: VolumeRecord): void;
   /** Removes the storage, if it is ours and exists. A device keeps its data. The space of a pool comes back later. */
   remove(record: VolumeRecord): Promise<void>;
+  /** Tokens of offloaded copies that stand for data of the volume now. */
+  tokens(record: VolumeRecord): number;
   removeSnapshot(snapshot: SnapshotRecord): Promise<void>;
 }

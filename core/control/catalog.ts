@@ -9,11 +9,17 @@ import type { Edit } from './collection.ts';
 import { ChangeFeed } from './change-feed.ts';
 import type { CatalogChange } from './change-feed.ts';
 import type { EventRecord } from './events.ts';
+import type { JobRecord } from './jobs/job.ts';
+import { GROUP_PREFIX, HOST_PREFIX } from './records.ts';
 import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
+  DeletedVolume,
+  HostGroupRecord,
+  HostRecord,
   InitiatorRecord,
   NodeRecord,
   PoolRecord,
+  ScheduleRecord,
   SnapshotRecord,
   TargetRecord,
   TokenRecord,
@@ -39,6 +45,12 @@ export class Catalog {
   readonly sanitizing: Collection<SavedSanitize>;
   /** By number, in the order they happened (Events). */
   readonly events: Collection<EventRecord>;
+  readonly jobs: Collection<JobRecord>;
+  readonly hosts: Collection<HostRecord>;
+  readonly hostGroups: Collection<HostGroupRecord>;
+  readonly schedules: Collection<ScheduleRecord>;
+  /** Deleted volumes whose data is kept, by id. */
+  readonly deleted: Collection<DeletedVolume>;
   /** Requests with an idempotency key (KeptRequests), by a hash of it. */
   readonly requests: Collection<KeptRequestRecord>;
   readonly alertTargets: Collection<AlertTargetRecord>;
@@ -63,6 +75,11 @@ export class Catalog {
     this.reservations = new Collection(store, 'reservations/');
     this.sanitizing = new Collection(store, 'sanitizing/');
     this.events = new Collection(store, 'events/');
+    this.hosts = new Collection(store, 'hosts/');
+    this.hostGroups = new Collection(store, 'host-groups/');
+    this.schedules = new Collection(store, 'schedules/');
+    this.deleted = new Collection(store, 'deleted/');
+    this.jobs = new Collection(store, 'jobs/');
     this.requests = new Collection(store, 'requests/');
     this.alertTargets = new Collection(store, 'alert-targets/');
     this.alertRules = new Collection(store, 'alert-rules/');
@@ -76,7 +93,14 @@ export class Catalog {
   /** Loads everything; a new store gets a node record with `iqnPrefix`. */
   static async open(store: ConfigStore, random: RandomSource, iqnPrefix: string, now: number): Promise<Catalog> {
     const catalog = new Catalog(store);
-    const disks = [catalog.volumes, catalog.reservations, catalog.sanitizing, catalog.pools, catalog.snapshots];
+    const disks = [
+      catalog.volumes,
+      catalog.reservations,
+      catalog.sanitizing,
+      catalog.pools,
+      catalog.snapshots,
+      catalog.deleted,
+    ];
     const others = [
       catalog.targets,
       catalog.initiators,
@@ -85,10 +109,12 @@ export class Catalog {
       catalog.alertTargets,
       catalog.alertRules,
       catalog.requests,
+      catalog.jobs,
       catalog.security,
       catalog.#nodes,
     ];
-    for (const each of [...disks, ...others]) await each.load();
+    const rest = [catalog.hosts, catalog.hostGroups, catalog.schedules];
+    for (const each of [...disks, ...others, ...rest]) await each.load();
     if (catalog.#nodes.get('self') === undefined) {
       const id = random.bytes(4).toString('hex');
       await catalog.apply(catalog.#nodes.edit('self', { id, iqnPrefix, created: now, initialized: false }));
@@ -127,6 +153,18 @@ export class Catalog {
     await this.apply(this.#nodes.edit('self', { ...this.node, copyRoute }));
   }
 
+  /** How long deleted volumes with data are kept, milliseconds. */
+  async setKeepDeleted(keepDeleted: number): Promise<void> {
+    await this.apply(this.#nodes.edit('self', { ...this.node, keepDeleted }));
+  }
+
+  /** False: `who` of a map names a host or a group that is not there. */
+  knowsSubject(who: string): boolean {
+    if (who.startsWith(HOST_PREFIX)) return this.hosts.get(who.slice(HOST_PREFIX.length)) !== undefined;
+    if (who.startsWith(GROUP_PREFIX)) return this.hostGroups.get(who.slice(GROUP_PREFIX.length)) !== undefined;
+    return true;
+  }
+
   /** The policy of the volume with this name. */
   copyRouteOf(volume: string): CopyRoutePolicy {
     return this.volumes.get(volume)?.copyRoute ?? this.node.copyRoute ?? 'auto';
@@ -148,6 +186,17 @@ export class Catalog {
   /** Mapped to exactly this: an initiator name, or `loopback` or `all`. */
   volumesMappedTo(who: string): VolumeRecord[] {
     return this.#mappedTo(who);
+  }
+
+  /** Everything whose data is kept: volumes and snapshots, also of deleted volumes. */
+  stored(): (VolumeRecord | SnapshotRecord)[] {
+    const kept = this.deleted.values().flatMap(({ volume, snapshots }) => [volume, ...snapshots]);
+    return [...this.volumes.values(), ...this.snapshots.values(), ...kept];
+  }
+
+  /** Deleted volumes of the pool whose data is kept. */
+  deletedOfPool(pool: string): VolumeRecord[] {
+    return this.deleted.values().flatMap(({ volume }) => (volume.pool === pool ? [volume] : []));
   }
 
   /** The pool for disks for which nobody names one: the marked one, or the only one. */

@@ -4,11 +4,16 @@ import type { SavedSanitize } from '../scsi/sanitize-store.ts';
 import type { Edit } from './collection.ts';
 import type { AlertRuleRecord, AlertTargetRecord } from './alerts/records.ts';
 import type { EventRecord } from './events.ts';
+import type { JobRecord } from './jobs/job.ts';
 import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
+  DeletedVolume,
+  HostGroupRecord,
+  HostRecord,
   InitiatorRecord,
   NodeRecord,
   PoolRecord,
+  ScheduleRecord,
   SnapshotRecord,
   TargetRecord,
   TokenRecord,
@@ -26,6 +31,11 @@ export interface CatalogRecords {
   readonly reservations: SavedReservations;
   readonly sanitizing: SavedSanitize;
   readonly events: EventRecord;
+  readonly jobs: JobRecord;
+  readonly hosts: HostRecord;
+  readonly 'host-groups': HostGroupRecord;
+  readonly schedules: ScheduleRecord;
+  readonly deleted: DeletedVolume;
   readonly 'alert-targets': AlertTargetRecord;
   readonly 'alert-rules': AlertRuleRecord;
   readonly requests: KeptRequestRecord;

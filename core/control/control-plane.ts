@@ -2,18 +2,22 @@ import type { Alerts } from './alerts/alerts.ts';
 import type { CapacityTrend } from './capacity-trend.ts';
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
+import type { Hosts } from './hosts.ts';
 import type { KeptRequests } from './kept-requests.ts';
 import type { Live } from './live/live.ts';
 import type { Initiators } from './initiators.ts';
+import type { Jobs } from './jobs/jobs.ts';
 import type { PoolMoves } from './pool-moves.ts';
 import type { Offload } from './offload.ts';
 import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
+import type { Schedules } from './schedules.ts';
 import type { SessionSource } from './sessions.ts';
 import type { Security } from './security.ts';
 import type { ServedCertificate } from './certificate-view.ts';
 import type { Snapshots } from './snapshots.ts';
 import type { Tokens } from './tokens.ts';
+import type { Trash } from './trash.ts';
 import type { Units } from './units.ts';
 import type { Views } from './views.ts';
 
@@ -32,6 +36,10 @@ export interface ControlPlane {
   readonly offload: Offload;
   readonly trend: CapacityTrend;
   readonly initiators: Initiators;
+  readonly hosts: Hosts;
+  readonly jobs: Jobs;
+  readonly schedules: Schedules;
+  readonly trash: Trash;
   readonly tokens: Tokens;
   readonly security: Security;
   /** What clients of the API are shown; undefined while it does not listen. */

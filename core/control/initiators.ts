@@ -119,7 +119,7 @@ export class Initiators {
 const context = (iqn: string, which: 'chap' | 'mutual'): string => `initiator ${iqn} ${which}`;
 
 /** RFC 7143 §9.2.1. The messages never contain a secret. */
-function checkCredentials({ chap, mutual }: InitiatorRequest): void {
+export function checkCredentials({ chap, mutual }: InitiatorRequest): void {
   for (const [what, each] of [
     ['CHAP', chap],
     ['mutual CHAP', mutual],

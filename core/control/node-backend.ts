@@ -4,6 +4,7 @@ import { ServiceError } from '../base/errors.ts';
 import type { World } from '../base/world.ts';
 import { CachedVolume } from '../cache/cached-volume.ts';
 import type { L1Cache } from '../cache/l1-cache.ts';
+import { identityOf } from '../scsi/identity.ts';
 import { FileVolume } from '../volume/file-volume.ts';
 import type { FileVolumeOptions } from '../volume/file-volume.ts';
 import { MemoryVolume } from '../volume/memory-volume.ts';
@@ -83,6 +84,14 @@ export class NodeBackend implements VolumeBackend {
     const path = this.#pathOf(record);
     await this.#world.disk.remove(path);
     await this.#world.disk.remove(`${path}.map`);
+  }
+
+  tokens({ id, pool }: VolumeRecord): number {
+    if (pool === undefined) return 0;
+    const naa = identityOf(id).naa.toString('hex');
+    let count = 0;
+    for (const store of this.#pools.rodStores()) for (const rod of store.rods()) if (rod.source === naa) count += 1;
+    return count;
   }
 
   removeSnapshot({ pool, id, volume, name }: SnapshotRecord): Promise<void> {

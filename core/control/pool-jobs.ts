@@ -1,4 +1,4 @@
-// What goes on in a pool in the background: space that is given back, one scrub and one check at a time.
+// The long work in a pool: space that is given back, one scrub and one check at a time. Jobs (jobs/pool-kinds.ts) begin it.
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Clock } from '../base/world.ts';
@@ -65,20 +65,35 @@ export class PoolJobs {
       .finally(() => this.#deletions.delete(entry));
   }
 
+  /** True while the space of this volume or snapshot (by its id) is being given back. */
+  freeing(id: string): boolean {
+    return [...this.#pool.entries.values()].some(({ record }) => record.deleting && record.tag === id);
+  }
+
+  /** How far the space of this volume or snapshot is given back, 0 to 1. */
+  freed(id: string): number {
+    for (const [{ record }, { progress }] of this.#deletions) if (record.tag === id) return progress;
+    return 0;
+  }
+
   /** How far the check is that runs, 0 to 1; undefined: none does. */
   get checking(): number | undefined {
     return this.#check?.progress;
   }
 
-  /** Counts every reference anew and compares, beside what else goes on. Who asks while it runs gets the same answer. */
-  check(): Promise<CheckResult> {
+  /**
+   * Counts every reference anew and compares, beside what else goes on, until it is over or `stopped`. Who asks while it runs
+   * gets the same answer.
+   */
+  check(stopped = (): boolean => false): Promise<CheckResult> {
     if (this.#check !== undefined) return this.#check.over;
     const job = { progress: 0, aborted: false, over: Promise.resolve({} as CheckResult) };
     this.#check = job;
     const progress = (done: number): void => {
       job.progress = Math.max(job.progress, done);
     };
-    job.over = checkPoolInSteps(this.#pool, { clock: this.#clock, progress, aborted: () => job.aborted })
+    const aborted = (): boolean => job.aborted || stopped();
+    job.over = checkPoolInSteps(this.#pool, { clock: this.#clock, progress, aborted })
       .catch((error: unknown) => {
         throw new ServiceError('io-error', `pool '${this.#name}' could not be checked: ${messageOf(error)}`);
       })
@@ -91,8 +106,11 @@ export class PoolJobs {
     return this.#scrub?.view;
   }
 
-  /** Reads everything at `rate` bytes a second. Throws ServiceError in-use while a scrub runs. */
-  startScrub(rate: number): ScrubView {
+  /**
+   * Reads everything at `rate` bytes a second until it is over, `stopped`, or the pool is closed. Rejects with in-use while
+   * another scrub runs, and with io-error when it cannot go on.
+   */
+  async runScrub(rate: number, stopped: () => boolean, progress: (view: ScrubView) => void): Promise<ScrubView> {
     if (this.#scrub?.view.state === 'running') {
       throw new ServiceError('in-use', `pool '${this.#name}' is being scrubbed already`);
     }
@@ -100,41 +118,32 @@ export class PoolJobs {
     const view: ScrubView = { state: 'running', doneBytes: 0, totalBytes: 0, damaged: [], started };
     const job = { view, aborted: false, over: Promise.resolve() };
     this.#scrub = job;
-    const note = (progress: ScrubProgress, state: ScrubView['state']): void => {
-      const damaged = progress.damaged.map((each) => ({ ...each, volume: this.#pool.nameOf(each.volume) }));
-      job.view = { ...job.view, ...progress, damaged, state };
+    const note = (seen: ScrubProgress, state: ScrubView['state']): void => {
+      const damaged = seen.damaged.map((each) => ({ ...each, volume: this.#pool.nameOf(each.volume) }));
+      job.view = { ...job.view, ...seen, damaged, state };
+      progress(job.view);
     };
+    const aborted = (): boolean => job.aborted || stopped();
     const running = scrubPool(this.#pool, {
       rate,
       clock: this.#clock,
-      progress: (progress) => {
-        note(progress, 'running');
+      progress: (seen) => {
+        note(seen, 'running');
       },
-      aborted: () => job.aborted,
+      aborted,
     });
     job.over = running.then(
-      (progress) => {
-        note(progress, job.aborted ? 'aborted' : 'done');
-        const fields = { pool: this.#name, bytes: progress.doneBytes, damaged: progress.damaged.length };
-        if (progress.damaged.length > 0) this.#log.error(fields, 'scrub found damaged blocks');
-        else this.#log.info(fields, job.aborted ? 'scrub was stopped' : 'scrub found no damage');
+      (seen) => {
+        note(seen, aborted() ? 'aborted' : 'done');
       },
-      (error: unknown) => {
+      () => {
         job.view = { ...job.view, state: 'failed' };
-        this.#log.error({ pool: this.#name, error: messageOf(error) }, 'scrub failed');
       },
     );
-    return job.view;
-  }
-
-  /** Throws ServiceError not-found when none runs. Resolves when it is over. */
-  async stopScrub(): Promise<ScrubView> {
-    const job = this.#scrub;
-    if (job?.view.state !== 'running') {
-      throw new ServiceError('not-found', `pool '${this.#name}' is not being scrubbed`);
-    }
-    job.aborted = true;
     await job.over;
+    await running.catch((error: unknown) => {
+      throw new ServiceError('io-error', `pool '${this.#name}' could not be scrubbed: ${messageOf(error)}`);
+    });
     return job.view;
   }
 

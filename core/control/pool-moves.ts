@@ -97,6 +97,13 @@ export class PoolMoves {
     try {
       await provisioner.turn.run(async () => {
         const inside = catalog.volumesOfPool(name);
+        const kept = catalog.deletedOfPool(name)[0]?.name;
+        if (kept !== undefined) {
+          throw new ServiceError(
+            'in-use',
+            `pool '${name}' keeps the deleted volume '${kept}': restore or purge it first`,
+          );
+        }
         const { id, state } = inside.find((volume) => volume.state !== 'ready') ?? { id: '', state: 'ready' };
         if (state !== 'ready') throw new ServiceError('in-use', `volume ${id} of pool '${name}' is ${state}`);
         for (const volume of inside) {

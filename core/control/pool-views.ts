@@ -117,12 +117,17 @@ function partsOf({ kind }: PoolRecord, path: string, pool: Pool | undefined): Po
 }
 
 /** Name of a volume or `VOLUME@SNAPSHOT` of the pool, for people. */
-export function nameInPool({ volumes, snapshots }: Catalog, pool: Pool, inside: number): string {
+export function nameInPool({ volumes, snapshots, deleted }: Catalog, pool: Pool, inside: number): string {
   const tag = pool.entries.get(inside)?.record.tag;
   if (isHidden(tag)) return '(tokens)';
   const volume = volumes.values().find((each) => each.id === tag);
   const snapshot = snapshots.values().find((each) => each.id === tag);
   if (volume !== undefined) return volume.name;
+  for (const kept of deleted.values()) {
+    if (kept.volume.id === tag) return `${kept.volume.name} (deleted)`;
+    const of = kept.snapshots.find((each) => each.id === tag);
+    if (of !== undefined) return `${of.volume}@${of.name} (deleted)`;
+  }
   return snapshot === undefined ? `(${String(inside)})` : `${snapshot.volume}@${snapshot.name}`;
 }
 
@@ -130,10 +135,10 @@ export function nameInPool({ volumes, snapshots }: Catalog, pool: Pool, inside: 
  * Volumes of the pool whose records are damaged, so that nobody knows whose they are, when the pool has everything else that
  * the catalog says it has: volumes and snapshots, besides the one with this id, which is being deleted.
  */
-export function nobodys({ volumes, snapshots }: Catalog, name: string, id: string, pool: Pool): number[] {
+export function nobodys(catalog: Catalog, name: string, id: string, pool: Pool): number[] {
   const lost = [...pool.entries.values()].filter(({ record, recordLost }) => recordLost === true && !record.deleting);
   const tags = new Set([...pool.entries.values()].map(({ record }) => record.tag));
-  const known = [...volumes.values(), ...snapshots.values()].filter((each) => each.pool === name && each.id !== id);
+  const known = catalog.stored().filter((each) => each.pool === name && each.id !== id);
   return known.every((each) => tags.has(each.id)) ? lost.map(({ record }) => record.id) : [];
 }
 

@@ -194,8 +194,7 @@ export class PoolManager {
     for (const { record: volume } of pool.entries.values()) {
       if (volume.tag !== undefined && !volume.deleting && !isHidden(volume.tag)) ids.set(volume.tag, volume.id);
     }
-    const { volumes, snapshots } = this.#options.catalog;
-    const known = new Set([...volumes.values(), ...snapshots.values()].map((each) => each.id));
+    const known = new Set(this.#options.catalog.stored().map((each) => each.id));
     const strangers = [...ids.keys()].filter((id) => !known.has(id)).length;
     if (strangers > 0) log.warn({ pool: record.name, volumes: strangers }, 'the catalog does not know all in the pool');
     pool.nameOf = (id) => nameInPool(this.#options.catalog, pool, id);
@@ -307,7 +306,8 @@ export class PoolManager {
     return this.#turn.run(async () => {
       const { catalog, log } = this.#options;
       const record = this.record(name);
-      const users = catalog.volumesOfPool(name).map((volume) => volume.name);
+      const kept = catalog.deletedOfPool(name).map((volume) => `${volume.name}, deleted but kept`);
+      const users = [...catalog.volumesOfPool(name).map((volume) => volume.name), ...kept];
       if (users.length > 0) {
         const list = users.slice(0, 3).join(', ') + (users.length > 3 ? ' …' : '');
         throw new ServiceError('has-volumes', `pool '${name}' has volumes (${list})`);

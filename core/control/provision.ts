@@ -9,14 +9,15 @@ import { VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
-import type { Edit } from './collection.ts';
 import { checkMapSubject, printable } from './names.ts';
 import { VolumeKind } from './records.ts';
 import type { MapRecord, VolumeRecord } from './records.ts';
 import type { SessionSource } from './sessions.ts';
+import { forgetVolume, intoTrash } from './trash.ts';
+import { refuseDeletion, refuseUsed, usersOf } from './uses.ts';
 import { Turn } from '../base/turn.ts';
 import type { Units } from './units.ts';
-import { checkSize, planVolume, sizeUnit } from './volume-request.ts';
+import { checkSize, checkSubject, planVolume, sizeUnit } from './volume-request.ts';
 import type { CreateVolume } from './volume-request.ts';
 
 export interface ProvisionerOptions {
@@ -48,6 +49,11 @@ export class Provisioner {
     this.#server = options.server;
   }
 
+  /** 32 random hexadecimal digits. */
+  newId(): string {
+    return this.#world.random.bytes(16).toString('hex');
+  }
+
   /** Throws ServiceError not-found. */
   volume(name: string): VolumeRecord {
     const record = this.#catalog.volumes.get(name);
@@ -72,13 +78,12 @@ export class Provisioner {
   }
 
   /**
-   * Makes a volume and serves it; `source`: id of the volume or snapshot of the same pool it is a copy of. Rejects with
-   * bad-request, exists, limit-reached, no-space or io-error.
+   * Makes a volume and serves it; `source`: id of the volume or snapshot of the same pool it is a copy of; `id`: the one it
+   * is to have. Rejects with bad-request, exists, limit-reached, no-space or io-error.
    */
-  create(wanted: CreateVolume, source?: string): Promise<VolumeRecord> {
+  create(wanted: CreateVolume, source?: string, id = this.newId()): Promise<VolumeRecord> {
     return this.turn.run(async () => {
       const plan = planVolume(this.#catalog, wanted);
-      const id = this.#world.random.bytes(16).toString('hex');
       const path = await this.#backend.place(plan);
       const created = this.#world.clock.wall();
       const creating: VolumeRecord = { ...plan, id, path, created, state: 'creating' };
@@ -141,20 +146,18 @@ export class Provisioner {
   }
 
   /**
-   * Deletes the volume and its data (a device keeps its data). Refused while a session sees it, unless `force`, and while
-   * it has snapshots, unless they go `withSnapshots`.
+   * Deletes the volume and its data (a device keeps its data), or keeps that for `keep` milliseconds (Trash). Refused while
+   * somebody would notice (refuseDeletion), unless `force`, and while it has snapshots, unless they go `withSnapshots`.
    */
-  async delete(name: string, force: boolean, withSnapshots = false): Promise<void> {
+  async delete(name: string, force: boolean, withSnapshots = false, keep = 0): Promise<void> {
     if (!force) await this.sessionsEnd(name);
     await this.turn.run(async () => {
       const record = this.volume(name);
       this.#backend.check(record);
-      if (!force) this.refuseUsed(name);
-      const snapshots = this.#catalog.snapshotsOf(name).map((snapshot) => snapshot.name);
-      if (snapshots.length > 0 && !withSnapshots) {
-        const list = snapshots.slice(0, 3).join(', ') + (snapshots.length > 3 ? ' …' : '');
-        const what = `volume '${name}' has snapshots (${list})`;
-        throw new ServiceError('has-snapshots', what);
+      this.refuseDeletion(record, force, withSnapshots);
+      if (keep > 0 && record.state === 'ready') {
+        await this.#intoTrash(record, keep);
+        return;
       }
       const deleting: VolumeRecord = { ...record, state: 'deleting' };
       await this.#catalog.apply(this.#catalog.volumes.edit(name, deleting));
@@ -165,6 +168,39 @@ export class Provisioner {
       }
       this.#log.info({ volume: name, forced: force }, 'volume deleted');
     });
+  }
+
+  /** Throws ServiceError in-use or has-snapshots: why the volume should not be deleted. */
+  refuseDeletion(record: VolumeRecord, force: boolean, withSnapshots: boolean): void {
+    const options = { catalog: this.#catalog, units: this.#units, backend: this.#backend };
+    refuseDeletion(options, record, withSnapshots, force);
+  }
+
+  async #intoTrash(record: VolumeRecord, keep: number): Promise<void> {
+    const iqn = this.#iqnOf(record);
+    await this.withdraw(record).catch((error: unknown) => {
+      this.#log.warn({ volume: record.name, error: messageOf(error) }, 'closing a deleted volume');
+    });
+    try {
+      await this.#catalog.apply(...intoTrash(this.#catalog, record, iqn, this.#world.clock.wall(), keep));
+    } catch (error) {
+      // It is still there: whoever used it goes on.
+      await this.serve(record);
+      throw error;
+    }
+    this.#units.forgetProblem(record.name);
+    this.#log.info({ volume: record.name, keptMs: keep }, 'volume deleted; its data is kept for a while');
+  }
+
+  /** Opens and exposes a volume of the catalog that is not served; reports why when that fails. In the turn. */
+  async serve(record: VolumeRecord): Promise<void> {
+    try {
+      await this.#openOne(record);
+    } catch (error) {
+      this.#units.setProblem(record.name, messageOf(error));
+      const fields = { volume: record.name, path: this.#backend.locate(record), error: messageOf(error) };
+      this.#log.error(fields, 'volume is not served');
+    }
   }
 
   /**
@@ -202,8 +238,8 @@ export class Provisioner {
 
   /** Lets an initiator (or `loopback`, `all`) see the volume; changes the access when it does already. */
   map(name: string, who: string, readOnly: boolean): Promise<VolumeRecord> {
-    const subject = checkMapSubject(who);
     return this.#changeMaps(name, (maps) => {
+      const subject = checkSubject(this.#catalog, who);
       const others = maps.filter((map) => map.who !== subject);
       if (others.length >= MAX_MAPS) {
         throw new ServiceError('limit-reached', `volume '${name}' is mapped to ${String(MAX_MAPS)} initiators already`);
@@ -290,18 +326,7 @@ export class Provisioner {
     const snapshots = this.#catalog.snapshotsOf(record.name);
     for (const snapshot of snapshots) await this.#backend.removeSnapshot(snapshot);
     await this.#backend.remove(record);
-    const edits: Edit[] = [this.#catalog.volumes.edit(record.name, undefined)];
-    for (const { name } of snapshots) edits.push(this.#catalog.snapshots.edit(`${record.name}@${name}`, undefined));
-    if (this.#catalog.reservations.get(record.id) !== undefined) {
-      edits.push(this.#catalog.reservations.edit(record.id, undefined));
-    }
-    if (this.#catalog.sanitizing.get(record.id) !== undefined) {
-      edits.push(this.#catalog.sanitizing.edit(record.id, undefined));
-    }
-    if (this.#catalog.volumesOfTarget(record.target).length === 1) {
-      edits.push(this.#catalog.targets.edit(record.target, undefined));
-    }
-    await this.#catalog.apply(...edits);
+    await this.#catalog.apply(...forgetVolume(this.#catalog, record));
     this.#units.forgetProblem(record.name);
   }
 
@@ -315,16 +340,11 @@ export class Provisioner {
 
   /** Throws ServiceError in-use while a session sees the volume. */
   refuseUsed(name: string): void {
-    const users = this.#users(name);
-    if (users.length === 0) return;
-    const more = users.length > 3 ? ` and ${String(users.length - 3)} more` : '';
-    throw new ServiceError('in-use', `volume '${name}' is in use by ${users.slice(0, 3).join(', ')}${more}`);
+    refuseUsed(this.#units, name);
   }
 
-  /** Initiators that see the volume now. */
   #users(name: string): string[] {
-    const nexuses = this.#units.unit(name)?.nexuses ?? [];
-    return [...new Set([...nexuses].map((nexus) => nexus.initiator.name))];
+    return usersOf(this.#units, name);
   }
 
   /** An initiator that has just gone is not "in use": gives closing connections a moment. */

@@ -19,9 +19,12 @@ export type VolumeKind = (typeof VolumeKind)[keyof typeof VolumeKind];
 /** Everybody who connects from this machine; everybody. Any other `who` is an initiator name. */
 export const LOOPBACK = 'loopback';
 export const EVERYBODY = 'all';
+/** What the name of a host, or of a group of hosts, has before it as `who` of a map. */
+export const HOST_PREFIX = 'host:';
+export const GROUP_PREFIX = 'group:';
 
 export interface MapRecord {
-  /** `loopback`, `all` or an initiator name in lower case. */
+  /** `loopback`, `all`, `host:NAME`, `group:NAME` or an initiator name in lower case. */
   readonly who: string;
   readonly readOnly: boolean;
 }
@@ -70,11 +73,25 @@ export interface SnapshotRecord {
   readonly id: string;
   /** Id that all snapshots of one instant have in common. */
   readonly group?: string;
+  /** What took it, if a schedule did. */
+  readonly schedule?: { readonly name: string; readonly rule: string };
   /** Bytes. */
   readonly size: number;
   readonly state: 'creating' | 'ready' | 'deleting';
   /** Milliseconds since 1970. */
   readonly created: number;
+}
+
+/** A deleted volume whose data is kept for a while. By the id of the volume. */
+export interface DeletedVolume {
+  /** As it was. */
+  readonly volume: VolumeRecord;
+  /** Of its target. */
+  readonly iqn: string;
+  readonly snapshots: readonly SnapshotRecord[];
+  /** Milliseconds since 1970: when it was deleted, and when its data goes. */
+  readonly deleted: number;
+  readonly until: number;
 }
 
 export interface PoolRecord {
@@ -122,6 +139,49 @@ export interface InitiatorRecord {
   readonly created: number;
 }
 
+/** What runs on a host: which settings are right for it. */
+export const HOST_PROFILES = ['esxi', 'hyperv', 'windows', 'kvm', 'proxmox', 'xen', 'linux', 'other'] as const;
+export type HostProfile = (typeof HOST_PROFILES)[number];
+
+export interface HostRecord {
+  readonly name: string;
+  /** In lower case; an initiator belongs to one host at most. */
+  readonly iqns: readonly string[];
+  readonly profile?: HostProfile;
+  /** Of all its initiators that have no credentials of their own (InitiatorRecord). */
+  readonly chap?: ChapRecord;
+  readonly mutual?: ChapRecord;
+  readonly created: number;
+}
+
+export interface HostGroupRecord {
+  readonly name: string;
+  /** Names of hosts. */
+  readonly hosts: readonly string[];
+  readonly created: number;
+}
+
+/** When snapshots are taken, in UTC, and how many of them stay. */
+export type ScheduleRule = { readonly keep: number } & (
+  | { readonly every: 'minutes'; readonly minutes: number }
+  | { readonly every: 'hour'; readonly minute: number }
+  | { readonly every: 'day'; readonly time: string }
+  | { readonly every: 'week'; readonly day: number; readonly time: string }
+);
+
+export interface ScheduleRecord {
+  readonly name: string;
+  /** Names of volumes of one pool, which are caught at one instant. */
+  readonly volumes: readonly string[];
+  readonly rules: readonly ScheduleRule[];
+  readonly enabled: boolean;
+  /** The instant (milliseconds since 1970) up to which each rule has been run, in order of the rules. */
+  readonly done: readonly number[];
+  /** The latest run, and why it failed, if it did. */
+  readonly last?: { readonly time: number; readonly error?: string };
+  readonly created: number;
+}
+
 /** What a token may do: look; work with volumes and mappings; also change who has access. */
 export const ROLES = ['viewer', 'operator', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
@@ -148,4 +208,6 @@ export interface NodeRecord {
   readonly initialized: boolean;
   /** Of all volumes that do not have their own; `auto` when absent. */
   readonly copyRoute?: CopyRoutePolicy;
+  /** Milliseconds deleted volumes with data are kept; KEEP_DELETED when absent. */
+  readonly keepDeleted?: number;
 }

@@ -81,8 +81,8 @@ export class Snapshots {
     }
   }
 
-  /** Snapshots of the volumes, all of one pool, as they all are at one instant. */
-  create(volumes: readonly string[], name: string): Promise<SnapshotRecord[]> {
+  /** Snapshots of the volumes, all of one pool, as they all are at one instant; `schedule`: what takes them. */
+  create(volumes: readonly string[], name: string, schedule?: SnapshotRecord['schedule']): Promise<SnapshotRecord[]> {
     const { catalog, pools, provisioner, world, log } = this.#options;
     return provisioner.turn.run(async () => {
       const sources = this.#sources(volumes, checkName(name, 'snapshot'));
@@ -91,8 +91,9 @@ export class Snapshots {
       const created = world.clock.wall();
       const newId = (): string => world.random.bytes(16).toString('hex');
       const group = sources.length > 1 ? { group: newId() } : {};
+      const by = schedule === undefined ? {} : { schedule };
       const creating = sources.map(({ name: volume, size }): SnapshotRecord => {
-        return { name, volume, pool, id: newId(), ...group, size, state: 'creating', created };
+        return { name, volume, pool, id: newId(), ...group, ...by, size, state: 'creating', created };
       });
       await this.#put(creating);
       const ready = creating.map((record): SnapshotRecord => ({ ...record, state: 'ready' }));
@@ -178,7 +179,7 @@ export class Snapshots {
   }
 
   /** A writable volume with the content of `volume`, now or (with `snapshot`) as it was; independent of both. */
-  clone(volume: string, snapshot: string | undefined, wanted: CloneVolume): Promise<VolumeRecord> {
+  clone(volume: string, snapshot: string | undefined, wanted: CloneVolume, id?: string): Promise<VolumeRecord> {
     const { provisioner } = this.#options;
     const record = this.#ofPool(provisioner.volume(volume));
     const from = snapshot === undefined ? record : this.get(volume, snapshot);
@@ -187,6 +188,7 @@ export class Snapshots {
     return provisioner.create(
       { ...wanted, ...geometry, durability: wanted.durability ?? wantable(durability) },
       from.id,
+      id,
     );
   }
 

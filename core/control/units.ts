@@ -3,7 +3,7 @@ import type { Clock } from '../base/world.ts';
 import type { Log } from '../base/log.ts';
 import type { CommandTable } from '../scsi/command-table.ts';
 import { ScsiDevice } from '../scsi/device.ts';
-import type { Visitor } from '../scsi/device.ts';
+import type { Visibility, Visitor } from '../scsi/device.ts';
 import { identityOf } from '../scsi/identity.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { ReservationStore } from '../scsi/reservations/store.ts';
@@ -14,6 +14,7 @@ import { CopyRoute } from '../volume/copy-route.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { Catalog } from './catalog.ts';
 import type { VolumeRecord } from './records.ts';
+import type { HostStanding } from './hosts.ts';
 import { visibilityOf } from './visibility.ts';
 
 export interface UnitsOptions {
@@ -25,6 +26,8 @@ export interface UnitsOptions {
   readonly portalGroups: readonly number[];
   /** Bytes a second a host has been seen to read and write; nothing is known when absent. */
   readonly hostRate?: (host: string) => number | undefined;
+  /** The host and the groups of an initiator; nobody has one when absent. */
+  readonly standing?: (initiator: string) => HostStanding;
 }
 
 export class Units {
@@ -61,7 +64,7 @@ export class Units {
   standing(visitor: Visitor, naa: string): 'may-read' | 'may-not' | 'gone' {
     const record = this.#options.catalog.volumes.get(this.#byNaa.get(naa) ?? '');
     if (record === undefined) return 'gone';
-    return visibilityOf(record.maps, visitor) === 'hidden' ? 'may-not' : 'may-read';
+    return this.#visibility(record, visitor) === 'hidden' ? 'may-not' : 'may-read';
   }
 
   problem(name: string): string | undefined {
@@ -107,7 +110,7 @@ export class Units {
     device.setLun(record.lun, {
       lun: record.lun,
       lu,
-      visibility: (visitor) => visibilityOf(catalog.volumes.get(record.name)?.maps ?? [], visitor),
+      visibility: (visitor) => this.#visibility(catalog.volumes.get(record.name), visitor),
     });
   }
 
@@ -137,6 +140,15 @@ export class Units {
     lu.tasks.abort(() => true);
     if (device.entries.length === 0) this.#devices.delete(iqn);
     return lu;
+  }
+
+  #visibility(record: VolumeRecord | undefined, visitor: Visitor): Visibility {
+    return visibilityOf(record?.maps ?? [], visitor, this.#options.standing?.(visitor.initiator.name));
+  }
+
+  /** The hosts and groups of initiators have changed. */
+  reconsiderAll(): void {
+    for (const device of this.#devices.values()) device.reconsider();
   }
 
   /** The maps of the volume have changed. */

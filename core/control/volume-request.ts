@@ -72,7 +72,7 @@ export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolum
     readOnly: wanted.readOnly ?? false,
     target,
     lun: lunOf(catalog, target, wanted.lun),
-    maps: checkMaps(wanted.maps ?? []),
+    maps: checkMaps(catalog, wanted.maps ?? []),
   };
 }
 
@@ -161,9 +161,22 @@ function lunOf(catalog: Catalog, target: string, wanted: number | undefined): nu
   return wanted;
 }
 
+/** The LUN, if it is free in this target, else the lowest free one. Throws ServiceError limit-reached. */
+export function freeLun(catalog: Catalog, target: string, wanted: number): number {
+  const free = catalog.volumesOfTarget(target).every(({ lun }) => lun !== wanted);
+  return free ? wanted : lunOf(catalog, target, undefined);
+}
+
+/** Who a map may name. Throws ServiceError bad-request, or not-found for a host or group that is not there. */
+export function checkSubject(catalog: Catalog, who: string): string {
+  const subject = checkMapSubject(who);
+  if (!catalog.knowsSubject(subject)) throw new ServiceError('not-found', `there is no ${subject.replace(':', ' ')}`);
+  return subject;
+}
+
 /** The maps with normalized names. Throws ServiceError bad-request for a bad or a repeated one. */
-function checkMaps(maps: readonly MapRecord[]): MapRecord[] {
-  const checked = maps.map((map) => ({ who: checkMapSubject(map.who), readOnly: map.readOnly }));
+function checkMaps(catalog: Catalog, maps: readonly MapRecord[]): MapRecord[] {
+  const checked = maps.map((map) => ({ who: checkSubject(catalog, map.who), readOnly: map.readOnly }));
   if (new Set(checked.map((map) => map.who)).size !== checked.length) {
     throw new ServiceError('bad-request', 'an initiator is mapped twice');
   }

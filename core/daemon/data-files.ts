@@ -28,7 +28,8 @@ export async function secretBox(world: World, folder: string, catalog: Catalog):
   let key = await world.disk.readFile(path);
   if (key === undefined) {
     // A new key would make the secrets unreadable for good, even if the old one is found again.
-    const chap = catalog.initiators.values().some((each) => each.chap !== undefined);
+    const known = [...catalog.initiators.values(), ...catalog.hosts.values()];
+    const chap = known.some((each) => each.chap !== undefined);
     const alerts = catalog.alertTargets.values().some((each) => each.secret !== undefined);
     if (chap || alerts)
       throw new ServiceError('folder-unusable', `${path} is missing, and there are secrets it has to open`);

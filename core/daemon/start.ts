@@ -16,12 +16,15 @@ import { EmbeddedStore } from '../cluster/embedded-store.ts';
 import { Alerts } from '../control/alerts/alerts.ts';
 import { Readings } from '../control/alerts/readings.ts';
 import { Access } from '../control/access.ts';
+import { automation } from '../control/automation.ts';
 import { CapacityTrend, poolUse } from '../control/capacity-trend.ts';
 import { Catalog } from '../control/catalog.ts';
 import type { ServedCertificate } from '../control/certificate-view.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import { Events } from '../control/events.ts';
 import { firstStart } from '../control/first-start.ts';
+import { Hosts } from '../control/hosts.ts';
+import type { HostStanding } from '../control/hosts.ts';
 import { HostRates } from '../control/host-rates.ts';
 import { Initiators } from '../control/initiators.ts';
 import { KeptRequests } from '../control/kept-requests.ts';
@@ -69,6 +72,7 @@ interface Running {
   server?: IscsiServer;
   units?: Units;
   pools?: PoolManager;
+  hosts?: Hosts;
   served?: ServedTls;
 }
 
@@ -125,9 +129,16 @@ async function start(
   const server = (): IscsiServer | undefined => running.server;
   const rates = new HostRates(world.clock, () => server()?.sessions() ?? []);
   const hostRate = (host: string): number | undefined => rates.rate(host);
-  const units = (running.units = new Units({ catalog, commands, clock: world.clock, log, portalGroups, hostRate }));
+  const standing = (initiator: string): HostStanding =>
+    running.hosts?.standing(initiator) ?? { host: undefined, groups: [] };
+  const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups, hostRate, standing });
+  running.units = units;
   const box = await secretBox(world, options.data, catalog);
   const initiators = new Initiators(catalog, box, world.clock);
+  const hosts = new Hosts(catalog, box, world.clock, () => {
+    units.reconsiderAll();
+  });
+  running.hosts = hosts;
   const requests = new KeptRequests(catalog, box, world.clock, log);
   const folder = join(options.data, 'volumes');
   await world.disk.makeFolder(folder);
@@ -139,6 +150,8 @@ async function start(
   const backend = new NodeBackend(world, catalog, folder, cache, pools);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
+  const services = { catalog, units, pools, backend, provisioner, snapshots, hosts, events, box, world, log };
+  const automatic = automation(services);
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   undo.push(() => pools.close());
   await pools.openAll();
@@ -148,8 +161,12 @@ async function start(
   const { demoSize, poolSize } = options;
   await firstStart({ catalog, pools, provisioner, folder: options.data, demoSize, poolSize });
 
+  // Before anybody is let in: what was half deleted is not seen again.
+  undo.push(() => automatic.stop());
+  await automatic.start();
+
   const isLocal = localAddresses(() => world.clock.now());
-  const policy = new Access(units, initiators);
+  const policy = new Access(units, initiators, hosts);
   running.server = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
@@ -162,6 +179,7 @@ async function start(
     return Promise.resolve();
   });
 
+  const { jobs, schedules, trash } = automatic;
   const views = new Views(catalog, units, backend, server, outsideAddress());
   const tokens = new Tokens(catalog, world, log);
   const security = await Security.open({ catalog, tokens, world, log, folder: options.data });
@@ -182,24 +200,8 @@ async function start(
   const control: ControlPlane = {
     alerts,
     ...{ offload: new Offload({ catalog, units, provisioner }) },
-    ...{
-      trend,
-      live,
-      requests,
-      catalog,
-      events,
-      units,
-      provisioner,
-      pools,
-      moves,
-      snapshots,
-      initiators,
-      tokens,
-      views,
-      server,
-      version,
-    },
-    ...{ started: now(), now, security, certificate, requests },
+    ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
+    ...{ hosts, live, jobs, schedules, trash, trend, started: now(), now, security, certificate, requests },
   };
   const served = (running.served = await ServedTls.open({
     ...{ world, log, folder: join(options.data, 'tls'), node: catalog.node.id, files: options.tls },

@@ -121,7 +121,7 @@ export class CopyBench {
   }
 
   async #delete(disk: Disk): Promise<void> {
-    await this.#daemon.gemelJson(['volume', 'delete', disk.name, '--force']);
+    await this.#daemon.gemelJson(['volume', 'delete', '--purge', disk.name, '--force']);
   }
 
   async #attach({ iqn, lun }: Disk): Promise<EsxiDisk> {

@@ -86,7 +86,7 @@ function defineSuite(suite: string, tests: Map<string, Expected>, profile: Profi
       const paths = suite === 'MultipathIO' ? daemon().portals : daemon().portals.slice(0, 1);
       const urls = paths.map((_, portal) => daemon().url(disk, portal));
       suiteRun = await runSuite(suite, tests, urls);
-      await daemon().gemelJson(['volume', 'delete', volume]);
+      await daemon().gemelJson(['volume', 'delete', '--purge', volume]);
     });
     for (const [name, expected] of tests) {
       it(`${suite}.${name}`, (t) => {

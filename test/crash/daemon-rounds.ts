@@ -398,6 +398,6 @@ class Campaign {
     const { content } = snapshot;
     snapshot.content = await host.readAll((sector) => content.get(sector), what, instant);
     await host.disconnect();
-    await estate.call('DELETE', `/volumes/${name}?force=true`);
+    await estate.call('DELETE', `/volumes/${name}?force=true&purge=true`);
   }
 }

@@ -155,7 +155,7 @@ describe('a flipped bit', { concurrency: 1 }, () => {
       assert.match(check.stdout, /the map of volume victim is damaged/);
       assert.match(daemon.output, /the map of a volume is damaged; it is not served/);
       await otherWorks(daemon, other);
-      await daemon.gemelJson(['volume', 'delete', 'victim', '--wait']);
+      await daemon.gemelJson(['volume', 'delete', '--purge', 'victim', '--wait']);
       assert.deepEqual((await shown(daemon)).damagedMaps, []);
       await daemon.gemelJson(['pool', 'check', 'tank']);
       await daemon.stop();

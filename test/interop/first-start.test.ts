@@ -73,7 +73,7 @@ describe('the first start', { concurrency: 1 }, () => {
       const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) => name.includes('slab-'));
       const taken = files.reduce((sum, name) => sum + statSync(join(root, name)).blocks * 512, 0);
       assert.ok(files.length > 0 && taken < 4 * MIB, `${String(taken)} bytes`);
-      await daemon.gemelJson(['volume', 'delete', 'demo']);
+      await daemon.gemelJson(['volume', 'delete', '--purge', 'demo']);
       await daemon.stop();
       await daemon.start();
       assert.equal(daemon.ready.disks.length, 2);

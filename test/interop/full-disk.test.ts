@@ -44,7 +44,7 @@ describe('a full disk', { skip: needsQemuTools(), concurrency: 1 }, () => {
         rmSync(other);
         const commands = ['write -P 2 64M 1M', 'read -P 2 64M 1M', 'read -P 1 4k 16380k', 'read -P 4 0 4k'];
         await runOk('qemu-io', qemuIo(disk.url, ...commands));
-        await daemon.gemelJson(['volume', 'delete', 'thin']);
+        await daemon.gemelJson(['volume', 'delete', '--purge', 'thin']);
         await daemon.stop();
       });
     });
@@ -96,7 +96,7 @@ describe('a full disk', { skip: needsQemuTools(), concurrency: 1 }, () => {
         const isBack = (await attempt('snapshot', 'rollback', 'kept@before')) === undefined;
         const isLarger = (await attempt('volume', 'resize', 'kept', '--size', '128M')) === undefined;
         const isWider = (await attempt('pool', 'grow', 'pool0', '--by', '1G')) === undefined;
-        const notDeleted = await attempt('volume', 'delete', 'demo');
+        const notDeleted = await attempt('volume', 'delete', 'demo', '--purge');
         const pool = (await daemon.gemelJson(['pool', 'show', 'pool0'])) as { state: string; problem: string | null };
         assert.equal(pool.state === 'failed', pool.problem !== null, 'a pool that takes no writes says why');
         assert.ok(!isWider, 'checksums of a larger pool need room');
@@ -126,7 +126,7 @@ describe('a full disk', { skip: needsQemuTools(), concurrency: 1 }, () => {
         await runOk('qemu-io', qemuIo(again.url, 'write -P 4 0 1M'));
         await daemon.gemelJson(['snapshot', 'rollback', 'again@first']);
         await runOk('qemu-io', qemuIo(again.url, 'read -P 3 0 1M'));
-        await daemon.gemelJson(['volume', 'delete', 'again', '--with-snapshots']);
+        await daemon.gemelJson(['volume', 'delete', '--purge', 'again', '--with-snapshots']);
         await daemon.stop();
       });
     });

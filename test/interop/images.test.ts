@@ -166,7 +166,7 @@ describe('import and export of images', { skip, concurrency: 1 }, () => {
         await daemon.gemelJson(['volume', 'export', name, image, '--format', target]);
         await runOk('qemu-img', ['compare', '-f', 'raw', '-F', target, source.path, image]);
         assert.ok(statSync(image).blocks * 512 <= source.dataBytes + 2 * MIB, `${file}: holes are kept`);
-        await daemon.gemelJson(['volume', 'delete', name]);
+        await daemon.gemelJson(['volume', 'delete', '--purge', name]);
       }
       await assertClean(daemon, []);
       assert.deepEqual(

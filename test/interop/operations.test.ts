@@ -71,14 +71,14 @@ describe('a disk in use', { concurrency: 1 }, () => {
       const refused: ScsiAnswer = await initiator.scsi(write10(0, 8), { lun: 1, write: data });
       assert.equal(refused.senseCode, '07/27/00', 'WRITE PROTECTED');
 
-      const inUse = await daemon.gemel(['volume', 'delete', 'one']);
+      const inUse = await daemon.gemel(['volume', 'delete', '--purge', 'one']);
       assert.equal(inUse.code, 5);
       assert.match(inUse.stderr, new RegExp(`is in use by ${ALICE}`));
       assert.equal(await tur(initiator), '');
-      await daemon.gemelJson(['volume', 'delete', 'one', '--force']);
+      await daemon.gemelJson(['volume', 'delete', '--purge', 'one', '--force']);
       assert.equal(await tur(initiator), '05/25/00');
       assert.equal(await initiator.logout(), 0);
-      await daemon.gemelJson(['volume', 'delete', 'two']);
+      await daemon.gemelJson(['volume', 'delete', '--purge', 'two']);
       assert.deepEqual(await daemon.listVolumes(), []);
     });
   });

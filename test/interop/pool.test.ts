@@ -71,14 +71,14 @@ describe('a pool', { concurrency: 1 }, () => {
       await qemuIo(other, 'read -P 5 0 64k', 'read -P 3 64k 960k');
       await isSound(daemon);
 
-      const refused = await daemon.gemel(['volume', 'delete', 'disk']);
+      const refused = await daemon.gemel(['volume', 'delete', '--purge', 'disk']);
       assert.equal(refused.code, 5, describeRun(refused));
       assert.match(refused.stderr, /has snapshots \(before\)\. .*--with-snapshots/);
-      await daemon.gemelJson(['volume', 'delete', 'disk', '--with-snapshots']);
+      await daemon.gemelJson(['volume', 'delete', '--purge', 'disk', '--with-snapshots']);
       await crashAndStart(daemon);
       await qemuIo(clone, 'read -P 6 0 64k', 'read -P 1 64k 16320k');
-      await daemon.gemelJson(['volume', 'delete', 'clone', '--wait']);
-      await daemon.gemelJson(['volume', 'delete', 'other', '--with-snapshots', '--wait']);
+      await daemon.gemelJson(['volume', 'delete', '--purge', 'clone', '--wait']);
+      await daemon.gemelJson(['volume', 'delete', '--purge', 'other', '--with-snapshots', '--wait']);
       while ((await poolOf(daemon)).deletions.length > 0) await new Promise((resolve) => setTimeout(resolve, 50));
       assert.equal((await poolOf(daemon)).facts.usedBytes, 0);
       await isSound(daemon);
@@ -123,7 +123,7 @@ describe('a pool', { concurrency: 1 }, () => {
       read.writeUInt16BE(8, 7);
       const { data } = await initiator.scsi(read, { read: 4096 });
       assert.ok(data.equals(Buffer.alloc(4096, 17)));
-      const inUse = await daemon.gemel(['volume', 'delete', 'disk']);
+      const inUse = await daemon.gemel(['volume', 'delete', '--purge', 'disk']);
       assert.equal(inUse.code, 5);
       initiator.destroy();
       await daemon.stop();

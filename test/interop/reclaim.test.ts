@@ -42,7 +42,7 @@ async function comesBack(daemon: Daemon, used: () => number): Promise<void> {
   await daemon.crash();
   await daemon.start();
   await qemuIo(disk, 'read -P 0 0 64M', 'read -P 2 64M 64M');
-  await daemon.gemelJson(['volume', 'delete', 'disk', '--wait']);
+  await daemon.gemelJson(['volume', 'delete', '--purge', 'disk', '--wait']);
   await shrinksTo(full - 122 * MIB, used, 'after a deletion');
   await qemuIo(other, 'read -P 3 0 32M');
   assert.deepEqual(((await daemon.gemelJson(['pool', 'check', 'tank'])) as { findings: string[] }).findings, []);

@@ -23,6 +23,7 @@ const PLACES = [
   'pools/pool0',
   'hosts',
   'replication',
+  'events',
   'connect',
   'settings',
   'settings/users',
@@ -208,6 +209,20 @@ describe('the console', { skip }, () => {
         } finally {
           await load.end();
         }
+        assert.deepEqual(complaints, []);
+      });
+    });
+  });
+
+  it('shows what others change, at once', async () => {
+    await withDaemon({}, async (daemon) => {
+      await withBrowser(daemon.ready.api, daemon.dataFolder, async ({ page, complaints }) => {
+        await logIn(page, daemon);
+        await show(page, 'volumes');
+        await page.getByRole('link', { name: 'demo', exact: true }).waitFor();
+        await daemon.createVolume('of-others', '64M');
+        // The page looks by itself only every 30 seconds.
+        await page.getByRole('link', { name: 'of-others' }).waitFor({ timeout: 15_000 });
         assert.deepEqual(complaints, []);
       });
     });

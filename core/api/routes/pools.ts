@@ -1,5 +1,6 @@
-import { SCRUB_RATE } from '../../base/limits.ts';
+import { ServiceError } from '../../base/errors.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
+import { checkByJob, runningOn } from '../../control/jobs/pool-kinds.ts';
 import { poolView } from '../../control/pool-views.ts';
 import type { PoolView } from '../../control/pool-views.ts';
 import type { PoolRecord } from '../../control/records.ts';
@@ -20,7 +21,7 @@ import { poolResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
+export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route[] {
   const tag = 'pools';
   const view = (name: string): PoolView => poolView(pools, pools.record(name));
   return [
@@ -83,7 +84,7 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       handle: async ({ params: { name }, body }) => {
         const { growBytes: bytes, addFolder: folder, addDevice: device, useGrown } = body;
         if ([bytes, folder, device, useGrown].some((each) => each !== undefined)) {
-          await pools.grow(name, { bytes, folder, device });
+          await jobs.through('pool-grow', { pool: name, bytes, folder, device }, 'grow');
         }
         if (body.threshold !== undefined) await pools.setThreshold(name, body.threshold);
         if (body.default === true) await pools.setDefault(name);
@@ -135,7 +136,7 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       repeatable: true,
       params: VolumeParams,
       response: PoolCheck,
-      handle: ({ params }) => pools.check(params.name),
+      handle: ({ params }) => checkByJob(jobs, catalog, params.name),
     }),
     route({
       method: 'post',
@@ -149,8 +150,9 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       body: StartScrub,
       status: 202,
       response: Pool,
-      handle: ({ params: { name }, body }) => {
-        pools.jobs(name).startScrub(body.rate ?? SCRUB_RATE);
+      handle: async ({ params: { name }, body }) => {
+        const { id } = await jobs.submit('pool-scrub', { pool: name, rate: body.rate });
+        await jobs.wait(id, Infinity, ({ steps }) => steps[0]?.state !== 'waiting');
         return view(name);
       },
     }),
@@ -164,7 +166,10 @@ export function poolRoutes({ catalog, pools, moves }: ControlPlane): Route[] {
       params: VolumeParams,
       response: Pool,
       handle: async ({ params: { name } }) => {
-        await pools.jobs(name).stopScrub();
+        const job = runningOn(catalog, 'pool-scrub', name);
+        if (job === undefined) throw new ServiceError('not-found', `pool '${name}' is not being scrubbed`);
+        await jobs.cancel(job.id);
+        await jobs.wait(job.id);
         return view(name);
       },
     }),

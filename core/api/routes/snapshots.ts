@@ -16,7 +16,7 @@ import { snapshotResource, volumeResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function snapshotRoutes({ catalog, snapshots, views }: ControlPlane): Route[] {
+export function snapshotRoutes({ catalog, snapshots, views, jobs }: ControlPlane): Route[] {
   const tag = 'snapshots';
   return [
     listRoute<SnapshotRecord>({
@@ -72,7 +72,9 @@ export function snapshotRoutes({ catalog, snapshots, views }: ControlPlane): Rou
       params: SnapshotParams,
       resource: ({ name, snapshot }) => snapshotResource(catalog, name, snapshot),
       problems: ['not-found', 'in-use'],
-      handle: ({ params }) => snapshots.delete(params.name, params.snapshot),
+      handle: async ({ params: { name: volume, snapshot } }) => {
+        await jobs.through('snapshot-delete', { volume, snapshot }, 'delete');
+      },
     }),
     route({
       method: 'post',

@@ -15,7 +15,7 @@ import { volumeResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function volumeRoutes({ catalog, provisioner, views }: ControlPlane): Route[] {
+export function volumeRoutes({ catalog, provisioner, views, jobs }: ControlPlane): Route[] {
   const tag = 'volumes';
   return [
     listRoute<VolumeRecord>({
@@ -101,13 +101,17 @@ export function volumeRoutes({ catalog, provisioner, views }: ControlPlane): Rou
       path: '/volumes/:name',
       tag,
       role: 'operator',
-      summary: 'Delete a volume and its data',
+      summary: 'Delete a volume; its data is kept for a while, unless purge=true',
       params: VolumeParams,
       resource: ({ name }) => volumeResource(catalog, name),
-      problems: ['not-found', 'in-use', 'has-snapshots'],
+      problems: ['not-found', 'in-use', 'has-snapshots', 'no-space'],
       query: DeleteVolume,
-      handle: ({ params, query }) =>
-        provisioner.delete(params.name, query.force === 'true', query.withSnapshots === 'true'),
+      handle: async ({ params: { name }, query }) => {
+        const [force, withSnapshots, purge] = [query.force, query.withSnapshots, query.purge].map(
+          (each) => each === 'true',
+        );
+        await jobs.through('volume-delete', { name, force, withSnapshots, purge }, 'delete');
+      },
     }),
   ];
 }

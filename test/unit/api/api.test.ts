@@ -16,6 +16,7 @@ const filled = (path: string): string =>
     .replace(':user', 'some-user')
     .replace(':token', 'some-token')
     .replace(':snapshot', 'some-snapshot')
+    .replace(':id', '0123456789abcdef')
     .replace(':initiator', ALICE)
     .replace(':iqn', ALICE);
 
@@ -108,7 +109,7 @@ describe('the API', () => {
       assert.equal((await post('/pools/tank/scrub', {}, operator)).status, 202);
       const kept = await ask('DELETE', `${V1}/volumes/a`, { token: operator });
       assert.deepEqual([kept.status, kept.json['code']], [409, 'has-snapshots']);
-      assert.equal((await ask('DELETE', `${V1}/volumes/a?withSnapshots=true`, { token: operator })).status, 204);
+      assert.equal((await ask('DELETE', `${V1}/volumes/a?withSnapshots=true&purge=true`, { token: operator })).status, 204);
       assert.equal((await ask('DELETE', `${V1}/volumes/b/snapshots/s`, { token: operator })).status, 204);
       assert.equal((await ask('DELETE', `${V1}/pools/tank`, { token })).status, 409);
       for (const name of ['b', 'c']) await ask('DELETE', `${V1}/volumes/${name}`, { token });

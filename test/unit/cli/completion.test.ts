@@ -65,7 +65,7 @@ for (const shell of ['bash', 'zsh', 'fish'] as const) {
         const sorted = async (...words: string[]): Promise<string[]> => (await complete(...words)).sort();
         assert.deepEqual(await sorted(''), namesIn('').sort());
         assert.deepEqual(await sorted('volume', ''), namesIn('volume').sort());
-        assert.deepEqual(await sorted('volume', 're'), ['reopen', 'resize']);
+        assert.deepEqual(await sorted('volume', 're'), ['reopen', 'resize', 'restore']);
         assert.ok((await complete('volume', 'create', 'x', '--')).includes('--durability'));
         assert.ok((await complete('volume', 'list', '--')).includes('--json'));
         assert.ok(!(await complete('volume', 'list', '--')).includes('--durability'));
@@ -76,7 +76,7 @@ for (const shell of ['bash', 'zsh', 'fish'] as const) {
 
     it('does not take the value of an option for a command', async () => {
       await inShell(shell, async (complete) => {
-        assert.deepEqual((await complete('--context', 'pool', 'volume', 'res')).sort(), ['resize']);
+        assert.deepEqual((await complete('--context', 'pool', 'volume', 'res')).sort(), ['resize', 'restore']);
         assert.deepEqual(await complete('volume', 'create', '--size', '1G', '--pool', ''), []);
       });
     });

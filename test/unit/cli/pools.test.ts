@@ -54,9 +54,9 @@ describe('gemel with a pool', () => {
       assert.ok(seen.some((each) => each.startsWith('scrubbing tank')));
       assert.match(await gemel('pool grow tank --by 1M'), /^tank has 64 MiB now/);
       assert.match(await gemel('volume delete disk'), /^5 .*has snapshots \(first\)/);
-      assert.equal(await gemel('volume delete disk --with-snapshots --wait'), 'Deleted disk\n');
+      assert.equal(await gemel('volume delete disk --with-snapshots --purge --wait'), 'Deleted disk\n');
       assert.match(await gemel('pool delete tank'), /^5 .*has volumes \(copy\)/);
-      assert.equal(await gemel('volume delete copy --wait'), 'Deleted copy\n');
+      assert.equal(await gemel('volume delete copy --purge --wait'), 'Deleted copy\n');
       assert.equal(seen.at(-1), '', 'the progress is taken away');
       assert.equal(await gemel('pool delete tank'), 'Deleted pool tank\n');
       assert.equal(JSON.parse(await gemel('pool list --json')) instanceof Array, true);

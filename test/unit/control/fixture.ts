@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import type { Log, LogFields } from '../../../core/base/log.ts';
 import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
+import { automation } from '../../../core/control/automation.ts';
 import { Alerts } from '../../../core/control/alerts/alerts.ts';
 import { Readings } from '../../../core/control/alerts/readings.ts';
 import { CapacityTrend } from '../../../core/control/capacity-trend.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
+import { Hosts } from '../../../core/control/hosts.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
 import { KeptRequests } from '../../../core/control/kept-requests.ts';
 import { Live } from '../../../core/control/live/live.ts';
@@ -59,7 +61,14 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const catalog = await Catalog.open(store, world.random, PREFIX, 1000);
   const events = new Events(catalog, world.clock, log);
   const commands = COMMANDS;
-  const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups: [1, 2] });
+  const units = new Units({
+    catalog,
+    commands,
+    clock: world.clock,
+    log,
+    portalGroups: [1, 2],
+    standing: (iqn) => hosts.standing(iqn),
+  });
   const portals = [{ address: '127.0.0.1', port: 3260, group: 1, advertised: undefined }];
   const source: SessionSource = { portals, sessions: () => [], closeTarget: () => undefined };
   const server = (): SessionSource => source;
@@ -72,17 +81,24 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
-  let initiators: Initiators;
   const box = new SecretBox(key, world.random);
+  let initiators: Initiators;
+  let hosts: Hosts;
   try {
     initiators = new Initiators(catalog, box, world.clock);
+    hosts = new Hosts(catalog, box, world.clock, () => {
+      units.reconsiderAll();
+    });
   } catch (error) {
     await catalog.close();
     throw error;
   }
+  const services = { catalog, units, pools, backend, provisioner, snapshots, hosts, events, box, world, log };
+  const { jobs, schedules, trash, stop } = automation(services);
   await pools.openAll();
   await snapshots.recover();
   await provisioner.openAll();
+  await jobs.resume();
   const tokens = new Tokens(catalog, world, log);
   const security = await Security.open({ catalog, tokens, world, log, folder, cost: CHEAP });
   const certificateEnd = (): undefined => undefined;
@@ -92,6 +108,10 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const sources = liveSources({ catalog, pools, units, views, server, now: () => 61_000 });
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   return {
+    hosts,
+    jobs,
+    schedules,
+    trash,
     folder,
     live,
     logged,
@@ -116,6 +136,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     started: 1000,
     now: () => 61_000,
     close: async () => {
+      await stop();
       alerts.stop();
       live.close();
       await security.close();

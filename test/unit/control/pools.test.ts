@@ -289,11 +289,15 @@ describe('pools', () => {
       await plane.provisioner.create({ name: 'v', size: 64 * MIB });
       await write(plane, 'v', 0, 16 * MIB, 5);
       await plane.pools.pool('tank').checkpoint();
-      const jobs = plane.pools.jobs('tank');
-      jobs.startScrub(MIB);
-      assert.equal(await codeOf(() => jobs.startScrub(MIB)), 'in-use');
-      assert.equal((await jobs.stopScrub()).state, 'aborted');
-      assert.equal(await codeOf(() => jobs.stopScrub()), 'not-found');
+      const { jobs } = plane;
+      const slow = { pool: 'tank', rate: MIB };
+      const first = await jobs.submit('pool-scrub', slow);
+      assert.equal(await codeOf(() => jobs.submit('pool-scrub', slow)), 'in-use');
+      await jobs.wait(first.id, Infinity, ({ steps }) => steps[0]?.state === 'running');
+      await jobs.cancel(first.id);
+      assert.equal((await jobs.wait(first.id)).state, 'cancelled');
+      assert.equal(plane.pools.jobs('tank').scrub()?.state, 'aborted');
+      assert.equal(await codeOf(() => jobs.cancel(first.id)), 'not-found');
       const entry = plane.pools.entry('tank', plane.catalog.volumes.get('v')?.id ?? '');
       const flipped = Buffer.alloc(4096, 5);
       flipped[17] = 4;
@@ -301,10 +305,15 @@ describe('pools', () => {
       const file = await open(slab, 'r+');
       await file.write(flipped, 0, 4096, 64 * ((64 * MIB) / 65_536) + (entry.map.place(3) - 1) * 65_536 + 8192);
       await file.close();
-      jobs.startScrub(1024 * MIB);
-      while (jobs.scrub()?.state === 'running') await new Promise((resolve) => setTimeout(resolve, 5));
+      const { id } = await jobs.submit('pool-scrub', { pool: 'tank', rate: 1024 * MIB });
+      assert.equal((await jobs.wait(id)).state, 'done');
+      await plane.events.settled();
+      assert.match(plane.events.list({ code: 'scrub-damage' })[0]?.text ?? '', /1 damaged block.*v at byte 204800/);
       assert.deepEqual(
-        jobs.scrub()?.damaged.map(({ volume, position }) => ({ volume, position })),
+        plane.pools
+          .jobs('tank')
+          .scrub()
+          ?.damaged.map(({ volume, position }) => ({ volume, position })),
         [{ volume: 'v', position: 3 * 65_536 + 8192 }],
       );
     });

@@ -1,0 +1,92 @@
+import { z } from 'zod';
+import type { ControlPlane } from '../../control/control-plane.ts';
+import type { JobRecord } from '../../control/jobs/job.ts';
+import { Job, JobParams, JobWait, SubmitJob } from '../job-schemas.ts';
+import { exact, listRoute } from '../paging.ts';
+import { route } from '../route.ts';
+import type { Route } from '../route.ts';
+
+const mapsOf = (
+  maps: readonly { initiator: string; access: 'read-write' | 'read-only' }[] | undefined,
+): { who: string; readOnly: boolean }[] | undefined =>
+  maps?.map(({ initiator, access }) => ({ who: initiator, readOnly: access === 'read-only' }));
+
+/** What the kind of job wants to hear. */
+function askedOf(body: z.infer<typeof SubmitJob>): object {
+  if (body.kind !== 'provision') return body.request;
+  const { volume, host } = body.request;
+  const { access, ...rest } = host ?? { access: 'read-write' };
+  return {
+    volume: { ...volume, maps: mapsOf(volume.maps) },
+    ...(host === undefined ? {} : { host: { ...rest, readOnly: access === 'read-only' } }),
+  };
+}
+
+export function jobRoutes({ jobs }: ControlPlane): Route[] {
+  const tag = 'jobs';
+  return [
+    listRoute<JobRecord>({
+      path: '/jobs',
+      tag,
+      summary: 'List the jobs; sort=-created has the newest first',
+      item: Job,
+      rows: () => jobs.list(),
+      key: ({ id }) => id,
+      keyName: 'id',
+      sorts: { created: ({ created }) => created },
+      filters: {
+        state: exact(Job.shape.state.optional(), ({ state }) => state),
+        kind: exact(z.string().max(64).optional(), ({ kind }) => kind),
+        name: exact(z.string().max(223).optional(), ({ object }) => object.name),
+      },
+      view: (job) => jobs.view(job),
+    }),
+    route({
+      method: 'post',
+      path: '/jobs',
+      tag,
+      role: 'operator',
+      summary: 'Begin a job; the same key with the same request is the same job',
+      problems: [
+        'not-found',
+        'exists',
+        'in-use',
+        'has-snapshots',
+        'limit-reached',
+        'key-reused',
+        'no-space',
+        'io-error',
+      ],
+      body: SubmitJob,
+      status: 202,
+      response: Job,
+      handle: async ({ body }) => jobs.view(await jobs.submit(body.kind, askedOf(body), body.key)),
+    }),
+    route({
+      method: 'get',
+      path: '/jobs/:id',
+      tag,
+      role: 'viewer',
+      summary: 'Show a job, now or (wait) when it is over',
+      problems: ['not-found'],
+      params: JobParams,
+      query: JobWait,
+      response: Job,
+      handle: async ({ params: { id }, query: { wait } }) =>
+        jobs.view(wait === undefined ? jobs.get(id) : await jobs.wait(id, Number(wait) * 1000)),
+    }),
+    route({
+      method: 'post',
+      path: '/jobs/:id/cancel',
+      tag,
+      role: 'operator',
+      summary: 'Stop a job and take back what it did',
+      problems: ['not-found', 'no-space'],
+      repeatable: true,
+      params: JobParams,
+      status: 202,
+      response: Job,
+      handle: async ({ params: { id } }) => jobs.view(await jobs.cancel(id)),
+    }),
+  ];
+}
