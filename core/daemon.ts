@@ -107,6 +107,11 @@ function stopOnSignals(running: RunningDaemon, lock: FolderLock, logging: Daemon
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
   process.on('SIGHUP', () => {
+    // A terminal that is closed says so by the same signal, and takes what was started in it along.
+    if (process.stdin.isTTY || process.stdout.isTTY) {
+      stop('SIGHUP');
+      return;
+    }
     log.info({}, 'looking at the certificate of the API again');
     void running.reload();
   });

@@ -1,9 +1,13 @@
 // A real daemon and what it tells, and does not tell, about who may use it.
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
+import process from 'node:process';
 import { describe, it } from 'node:test';
+import { connect } from 'node:tls';
+import { makeCertificate } from '../../core/api/tls/certificate.ts';
 import { temporaryFolder } from '../support/cleanup.ts';
 import { withDaemon, type Daemon } from '../support/daemon.ts';
 import { describeRun } from '../support/process.ts';
@@ -51,6 +55,31 @@ function ask(
     sent.on('error', reject);
     sent.end(body === undefined ? undefined : JSON.stringify(body));
   });
+}
+
+/** Common name of the certificate browsers are shown, whoever signed it: nothing is sent over this connection. */
+function shownTo(daemon: Daemon, ca: string): Promise<string> {
+  const { hostname: host, port } = new URL(daemon.ready.api);
+  return new Promise((resolve) => {
+    const socket = connect({ host, port: Number(port), ca, servername: 'storage.example' }, () => {
+      resolve([socket.getPeerCertificate().subject.CN ?? []].flat().join());
+      socket.destroy();
+    });
+    // Of another CA than `ca`: not yet, or no longer.
+    socket.on('error', () => {
+      resolve('');
+    });
+  });
+}
+
+/** A certificate that signed itself, and its key, in PEM. */
+function selfSigned(subject: string): { cert: string; key: string } {
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const validity = { notBefore: Date.now() - 86_400_000, notAfter: Date.now() + 30 * 86_400_000 };
+  const names = { subject, issuer: subject, hosts: ['storage.example'] };
+  const serial = Buffer.from([0x41, 1, 2, 3]);
+  const cert = makeCertificate({ ...names, ...validity, serial, publicKey, issuerKey: privateKey });
+  return { cert, key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
 }
 
 /** Content of every file of the data folder that may be read by, or sent to, somebody else. */
@@ -163,6 +192,35 @@ describe('users of a daemon', { concurrency: 1 }, () => {
         const edited = await daemon.gemel(['audit', 'verify']);
         assert.equal(edited.code, 9, describeRun(edited));
         assert.match(edited.stdout, /entry 11 is not as it was written/);
+      });
+    } finally {
+      folder.remove();
+    }
+  });
+
+  it('get a certificate that was given, and on SIGHUP another one, without a restart', async () => {
+    const folder = temporaryFolder('given');
+    const files = { cert: join(folder.path, 'cert.pem'), key: join(folder.path, 'key.pem') };
+    const write = ({ cert, key }: { cert: string; key: string }): void => {
+      writeFileSync(files.cert, cert);
+      writeFileSync(files.key, key);
+    };
+    try {
+      const [first, second] = [selfSigned('first'), selfSigned('second')];
+      write(first);
+      await withDaemon({ args: ['--tls-cert', files.cert, '--tls-key', files.key] }, async (daemon) => {
+        const { pid } = daemon.ready;
+        assert.equal(await shownTo(daemon, first.cert), 'first');
+        write(second);
+        process.kill(pid, 'SIGHUP');
+        const patience = Date.now() + 60_000;
+        while ((await shownTo(daemon, second.cert)) !== 'second') assert.ok(Date.now() < patience, daemon.output);
+        const { certificate } = (await daemon.gemelJson(['status'])) as { certificate: Record<string, unknown> };
+        assert.deepEqual(
+          [certificate['source'], certificate['subject'], certificate['daysLeft']],
+          ['given', 'CN=second', 29],
+        );
+        assert.equal(daemon.ready.pid, pid);
       });
     } finally {
       folder.remove();

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { z } from 'zod';
 import { routesOf } from '../../../core/api/app.ts';
+import { rawRoutesOf } from '../../../core/api/raw.ts';
 import type { Route } from '../../../core/api/route.ts';
 import { ROLES } from '../../../core/control/records.ts';
 import { isSecretName } from '../../../core/control/redact.ts';
@@ -13,6 +14,7 @@ import type { Answer, Api, Asking } from './fixture.ts';
 const V1 = '/api/v1';
 /** What anybody may call. A route that is added here has to be in docs/api-security.md as well. */
 const PUBLIC = ['POST /session', 'GET /first-login', 'POST /first-login'];
+const PUBLIC_RAW = ['/healthz', '/readyz'];
 const PASSWORD = 'a long enough password';
 
 const keyOf = ({ method, path }: Pick<Route, 'method' | 'path'>): string => `${method.toUpperCase()} ${path}`;
@@ -86,6 +88,20 @@ describe('every route', () => {
           .sort(),
         [...PUBLIC].sort(),
       );
+      const raw = rawRoutesOf(plane, () => ({}));
+      assert.deepEqual(
+        raw
+          .filter(({ role }) => role === 'public')
+          .map(({ path }) => path)
+          .sort(),
+        PUBLIC_RAW,
+      );
+      for (const { path, role } of raw) {
+        for (const [name, how] of Object.entries(nobodies)) {
+          const { status } = await ask('GET', path, how);
+          assert.equal(status === 401, role !== 'public', `${path} by ${name}: ${String(status)}`);
+        }
+      }
       for (const row of routes) {
         const method = row.method.toUpperCase();
         const call = (how: Asking): Promise<Answer> => ask(method, filled(row.path), how);
@@ -128,8 +144,9 @@ describe('every secret', () => {
       );
       for (const row of routes) {
         if (row.response === undefined || row.method === 'get') continue;
-        const shown = fields(z.toJSONSchema(row.response), (name) => ['secret', 'code', 'csrf'].includes(name));
-        assert.equal(row.confidential, shown.length > 0, keyOf(row));
+        const shown = fields(z.toJSONSchema(row.response), (name) => ['secret', 'csrf'].includes(name));
+        const isLink = keyOf(row) === 'POST /first-login/code';
+        assert.equal(row.confidential, isLink || shown.length > 0, keyOf(row));
       }
       return Promise.resolve();
     });
