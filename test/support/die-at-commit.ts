@@ -22,7 +22,7 @@ function now(): string | undefined {
   return when;
 }
 
-const commit = Reflect.get(EmbeddedStore.prototype, 'commit') as EmbeddedStore['commit'];
+const commit = Reflect.get<EmbeddedStore, 'commit'>(EmbeddedStore.prototype, 'commit');
 EmbeddedStore.prototype.commit = async function (
   this: EmbeddedStore,
   changes: readonly Change[],

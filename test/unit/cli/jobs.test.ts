@@ -18,8 +18,7 @@ describe('gemel with hosts, schedules, jobs and deleted disks', () => {
         const readStdin = (): string => 'correct-horse-battery\n';
         const program = createProgram({ client, print, readStdin, width: 80 }, '1.2.3');
         const { status, complaint } = await runProgram(program, line.split(' '));
-        for (const each of output.split('\n'))
-          assert.ok(each.length <= 80 || each.includes('iscsi://'), each);
+        for (const each of output.split('\n')) assert.ok(each.length <= 80 || each.includes('iscsi://'), each);
         return status === 0 ? output : `${String(status)} ${complaint ?? ''}`;
       };
       await plane.pools.create({ name: 'tank', size: 32 << 20 });
