@@ -12,7 +12,7 @@ const { openApiOf } = await built('api', 'openapi.js');
 const { API_PREFIX } = await built('api', 'prefix.js');
 // No handler is called: the rows alone say what there is, whatever they take out of the control plane.
 const anything = new Proxy(() => anything, { get: (_, name) => (name === Symbol.iterator ? undefined : anything) });
-const document = openApiOf(routesOf(anything), '0');
+const document = openApiOf(routesOf(anything), [], '0');
 
 const quoted = (name) => (/^[A-Za-z_]\w*$/.test(name) ? name : JSON.stringify(name));
 const comment = ({ description }) =>
@@ -68,16 +68,17 @@ for (const [name, schema] of Object.entries(document.components?.schemas ?? {}))
   lines.push(`export type ${name} = ${typeOf(schema)};`);
 }
 lines.push('', 'export interface Api {');
-for (const [path, methods] of Object.entries(document.paths)) {
+for (const [path, { parameters: shared = [], ...methods }] of Object.entries(document.paths)) {
   for (const [method, operation] of Object.entries(methods)) {
     if (typeof operation !== 'object' || operation.responses === undefined) continue;
     const [, success] = Object.entries(operation.responses).find(([status]) => status.startsWith('2')) ?? [];
     const response = jsonOf(success?.content);
+    const parameters = [...shared, ...(operation.parameters ?? [])];
     lines.push(
       `  /** ${operation.summary} */`,
       `  '${method.toUpperCase()} ${path.slice(API_PREFIX.length)}': {`,
-      `    params: ${parametersOf(operation.parameters ?? [], 'path')};`,
-      `    query: ${parametersOf(operation.parameters ?? [], 'query')};`,
+      `    params: ${parametersOf(parameters, 'path')};`,
+      `    query: ${parametersOf(parameters, 'query')};`,
       `    body: ${operation.requestBody === undefined ? 'undefined' : typeOf(jsonOf(operation.requestBody.content))};`,
       `    response: ${response === undefined ? 'undefined' : typeOf(response)};`,
       '  };',

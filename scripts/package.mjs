@@ -67,7 +67,8 @@ function* filesIn(folder) {
 
 /** The compiled program, without what was compiled from sources that are gone. */
 function copyProgram() {
-  for (const part of ['core', 'vaai', 'odx']) {
+  for (const part of ['core', 'vaai', 'odx', 'plugins']) {
+    if (!existsSync(join(root, 'dist', part))) continue;
     cpSync(join(root, 'dist', part), inStage(`usr/lib/gemel/dist/${part}`), {
       recursive: true,
       filter: (from) => {
@@ -77,6 +78,9 @@ function copyProgram() {
       },
     });
   }
+  // The web console is built for browsers; its files have no sources of the same name.
+  const console = join(root, 'dist', 'console');
+  if (existsSync(console)) cpSync(console, inStage('usr/lib/gemel/dist/console'), { recursive: true });
   const { name, description, license, type, engines } = manifest;
   const shown = { name, version, description, license, type, engines };
   put('usr/lib/gemel/package.json', `${JSON.stringify(shown, undefined, 2)}\n`);

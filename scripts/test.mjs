@@ -67,6 +67,8 @@ const TIME_LIMIT = 19 * 60_000;
 const totals = { passed: 0, failed: 0, skipped: 0 };
 /** Each with what it said, for the end: whoever sees the last lines only must see why. */
 const failures = [];
+/** Tests that were cut off with the file, or the suite, they are in: by that failure they are explained. */
+let cutOff = 0;
 const skips = [];
 
 function finish() {
@@ -74,6 +76,7 @@ function finish() {
   for (const each of skips) console.log(`skipped: ${each}`);
   for (const { name, said } of failures) if (said !== '') console.log(`--- ${name}\n${said}\n`);
   for (const { name, why } of failures) console.log(`FAILED: ${name}${why === '' ? '' : `: ${why}`}`);
+  if (cutOff > 0) console.log(`FAILED: ${cutOff} more that were cut off with what they are in`);
   if (totals.passed + totals.failed === 0) totals.failed = 1;
   console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
   process.exit(totals.failed === 0 ? 0 : 1);
@@ -190,6 +193,11 @@ function runFile(stage, file) {
       const type = event.details?.error?.failureType;
       // What fails because the file is being ended says nothing of its own.
       if (type === 'subtestsFailed' || late !== undefined) return;
+      if (type === 'cancelledByParent') {
+        totals.failed++;
+        cutOff++;
+        return;
+      }
       const thrown = thrownBy(event.details?.error);
       const whole = event.name === file;
       // A file that fails as a whole has said why there, if anywhere.

@@ -7,6 +7,7 @@ import type { LogicalUnit } from '../core/scsi/logical-unit.ts';
 import { SENSE, ScsiError, badParameter } from '../core/scsi/sense.ts';
 import { GOOD } from '../core/scsi/task.ts';
 import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
+import { copyPace } from '../core/volume/copy-pace.ts';
 
 const HEADER = 8;
 const DESCRIPTOR = 16;
@@ -32,13 +33,23 @@ function parse(list: Buffer, lu: LogicalUnit): BlockRange[] {
   return ranges;
 }
 
+/** In pieces, which make room for hosts that are being served; an abort ends it after the piece that is being worked on. */
 async function unmapRange(task: ScsiTask, { lba, blocks }: BlockRange): Promise<void> {
   const { lu } = task;
-  const lock = await lu.locks.acquire(lba * lu.blockSize, blocks * lu.blockSize, true);
-  try {
-    if (!task.aborted) await lu.volume.unmap(lba * lu.blockSize, blocks * lu.blockSize);
-  } finally {
-    lock.release();
+  const end = (lba + blocks) * lu.blockSize;
+  for (let at = lba * lu.blockSize, next = at; at < end; at = next) {
+    if (at > lba * lu.blockSize) await copyPace.turn(lu.clock);
+    const step = copyPace.step(lu.clock, 'zero');
+    // Up to a multiple of the step, so that the pieces are whole grains and leaves.
+    next = Math.min(end, at - (at % step) + step);
+    copyPace.begin(lu.clock, 'zero', next - at);
+    const lock = await lu.locks.acquire(at, next - at, true);
+    try {
+      if (task.aborted) return;
+      await lu.volume.unmap(at, next - at);
+    } finally {
+      lock.release();
+    }
   }
 }
 

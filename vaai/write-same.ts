@@ -1,5 +1,5 @@
 // WRITE SAME (10) and (16) (SBC-3 5.43, 5.44): one block, many times. Zeros become a request to clear, not data.
-import { WRITE_SAME_STEP, WRITE_SAME_ZERO_STEP } from '../core/base/limits.ts';
+import { WRITE_SAME_STEP } from '../core/base/limits.ts';
 import { OK_ORDINARY, Reserved } from '../core/scsi/command-spec.ts';
 import type { CommandSpec } from '../core/scsi/command-spec.ts';
 import type { LogicalUnit } from '../core/scsi/logical-unit.ts';
@@ -8,6 +8,7 @@ import { SENSE, ScsiError, badCdb } from '../core/scsi/sense.ts';
 import { GOOD } from '../core/scsi/task.ts';
 import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
 import { blocksOf, lbaOf, rangeOf, usageOf } from '../core/scsi/sbc/cdb.ts';
+import { copyPace } from '../core/volume/copy-pace.ts';
 
 type Shape = 10 | 16;
 const UNMAP = 0x08;
@@ -37,11 +38,11 @@ async function writeSame(task: ScsiTask, shape: Shape): Promise<TaskResult> {
   const began = lu.clock.now();
   const { volume } = lu;
   const zeros = noData || isZero(data);
-  if (unmap) await inSteps(task, position, length, WRITE_SAME_ZERO_STEP, (at, size) => volume.unmap(at, size));
-  else if (zeros) await inSteps(task, position, length, WRITE_SAME_ZERO_STEP, (at, size) => volume.zero(at, size));
+  if (unmap) await inSteps(task, position, length, 'zero', (at, size) => volume.unmap(at, size));
+  else if (zeros) await inSteps(task, position, length, 'zero', (at, size) => volume.zero(at, size));
   else {
     const pattern = Buffer.alloc(Math.min(WRITE_SAME_STEP, length), data);
-    await inSteps(task, position, length, WRITE_SAME_STEP, (at, size) => volume.write(at, pattern, 0, size, false));
+    await inSteps(task, position, length, 'pattern', (at, size) => volume.write(at, pattern, 0, size, false));
   }
   if (task.aborted) return GOOD;
   const moved = unmap || (zeros && volume.info.quickZero === true) ? 0 : length;
@@ -52,19 +53,24 @@ async function writeSame(task: ScsiTask, shape: Shape): Promise<TaskResult> {
 
 /**
  * Bytes; the standard does not want WRITE SAME to be one step for others, so each piece is locked by itself: whoever reads or
- * writes elsewhere in the range goes on, and an abort ends it after the piece that is being worked on.
+ * writes elsewhere in the range goes on, and an abort ends it after the piece that is being worked on. While hosts are being
+ * served the pieces are small, and make room for them.
  */
 async function inSteps(
   task: ScsiTask,
   position: number,
   length: number,
-  step: number,
+  kind: 'zero' | 'pattern',
   work: (position: number, length: number) => Promise<void>,
 ): Promise<void> {
   const aborted = (): boolean => task.aborted;
+  const { clock } = task.lu;
   for (let done = 0; done < length && !aborted();) {
+    if (done > 0) await copyPace.turn(clock);
+    const step = copyPace.step(clock, kind);
     // Up to a multiple of the step, so that the pieces are whole grains and leaves.
     const size = Math.min(step - ((position + done) % step), length - done);
+    copyPace.begin(clock, kind, size);
     const lock = await task.lu.locks.acquire(position + done, size, true);
     try {
       if (!aborted()) await work(position + done, size);

@@ -1,17 +1,26 @@
 import express from 'express';
 import type { ErrorRequestHandler, Express, RequestHandler } from 'express';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import type { KeptRequests } from '../control/kept-requests.ts';
 import { Throttled } from '../control/login-throttle.ts';
-import { bodyOf, bodyParser, methodsOf, refuseOtherMethods, requireAcceptable } from './negotiate.ts';
+import {
+  JSON_TYPE,
+  bodyOf,
+  bodyParser,
+  methodsOf,
+  refuseOtherMethods,
+  requireAcceptable,
+  sendText,
+} from './negotiate.ts';
 import { Conditions } from './conditional.ts';
 import { answerOnce, keyOf } from './idempotency.ts';
-import { METRICS_TYPE, metricsOf } from './metrics.ts';
 import { openApiOf } from './openapi.ts';
 import { API_PREFIX } from './prefix.ts';
+import { rawRoutesOf } from './raw.ts';
+import type { RawRoute } from './raw.ts';
 import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
 import type { Route } from './route.ts';
 import { deletedVolumeRoutes } from './routes/deleted-volumes.ts';
@@ -66,6 +75,9 @@ export function routesOf(control: ControlPlane): Route[] {
   ];
 }
 
+/** Probes and scrapers like to add some to get around caches. */
+const NO_QUERY = z.record(z.string(), z.unknown());
+
 /**
  * The HTTP application. Everything but /healthz, the files of the web console (`page`) and the public rows needs a caller; what
  * is not listed here does not exist.
@@ -76,23 +88,15 @@ export function createApp(control: ControlPlane, log: Log, page?: RequestHandler
   app.disable('etag');
   app.set('query parser', 'simple');
   app.use(securityHeaders(control.security.settings));
-  app.get('/healthz', (_request, response) => {
-    response.json({ status: 'ok' });
-  });
+  const routes = routesOf(control);
+  const raw: RawRoute[] = rawRoutesOf(control, () => document);
+  const document = openApiOf(routes, raw, control.version);
+  // Probes know neither names nor secrets.
+  for (const row of raw.filter(({ role }) => role === 'public')) app.get(row.path, serveRaw(row));
   app.use(requireKnownHost(control));
   if (page !== undefined) app.use(page);
   app.use(identify(control));
-  app.get('/metrics', (request, response) => {
-    requireRole(response, 'viewer');
-    requireAcceptable(request, 'text/plain');
-    response.set('Content-Type', METRICS_TYPE).send(metricsOf(control));
-  });
-  const routes = routesOf(control);
-  const document = openApiOf(routes, control.version);
-  app.get(`${API_PREFIX}/openapi.json`, (_request, response) => {
-    requireRole(response, 'viewer');
-    response.json(document);
-  });
+  for (const row of raw.filter(({ role }) => role !== 'public')) app.get(row.path, serveRaw(row));
   const conditions = new Conditions();
   const recorder = new Recorder(control, routes);
   for (const row of routes) {
@@ -110,7 +114,7 @@ export function createApp(control: ControlPlane, log: Log, page?: RequestHandler
     next();
   });
   const methods = methodsOf(routes);
-  for (const path of ['/healthz', '/metrics', `${API_PREFIX}/openapi.json`]) methods.set(path, ['get']);
+  for (const { path } of raw) methods.set(path, ['get']);
   refuseOtherMethods(app, methods);
   app.use(() => {
     throw new ServiceError('not-found', 'there is nothing on this path');
@@ -125,6 +129,14 @@ function guard(row: Route): RequestHandler {
     refuseForgery(request, response);
     if (row.response !== undefined) requireAcceptable(request, 'application/json');
     next();
+  };
+}
+
+function serveRaw({ role, mediaType, query = NO_QUERY, serve: answer }: RawRoute): RequestHandler {
+  return (request, response) => {
+    if (role !== 'public') requireRole(response, role);
+    requireAcceptable(request, mediaType);
+    answer(request, response, checked(query, request.query, 'query') as never);
   };
 }
 
@@ -164,7 +176,7 @@ function serve(row: Route, { recorder, conditions, requests }: Serving): Request
     }
     const text = await perform();
     if (text === undefined) response.status(response.statusCode === 304 ? 304 : row.status).end();
-    else response.status(row.status).type('application/json').send(text);
+    else sendText(response.status(row.status), JSON_TYPE, text);
   };
 }
 

@@ -5,10 +5,13 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { createSecureContext } from 'node:tls';
 import { API_NAME } from '../base/api-name.ts';
+import { ServiceError } from '../base/errors.ts';
 import { listenError } from '../base/host-port.ts';
 import { API_HEADERS_TIMEOUT, API_TIMEOUT, MAX_API_CONNECTIONS } from '../base/limits.ts';
+import { PROBLEM_TYPE, problemOf } from './problem.ts';
 import type { TlsIdentity } from './tls/identity.ts';
 import type { ShownCertificate } from './tls/served.ts';
 
@@ -45,6 +48,7 @@ export async function listenApi(
     done(null, name === API_NAME ? own : undefined);
   };
   const secure = createHttpsServer({ ...TIMEOUTS, ...shown, ...VERSIONS, SNICallback }, app);
+  secure.on('clientError', answerMalformed);
   let ca = tls.ca;
   const plain = createHttpServer(TIMEOUTS, (request, response) => {
     answerPlain(request, response, ca);
@@ -102,6 +106,24 @@ function listening(server: Server, host: string, port: number): Promise<void> {
       resolve();
     });
   });
+}
+
+/** What is no HTTP request gets the same kind of answer as everything else, and the connection is closed. */
+function answerMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const problem = problemOf(
+    new ServiceError('bad-request', 'this is not an HTTP request, or one with too large a head'),
+  );
+  const body = JSON.stringify(problem);
+  const fields = [
+    `Content-Type: ${PROBLEM_TYPE}`,
+    `Content-Length: ${String(Buffer.byteLength(body))}`,
+    'Connection: close',
+  ];
+  socket.end(`HTTP/1.1 400 Bad Request\r\n${fields.join('\r\n')}\r\n\r\n${body}`);
 }
 
 function answerPlain(request: IncomingMessage, response: ServerResponse, ca: string): void {

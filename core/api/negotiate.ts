@@ -14,6 +14,13 @@ export function requireAcceptable(request: Request, type: string): void {
   }
 }
 
+export const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** Sends `text`. Express' own send() takes If-None-Match for its business, also where there is no ETag. */
+export function sendText(response: Response, type: string, text: string): void {
+  response.set('Content-Type', type).end(text);
+}
+
 /** Parses the JSON body of `row`, if it wants one. Errors are those of toServiceError. */
 export function bodyParser(row: Route): RequestHandler[] {
   if (row.body === undefined) return [];

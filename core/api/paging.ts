@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ServiceError } from '../base/errors.ts';
 import { DEFAULT_PAGE, MAX_CURSOR, MAX_PAGE } from '../base/limits.ts';
 import { API_PREFIX } from './prefix.ts';
+import './schema-names.ts';
 import { route } from './route.ts';
 import type { Route } from './route.ts';
 

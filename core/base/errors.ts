@@ -148,6 +148,7 @@ export const ERRORS = {
     retriable: true,
     remedy: 'Check the address, the account and the certificate of the receiver.',
   },
+  unhealthy: { http: 503, exit: 12, retriable: true, remedy: 'Do what the findings say, then look again.' },
   'program-missing': {
     http: 500,
     exit: 11,

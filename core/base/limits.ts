@@ -108,7 +108,7 @@ export const MAX_UNMAP_DESCRIPTORS = 256;
 export const MAX_UNMAP_BLOCKS = 1_048_576;
 /**
  * WRITE SAME: bytes of one command (VPD B0 MAXIMUM WRITE SAME LENGTH, as blocks): where zeros are data, and where they are
- * an entry of a map. Bytes of zeros, and of other data, between two looks at whether the command was aborted.
+ * an entry of a map. Bytes of zeros, or given back, and of other data, between two looks at whether the command was aborted.
  */
 export const MAX_WRITE_SAME = 16_777_216;
 export const MAX_QUICK_WRITE_SAME = 17_179_869_184;
@@ -187,12 +187,13 @@ export const COPY_IDLE_MEMORY = 8_388_608;
 /** Bytes that change hands at once where nothing is moved: grains that are shared, and holes. */
 export const COPY_SHARE_STEP = 67_108_864;
 /**
- * The same two while hosts are being served (at least COPY_YIELDS_TO commands in the last one to two times COURTESY_MS
- * milliseconds): steps that others hardly notice, and the share of the event loop copies get.
+ * The same two, and bytes that are given back at once, while hosts are being served (at least COPY_YIELDS_TO commands in the last
+ * one to two times COURTESY_MS milliseconds): steps that others hardly notice, and the share of the event loop copies get.
  */
 export const COPY_YIELDS_TO = 4;
 export const COPY_SMALL_STEP = 131_072;
 export const COPY_SMALL_SHARE_STEP = 2_097_152;
+export const SMALL_ZERO_STEP = 16_777_216;
 export const COPY_LOOP_SHARE = 0.2;
 /** A hole is copied as a hole from this length on, bytes; extents of one step that are looked at. */
 export const COPY_MIN_HOLE = 65_536;
@@ -272,6 +273,18 @@ export const WRITE_TRIES = 4;
 /** Large reads of a pool may go past the page cache. They need memory of a special kind: bytes of one read, and reads. */
 export const DIRECT_READ_BYTES = 262_144;
 export const DIRECT_READ_SLOTS = 32;
+/** Reads that are under way at once without a thread for each, and places that one of them reads into. Others get a thread. */
+export const ASYNC_READS = 256;
+export const ASYNC_READ_PIECES = 16;
+/** Of these, how many that have ended are dealt with before what they bring is sent. */
+export const ASYNC_READ_BATCH = 8;
+/**
+ * A disk that takes no longer for a small read, milliseconds (of several at once their share), is read past the page cache:
+ * one that takes longer has the page cache as a second cache instead.
+ */
+export const FAST_READ_MS = 0.25;
+/** Small reads of a file whose ends are remembered, to know one that goes on there. */
+export const READ_STREAMS = 32;
 /** Grains a scrub reads between two pauses. */
 export const SCRUB_GRAINS = 64;
 /** Writes of at least so many bytes go past the journal where they cover whole grains. */
@@ -434,8 +447,23 @@ export const TREND_SAMPLES = 1440;
 export const TREND_LEAST = 600_000;
 /** Files of the web console that are served. */
 export const MAX_CONSOLE_FILES = 200;
-/** Connections to the API at once. */
-export const MAX_API_CONNECTIONS = 256;
+/** Connections to the API at once; streams of events among them. */
+export const MAX_API_CONNECTIONS = 1_536;
+export const MAX_EVENT_STREAMS = 1_024;
+/** Events kept for streams that were interrupted or are slow, and their bytes together. */
+export const LIVE_RING_EVENTS = 4_096;
+export const LIVE_RING_BYTES = 8_388_608;
+/** Milliseconds in which changes of the same are one event; between looks at what changes without a record. */
+export const LIVE_REST = 50;
+export const LIVE_TICK = 1_000;
+/** Volumes of one event of statistics. */
+export const LIVE_STATS_VOLUMES = 256;
+/** Bytes given to one stream at a time, and streams that are served before others get their turn. */
+export const STREAM_CHUNK = 16_384;
+export const STREAM_BATCH = 32;
+/** Milliseconds between signs of life of a stream, and in which one that takes nothing is ended. */
+export const STREAM_HEARTBEAT = 15_000;
+export const STREAM_PATIENCE = 30_000;
 /** Characters of a new password at least, and of any password at most (every one of them is hashed). */
 export const MIN_PASSWORD = 12;
 export const MAX_PASSWORD = 256;

@@ -92,6 +92,8 @@ export interface DiskFile {
    * not keep it. That takes positions and lengths that are multiples of 4096; anything else is read like by read().
    */
   readLarge(into: readonly Buffer[], position: number): Promise<void>;
+  /** The same for a small read into one place. */
+  readSmall(into: Buffer, at: number, length: number, position: number): Promise<void>;
   /** What was written before this call is on stable media when it resolves (fdatasync). */
   dataSync(): Promise<void>;
   /** Frees the space behind the range, which reads as zeros afterwards. False: not supported here, nothing changed. */

@@ -168,6 +168,7 @@ export class CachedVolume implements Volume, LogUpper {
     if (log === undefined || !isLarge(position, length)) return 0;
     await this.#paused?.over;
     this.#mayWrite();
+    this.#inside(position + length);
     const whole = length - (length % GRAIN);
     return this.#paused === undefined && (await log.writeGrains(position, source, at, whole)) ? whole : 0;
   }
@@ -177,6 +178,7 @@ export class CachedVolume implements Volume, LogUpper {
       await this.#paused?.over;
       this.#mayWrite();
       if (this.#paused !== undefined) continue;
+      this.#inside(position + length);
       if (this.#placeNow(position, source, at, length, whole)) return;
       if (this.#destager.full) await this.#destager.room();
       else if (this.#blocks.readyNow(position, length)) await this.#log?.room();
@@ -352,6 +354,7 @@ export class CachedVolume implements Volume, LogUpper {
     if (this.#backing.shareFrom === undefined) return false;
     while (this.#paused !== undefined) await this.#paused.over;
     this.#mayWrite();
+    this.#inside(to + length);
     return this.#backing.shareFrom(source, from, to, length);
   }
 
@@ -399,6 +402,12 @@ export class CachedVolume implements Volume, LogUpper {
     this.#isOpen();
     // What was acknowledged cannot be written back: nothing more is acknowledged until it can.
     if (this.#destager.failure !== undefined) throw this.#destager.failure;
+  }
+
+  /** What waited while the volume was made smaller finds no place. */
+  #inside(end: number): void {
+    const { size } = this.info;
+    if (end > size) throw new VolumeError(VolumeFault.writeError, 'the volume has become smaller', size);
   }
 
   #pause(): Promise<void> {

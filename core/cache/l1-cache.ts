@@ -1,5 +1,6 @@
 // The memory of the read and write cache, shared by all volumes: frames of one grain (64 KiB), each with a bit per 4 KiB
 // block for "holds what the volume holds" and for "the storage below does not have it yet".
+import { alignedMemory } from '../base/memory-address.ts';
 import { viewGuard } from '../base/view-guard.ts';
 import { BLOCK, GRAIN, blockMask } from '../volume/grain.ts';
 import { Eviction } from './eviction.ts';
@@ -102,7 +103,7 @@ export class L1Cache {
     if (frame < this.frames) {
       if (frame % SLAB_FRAMES === 0) {
         const count = Math.min(SLAB_FRAMES, this.frames - frame);
-        this.#slabs.push(Buffer.allocUnsafeSlow(count * FRAME));
+        this.#slabs.push(alignedMemory(count * FRAME));
       }
       this.#allocated++;
     } else {

@@ -120,6 +120,7 @@ export interface VolumeStats {
 export interface Status {
   version: string;
   node: string;
+  started: string;
   uptimeSeconds: number;
   portals: string[];
   volumes: { total: number; failed: number };

@@ -10,7 +10,7 @@ const POLICIES = ['auto', 'always', 'share-only', 'never', 'default'];
 
 const filter = (volume: string | undefined): string => (volume === undefined ? '' : `?volume=${segment(volume)}`);
 
-export function addOffloadCommands(program: Command, context: CliContext): void {
+export function addOffloadCommands(program: Command, doctor: Command, context: CliContext): void {
   program
     .command('offload [volume]')
     .description('what the storage has done for its hosts, what it refused and why')
@@ -18,7 +18,6 @@ export function addOffloadCommands(program: Command, context: CliContext): void 
       const all = (await context.client(command).list(`/offload${filter(volume)}`)) as OffloadVolume[];
       show(context, command, all, (volumes) => offloadTable(volumes, context.width));
     });
-  const doctor = program.command('doctor').description('explain what does not work as it should');
   doctor
     .command('offload [volume]')
     .description('why clones, zeroing and the like were not offloaded')

@@ -63,6 +63,17 @@ export function facts(pairs: readonly (readonly [string, string])[]): string {
   return pairs.map(([key, value]) => `${key.padEnd(width)}  ${printable(value)}`).join('\n');
 }
 
+/** The words of `text` on lines of at most `width` characters; a longer word has a line of its own. */
+export function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of printable(text).split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
 /** Without control characters, which names from the network may contain and terminals obey. */
 function printable(text: string): string {
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '?');

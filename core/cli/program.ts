@@ -6,6 +6,7 @@ import type { CliContext } from './command.ts';
 import { COMMON_OPTIONS } from './common-options.ts';
 import { addCompletionCommand } from './completion.ts';
 import { addContextCommands } from './context-commands.ts';
+import { addDoctorCommand } from './doctor-commands.ts';
 import { addHostCommands } from './host-commands.ts';
 import { addImageCommands } from './image-commands.ts';
 import { addManCommand } from './man-page.ts';
@@ -30,7 +31,7 @@ export function createProgram(context: CliContext, version: string): Command {
   addSnapshotCommands(program, context);
   addInitiatorCommands(program, context);
   addStatusCommands(program, context);
-  addOffloadCommands(program, context);
+  addOffloadCommands(program, addDoctorCommand(program, context, version), context);
   addAlertCommands(program, context);
   addImageCommands(program, context);
   addHostCommands(program, context);

@@ -6,6 +6,7 @@ import { isFramed, joinFrame } from './frame.ts';
 import { View } from './parts/view.ts';
 import './parts/toast.ts';
 import './pages/connect.ts';
+import './pages/events.ts';
 import './pages/hosts.ts';
 import './pages/login.ts';
 import './pages/overview.ts';
@@ -36,6 +37,7 @@ const PAGES: Readonly<Record<string, Page>> = {
   pools: { title: 'Pools', icon: 'hard-drive-disks', show: (name) => html`<gemel-pools .name=${name}></gemel-pools>` },
   hosts: { title: 'Hosts and sessions', icon: 'host', show: (name) => html`<gemel-hosts .name=${name}></gemel-hosts>` },
   replication: { title: 'Replication', icon: 'sync', show: () => html`<gemel-replication></gemel-replication>` },
+  events: { title: 'Events and alerts', icon: 'bell', show: () => html`<gemel-events></gemel-events>` },
   connect: {
     title: 'Connect a hypervisor',
     icon: 'connect',

@@ -4,7 +4,9 @@ import { ApiProblem, call } from './api/client.ts';
 import type { Answer } from './api/client.ts';
 import { credentials } from './api/credentials.ts';
 import { changed, data, forgetData } from './api/data.ts';
+import type { SourceName } from './api/data.ts';
 import { startSeries, stopSeries } from './api/series.ts';
+import { startStream, stopStream } from './api/stream.ts';
 
 export type Identity = Answer<'GET /session'>;
 export type Role = Identity['role'];
@@ -41,7 +43,8 @@ function begin(identity: Identity): void {
     hint()?.setItem(HINT, '1');
   }
   startSeries();
-  changed(...(Object.keys(data) as (keyof typeof data)[]));
+  startStream();
+  changed(...(Object.keys(data) as SourceName[]));
   session.dispatchEvent(new Event('change'));
 }
 
@@ -50,6 +53,7 @@ function end(why?: string): void {
   session.ended = why;
   hint()?.removeItem(HINT);
   stopSeries();
+  stopStream();
   forgetData();
   session.dispatchEvent(new Event('change'));
 }

@@ -4,6 +4,7 @@ import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
 import type { Hosts } from './hosts.ts';
 import type { KeptRequests } from './kept-requests.ts';
+import type { Live } from './live/live.ts';
 import type { Initiators } from './initiators.ts';
 import type { Jobs } from './jobs/jobs.ts';
 import type { PoolMoves } from './pool-moves.ts';
@@ -26,6 +27,7 @@ export interface ControlPlane {
   readonly events: Events;
   readonly alerts: Alerts;
   readonly requests: KeptRequests;
+  readonly live: Live;
   readonly units: Units;
   readonly provisioner: Provisioner;
   readonly pools: PoolManager;

@@ -28,6 +28,8 @@ import type { HostStanding } from '../control/hosts.ts';
 import { HostRates } from '../control/host-rates.ts';
 import { Initiators } from '../control/initiators.ts';
 import { KeptRequests } from '../control/kept-requests.ts';
+import { Live } from '../control/live/live.ts';
+import { liveSources } from '../control/live/sources.ts';
 import { NodeBackend } from '../control/node-backend.ts';
 import { Offload } from '../control/offload.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
@@ -193,11 +195,13 @@ async function start(
     alerts.stop();
     return Promise.resolve();
   });
+  const sources = liveSources({ catalog, pools, units, views, server, now });
+  const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   const control: ControlPlane = {
     alerts,
     ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
-    ...{ hosts, jobs, schedules, trash, trend, started: now(), now, security, certificate, requests },
+    ...{ hosts, live, jobs, schedules, trash, trend, started: now(), now, security, certificate, requests },
   };
   const served = (running.served = await ServedTls.open({
     ...{ world, log, folder: join(options.data, 'tls'), node: catalog.node.id, files: options.tls },
@@ -213,6 +217,7 @@ async function start(
   security.settings.watch(() => void served.reload());
   undo.push(() => {
     served.stop();
+    live.close();
     return api.close(API_PATIENCE);
   });
   const token = await ownerToken(world, options.data, tokens, served.own.fingerprint);

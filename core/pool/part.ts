@@ -36,6 +36,10 @@ export class PartFile implements DiskFile {
     return this.#file.read(into, at, length, this.#at(position, length));
   }
 
+  readSmall(into: Buffer, at: number, length: number, position: number): Promise<void> {
+    return this.#file.readSmall(into, at, length, this.#at(position, length));
+  }
+
   readLarge(into: readonly Buffer[], position: number): Promise<void> {
     const length = into.reduce((sum, { length }) => sum + length, 0);
     return this.#file.readLarge(into, this.#at(position, length));

@@ -77,7 +77,7 @@ export class Slabs {
   /** Bytes [from, from+length) of a grain, unchecked. */
   readRaw(grain: number, from: number, length: number, target: Buffer, at: number): Promise<void> {
     const { slab, index } = this.#spot(grain);
-    return slab.file.read(target, at, length, slab.position + sumsBytes(slab.grains) + index * GRAIN + from);
+    return slab.file.readSmall(target, at, length, slab.position + sumsBytes(slab.grains) + index * GRAIN + from);
   }
 
   /** The same for a large read, into several places. */

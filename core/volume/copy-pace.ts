@@ -1,6 +1,7 @@
-// Copies and the hosts that wait for the same event loop. While hosts are being served, copies go in small steps, and begin
-// them only as fast as a small share of the event loop can take them: whoever reads or writes 4 KiB waits for one step at
-// most. When nobody is there to be disturbed, copies take large steps, as many at a time as they can.
+// Copies, and what else is large (WRITE SAME, UNMAP), and the hosts that wait for the same event loop. While hosts are being
+// served, copies go in small steps, and begin them only as fast as a small share of the event loop can take them: whoever reads
+// or writes 4 KiB waits for one step at most. When nobody is there to be disturbed, copies take large steps, as many at a time as
+// they can.
 import {
   COPY_LOOP_SHARE,
   COPY_SHARE_STEP,
@@ -9,14 +10,24 @@ import {
   COPY_STEP,
   COPY_YIELDS_TO,
   COURTESY_MS,
+  SMALL_ZERO_STEP,
+  WRITE_SAME_STEP,
+  WRITE_SAME_ZERO_STEP,
 } from '../base/limits.ts';
 import { foreground } from '../base/pace.ts';
 import type { Pace } from '../base/pace.ts';
 import type { Clock } from '../base/world.ts';
 
-/** What a step costs the event loop about, milliseconds for each byte: of data, and of grains that change hands. */
-const DATA_COST_MS = 1.5e-6;
-const SHARE_COST_MS = 6e-8;
+/** `data`: read and written; `share`: grains change hands; `zero`: they are given back; `pattern`: one block again and again. */
+export type PaceKind = 'data' | 'share' | 'zero' | 'pattern';
+
+/** What a step costs the event loop about, milliseconds for each byte. Bytes of one when nobody is disturbed, and else. */
+const COSTS: Readonly<Record<PaceKind, { readonly ms: number; readonly large: number; readonly small: number }>> = {
+  data: { ms: 1.5e-6, large: COPY_STEP, small: COPY_SMALL_STEP },
+  share: { ms: 6e-8, large: COPY_SHARE_STEP, small: COPY_SMALL_SHARE_STEP },
+  zero: { ms: 5e-9, large: WRITE_SAME_ZERO_STEP, small: SMALL_ZERO_STEP },
+  pattern: { ms: 1e-6, large: WRITE_SAME_STEP, small: COPY_SMALL_STEP },
+};
 
 export type CopyClock = Pick<Clock, 'now' | 'after' | 'soon'>;
 
@@ -31,11 +42,9 @@ export class CopyPace {
     this.#others = others;
   }
 
-  /** Bytes of one step: of data, or of what changes hands. */
-  step(clock: CopyClock, kind: 'data' | 'share'): number {
-    const small = this.#isBusy(clock);
-    if (kind === 'data') return small ? COPY_SMALL_STEP : COPY_STEP;
-    return small ? COPY_SMALL_SHARE_STEP : COPY_SHARE_STEP;
+  /** Bytes of one step. */
+  step(clock: CopyClock, kind: PaceKind): number {
+    return this.#isBusy(clock) ? COSTS[kind].small : COSTS[kind].large;
   }
 
   /** Resolves when a copy may begin its next step; never in this turn of the event loop. */
@@ -52,8 +61,8 @@ export class CopyPace {
   }
 
   /** A step of so many bytes begins. */
-  begin(clock: CopyClock, kind: 'data' | 'share', bytes: number): void {
-    const cost = bytes * (kind === 'data' ? DATA_COST_MS : SHARE_COST_MS);
+  begin(clock: CopyClock, kind: PaceKind, bytes: number): void {
+    const cost = bytes * COSTS[kind].ms;
     const now = clock.now();
     // What was taken when nobody was there to be disturbed is not held against anybody for long.
     const from = Math.min(Math.max(this.#until, now), now + cost);

@@ -2,14 +2,15 @@
 // wants it again; the copy that the kernel would make of it costs more time than all the rest of such a read. It is faster
 // all the same where the kernel has the data already, so now and then a read goes through the page cache to see.
 import * as fs from 'node:fs';
+import { constants } from 'node:os';
 import { DIRECT_READ_BYTES, DIRECT_READ_SLOTS } from '../base/limits.ts';
+import { MEMORY_ALIGNMENT, addressOf } from '../base/memory-address.ts';
+import { asyncReads } from './async-reads.ts';
+import { ByCache, BySpeed, Streams } from './read-ways.ts';
 
-/** Positions, lengths and memory have to be multiples of the logical block size of the disk, which is at most this. */
-const ALIGNMENT = 4096;
-/** One read in so many goes the way that was slower lately. */
-const TRY_OTHER = 64;
-/** The share that one read has in what is known of its way. */
-const NEWEST = 0.125;
+/** Positions and lengths have to be multiples of this, too. */
+const ALIGNMENT = MEMORY_ALIGNMENT;
+const { EINVAL, EOPNOTSUPP } = constants.errno;
 /** WebAssembly is not among the types of Node; its pages are 64 KiB, and begin at a multiple of that. */
 const WASM_PAGE = 65_536;
 interface Wasm {
@@ -55,16 +56,6 @@ class Slots {
 
 const slots = new Slots();
 
-/** Microseconds or whatever, for each byte, of the reads that went one way. */
-class Way {
-  cost: number | undefined;
-
-  add(time: number, bytes: number): void {
-    const cost = time / bytes;
-    this.cost = this.cost === undefined ? cost : this.cost + (cost - this.cost) * NEWEST;
-  }
-}
-
 export class DirectReads {
   readonly #fd: number;
   /** The same file once more, open with O_DIRECT; undefined: not yet, or it cannot be had. */
@@ -72,38 +63,96 @@ export class DirectReads {
   #opening: Promise<void> | undefined;
   #impossible = false;
   #running = 0;
+  /** Small reads under way, whichever way. */
+  #smallReads = 0;
   #closed: (() => void) | undefined;
-  readonly #past = new Way();
-  readonly #through = new Way();
-  #count = 0;
+  readonly #bySpeed = new BySpeed();
+  readonly #large = new ByCache(false);
+  readonly #small = new ByCache(true);
+  readonly #streams = new Streams();
 
   constructor(fd: number) {
     this.#fd = fd;
   }
 
-  /** True when this read is better made with read(), which may have to open the file first. */
-  wanted(length: number, position: number): boolean {
+  /**
+   * True when this read is better made with read(), which may have to open the file first. Otherwise through() is to be told
+   * how long it took.
+   */
+  wanted(into: readonly Buffer[], length: number, position: number): boolean {
+    if (!this.#possible(length, position)) return false;
+    const address = asyncReads() === undefined ? undefined : placeOf(into[0]);
+    if (address === undefined) return this.#bySpeed.past;
+    // The first block stands for all of them.
+    this.#ask(this.#large, address, ALIGNMENT, position);
+    return this.#large.past;
+  }
+
+  /** A large read that was not wanted() took so long, milliseconds. */
+  through(time: number, bytes: number): void {
+    this.#bySpeed.through(time, bytes);
+  }
+
+  #possible(length: number, position: number): boolean {
     if (this.#impossible || length > DIRECT_READ_BYTES || length % ALIGNMENT !== 0 || position % ALIGNMENT !== 0) {
       return false;
     }
-    if (this.#direct === undefined) {
-      this.#opening ??= this.#open();
-      return false;
-    }
-    const { cost: past } = this.#past;
-    const { cost: through } = this.#through;
-    const other = ++this.#count % TRY_OTHER === 0;
-    return past === undefined || (through !== undefined && past < through) !== other;
+    if (this.#direct !== undefined) return true;
+    this.#opening ??= this.#open();
+    return false;
   }
 
-  /** A read through the page cache took so long, milliseconds. */
-  through(time: number, bytes: number): void {
-    this.#through.add(time, bytes);
+  /** Asks now and then whether the kernel has it. True: it is there by now. */
+  #ask(ways: ByCache, address: number, length: number, position: number): boolean {
+    if (!ways.asks) return false;
+    const hot = asyncReads()?.readNow(this.#fd, address, length, position) === true;
+    ways.had(hot);
+    return hot;
+  }
+
+  /** A small read begins, or has ended. */
+  count(change: 1 | -1): void {
+    this.#smallReads += change;
+  }
+
+  /**
+   * A small read, made past the page cache if that is better. False: it is to be made through the page cache, and `done` is not
+   * called. Else `done` is told as in read(), now or later.
+   */
+  readSmall(into: Buffer, at: number, length: number, position: number, done: (whole: boolean) => void): boolean {
+    const reads = asyncReads();
+    if (reads === undefined || !this.#possible(length, position)) return false;
+    const address = placeOf(into, at);
+    const fd = this.#direct;
+    if (address === undefined || fd === undefined) return false;
+    const ways = this.#small;
+    if (this.#streams.goesOn(position, length)) {
+      if (!reads.readNow(this.#fd, address, length, position)) return false;
+      done(true);
+      return true;
+    }
+    if (this.#ask(ways, address, length, position)) {
+      done(true);
+      return true;
+    }
+    if (!ways.past) return false;
+    const begun = performance.now();
+    const before = this.#smallReads;
+    const ended = (result: number): void => {
+      // They come and end in bunches.
+      ways.took(performance.now() - begun, Math.max(before, this.#smallReads));
+      this.#ended(result);
+      done(result === length);
+    };
+    if (!reads.read(fd, into, address, length, position, ended)) return false;
+    this.#running++;
+    return true;
   }
 
   /** `done` is told whether `into` has all of it; if not, the read has to be made through the page cache. */
   read(into: readonly Buffer[], length: number, position: number, done: (whole: boolean) => void): void {
     const begun = performance.now();
+    if (this.#readStraight(into, length, position, done)) return;
     slots.take((slot) => {
       const fd = this.#direct;
       if (fd === undefined) {
@@ -117,13 +166,33 @@ export class DirectReads {
         let at = 0;
         if (whole) for (const each of into) at += slot.copy(each, 0, at, at + each.length);
         slots.giveBack(slot);
-        // The file system, or the disk, wants something else than it said.
-        if (error?.code === 'EINVAL') this.#impossible = true;
-        if (--this.#running === 0) this.#closed?.();
-        this.#past.add(performance.now() - begun, length);
+        if (whole) this.#bySpeed.direct(performance.now() - begun, length);
+        this.#ended(error === null ? read : (error.errno ?? 0));
         done(whole);
       });
     });
+  }
+
+  /** Into the memory itself, where its place allows that. False: not so. */
+  #readStraight(into: readonly Buffer[], length: number, position: number, done: (whole: boolean) => void): boolean {
+    const fd = this.#direct;
+    if (fd === undefined || !into.every((each) => each.length % ALIGNMENT === 0 && placeOf(each) !== undefined)) {
+      return false;
+    }
+    const ended = (result: number): void => {
+      this.#ended(result);
+      done(result === length);
+    };
+    if (asyncReads()?.readAll(fd, into, position, ended) !== true) return false;
+    this.#running++;
+    return true;
+  }
+
+  /** A read is over: bytes, or a negative error number. */
+  #ended(result: number): void {
+    // The file system, or the disk, wants something else than it said.
+    if (result === -EINVAL || result === -EOPNOTSUPP) this.#impossible = true;
+    if (--this.#running === 0) this.#closed?.();
   }
 
   async #open(): Promise<void> {
@@ -157,4 +226,10 @@ export class DirectReads {
       });
     });
   }
+}
+
+/** Address of the byte `at`, if reads past the page cache may begin there. */
+function placeOf(memory: Buffer | undefined, at = 0): number | undefined {
+  const address = memory === undefined ? undefined : addressOf(memory);
+  return address === undefined || (address + at) % ALIGNMENT !== 0 ? undefined : address + at;
 }

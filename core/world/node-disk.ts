@@ -189,7 +189,7 @@ class NodeFile implements DiskFile {
     const direct = this.#directReads;
     const length = into.reduce((sum, each) => sum + each.length, 0);
     const begun = performance.now();
-    if (!direct.wanted(length, position)) {
+    if (!direct.wanted(into, length, position)) {
       return this.#readAll(into, length, position).then(() => {
         direct.through(performance.now() - begun, length);
       });
@@ -200,6 +200,25 @@ class NodeFile implements DiskFile {
         if (whole) resolve();
         else this.#readAll(into, length, position).then(resolve, reject);
       });
+    });
+  }
+
+  readSmall(into: Buffer, at: number, length: number, position: number): Promise<void> {
+    const direct = this.#directReads;
+    return new Promise((resolve, reject) => {
+      const ended = (): void => {
+        direct.count(-1);
+      };
+      const done = (whole: boolean): void => {
+        if (!whole) {
+          this.read(into, at, length, position).finally(ended).then(resolve, reject);
+          return;
+        }
+        ended();
+        resolve();
+      };
+      direct.count(1);
+      if (!direct.readSmall(into, at, length, position, done)) done(false);
     });
   }
 

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 // The global of this name is a getter, which every look at the clock would go through.
 import { performance } from 'node:perf_hooks';
 import type { Clock, World } from '../base/world.ts';
+import { learnAsyncReads } from './async-reads.ts';
 import { nodeDisk } from './node-disk.ts';
 import { nodeNet } from './node-net.ts';
 import type { ReceiveMode } from './node-net.ts';
@@ -25,6 +26,7 @@ const nodeClock: Clock = {
 
 /** The World the daemon runs in. `receive` chooses how sockets receive (tests force both ways). */
 export async function nodeWorld(receive: ReceiveMode = 'automatic'): Promise<World> {
+  await learnAsyncReads();
   return {
     clock: nodeClock,
     random: { bytes: (length) => randomBytes(length) },

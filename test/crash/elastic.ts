@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import type { CachedVolume } from '../../core/cache/cached-volume.ts';
 import { ServiceError } from '../../core/base/errors.ts';
 import type { Pool } from '../../core/pool/pool.ts';
+import { VolumeError, VolumeFault } from '../../core/volume/volume.ts';
 import type { Running } from './machine.ts';
 import { GRAIN, SECTOR, readVersions, unlessFull } from './record.ts';
 import type { Random } from './sim-disk.ts';
@@ -54,7 +55,10 @@ export class Elastic {
       const count = 1 + this.#pick(grains - first);
       if (source === undefined) return;
       await unlessFull(async () => {
-        await volume.shareFrom(source, first * GRAIN, first * GRAIN, count * GRAIN);
+        await volume.shareFrom(source, first * GRAIN, first * GRAIN, count * GRAIN).catch((error: unknown) => {
+          // It waited for the new size.
+          if (!isCutOff(error)) throw error;
+        });
       });
       if (this.#random() < 0.3) await this.#look(volume);
     }
@@ -104,6 +108,10 @@ export class Elastic {
     await volume.close();
   }
 }
+
+/** The volume ended within the range by then; it may be larger again. */
+const isCutOff = (error: unknown): boolean =>
+  error instanceof VolumeError && error.fault === VolumeFault.writeError && error.message.endsWith('smaller');
 
 /** It was resized, or deleted, meanwhile. */
 export const isRefused = (error: unknown): boolean =>

@@ -58,6 +58,11 @@ export class Record {
     this.underWay.delete(sector);
   }
 
+  /** The sector was read as this version. Whoever has read it must not see what was there before again. */
+  read(sector: number, version: number): void {
+    if (this.underWay.get(sector)?.has(version) === true) this.acknowledged.set(sector, version);
+  }
+
   copy(): Record {
     const copy = new Record();
     for (const [sector, version] of this.acknowledged) copy.acknowledged.set(sector, version);

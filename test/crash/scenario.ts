@@ -173,6 +173,7 @@ export class Scenario {
   async #step(volume: CachedVolume, record: Record, first: number, count: number): Promise<void> {
     const position = first * SECTOR;
     const length = count * SECTOR;
+    if (this.#elastic !== undefined && this.#random() < 0.2) await this.#peek(volume, record);
     const choice = this.#random();
     if (choice < 0.2) {
       const found = await readVersions(volume, first, count, 'read');
@@ -195,6 +196,19 @@ export class Scenario {
     } else {
       await volume.flush();
     }
+  }
+
+  /** Reads what others are writing to. */
+  async #peek(volume: CachedVolume, record: Record): Promise<void> {
+    const window = WINDOWS[this.#pick(2)] ?? WINDOWS[0];
+    const count = 8 + this.#pick(64);
+    const first = window.from / SECTOR + this.#pick((window.to - window.from) / SECTOR - count);
+    const bytes = Buffer.alloc(count * SECTOR);
+    if (!volume.readNow(first * SECTOR, bytes.length, bytes, 0))
+      await volume.read(first * SECTOR, bytes.length, bytes, 0);
+    versions(bytes, 'a peek').forEach((version, i) => {
+      record.read(first + i, version);
+    });
   }
 
   /** The fast path of a durable write where it takes it, or the other. */

@@ -172,6 +172,10 @@ class SimFile implements DiskFile {
     await this.#disk.wait();
   }
 
+  readSmall(into: Buffer, at: number, length: number, position: number): Promise<void> {
+    return this.read(into, at, length, position);
+  }
+
   async readLarge(into: readonly Buffer[], position: number): Promise<void> {
     const whole = Buffer.alloc(into.reduce((sum, { length }) => sum + length, 0));
     await this.read(whole, 0, whole.length, position);

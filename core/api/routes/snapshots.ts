@@ -23,6 +23,7 @@ export function snapshotRoutes({ catalog, snapshots, views, jobs }: ControlPlane
       path: '/snapshots',
       tag,
       summary: 'List the snapshots, of one volume or of all',
+      problems: ['not-found'],
       item: Snapshot,
       rows: ({ volume }) => snapshots.list(volume),
       key: ({ volume, name }) => `${volume}@${name}`,

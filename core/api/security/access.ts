@@ -11,7 +11,7 @@ import type { Role } from '../../control/records.ts';
 import type { RequestContext } from '../route.ts';
 
 /** The prefix makes browsers insist on Secure, on Path=/ and on no Domain (RFC 6265bis §4.1.3.2). */
-const COOKIE = '__Host-gemel';
+export const SESSION_COOKIE = '__Host-gemel';
 const COOKIE_RULES = 'Path=/; Secure; HttpOnly; SameSite=Strict';
 export const CSRF_HEADER = 'Gemel-CSRF';
 /** Of requests that are no person's: they do not keep a session alive. */
@@ -44,26 +44,35 @@ function hostOf(header: string): string {
 }
 
 /** Finds out who it is. Throws ServiceError unauthorized for a token we do not know; without one it may be nobody. */
-export function identify({ tokens, security }: ControlPlane): RequestHandler {
+export function identify(control: ControlPlane): RequestHandler {
   return (request, response, next) => {
-    const header = request.get('authorization');
-    if (header !== undefined) {
-      const [, token = ''] = /^Bearer ([\w.-]{1,200})$/i.exec(header) ?? [];
-      const caller = tokens.check(token);
-      if (caller === undefined) throw new ServiceError('unauthorized', 'the daemon does not know this token');
-      response.locals['caller'] = caller;
-    } else {
-      const secret = cookieOf(request);
-      const touch = request.get(BACKGROUND_HEADER) === undefined;
-      if (secret !== undefined) response.locals['caller'] = security.login.withCookie(secret, touch);
+    const touch = request.get(BACKGROUND_HEADER) === undefined && !request.path.endsWith('/events/stream');
+    const caller = callerFor(control, request, touch);
+    if (caller === undefined && request.get('authorization') !== undefined) {
+      throw new ServiceError('unauthorized', 'the daemon does not know this token');
     }
+    if (caller !== undefined) response.locals['caller'] = caller;
     next();
   };
 }
 
+/** Whose request this is, as far as the daemon knows now. `touch`: it keeps a session of a person alive. */
+function callerFor({ tokens, security }: ControlPlane, request: Request, touch: boolean): Caller | undefined {
+  const header = request.get('authorization');
+  if (header !== undefined) return tokens.check(/^Bearer ([\w.-]{1,200})$/i.exec(header)?.[1] ?? '');
+  const secret = cookieOf(request);
+  return secret === undefined ? undefined : security.login.withCookie(secret, touch);
+}
+
+/** Whether who sent the request that is still being answered may still do what `role` may. */
+export function stillMay(control: ControlPlane, request: Request, role: Role): boolean {
+  const caller = callerFor(control, request, false);
+  return caller !== undefined && mayAct(caller.role, role);
+}
+
 function cookieOf(request: Request): string | undefined {
   const pairs = (request.get('cookie') ?? '').split(';').map((pair) => pair.trim());
-  return pairs.find((pair) => pair.startsWith(`${COOKIE}=`))?.slice(COOKIE.length + 1);
+  return pairs.find((pair) => pair.startsWith(`${SESSION_COOKIE}=`))?.slice(SESSION_COOKIE.length + 1);
 }
 
 /** Who it is; undefined: nobody. */
@@ -105,7 +114,7 @@ export function contextOf(request: Request, response: Response): RequestContext 
     address: addressOf(request),
     setCookie: (secret) => {
       const life = secret === undefined ? 0 : SESSION_LIFETIME / 1000;
-      response.set('Set-Cookie', `${COOKIE}=${secret ?? ''}; Max-Age=${String(life)}; ${COOKIE_RULES}`);
+      response.set('Set-Cookie', `${SESSION_COOKIE}=${secret ?? ''}; Max-Age=${String(life)}; ${COOKIE_RULES}`);
     },
     identify: (caller) => {
       response.locals['caller'] = caller;

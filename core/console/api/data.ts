@@ -16,7 +16,7 @@ const limit = 1000;
 
 export const data = {
   status: new Source(() => call('GET /status', { background }), 5_000),
-  volumes: new Source(() => list('GET /volumes', { background, query: { limit } }), 10_000),
+  volumes: new Source(() => list('GET /volumes', { background, query: { limit } }), 30_000),
   pools: new Source(() => list('GET /pools', { background }), 5_000),
   sessions: new Source(() => list('GET /sessions', { background }), 5_000),
   stats: new Source(() => list('GET /stats', { background, query: { limit } }), 2_000),
@@ -25,6 +25,9 @@ export const data = {
   initiators: new Source(() => list('GET /initiators', { background }), 15_000),
   offload: new Source(() => list('GET /offload', { background }), 5_000),
   capacity: new Source(() => list('GET /capacity', { background }), 30_000),
+  alerts: new Source(() => list('GET /alerts', { background }), 10_000),
+  alertRules: new Source(() => list('GET /alert-rules', { background }), 60_000),
+  alertTargets: new Source(() => list('GET /alert-targets', { background }), 15_000),
   users: new Source(() => list('GET /users', { background }), 30_000),
   tokens: new Source(() => list('GET /tokens', { background }), 30_000),
   security: new Source(() => call('GET /settings/security', { background }), 60_000),
@@ -33,8 +36,10 @@ export const data = {
   findings: new Source(() => list('GET /doctor/offload', { background }), 10_000),
 } as const;
 
+export type SourceName = keyof typeof data;
+
 /** After something was done: whoever looks at these sees it at once. */
-export function changed(...names: (keyof typeof data)[]): void {
+export function changed(...names: SourceName[]): void {
   for (const name of names) data[name].changed();
 }
 

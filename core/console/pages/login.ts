@@ -72,7 +72,7 @@ class Login extends View {
   #fields(): TemplateResult {
     if (this.way === 'token') {
       return html`<p>Log in with an API token.</p>
-        <cds-password
+        <cds-password layout="vertical"
           ><label>API token</label
           ><input type="password" name="token" autocomplete="off" aria-required="true" /><cds-control-message
             >It is kept in the memory of this page only, and gone when you close or reload it.</cds-control-message
@@ -92,11 +92,11 @@ class Login extends View {
             )
           : nothing
       }
-      <cds-input
+      <cds-input layout="vertical"
         ><label>User name</label
         ><input name="user" autocomplete="username" autocapitalize="none" spellcheck="false" aria-required="true"
       /></cds-input>
-      <cds-password
+      <cds-password layout="vertical"
         ><label>Password</label
         ><input
           type="password"
@@ -108,7 +108,7 @@ class Login extends View {
       >
       ${
         first
-          ? html`<cds-password
+          ? html`<cds-password layout="vertical"
               ><label>The password again</label
               ><input type="password" name="again" autocomplete="new-password" aria-required="true"
             /></cds-password>`

@@ -4,7 +4,7 @@ import type { Snapshot, Volume } from '../api/data.ts';
 import { pointsOf } from '../api/series.ts';
 import { activityPlots } from '../parts/activity.ts';
 import { copyable } from '../parts/copy.ts';
-import { bytes, count, latency, percent, rate, when } from '../parts/format.ts';
+import { bytes, count, latency, percent, plural, rate, when } from '../parts/format.ts';
 import { offloadMeter } from '../parts/offload.ts';
 import { table } from '../parts/table.ts';
 import type { Column } from '../parts/table.ts';
@@ -232,7 +232,7 @@ function access(volume: Volume): unknown {
             )}
           </ul>`
     }
-    <p class="muted">${volume.sessions} sessions see it now. <a href=${linkTo('connect')}>How hosts connect</a></p>
+    <p class="muted">${plural(volume.sessions, 'session')} now. <a href=${linkTo('connect')}>How hosts connect</a></p>
   </section>`;
 }
 

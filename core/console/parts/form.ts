@@ -232,12 +232,12 @@ export class Form extends View {
           },
         });
       case 'lines':
-        return html`<cds-textarea
+        return html`<cds-textarea layout="vertical"
           >${label}<textarea name=${field.name} rows="4" .value=${value} @input=${input}></textarea
           >${message}</cds-textarea
         >`;
       case 'password':
-        return html`<cds-password
+        return html`<cds-password layout="vertical"
           >${label}<input
             type="password"
             name=${field.name}
@@ -249,7 +249,7 @@ export class Form extends View {
         >`;
       case 'text':
       case 'size':
-        return html`<cds-input
+        return html`<cds-input layout="vertical"
           >${label}<input
             type="text"
             name=${field.name}

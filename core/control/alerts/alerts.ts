@@ -116,6 +116,9 @@ export class Alerts {
     return this.#turn.run(async () => {
       const found = this.rules().find((each) => each.rule === rule);
       if (found === undefined) throw new ServiceError('not-found', `there is no rule '${rule.slice(0, 63)}'`);
+      if (limit !== undefined && rule === 'pool-filling') {
+        throw new ServiceError('bad-request', 'each pool has its own threshold: gemel pool threshold NAME PERCENT');
+      }
       if (limit !== undefined && found.unit === 'count') {
         throw new ServiceError('bad-request', `the rule ${rule} has no limit; it can be switched off`);
       }

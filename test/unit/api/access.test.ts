@@ -1,9 +1,11 @@
 // Who gets what over the real HTTPS server: every route, every kind of caller.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { z } from 'zod';
 import { routesOf } from '../../../core/api/app.ts';
 import type { Route } from '../../../core/api/route.ts';
 import { ROLES } from '../../../core/control/records.ts';
+import { isSecretName } from '../../../core/control/redact.ts';
 import type { Role } from '../../../core/control/records.ts';
 import { withApi } from './fixture.ts';
 import type { Answer, Api, Asking } from './fixture.ts';
@@ -101,6 +103,35 @@ describe('every route', () => {
           assert.ok(status !== 401 && status !== 500, `${keyOf(row)} by ${role}: ${json(problem)}`);
         }
       }
+    });
+  });
+});
+
+describe('every secret', () => {
+  /** Names of the fields in a JSON schema for which `is` holds, however deep. */
+  function fields(schema: unknown, is: (name: string, field: Record<string, unknown>) => boolean): string[] {
+    if (typeof schema !== 'object' || schema === null) return [];
+    const { properties = {} } = schema as { properties?: Record<string, Record<string, unknown>> };
+    const own = Object.entries(properties).filter(([name, field]) => is(name, field));
+    return [...own.map(([name]) => name), ...Object.values(schema).flatMap((each) => fields(each, is))];
+  }
+
+  it('in a body has a name that the audit log leaves out; an answer with one is kept nowhere', async () => {
+    await withApi(({ plane }) => {
+      const routes = routesOf(plane);
+      const bodies = routes.flatMap(({ body }) => (body === undefined ? [] : [z.toJSONSchema(body, { io: 'input' })]));
+      const secret = bodies.flatMap((body) => fields(body, (_name, field) => field['writeOnly'] === true));
+      assert.ok(secret.length > 6, secret.join(' '));
+      assert.deepEqual(
+        secret.filter((name) => !isSecretName(name)),
+        [],
+      );
+      for (const row of routes) {
+        if (row.response === undefined || row.method === 'get') continue;
+        const shown = fields(z.toJSONSchema(row.response), (name) => ['secret', 'code', 'csrf'].includes(name));
+        assert.equal(row.confidential, shown.length > 0, keyOf(row));
+      }
+      return Promise.resolve();
     });
   });
 });

@@ -9,6 +9,7 @@ import type { TlsIdentity } from '../../../core/api/tls/identity.ts';
 import { ServedTls } from '../../../core/api/tls/served.ts';
 import type { ServedCertificate } from '../../../core/control/certificate-view.ts';
 import { nodeWorld } from '../../../core/world/node-world.ts';
+import { Contract } from './contract.ts';
 import { recordingLog, withPlane } from '../control/fixture.ts';
 import type { Plane } from '../control/fixture.ts';
 
@@ -41,6 +42,9 @@ export interface Api {
   readonly plain: (method: string, path: string) => Promise<Answer>;
 }
 
+/** The same for all planes. */
+let contract: Contract | undefined;
+
 export async function withApi(body: (api: Api) => Promise<void>): Promise<void> {
   await withPlane(async (plane) => {
     const log = recordingLog(plane.logged);
@@ -52,6 +56,7 @@ export async function withApi(body: (api: Api) => Promise<void>): Promise<void> 
     const certificate = (): ServedCertificate => served.view('https://192.0.2.1:7480');
     const listener = await listenApi('127.0.0.1', 0, tls, createApp({ ...plane, certificate }, log));
     const target = { host: '127.0.0.1', port: listener.port, agent: false } as const;
+    contract ??= new Contract(plane);
     try {
       await body({
         plane,
@@ -60,13 +65,18 @@ export async function withApi(body: (api: Api) => Promise<void>): Promise<void> 
         port: listener.port,
         admin: await plane.tokens.issue('admin', 'admin', tls.fingerprint),
         viewer: await plane.tokens.issue('viewer', 'viewer', tls.fingerprint),
-        ask: (method, path, { token, body: content, type = 'application/json', headers: more = {} } = {}) => {
+        ask: async (method, path, { token, body: content, type = 'application/json', headers: more = {} } = {}) => {
           const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
           if (content !== undefined) headers['Content-Type'] = type;
           Object.assign(headers, more);
           // Otherwise Node would take the name from a Host header of the test.
           const identity = { ca: tls.ca, servername: 'localhost' };
-          return collect((done) => httpsRequest({ ...target, ...identity, method, path, headers }, done), content);
+          const answer = await collect(
+            (done) => httpsRequest({ ...target, ...identity, method, path, headers }, done),
+            content,
+          );
+          if (method !== 'HEAD') contract?.check(method, path, answer);
+          return answer;
         },
         plain: (method, path) => collect((done) => httpRequest({ ...target, method, path }, done)),
       });
@@ -90,7 +100,7 @@ function collect(
         resolve({ status: response.statusCode ?? 0, type, text, json, headers: response.headers });
       });
     });
-    request.setTimeout(10_000, () => request.destroy(new Error('no answer')));
+    request.setTimeout(60_000, () => request.destroy(new Error('no answer')));
     request.on('error', reject);
     request.end(content);
   });

@@ -13,6 +13,8 @@ import { Events } from '../../../core/control/events.ts';
 import { Hosts } from '../../../core/control/hosts.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
 import { KeptRequests } from '../../../core/control/kept-requests.ts';
+import { Live } from '../../../core/control/live/live.ts';
+import { liveSources } from '../../../core/control/live/sources.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
 import { PoolMoves } from '../../../core/control/pool-moves.ts';
 import { Offload } from '../../../core/control/offload.ts';
@@ -102,12 +104,16 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const certificateEnd = (): undefined => undefined;
   const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version: '1.2.3' });
+  const views = new Views(catalog, units, backend, server, '192.0.2.1');
+  const sources = liveSources({ catalog, pools, units, views, server, now: () => 61_000 });
+  const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   return {
     hosts,
     jobs,
     schedules,
     trash,
     folder,
+    live,
     logged,
     catalog,
     events,
@@ -124,7 +130,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     tokens,
     security,
     certificate: () => undefined,
-    views: new Views(catalog, units, backend, server, '192.0.2.1'),
+    views,
     server,
     version: '1.2.3',
     started: 1000,
@@ -132,6 +138,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     close: async () => {
       await stop();
       alerts.stop();
+      live.close();
       await security.close();
       await provisioner.close();
       await pools.close();

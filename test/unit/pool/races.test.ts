@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
 import { ServiceError } from '../../../core/base/errors.ts';
 import { checkPool } from '../../../core/pool/check.ts';
+import { VolumeError } from '../../../core/volume/volume.ts';
 import { Machine, stopAll } from '../../crash/machine.ts';
 import type { Running } from '../../crash/machine.ts';
 import { GRAIN, SECTOR, readVersions, seeded, stamp } from '../../crash/record.ts';
@@ -90,6 +91,32 @@ describe('a pool in which several things happen at once', () => {
     assert.ok(next !== undefined);
     assert.equal(await versionOf(next, id), 3);
   });
+
+  for (const thick of [false, true]) {
+    it(`writes nothing behind the end of a volume that has become smaller meanwhile (${thick ? 'thick' : 'thin'})`, async () => {
+      const { running, id } = await setting(thick);
+      const other = running.open(await running.pool.create({ size: SIZE, thick: false, created: 0 }));
+      await other.write(0, stamp(5, SIZE / SECTOR), 0, SIZE, false);
+      const volume = running.open(id);
+      const resizing = volume.resize(4 * GRAIN);
+      const late = [
+        // In pieces, by way of the log; in whole grains past it; by reference.
+        volume.write(GRAIN + 4096, stamp(3, 6 * 128), 0, 6 * GRAIN, false),
+        volume.write(2 * GRAIN, stamp(4, 6 * 128), 0, 6 * GRAIN, false),
+        ...(thick ? [] : [volume.shareFrom(other, 0, 0, SIZE)]),
+      ];
+      for (const each of await Promise.allSettled(late)) {
+        assert.ok(each.status === 'rejected' && each.reason instanceof VolumeError, each.status);
+      }
+      await resizing;
+      assert.deepEqual(checkPool(running.pool).findings, []);
+      await running.pool.checkpoint();
+      await volume.resize(SIZE);
+      const behind = await readVersions(volume, 4 * 128, 4 * 128, 'what is new');
+      assert.ok(behind.every((version) => version === 0));
+      assert.deepEqual(checkPool(running.pool).findings, []);
+    });
+  }
 
   it('counts what a thick volume has set aside when it gets two sizes at once', async () => {
     const { running, id } = await setting(true);

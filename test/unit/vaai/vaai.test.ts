@@ -7,10 +7,14 @@ import {
   MAX_UNMAP_BLOCKS,
   MAX_UNMAP_DESCRIPTORS,
   MAX_WRITE_SAME,
+  SMALL_ZERO_STEP,
   WRITE_SAME_ZERO_STEP,
 } from '../../../core/base/limits.ts';
+import { foreground } from '../../../core/base/pace.ts';
+import type { Clock, Timer } from '../../../core/base/world.ts';
+import { copyPace } from '../../../core/volume/copy-pace.ts';
 import { MemoryVolume } from '../../../core/volume/memory-volume.ts';
-import { ALL_COMMANDS, scsiFixture } from '../../support/scsi-fixture.ts';
+import { ALL_COMMANDS, hastyClock, scsiFixture } from '../../support/scsi-fixture.ts';
 import type { Initiator } from '../../support/scsi-fixture.ts';
 
 const BLOCK = 512;
@@ -116,7 +120,7 @@ describe('WRITE SAME in steps', () => {
   };
 
   /** A volume of 64 GiB that notes what is asked of it; where zeros are quick. */
-  function large(): { host: Initiator; asked: string[]; during: { act: () => void } } {
+  function large(clock?: Clock): { host: Initiator; asked: string[]; during: { act: () => void } } {
     const asked: string[] = [];
     const during = { act: (): void => undefined };
     const volume = new MemoryVolume(MAX_UNMAP_BLOCKS, BLOCK, { thin: true });
@@ -130,7 +134,8 @@ describe('WRITE SAME in steps', () => {
       };
     volume.zero = note('zero');
     volume.unmap = note('unmap');
-    return { host: scsiFixture({ commands: ALL_COMMANDS, volume }).login(), asked, during };
+    const options = { commands: ALL_COMMANDS, volume };
+    return { host: scsiFixture(clock === undefined ? options : { ...options, clock }).login(), asked, during };
   }
 
   test('VPD B0 announces what a volume takes that need not write zeros; 10 GiB are one command', async () => {
@@ -144,6 +149,41 @@ describe('WRITE SAME in steps', () => {
     const bytes = asked.map((each) => Number(each.split(' ')[2])).reduce((sum, each) => sum + each, 0);
     assert.equal(bytes, 10 * GIB);
     assert.equal(await host.status(sixteen(0, MAX_QUICK_WRITE_SAME / BLOCK + 1, 0x01)), '05/24/00 cdb 10');
+  });
+
+  test('while hosts are being served the pieces are small, and wait for the share of the loop they may have', async () => {
+    let now = 1e6;
+    const clock = {
+      ...hastyClock,
+      now: () => now,
+      after: (ms: number, fn: () => void): Timer => {
+        now += ms;
+        return hastyClock.after(ms, fn);
+      },
+    };
+    const { host, asked, during } = large(clock);
+    during.act = () => {
+      foreground.add(100, now);
+    };
+    foreground.add(100, now);
+    const waits = copyPace.waits;
+    assert.equal(await host.status(sixteen(1, GIB / BLOCK, 0x01)), 'GOOD');
+    assert.equal(asked[0], `zero 512 ${String(SMALL_ZERO_STEP - 512)}`);
+    assert.equal(asked.length, GIB / SMALL_ZERO_STEP + 1);
+    assert.ok(copyPace.waits > waits);
+    const list = Buffer.alloc(24);
+    list.writeUInt16BE(22, 0);
+    list.writeUInt16BE(16, 2);
+    list.writeUInt32BE(MAX_UNMAP_BLOCKS, 16);
+    asked.length = 0;
+    assert.equal(await host.status([0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0], { data: list }), 'GOOD');
+    assert.equal(asked.length, (MAX_UNMAP_BLOCKS * BLOCK) / SMALL_ZERO_STEP);
+    // Alone again: all at once.
+    now += 1e6;
+    during.act = () => undefined;
+    asked.length = 0;
+    assert.equal(await host.status(sixteen(0, WRITE_SAME_ZERO_STEP / BLOCK, 0x01)), 'GOOD');
+    assert.equal(asked.length, 1);
   });
 
   test('others reach the rest of the range between the steps; an abort ends it after one', async () => {

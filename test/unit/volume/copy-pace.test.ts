@@ -9,6 +9,9 @@ import {
   COPY_STEP,
   COPY_YIELDS_TO,
   COURTESY_MS,
+  SMALL_ZERO_STEP,
+  WRITE_SAME_STEP,
+  WRITE_SAME_ZERO_STEP,
 } from '../../../core/base/limits.ts';
 import { Pace } from '../../../core/base/pace.ts';
 import { CopyPace } from '../../../core/volume/copy-pace.ts';
@@ -51,6 +54,8 @@ test('alone, copies take large steps and wait for nobody', async () => {
   const { clock, pace, steps } = copies();
   assert.equal(pace.step(clock, 'data'), COPY_STEP);
   assert.equal(pace.step(clock, 'share'), COPY_SHARE_STEP);
+  assert.equal(pace.step(clock, 'zero'), WRITE_SAME_ZERO_STEP);
+  assert.equal(pace.step(clock, 'pattern'), WRITE_SAME_STEP);
   assert.ok((await steps(20, 0)) >= 80);
   assert.equal(pace.waits, 0);
 });
@@ -60,6 +65,8 @@ test('while hosts are being served the steps are small, and there are no more th
   hosts.add(COPY_YIELDS_TO, clock.now());
   assert.equal(pace.step(clock, 'data'), COPY_SMALL_STEP);
   assert.equal(pace.step(clock, 'share'), COPY_SMALL_SHARE_STEP);
+  assert.equal(pace.step(clock, 'zero'), SMALL_ZERO_STEP);
+  assert.equal(pace.step(clock, 'pattern'), COPY_SMALL_STEP);
   const ms = 100;
   const begun = await steps(ms, 1);
   assert.ok(pace.waits > 0);
