@@ -315,34 +315,7 @@ export const MAX_EVENTS = 5_000;
 export const MAX_EVENT_QUEUE = 500;
 export const MAX_EVENT_TEXT = 500;
 export const EVENT_REPEAT = 60_000;
-/**
- * Jobs that run, or wait, at once; those that are over and kept, and milliseconds they are kept; characters of a request key;
- * milliseconds between two reports of progress, and after a journal that could not be written.
- */
-export const MAX_OPEN_JOBS = 256;
-export const MAX_FINISHED_JOBS = 500;
-export const JOB_RETENTION = 604_800_000;
-export const MAX_JOB_KEY = 200;
-export const JOB_TELL = 250;
-export const JOB_RETRY = 5_000;
-/** Milliseconds a start waits at most for jobs that an earlier run did not finish. */
-export const JOB_RESUME = 5_000;
-/** Damaged blocks the journal of a scrub lists. */
-export const MAX_REPORTED_DAMAGE = 100;
-/** Hosts, initiators of one, groups of hosts, and hosts of one. */
-export const MAX_HOSTS = 1_024;
-export const MAX_HOST_IQNS = 32;
-export const MAX_HOST_GROUPS = 256;
-export const MAX_GROUP_HOSTS = 256;
-/** Milliseconds a deleted volume is kept by default, and at most; milliseconds between two looks whether that is over. */
-export const KEEP_DELETED = 86_400_000;
-export const MAX_KEEP_DELETED = 31_536_000_000;
-export const TRASH_INTERVAL = 2_000;
-/** Snapshot schedules, rules of one, snapshots a rule keeps at most; milliseconds between two looks whether one is due. */
-export const MAX_SCHEDULES = 256;
-export const MAX_SCHEDULE_RULES = 8;
-export const MAX_SCHEDULE_KEEP = 512;
-export const SCHEDULE_INTERVAL = 1_000;
+export * from './job-limits.ts';
 /**
  * Alerts: milliseconds between two looks, and for which something has to be so before it is told; fill levels of a pool that
  * are kept, and milliseconds they have to span to say something; commands a disk has to answer between two looks to be judged;

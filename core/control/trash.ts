@@ -1,6 +1,13 @@
 // Deleted volumes that are kept for a while: nobody sees them, their names and LUNs are free, their data is still there.
 import { ServiceError, messageOf } from '../base/errors.ts';
-import { KEEP_DELETED, MAX_KEEP_DELETED, MAX_SNAPSHOTS, MAX_VOLUMES, TRASH_INTERVAL } from '../base/limits.ts';
+import {
+  KEEP_DELETED,
+  MAX_DELETED_VOLUMES,
+  MAX_KEEP_DELETED,
+  MAX_SNAPSHOTS,
+  MAX_VOLUMES,
+  TRASH_INTERVAL,
+} from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { Timer, World } from '../base/world.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
@@ -146,7 +153,7 @@ export class Trash {
 
   /** Purges what has been kept long enough, and in a pool above its threshold the oldest until that is enough. */
   async collect(): Promise<void> {
-    const { pools, events, log, world } = this.#options;
+    const { catalog, pools, events, log, world } = this.#options;
     const failed = new Set<string>();
     for (const { volume, until } of this.list().reverse()) {
       if (this.#stopped) return;
@@ -154,7 +161,8 @@ export class Trash {
         volume.pool !== undefined && pools.problem(volume.pool) === undefined ? pools.pool(volume.pool) : undefined;
       if (volume.pool !== undefined && pool === undefined) continue;
       const full = pool?.threshold.crossed === true && pools.jobs(volume.pool ?? '').deletions().length === 0;
-      if (world.clock.wall() < until && !full) continue;
+      const tooMany = catalog.deleted.size > MAX_DELETED_VOLUMES;
+      if (world.clock.wall() < until && !full && !tooMany) continue;
       try {
         await this.purge(volume.id);
       } catch (error) {

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { ServiceError } from '../../base/errors.ts';
+import { mayAct } from '../../control/callers.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
 import type { JobRecord } from '../../control/jobs/job.ts';
 import { Job, JobParams, JobWait, SubmitJob } from '../job-schemas.ts';
@@ -60,7 +62,14 @@ export function jobRoutes({ jobs }: ControlPlane): Route[] {
       body: SubmitJob,
       status: 202,
       response: Job,
-      handle: async ({ body }) => jobs.view(await jobs.submit(body.kind, askedOf(body), body.key)),
+      handle: async ({ body }, { caller }) => {
+        // As the route of hosts wants it: whoever makes one decides who has access.
+        const makesHost = body.kind === 'provision' && body.request.host !== undefined;
+        if (makesHost && (caller === undefined || !mayAct(caller.role, 'admin'))) {
+          throw new ServiceError('forbidden', 'making or changing a host needs the role admin');
+        }
+        return jobs.view(await jobs.submit(body.kind, askedOf(body), body.key));
+      },
     }),
     route({
       method: 'get',

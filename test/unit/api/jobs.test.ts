@@ -7,12 +7,16 @@ const IQN = 'iqn.2026-01.example.host:alice';
 
 describe('the API of jobs, hosts, schedules and deleted volumes', () => {
   it('provisions, shows, waits, and lists what happened', async () => {
-    await withApi(async ({ ask, plane, admin: token, viewer }) => {
+    await withApi(async ({ ask, plane, admin: token, viewer, tls }) => {
       const send = (method: string, path: string, body: unknown): ReturnType<typeof ask> =>
         ask(method, V1 + path, { token, body: JSON.stringify(body) });
       await plane.pools.create({ name: 'tank', size: 32 << 20 });
       const host = { name: 'esx1', iqns: [IQN], chap: { user: 'esx', secret: 'correct-horse-battery' } };
       const request = { volume: { name: 'v', size: 8 << 20 }, host };
+      const operator = await plane.tokens.issue('operator', 'operator', tls.fingerprint);
+      const body = JSON.stringify({ kind: 'provision', request });
+      const forbidden = await ask('POST', `${V1}/jobs`, { token: operator, body });
+      assert.deepEqual([forbidden.status, forbidden.json['code']], [403, 'forbidden'], 'a host is for admins');
       const submitted = await send('POST', '/jobs', { kind: 'provision', key: 'k', request });
       assert.equal(submitted.status, 202, submitted.text);
       const id = String(submitted.json['id']);
