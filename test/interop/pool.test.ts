@@ -2,6 +2,7 @@
 // fills up, and what the command line says.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { withDaemon, type Daemon, type Disk } from '../support/daemon.ts';
 import { Initiator } from '../support/initiator.ts';
 import { describeRun, runOk } from '../support/process.ts';
@@ -112,6 +113,7 @@ describe('a pool', { concurrency: 1 }, () => {
       assert.equal(await write(16), '07/27/07', 'SPACE ALLOCATION FAILED WRITE PROTECT');
       assert.equal(await write(3), '', 'what has its place is written still');
       assert.equal((await poolOf(daemon)).thresholdReached, true);
+      for (let i = 0; i < 1000 && !daemon.output.includes('pool is filling up'); i++) await sleep(20);
       assert.match(daemon.output, /pool is filling up/);
 
       await daemon.gemelJson(['pool', 'grow', 'tank', '--by', '16M']);
