@@ -298,7 +298,9 @@ function checkText({ ok, entries, first, last, head, findings }: AuditCheck): st
   const range = entries === 0 ? 'no entries' : `${String(entries)} entries, ${String(first)} to ${String(last)}`;
   const verdict = ok ? `The audit log is as it was written: ${range}.` : `The audit log was changed (${range}):`;
   const advice = 'Keep this elsewhere, to find out with --head later if all of it was replaced:';
-  return [verdict, ...findings.map((each) => `  ${each}`), ...(ok && entries > 0 ? [advice, `  ${head}`] : [])].join('\n');
+  return [verdict, ...findings.map((each) => `  ${each}`), ...(ok && entries > 0 ? [advice, `  ${head}`] : [])].join(
+    '\n',
+  );
 }
 
 function settingsText({ frameOrigins, apiNames }: Settings, certificate?: Record<string, unknown>): string {
