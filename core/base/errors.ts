@@ -111,13 +111,13 @@ export const ERRORS = {
     remedy: 'Choose an address of this machine and a port you may use with --portal or --api.',
   },
   'folder-unusable': {
-    http: 500,
+    http: 422,
     exit: 7,
     retriable: false,
     remedy: 'Choose a writable folder with --data, or correct its permissions.',
   },
   'folder-in-use': {
-    http: 500,
+    http: 409,
     exit: 7,
     retriable: false,
     remedy: 'Stop the other gemeld, or choose another folder with --data.',
@@ -137,7 +137,7 @@ export const ERRORS = {
   },
   'io-error': { http: 500, exit: 9, retriable: true, remedy: 'Check the disk; the daemon log names the file.' },
   'newer-format': {
-    http: 500,
+    http: 422,
     exit: 9,
     retriable: false,
     remedy: 'Use the version of Gemel that wrote it, or a later one.',

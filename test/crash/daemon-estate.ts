@@ -156,7 +156,7 @@ export class Estate {
       if (error instanceof ServiceError && this.facts.mayBeFull) {
         // A deletion that begins is finished by a start that finds room.
         if (error.message.includes('the next start tries again')) return true;
-        if (error.code === 'io-error') return false;
+        if (error.code === 'io-error' || error.code === 'audit-unwritable') return false;
       }
       if (error instanceof ServiceError && REFUSED.includes(error.code)) return false;
       throw new Error(`${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });

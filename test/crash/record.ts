@@ -63,6 +63,23 @@ export class Record {
     if (this.underWay.get(sector)?.has(version) === true) this.acknowledged.set(sector, version);
   }
 
+  /** Collects every version that is under way or acknowledged from now until the returned function is called. */
+  watch(also: (sector: number, version: number) => void = () => undefined): () => Map<number, Set<number>> {
+    const seen = new Map<number, Set<number>>();
+    const add = (sector: number, version: number): void => {
+      let set = seen.get(sector);
+      if (set === undefined) seen.set(sector, (set = new Set<number>()));
+      set.add(version);
+      also(sector, version);
+    };
+    for (const [sector, set] of this.underWay) for (const version of set) add(sector, version);
+    this.watchers.add(add);
+    return () => {
+      this.watchers.delete(add);
+      return seen;
+    };
+  }
+
   copy(): Record {
     const copy = new Record();
     for (const [sector, version] of this.acknowledged) copy.acknowledged.set(sector, version);

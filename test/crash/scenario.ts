@@ -305,7 +305,7 @@ export class Scenario {
   async #clone(running: Running, id: number, volumes: CachedVolume[]): Promise<void> {
     if (this.#clones.size >= MAX_CLONES) return;
     const before = this.#volumes.get(id)?.copy() ?? new Record();
-    const during = this.#watch(id);
+    const during = this.#volume(id).watch();
     const [copy] = await running.pool.copy([id], true, 0);
     const seen = during();
     const volume = running.open(copy as number);
@@ -336,7 +336,7 @@ export class Scenario {
     for (let i = 0; i < sectors; i++) {
       for (const version of source.allowed(first + i)) record.begin(first + i + offset, 1, version);
     }
-    const seen = this.#watch(id, (sector, version) => {
+    const seen = this.#volume(id).watch((sector, version) => {
       if (sector >= first && sector < first + sectors) record.begin(sector + offset, 1, version);
     });
     const done = await unlessFull(() => share(pool, id, from, targetId, to, grains * GRAIN));
@@ -375,7 +375,7 @@ export class Scenario {
   async #makeToken(pool: Running['pool'], id: number, window: { from: number; to: number }): Promise<void> {
     const before = this.#volumes.get(id)?.copy() ?? new Record();
     await this.#tokens.make(pool, id, window, () => {
-      const seen = this.#watch(id);
+      const seen = this.#volume(id).watch();
       return (sector) => new Set([before.value(sector), ...(seen().get(sector) ?? [])]);
     });
   }
@@ -397,7 +397,7 @@ export class Scenario {
   /** What a snapshot may hold is known when it is taken; what it does hold is read at once, and must never change. */
   async #snapshot(running: Running, ids: readonly number[]): Promise<void> {
     const before = ids.map((id) => this.#volumes.get(id)?.copy() ?? new Record());
-    const during = ids.map((id) => this.#watch(id));
+    const during = ids.map((id) => this.#volume(id).watch());
     const copies = await running.pool.copy(ids, false, 0);
     for (const [i, id] of copies.entries()) {
       const seen = during[i]?.() ?? new Map<number, Set<number>>();
@@ -413,25 +413,8 @@ export class Scenario {
     }
   }
 
-  /** Collects every version that is under way or acknowledged from now until the returned function is called. */
-  #watch(
-    id: number,
-    also: (sector: number, version: number) => void = () => undefined,
-  ): () => Map<number, Set<number>> {
-    const record = this.#volumes.get(id) as Record;
-    const seen = new Map<number, Set<number>>();
-    const add = (sector: number, version: number): void => {
-      let set = seen.get(sector);
-      if (set === undefined) seen.set(sector, (set = new Set<number>()));
-      set.add(version);
-      also(sector, version);
-    };
-    for (const [sector, set] of record.underWay) for (const version of set) add(sector, version);
-    record.watchers.add(add);
-    return () => {
-      record.watchers.delete(add);
-      return seen;
-    };
+  #volume(id: number): Record {
+    return this.#volumes.get(id) as Record;
   }
 
   async #deleteSnapshot({ pool }: Running): Promise<void> {
