@@ -173,7 +173,16 @@ describe('the console', { skip }, () => {
         await press('Delete');
         await dialog.getByRole('alert').getByText('snapshot').first().waitFor();
         await picture(page, 'refused');
-        await press('Cancel');
+
+        // What is deleted is kept, and comes back with all that belongs to it.
+        await dialog.getByText('Its 1 snapshot too').click();
+        await press('Delete');
+        const deleted = page.getByRole('table', { name: 'Deleted volumes' });
+        await deleted.getByText('vm-1').waitFor();
+        await picture(page, 'deleted');
+        await deleted.getByRole('button', { name: 'Restore' }).click();
+        await page.getByRole('link', { name: 'vm-1' }).waitFor();
+        await deleted.waitFor({ state: 'detached' });
         const names = (await daemon.listVolumes()).map(({ name, size }) => [name, size]);
         assert.deepEqual(names, [
           ['demo', 10 * 1024 ** 3],

@@ -17,6 +17,7 @@ const limit = 1000;
 export const data = {
   status: new Source(() => call('GET /status', { background }), 5_000),
   volumes: new Source(() => list('GET /volumes', { background, query: { limit } }), 30_000),
+  deletedVolumes: new Source(() => list('GET /deleted-volumes', { background }), 15_000),
   pools: new Source(() => list('GET /pools', { background }), 5_000),
   sessions: new Source(() => list('GET /sessions', { background }), 5_000),
   stats: new Source(() => list('GET /stats', { background, query: { limit } }), 2_000),

@@ -3,7 +3,7 @@ import { html } from 'lit';
 import { ApiProblem, call } from '../api/client.ts';
 import { changed } from '../api/data.ts';
 import type { Snapshot, Volume } from '../api/data.ts';
-import { bytes, when } from '../parts/format.ts';
+import { bytes, plural, when } from '../parts/format.ts';
 import { openForm } from '../parts/form.ts';
 import { toast, toastProblem } from '../parts/toast.ts';
 import { note } from '../parts/view.ts';
@@ -164,7 +164,10 @@ export function remove(volume: Volume): void {
     steps: [
       {
         title: 'Delete',
-        intro: note('warning', `The volume and what is on it (${bytes(volume.allocatedBytes ?? 0)}) will be gone.`),
+        intro: note(
+          'warning',
+          `No host sees it any more, at once. What is on it is kept for a while, and can be restored.`,
+        ),
         fields: [
           {
             name: 'confirm',
@@ -174,8 +177,19 @@ export function remove(volume: Volume): void {
             check: (text) => (text === volume.name ? undefined : `Type exactly ${volume.name}.`),
           },
           ...(volume.snapshots > 0
-            ? [{ name: 'withSnapshots', label: `Its ${volume.snapshots} snapshots too`, type: 'checkbox' as const }]
+            ? [
+                {
+                  name: 'withSnapshots',
+                  label: `Its ${plural(volume.snapshots, 'snapshot')} too`,
+                  type: 'checkbox' as const,
+                },
+              ]
             : []),
+          {
+            name: 'purge',
+            label: `Give its space back now (${bytes(volume.allocatedBytes ?? 0)}): nothing can be restored`,
+            type: 'checkbox',
+          },
           {
             name: 'force',
             label: `Even while it is in use (${volume.sessions} sessions see it)`,
@@ -189,13 +203,14 @@ export function remove(volume: Volume): void {
       const query = {
         ...(values.flag('force') ? { force: 'true' as const } : {}),
         ...(values.flag('withSnapshots') ? { withSnapshots: 'true' as const } : {}),
+        ...(values.flag('purge') ? { purge: 'true' as const } : {}),
       };
       try {
         await call('DELETE /volumes/{name}', { params: { name: volume.name }, query });
       } catch (error) {
         throw inConsole(error);
       }
-      changed('volumes', 'snapshots', 'pools', 'status', 'targets');
+      changed('volumes', 'deletedVolumes', 'snapshots', 'pools', 'status', 'targets');
       toast('success', `${volume.name} is deleted`);
       go('volumes');
     },

@@ -11,6 +11,7 @@ import type { Column } from '../parts/table.ts';
 import { View, button, empty, meter, note, pageHead, sentence, shown, state } from '../parts/view.ts';
 import { linkTo } from '../router.ts';
 import { forRole } from '../session.ts';
+import { deletedVolumes } from './deleted-volumes.ts';
 import { clone, grow, map, remove, removeSnapshot, reopen, rollBack, takeSnapshot, unmap } from './volume-actions.ts';
 import { createVolume } from './volume-wizard.ts';
 
@@ -53,7 +54,7 @@ class Volumes extends View {
 
   constructor() {
     super();
-    this.watch(data.volumes, data.pools, data.snapshots, data.stats, data.offload, data.findings);
+    this.watch(data.volumes, data.deletedVolumes, data.pools, data.snapshots, data.stats, data.offload, data.findings);
   }
 
   override render(): unknown {
@@ -74,7 +75,8 @@ class Volumes extends View {
         : table('Volumes', volumes, columns, ({ name, pool, naa, maps }) =>
             [name, pool ?? '', naa, ...maps.map(({ initiator }) => initiator)].join(' '),
           ),
-    )}`;
+    )}
+    ${deletedVolumes()}`;
   }
 
   #one(name: string): unknown {

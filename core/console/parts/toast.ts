@@ -60,7 +60,10 @@ class Toasts extends View {
         ({ id, kind, text, more }) =>
           html`<div class=${`alert toast ${kind}`}>
             <cds-icon shape=${kind === 'danger' ? 'error-standard' : `${kind}-standard`} size="md"></cds-icon>
-            <div><strong>${sentence(text)}</strong>${more === '' ? '' : html`<div>${more}</div>`}</div>
+            <div>
+              <strong>${kind === 'danger' ? sentence(text) : `${text}.`}</strong
+              >${more === '' ? '' : html`<div>${more}</div>`}
+            </div>
             <button
               type="button"
               class="plain"
