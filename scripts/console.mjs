@@ -1,5 +1,5 @@
 // Builds the web console into dist/console: one page, hashed assets, and a compressed copy of each beside it.
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { build } from 'vite';
@@ -23,6 +23,15 @@ await build({
     reportCompressedSize: false,
   },
 });
+// What is bundled keeps its licenses.
+const bundled = ['@cds/city', '@cds/core', '@lit/reactive-element', 'lit', 'lit-element', 'lit-html'].map((name) => {
+  const folder = join(root, 'node_modules', name);
+  const { version, license, homepage = '' } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  const text = join(folder, 'LICENSE');
+  const terms = existsSync(text) ? readFileSync(text, 'utf8').trim() : `${license}; ${homepage}`;
+  return `${name} ${version}\n\n${terms}\n`;
+});
+writeFileSync(join(outDir, 'licenses.txt'), bundled.join(`\n${'-'.repeat(72)}\n\n`));
 for (const entry of readdirSync(outDir, { recursive: true, withFileTypes: true })) {
   // Fonts of this format are compressed already.
   if (!entry.isFile() || entry.name.endsWith('.woff2')) continue;

@@ -13,6 +13,7 @@ const TYPES: Readonly<Record<string, string>> = {
   svg: 'image/svg+xml',
   woff2: 'font/woff2',
   png: 'image/png',
+  txt: 'text/plain; charset=utf-8',
 };
 const CODINGS = [
   ['br', 'br'],

@@ -40,6 +40,7 @@ const [mode] = positionals;
 const megabytes = Number(values.size ?? (mode === 'copy' ? '10240' : '1024'));
 const inMemory = mode !== 'pool' && mode !== 'copy' && existsSync('/dev/shm');
 const base = values.data ?? (inMemory ? '/dev/shm' : tmpdir());
+mkdirSync(base, { recursive: true });
 const folder = mkdtempSync(join(base, 'gemel-bench-'));
 const tools = compileTools(folder);
 const servers: Server[] = [];
