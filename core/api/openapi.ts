@@ -16,7 +16,7 @@ const ALWAYS: readonly ErrorCode[] = ['bad-request', 'misdirected', 'limit-reach
 const WITH_CALLER: readonly ErrorCode[] = ['unauthorized', 'forbidden'];
 const OF_BODIES: readonly ErrorCode[] = ['too-large', 'unsupported-media-type'];
 /** A change goes to disk, next to others. */
-const OF_CHANGES: readonly ErrorCode[] = ['in-use', 'no-space', 'io-error', 'audit-unwritable'];
+const OF_CHANGES: readonly ErrorCode[] = ['in-use', 'no-space', 'io-error', 'folder-unusable', 'audit-unwritable'];
 const OF_POSTS: readonly ErrorCode[] = ['key-reused', 'outcome-unknown'];
 
 const KEY_HEADER = {

@@ -13,6 +13,8 @@ import type { FuzzRequest } from './api-requests.ts';
 
 /** Milliseconds of requests, and for one of them on a machine that is busy. */
 const TIME = 12_000;
+/** Bursts of requests: a faster machine does not send others. */
+const RUNS = 1_500;
 const PATIENCE = 30_000;
 const seed = Number(process.env['GEMEL_FUZZ_SEED'] ?? 1);
 
@@ -98,7 +100,7 @@ describe('the API under requests nobody would send', () => {
       };
       try {
         const bursts = fc.array(requests(rows), { minLength: 1, maxLength: 8 });
-        const limits = { interruptAfterTimeLimit: TIME, numRuns: 1_000_000, markInterruptAsFailure: false };
+        const limits = { interruptAfterTimeLimit: TIME, numRuns: RUNS, markInterruptAsFailure: false };
         await fc.assert(fc.asyncProperty(bursts, check), { seed, ...limits, endOnFailure: true });
       } finally {
         agent.destroy();
