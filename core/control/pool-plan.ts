@@ -97,9 +97,13 @@ export function planOf(size: number): NewPool {
   };
 }
 
-/** The files of a pool, and nothing else of the folder. */
+/** The files of a pool, and nothing else of the folder. Rejects with ServiceError folder-unusable. */
 export async function removeFiles(folder: string): Promise<void> {
-  const names = await readdir(folder).catch((): string[] => []);
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
+    throw new ServiceError('folder-unusable', `${folder}: ${error.message}`, { cause: error });
+  });
+  if (names === undefined) return;
   for (const name of names.filter((each) => /^(journal|slab-\d{5,})$/.test(each))) await rm(join(folder, name));
   // Last: without it the rest is no pool.
   await rm(join(folder, 'superblock'), { force: true });
