@@ -2,7 +2,7 @@
 import { statfsSync } from 'node:fs';
 import { readdir, realpath, rm } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
-import { ServiceError } from '../base/errors.ts';
+import { ServiceError, messageOf } from '../base/errors.ts';
 import {
   MAX_FIRST_SLABS,
   MAX_POOL,
@@ -99,9 +99,10 @@ export function planOf(size: number): NewPool {
 
 /** The files of a pool, and nothing else of the folder. Rejects with ServiceError folder-unusable. */
 export async function removeFiles(folder: string): Promise<void> {
-  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
-    throw new ServiceError('folder-unusable', `${folder}: ${error.message}`, { cause: error });
+  const names = await readdir(folder).catch((error: unknown) => {
+    if (error instanceof Error && 'code' in error && ['ENOENT', 'ENOTDIR'].includes(String(error.code)))
+      return undefined;
+    throw new ServiceError('folder-unusable', `${folder}: ${messageOf(error)}`, { cause: error });
   });
   if (names === undefined) return;
   for (const name of names.filter((each) => /^(journal|slab-\d{5,})$/.test(each))) await rm(join(folder, name));
