@@ -77,7 +77,8 @@ export class Tokens {
       const sector = sectors[i] as number;
       assert.ok(allowed(sector).has(version), `sector ${String(sector)} of a token has ${String(version)}`);
     });
-    assert.equal(found.length, sectors.length, 'sectors of a token');
+    // A full pool makes a token of the first part of what was asked for.
+    assert.ok(found.length > 0 && found.length <= sectors.length, 'sectors of a token');
     this.#begun.delete(id);
     this.#kept.set(id, found);
   }
