@@ -3,11 +3,12 @@ import { ServiceError, messageOf } from '../base/errors.ts';
 import { MAX_GROUP, MAX_SCHEDULES, MAX_SCHEDULE_RULES, SCHEDULE_INTERVAL } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { Turn } from '../base/turn.ts';
-import type { Clock, Timer } from '../base/world.ts';
+import type { Clock } from '../base/world.ts';
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
 import { checkName, printable } from './names.ts';
 import type { Provisioner } from './provision.ts';
+import { Rounds } from './rounds.ts';
 import type { ScheduleRecord, ScheduleRule } from './records.ts';
 import { checkRule, labelsOf, lastDue, nextDue, stamp } from './schedule-times.ts';
 import type { Snapshots } from './snapshots.ts';
@@ -49,12 +50,11 @@ export interface ScheduleView {
 export class Schedules {
   readonly #options: SchedulesOptions;
   readonly #turn = new Turn();
-  #timer: Timer | undefined;
-  #running: Promise<void> | undefined;
-  #stopped = false;
+  readonly #rounds: Rounds;
 
   constructor(options: SchedulesOptions) {
     this.#options = options;
+    this.#rounds = new Rounds(options.clock, SCHEDULE_INTERVAL, () => this.runDue());
   }
 
   list(): ScheduleRecord[] {
@@ -136,24 +136,17 @@ export class Schedules {
 
   /** Looks every now and then whether something is due. */
   start(): void {
-    this.#timer = this.#options.clock.after(SCHEDULE_INTERVAL, () => {
-      this.#running = this.runDue().finally(() => {
-        this.#running = undefined;
-        if (!this.#stopped) this.start();
-      });
-    });
+    this.#rounds.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#timer?.cancel();
-    await this.#running;
+  stop(): Promise<void> {
+    return this.#rounds.stop();
   }
 
   /** Runs every rule that is due. One that was due several times (the daemon was not running) is run once. */
   async runDue(): Promise<void> {
     for (const { name } of this.list()) {
-      if (this.#stopped) return;
+      if (this.#rounds.stopped) return;
       await this.#turn.run(() => this.#runOne(name));
     }
   }

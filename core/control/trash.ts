@@ -9,7 +9,7 @@ import {
   TRASH_INTERVAL,
 } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
-import type { Timer, World } from '../base/world.ts';
+import type { World } from '../base/world.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
@@ -20,6 +20,7 @@ import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
 import { VolumeKind } from './records.ts';
 import type { DeletedVolume, VolumeRecord } from './records.ts';
+import { Rounds } from './rounds.ts';
 import type { Units } from './units.ts';
 import { cacheCounters } from './views.ts';
 import { freeLun } from './volume-request.ts';
@@ -37,12 +38,11 @@ export interface TrashOptions {
 
 export class Trash {
   readonly #options: TrashOptions;
-  #timer: Timer | undefined;
-  #running: Promise<void> | undefined;
-  #stopped = false;
+  readonly #rounds: Rounds;
 
   constructor(options: TrashOptions) {
     this.#options = options;
+    this.#rounds = new Rounds(options.world.clock, TRASH_INTERVAL, () => this.collect());
   }
 
   /** Milliseconds a deleted volume with data is kept. */
@@ -137,18 +137,11 @@ export class Trash {
 
   /** Looks every now and then what has been kept long enough. */
   start(): void {
-    this.#timer = this.#options.world.clock.after(TRASH_INTERVAL, () => {
-      this.#running = this.collect().finally(() => {
-        this.#running = undefined;
-        if (!this.#stopped) this.start();
-      });
-    });
+    this.#rounds.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#timer?.cancel();
-    await this.#running;
+  stop(): Promise<void> {
+    return this.#rounds.stop();
   }
 
   /** Purges what has been kept long enough, and in a pool above its threshold the oldest until that is enough. */
@@ -156,7 +149,7 @@ export class Trash {
     const { catalog, pools, events, log, world } = this.#options;
     const failed = new Set<string>();
     for (const { volume, until } of this.list().reverse()) {
-      if (this.#stopped) return;
+      if (this.#rounds.stopped) return;
       const pool =
         volume.pool !== undefined && pools.problem(volume.pool) === undefined ? pools.pool(volume.pool) : undefined;
       if (volume.pool !== undefined && pool === undefined) continue;
