@@ -57,8 +57,8 @@ export async function provision(
 }
 
 /**
- * Takes a disk away again: out of use at its hosts, then from the storage, with everything in it. Rejects with FlowFailed where
- * it cannot go on; the same key goes on there.
+ * Takes a disk away again: out of use at its hosts, then from the storage, which keeps it for a while like every deleted volume.
+ * Rejects with FlowFailed where it cannot go on; the same key goes on there.
  */
 export async function withdraw(
   tools: ProvisionTools,

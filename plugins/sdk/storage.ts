@@ -32,7 +32,10 @@ export interface Storage {
   volume(name: string): Promise<StoredVolume | undefined>;
   /** `key`: the same key makes the same volume, once. */
   createVolume(wanted: NewStoredVolume, key: string): Promise<StoredVolume>;
-  /** With everything in it; at once. Resolves also when there is none. */
+  /**
+   * No host sees it any more; what is in it is kept as long as the storage keeps deleted volumes. Resolves also when there is none.
+   * Rejects where it is still needed (sessions, snapshots, schedules).
+   */
   deleteVolume(name: string): Promise<void>;
   /** Serves the volume to the initiator; resolves also when it was served to it before. */
   map(name: string, initiator: string): Promise<void>;
