@@ -140,6 +140,7 @@ export async function wireTarget(): Promise<WireTarget> {
         accept = accepted;
         return Promise.resolve({ address, port, close: () => Promise.resolve() });
       },
+      connect: () => Promise.reject(new Error('not used')),
     },
     disk: {} as Disk,
   };
