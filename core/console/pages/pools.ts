@@ -10,7 +10,7 @@ import { View, button, empty, meter, note, pageHead, sentence, shown, state } fr
 import { go, linkTo } from '../router.ts';
 import { forRole } from '../session.ts';
 import { fullIn } from './overview.ts';
-import { checkName } from './volume-wizard.ts';
+import { checkName } from './access-fields.ts';
 
 const act = (...args: Parameters<typeof button>): unknown => forRole('admin', button(...args));
 const operate = (...args: Parameters<typeof button>): unknown => forRole('operator', button(...args));
