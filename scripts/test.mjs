@@ -35,6 +35,8 @@ const PEERS = [
     'fish',
     'groff',
     'chromium',
+    'libnbd-bin',
+    'nbdkit',
   ],
 ];
 /** In order. `concurrency`: test files at a time; `timeout`: milliseconds for one file, or for the command. */
