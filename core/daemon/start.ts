@@ -52,6 +52,7 @@ import { VAAI_COMMANDS } from '../../vaai/index.ts';
 import { checkCatalog, checkPoolMeta } from './catalog-check.ts';
 import { certificateHosts, localAddresses, outsideAddress } from './addresses.ts';
 import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
+import { nbdOpener, startNbd } from './nbd.ts';
 import type { DaemonOptions } from './options.ts';
 import type { ReadyFacts } from './ready.ts';
 
@@ -59,6 +60,8 @@ import type { ReadyFacts } from './ready.ts';
 const CONSOLE = fileURLToPath(new URL('../../console', import.meta.url));
 /** Milliseconds the API gives running requests at shutdown. */
 const API_PATIENCE = 2_000;
+/** Milliseconds NBD clients are given to have their requests answered. */
+const NBD_PATIENCE = 2_000;
 
 export interface RunningDaemon {
   readonly ready: ReadyFacts;
@@ -148,7 +151,7 @@ async function start(
     ...{ world, catalog, units, log, cache, folder: join(options.data, 'pools') },
     checkMeta: checkPoolMeta,
   }));
-  const backend = new NodeBackend(world, catalog, folder, cache, pools);
+  const backend = new NodeBackend(world, catalog, folder, cache, pools, nbdOpener(world, log));
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
@@ -171,6 +174,8 @@ async function start(
   running.server = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
+  const nbd = await startNbd(options, { world, log, catalog, units });
+  undo.push(() => nbd.close(NBD_PATIENCE));
   const trend = new CapacityTrend(world.clock, () => poolUse(pools, catalog));
   rates.start();
   trend.start();
