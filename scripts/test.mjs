@@ -44,6 +44,8 @@ const PEERS = [
     'fish',
     'groff',
     'chromium',
+    'libnbd-bin',
+    'nbdkit',
   ],
 ];
 /** In order. `concurrency`: test files at a time; `timeout`: milliseconds for one file, or for the command. */
@@ -62,7 +64,8 @@ const STAGES = [
   { name: 'conformance', concurrency: 2, timeout: 600_000, peers: true },
   { name: 'interop', concurrency: 1, timeout: 300_000, peers: true },
   { name: 'package', concurrency: 1, timeout: 300_000, peers: true },
-  { name: 'ui', concurrency: 1, timeout: 300_000, peers: true },
+  // Browser and daemon wait for each other most of the time.
+  { name: 'ui', concurrency: 2, timeout: 300_000, peers: true },
   { name: 'guest', concurrency: 2, timeout: 400_000, peers: true },
 ];
 /**

@@ -56,7 +56,15 @@ export interface Socket {
   end(): void;
   /** Closes at once; what is queued is lost. */
   destroy(reason?: string): void;
+  /**
+   * Begins TLS on a connection that has spoken in plain text: this socket is used no more, the one that resolves has to be
+   * started in the same turn. Rejects with a ServiceError peer-untrusted. Absent: it cannot.
+   */
+  secure?(tls: TlsStart): Promise<Socket>;
 }
+
+/** TLS on a connection that stands; with `server` a certificate of the authority is asked of the client. */
+export type TlsStart = TlsIdentity & { readonly server: boolean; readonly expect?: string };
 
 export interface Listener {
   readonly address: string;
@@ -88,6 +96,8 @@ export interface Net {
    * certificate of its authority; who has none is never heard of. Rejects with a ServiceError.
    */
   listen(host: string, port: number, accepted: (socket: Socket) => void, tls?: TlsIdentity): Promise<Listener>;
+  /** Listens on a unix socket that gets these permissions. One that nobody listens on any more is replaced. */
+  listenPath(path: string, mode: number, accepted: (socket: Socket) => void): Promise<Listener>;
   /**
    * Opens a connection; start() has to be called in the turn in which it resolves. Rejects with a ServiceError:
    * peer-unreachable (refused, no route, no answer in time, no such name), peer-untrusted (certificate).

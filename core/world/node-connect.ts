@@ -7,7 +7,7 @@ import type { PeerCertificate, TLSSocket } from 'node:tls';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import { formatHostPort, listenError } from '../base/host-port.ts';
 import { PEER_CONNECT_TIMEOUT } from '../base/limits.ts';
-import type { ConnectOptions, Destination, Listener, Socket, TlsIdentity } from '../base/world.ts';
+import type { ConnectOptions, Destination, Listener, Socket, TlsIdentity, TlsStart } from '../base/world.ts';
 import { CopyingSocket, DirectSocket, listenerOf } from './node-net.ts';
 import type { SendMeans } from './node-net.ts';
 
@@ -115,5 +115,42 @@ export function listenTls(
       server.on('error', () => undefined);
       resolve(listenerOf(server));
     });
+  });
+}
+
+/** TLS on a socket that has spoken in plain text. Rejects with a ServiceError peer-untrusted. */
+export function startTls(socket: NodeSocket, tls: TlsStart): Promise<{ secured: NodeSocket; peerName: string }> {
+  const { ca, cert, key, expect } = tls;
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      fail(new Error(`TLS was not up within ${String(PEER_CONNECT_TIMEOUT)} ms`));
+    }, PEER_CONNECT_TIMEOUT);
+    const fail = (error: Error): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      reject(new ServiceError('peer-untrusted', messageOf(error), { cause: error }));
+    };
+    const done = (secured: TLSSocket): void => {
+      clearTimeout(timer);
+      const peerName = commonName(secured.getPeerCertificate());
+      if (peerName === undefined) fail(new Error('the peer has no name'));
+      else resolve({ secured, peerName });
+    };
+    socket.on('error', fail);
+    if (!tls.server) {
+      const own = { ca, cert, key, minVersion: 'TLSv1.3' as const };
+      const client = connectTls({ socket, ...own, ...(expect === undefined ? {} : tlsOptions(tls, expect)) });
+      client.once('error', fail);
+      client.once('secureConnect', () => {
+        client.off('error', fail);
+        done(client);
+      });
+      return;
+    }
+    // A server that never listens does what a TLS server does, the check of the client's certificate above all.
+    const server = createServer({ ca, cert, key, requestCert: true, minVersion: 'TLSv1.3' });
+    server.once('secureConnection', done);
+    server.once('tlsClientError', fail);
+    server.emit('connection', socket);
   });
 }

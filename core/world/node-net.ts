@@ -6,9 +6,10 @@ import { createServer, connect, Socket as NodeSocket } from 'node:net';
 import type { AddressInfo, Server, SocketConstructorOpts } from 'node:net';
 import { listenError } from '../base/host-port.ts';
 import { SEND_REST_PATIENCE } from '../base/limits.ts';
-import type { Listener, Net, Socket, SocketSink } from '../base/world.ts';
+import type { Listener, Net, Socket, SocketSink, TlsStart } from '../base/world.ts';
 import { DirectSender, directSends, sendError } from './direct-send.ts';
-import { connectTo, listenTls } from './node-connect.ts';
+import { connectTo, listenTls, startTls } from './node-connect.ts';
+import { listenOnPath } from './node-path.ts';
 
 /** The parts of Node's sockets and servers that have no types. */
 interface Internals {
@@ -162,6 +163,16 @@ export abstract class BaseSocket implements Socket {
     this.#reason ??= reason ?? 'closed by us';
     this.socket.destroy();
   }
+
+  async secure(tls: TlsStart): Promise<Socket> {
+    const socket = this.socket;
+    // From here on everything that happens is TLS's business.
+    for (const event of ['error', 'close', 'end', 'drain', 'data']) socket.removeAllListeners(event);
+    this.#sink = undefined;
+    this.#direct = undefined;
+    const { secured, peerName } = await startTls(socket, tls);
+    return new CopyingSocket(secured, undefined, peerName);
+  }
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -255,6 +266,10 @@ export async function nodeNet(mode: ReceiveMode = 'automatic', sending: SendMode
   return {
     listen: (host, port, accepted, tls) =>
       tls === undefined ? listen(host, port, accepted, direct, requests) : listenTls(host, port, accepted, tls),
+    listenPath: (path, mode, accepted) =>
+      listenOnPath(path, mode, (socket) => {
+        accepted(direct ? new DirectSocket(socket, requests) : new CopyingSocket(socket, requests));
+      }),
     connect: (to, options) => connectTo(to, options, direct, requests),
   };
 }

@@ -82,6 +82,7 @@ export class Machine {
       },
       random: { bytes: (length) => Buffer.alloc(length, 0x5a) },
       net: {
+        listenPath: () => Promise.reject(new Error('not used')),
         listen: () => Promise.reject(new Error('not used')),
         connect: () => Promise.reject(new Error('not used')),
       },
