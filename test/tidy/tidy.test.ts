@@ -37,7 +37,7 @@ describe('the house', () => {
   });
   test('no product file is dead', () => {
     assert.deepEqual(
-      deadFiles(product, ['core/daemon.ts', 'core/cli/main.ts', 'core/console/main.ts', 'core/mirror/link/peers.ts']),
+      deadFiles(product, ['core/daemon.ts', 'core/cli/main.ts', 'core/console/main.ts', 'core/mirror/mirror-node.ts']),
       [],
     );
   });

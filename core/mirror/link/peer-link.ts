@@ -59,6 +59,8 @@ export interface PeerLink {
   handle(type: number, handler: PeerHandler): void;
   onUp(listener: () => void): void;
   onDown(listener: () => void): void;
+  /** The connection the peer made its requests on is gone, or replaced: told before a request of a new one is handled. */
+  onLeft(listener: () => void): void;
   /** Breaks the connection: everything under way is rejected, and it is made anew. */
   reset(reason: string): void;
 }

@@ -1,5 +1,5 @@
 // The links of a node: it listens for the others, connects to them, and knows who is who.
-import { messageOf } from '../../base/errors.ts';
+import { ProtocolError, messageOf } from '../../base/errors.ts';
 import { MAX_PEER_REFUSALS, MAX_PEER_STRANGERS, PEER_HELLO_TIMEOUT } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import type { Listener, Socket, TlsIdentity, World } from '../../base/world.ts';
@@ -49,7 +49,8 @@ class Link implements PeerLink {
   readonly beacons: PeerChannel;
   readonly handlers: Record<ChannelKind, Map<number, PeerHandler>> = { data: new Map(), beacon: new Map() };
   /** Connections the peer has opened to us. */
-  readonly theirs: Partial<Record<ChannelKind, FrameConnection>> = {};
+  readonly theirs: Record<ChannelKind, FrameConnection | undefined> = { data: undefined, beacon: undefined };
+  readonly left: (() => void)[] = [];
   clock: PeerClock | undefined;
 
   constructor(world: World, log: Log, self: LocalNode, peer: PeerAddress) {
@@ -80,14 +81,39 @@ class Link implements PeerLink {
   onDown(listener: () => void): void {
     this.data.onDown.push(listener);
   }
+  onLeft(listener: () => void): void {
+    this.left.push(listener);
+  }
+  /** The peer has opened a connection. */
+  attach(kind: ChannelKind, connection: FrameConnection): void {
+    const before = this.theirs[kind];
+    this.theirs[kind] = connection;
+    if (before === undefined) return;
+    // A node has one connection of each kind: what still comes on an older one is from before.
+    before.destroy('replaced by a new connection');
+    if (kind === 'data') for (const each of [...this.left]) each();
+  }
+  /** That connection is gone. */
+  detach(kind: ChannelKind, connection: FrameConnection): void {
+    if (this.theirs[kind] !== connection) return;
+    this.theirs[kind] = undefined;
+    if (kind === 'data') for (const each of [...this.left]) each();
+  }
   reset(reason: string): void {
     this.data.reset(reason);
   }
   close(): void {
     this.data.close();
     this.beacons.close();
-    for (const each of Object.values(this.theirs)) each.destroy('closed by us');
+    for (const each of Object.values(this.theirs)) each?.destroy('closed by us');
   }
+}
+
+/** A node that has been let in, on one of its connections. */
+interface Known {
+  readonly answering: Answering;
+  readonly link: Link;
+  readonly kind: ChannelKind;
 }
 
 /** A link, with what only the leases use of it. */
@@ -161,15 +187,16 @@ export class Peers {
       socket.destroy('too many');
       return;
     }
-    let answering: Answering | undefined;
+    let known: Known | undefined;
     const connection: FrameConnection = new FrameConnection(socket, this.#world.clock, {
       frame: (frame) => {
-        if (answering !== undefined) return this.#request(answering, frame);
-        answering = this.#hello(connection, frame);
+        if (known !== undefined) return this.#request(known, connection, frame);
+        known = this.#hello(connection, frame);
         return true;
       },
       closed: (reason) => {
         timer.cancel();
+        known?.link.detach(known.kind, connection);
         // Whoever was never let in and did not say why it left has something to hide.
         if (this.#strangers.delete(connection) && !QUIET.test(reason)) this.#tell(socket.remoteAddress, reason);
       },
@@ -180,13 +207,14 @@ export class Peers {
     this.#strangers.add(connection);
   }
 
-  #request(answering: Answering, frame: Frame): boolean {
-    if (frame.flags !== 0) throw new Error('an answer where requests come');
-    return answering.take(frame);
+  #request({ answering, link, kind }: Known, connection: FrameConnection, frame: Frame): boolean {
+    if (frame.flags !== 0) throw new ProtocolError('an answer where requests come');
+    // What still comes on a connection that was replaced is from before, and nobody wants it any more.
+    return link.theirs[kind] === connection && answering.take(frame);
   }
 
   /** Lets a node in. Undefined: it was refused. */
-  #hello(connection: FrameConnection, frame: Frame): Answering | undefined {
+  #hello(connection: FrameConnection, frame: Frame): Known | undefined {
     const { cluster, node, boot, versions } = this.#self;
     try {
       const hello = parseHello(frame);
@@ -200,12 +228,10 @@ export class Peers {
       const version = commonVersion(versions, hello);
       if (version === undefined) throw new PeerRefusal('no-version', `it knows versions ${hello.min} to ${hello.max}`);
       this.#strangers.delete(connection);
-      // A node has one connection of each kind: what still comes on an older one is from before.
-      link.theirs[hello.kind]?.destroy('replaced by a new connection');
-      link.theirs[hello.kind] = connection;
+      link.attach(hello.kind, connection);
       this.#log.debug({ peer: hello.node, kind: hello.kind, address: remoteAddress }, 'the other node has connected');
       connection.send(LinkMessage.hello, FrameFlag.answer, 0, helloHeader({ cluster, node, boot, version }), []);
-      return new Answering(connection, link.handlers[hello.kind]);
+      return { answering: new Answering(connection, link.handlers[hello.kind]), link, kind: hello.kind };
     } catch (error) {
       this.#tell(connection.socket.remoteAddress, messageOf(error));
       this.#strangers.delete(connection);
