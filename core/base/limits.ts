@@ -3,6 +3,7 @@
 
 export * from './copy-limits.ts';
 export * from './mirror-limits.ts';
+export * from './forward-limits.ts';
 
 // ---- iSCSI
 /** MaxRecvDataSegmentLength we declare, bytes. */

@@ -2,7 +2,7 @@
 import { MAX_TRANSFER } from '../base/limits.ts';
 import { load32 } from '../base/bytes-at.ts';
 import { foreground } from '../base/pace.ts';
-import { checkCondition, execute, reportAttention } from '../scsi/dispatch.ts';
+import { checkCondition, commandOf, execute } from '../scsi/dispatch.ts';
 import type { DispatchTask, HeldRange } from '../scsi/dispatch.ts';
 import type { CommandSpec } from '../scsi/command-spec.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
@@ -10,7 +10,8 @@ import type { LunNexus } from '../scsi/lun-nexus.ts';
 import { noteFull } from '../scsi/offload-meter.ts';
 import { Status } from '../scsi/task.ts';
 import type { TaskResult } from '../scsi/task.ts';
-import type { CommandPath, Pending } from './command-path.ts';
+import type { CommandPath } from './command-path.ts';
+import type { Pending } from './pending.ts';
 import type { TransferSink } from './transfer.ts';
 
 const READS = 0x40;
@@ -41,6 +42,8 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
   aborted = false;
   abandoned = false;
   held: HeldRange | undefined;
+  elsewhere: { abort(): Promise<void> } | undefined;
+  confirmed: Promise<void> | undefined;
   #tell = false;
   #over = false;
   /** The data has been handed to the answers already; bytes. */
@@ -140,8 +143,13 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     this.lu.counters.aborted++;
     // What runs may take effect as late as it ends: whoever wants these blocks has to wait until then.
     this.held?.makeExclusive();
+    this.confirmed = this.elsewhere?.abort();
     // A task that still waits for its data will never run: it is over now.
     if (!this.#running) this.#finish({ status: Status.taskAborted });
+  }
+
+  get expectedDataIn(): number {
+    return this.#expectation.dataIn;
   }
 
   #running = false;
@@ -240,18 +248,6 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
       session.writtenBytes += this.data.length;
       counters.writeLatency.add(1, micros);
     }
-  }
-}
-
-/** The row of this CDB, and the data-out it asks for. Throws ScsiError; of a pending unit attention before all else. */
-function commandOf(nexus: LunNexus, cdb: Buffer): { spec: CommandSpec; byCdb: number } {
-  let spec: CommandSpec | undefined;
-  try {
-    spec = nexus.lu.commands.find(cdb);
-    return { spec, byCdb: spec.dataOut?.(cdb, nexus.lu) ?? 0 };
-  } catch (error) {
-    if (spec?.okWhen.unitAttention !== true) reportAttention(nexus);
-    throw error;
   }
 }
 

@@ -22,6 +22,8 @@ export type DispatchTask = ScsiTask &
   SetTask & {
     /** The range lock the command holds while it runs. */
     held?: HeldRange | undefined;
+    /** While another node carries it out, or one is being waited for: ends it there, as RemoteRun.abort does. */
+    elsewhere?: { abort(): Promise<void> } | undefined;
   };
 
 const CONFLICT: TaskResult = { status: Status.reservationConflict };
@@ -30,7 +32,26 @@ const CONFLICT: TaskResult = { status: Status.reservationConflict };
  * Carries out one command. Never rejects: every failure becomes a status. The result of a task that was aborted meanwhile
  * is computed all the same; whether it is still told is the transport's business.
  */
-export async function execute(task: DispatchTask): Promise<TaskResult> {
+export function execute(task: DispatchTask): Promise<TaskResult> {
+  return task.lu.role.here || isAnsweredHere(task) ? executeHere(task) : passOn(task);
+}
+
+/** Another node owns the volume, but this is ours to say. */
+function isAnsweredHere({ spec, nexus }: DispatchTask): boolean {
+  return spec.everywhere === 'always' || (spec.everywhere === 'attention' && nexus.attentions.any);
+}
+
+/** To the node that owns the volume, when what this node has to say has been said. */
+async function passOn(task: DispatchTask): Promise<TaskResult> {
+  try {
+    if (!task.spec.okWhen.unitAttention) reportAttention(task.nexus);
+    return await task.lu.role.pass(task, executeHere);
+  } catch (error) {
+    return failed(task, error);
+  }
+}
+
+async function executeHere(task: DispatchTask): Promise<TaskResult> {
   const { lu, spec, nexus } = task;
   const turn = lu.tasks.enter(task, spec.order === 'barrier');
   try {
@@ -60,6 +81,18 @@ export function reportAttention(nexus: LunNexus): void {
   nexus.lu.refresh(nexus);
   if (row === SENSE.reportedLunsChanged) nexus.owner.inventoryReported();
   if (row !== undefined) throw attentionError(row);
+}
+
+/** The row of this CDB, and the data-out it asks for. Throws ScsiError; of a pending unit attention before all else. */
+export function commandOf(nexus: LunNexus, cdb: Buffer): { spec: CommandSpec; byCdb: number } {
+  let spec: CommandSpec | undefined;
+  try {
+    spec = nexus.lu.commands.find(cdb);
+    return { spec, byCdb: spec.dataOut?.(cdb, nexus.lu) ?? 0 };
+  } catch (error) {
+    if (spec?.okWhen.unitAttention !== true) reportAttention(nexus);
+    throw error;
+  }
 }
 
 /**

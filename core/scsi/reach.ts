@@ -55,6 +55,8 @@ export class Reach {
     const visibility = this.#entry.visibility(this.#asker.owner.visitor);
     if (lu.retired || !there || visibility === 'hidden') return refused(new ScsiError(SENSE.logicalUnitNotSupported));
     if (lu.notReady !== undefined) return refused(lu.notReady);
+    // A copy manager reads and writes volumes of its own node only; the host copies between nodes itself.
+    if (!lu.role.here) return refused(new ScsiError(SENSE.unavailable));
     let last: Refusal | undefined;
     for (const path of this.paths()) {
       last = this.#refusalOn(path, access);
