@@ -5,7 +5,7 @@ import { formatSize } from '../base/sizes.ts';
 import { MAX_GROUP, MAX_LUNS, MAX_MAPS, MAX_POOL, MAX_VOLUME, MIN_POOL, MIN_VOLUME } from '../base/limits.ts';
 
 const bytes = z.int().nonnegative();
-const timestamp = z.string().meta({ format: 'date-time' });
+export const timestamp = z.string().meta({ format: 'date-time' });
 
 export const VolumeName = z
   .string()

@@ -406,5 +406,8 @@ export const MAX_VMDK_DESCRIPTOR = 1_048_576;
 /** Milliseconds a portal has to accept a connection before the next one is tried. */
 export const PORTAL_PATIENCE = 3_000;
 
+// ---- the configuration store of a cluster
+export * from './cluster-limits.ts';
+
 // ---- security of the API
 export * from './security-limits.ts';

@@ -68,7 +68,7 @@ export class ChangeFeed {
   }
 
   /** The edits have been made. */
-  tell(edits: readonly Edit[], revision: number): void {
+  tell(edits: readonly Pick<Edit, 'prefix' | 'id' | 'change'>[], revision: number): void {
     if (this.#listeners.size === 0) return;
     for (const { prefix, id, change } of edits) {
       // An Edit comes from the collection with this prefix, which decides the type of the value.

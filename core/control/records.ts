@@ -45,6 +45,8 @@ export interface VolumeRecord {
   readonly path: string;
   /** Name of the pool; for kind `pool` only. */
   readonly pool?: string;
+  /** Ids of the nodes of a cluster that keep its data; absent: the node with the catalog does. */
+  readonly replicas?: readonly string[];
   /** Bytes. */
   readonly size: number;
   /** Bytes. */

@@ -1,5 +1,6 @@
 // A control plane on a temporary data folder, with a recording log and no network.
 import { join } from 'node:path';
+import { ServiceError } from '../../../core/base/errors.ts';
 import type { Log, LogFields } from '../../../core/base/log.ts';
 import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
@@ -8,6 +9,8 @@ import { Alerts } from '../../../core/control/alerts/alerts.ts';
 import { Readings } from '../../../core/control/alerts/readings.ts';
 import { CapacityTrend } from '../../../core/control/capacity-trend.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
+import { ALONE } from '../../../core/control/cluster.ts';
+import type { ClusterControl } from '../../../core/control/cluster.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
 import { Hosts } from '../../../core/control/hosts.ts';
@@ -51,6 +54,12 @@ export function recordingLog(lines: string[]): Log {
   };
   return { debug: write, info: write, warn: write, error: write, child: () => recordingLog(lines) };
 }
+
+const refused = (): Promise<never> => Promise.reject(new ServiceError('bad-request', 'no cluster here'));
+const NO_CLUSTER: ClusterControl = {
+  view: () => Promise.resolve(ALONE),
+  ...{ init: refused, token: refused, join: refused, remove: refused, leave: refused },
+};
 
 export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const world = await nodeWorld();
@@ -109,6 +118,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const sources = liveSources({ catalog, pools, units, views, server, now: () => 61_000 });
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   return {
+    cluster: NO_CLUSTER,
     hosts,
     jobs,
     schedules,
