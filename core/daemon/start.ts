@@ -151,9 +151,9 @@ async function start(
   const backend = new NodeBackend(world, catalog, folder, cache, pools);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
-  const services = { catalog, units, pools, backend, provisioner, snapshots, hosts, events, box, world, log };
-  const automatic = automation(services);
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
+  const services = { catalog, units, pools, moves, backend, provisioner, snapshots, hosts, events, box, world, log };
+  const automatic = automation(services);
   undo.push(() => pools.close());
   await pools.openAll();
   undo.push(() => provisioner.close());

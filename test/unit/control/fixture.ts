@@ -17,6 +17,7 @@ import { Live } from '../../../core/control/live/live.ts';
 import { liveSources } from '../../../core/control/live/sources.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
 import { PoolMoves } from '../../../core/control/pool-moves.ts';
+import type { ImportPool } from '../../../core/control/pool-moves.ts';
 import { Offload } from '../../../core/control/offload.ts';
 import { PoolManager } from '../../../core/control/pools.ts';
 import { Provisioner } from '../../../core/control/provision.ts';
@@ -80,7 +81,6 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools);
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
-  const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   const box = new SecretBox(key, world.random);
   let initiators: Initiators;
   let hosts: Hosts;
@@ -93,7 +93,8 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     await catalog.close();
     throw error;
   }
-  const services = { catalog, units, pools, backend, provisioner, snapshots, hosts, events, box, world, log };
+  const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
+  const services = { catalog, units, pools, moves, backend, provisioner, snapshots, hosts, events, box, world, log };
   const { jobs, schedules, trash, stop } = automation(services);
   await pools.openAll();
   await snapshots.recover();
@@ -172,4 +173,15 @@ export async function codeOf(work: () => unknown): Promise<string> {
     return error instanceof Error && 'code' in error ? String(error.code) : String(error);
   }
   return 'no error';
+}
+
+/** As the API does it. */
+export async function exportPool(plane: Plane, pool: string): Promise<{ parts: { kind: string; path: string }[] }> {
+  const { result } = await plane.jobs.through('pool-export', { pool }, 'export');
+  return result as { parts: { kind: string; path: string }[] };
+}
+
+/** As the API does it. The name of the pool. */
+export async function importPool(plane: Plane, wanted: ImportPool): Promise<string> {
+  return (await plane.jobs.through('pool-import', wanted, 'serve')).object.name;
 }
