@@ -3,7 +3,7 @@ import type { RandomSource } from '../base/world.ts';
 import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { CopyRoutePolicy } from '../volume/copy-route.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
-import type { AlertRuleRecord, AlertTargetRecord } from './alerts/records.ts';
+import type { AlertRuleRecord, AlertStateRecord, AlertTargetRecord } from './alerts/records.ts';
 import { Collection, applyEdits } from './collection.ts';
 import type { Edit } from './collection.ts';
 import { ChangeFeed } from './change-feed.ts';
@@ -18,6 +18,7 @@ import type {
   HostRecord,
   InitiatorRecord,
   NodeRecord,
+  ObservationRecord,
   PoolRecord,
   ScheduleRecord,
   SnapshotRecord,
@@ -56,6 +57,9 @@ export class Catalog {
   readonly alertTargets: Collection<AlertTargetRecord>;
   /** By name of the rule. */
   readonly alertRules: Collection<AlertRuleRecord>;
+  /** What was wrong and told when this was written, by rule and object. */
+  readonly alertStates: Collection<AlertStateRecord>;
+  readonly observations: Collection<ObservationRecord>;
   readonly #nodes: Collection<NodeRecord>;
   readonly #feed = new ChangeFeed();
   readonly #ofTarget: (target: string) => VolumeRecord[];
@@ -83,6 +87,8 @@ export class Catalog {
     this.requests = new Collection(store, 'requests/');
     this.alertTargets = new Collection(store, 'alert-targets/');
     this.alertRules = new Collection(store, 'alert-rules/');
+    this.alertStates = new Collection(store, 'alert-states/');
+    this.observations = new Collection(store, 'observations/');
     this.#nodes = new Collection(store, 'node/');
     this.#ofTarget = this.volumes.index(({ target }) => [target]);
     this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
@@ -113,7 +119,7 @@ export class Catalog {
       catalog.security,
       catalog.#nodes,
     ];
-    const rest = [catalog.hosts, catalog.hostGroups, catalog.schedules];
+    const rest = [catalog.hosts, catalog.hostGroups, catalog.schedules, catalog.alertStates, catalog.observations];
     for (const each of [...disks, ...others, ...rest]) await each.load();
     if (catalog.#nodes.get('self') === undefined) {
       const id = random.bytes(4).toString('hex');
