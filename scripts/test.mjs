@@ -35,6 +35,8 @@ const PEERS = [
     'fish',
     'groff',
     'chromium',
+    'libnbd-bin',
+    'nbdkit',
   ],
 ];
 /** In order. `concurrency`: test files at a time; `timeout`: milliseconds for one file, or for the command. */
@@ -53,8 +55,17 @@ const STAGES = [
   { name: 'conformance', concurrency: 2, timeout: 600_000, peers: true },
   { name: 'interop', concurrency: 1, timeout: 300_000, peers: true },
   { name: 'package', concurrency: 1, timeout: 300_000, peers: true },
-  { name: 'ui', concurrency: 1, timeout: 300_000, peers: true },
+  // Browser and daemon wait for each other most of the time.
+  { name: 'ui', concurrency: 2, timeout: 300_000, peers: true },
   { name: 'guest', concurrency: 2, timeout: 400_000, peers: true },
+];
+/**
+ * Stages that use one processor, side by side: each list is worked off in order, the lists of a group at the same time. Every
+ * other stage runs by itself, in the order above.
+ */
+const LANES = [
+  [['lint'], ['format', 'types', 'tidy']],
+  [['interop'], ['fuzz', 'package', 'ui']],
 ];
 /** Milliseconds a test file has to undo what it did before it is killed. */
 const GRACE = 5000;
@@ -65,6 +76,8 @@ const LINE = 240;
 const TIME_LIMIT = 19 * 60_000;
 
 const totals = { passed: 0, failed: 0, skipped: 0 };
+/** The same by stage. */
+const counts = new Map(STAGES.map((stage) => [stage, { passed: 0, failed: 0, skipped: 0 }]));
 /** Each with what it said, for the end: whoever sees the last lines only must see why. */
 const failures = [];
 /** Tests that were cut off with the file, or the suite, they are in: by that failure they are explained. */
@@ -82,9 +95,15 @@ function finish() {
   process.exit(totals.failed === 0 ? 0 : 1);
 }
 
+function count(stage, what) {
+  totals[what]++;
+  counts.get(stage)[what]++;
+}
+
 /** `said`: everything that is known about it; `why`: one line. */
-function failed(name, why = '', said = '') {
-  totals.failed++;
+function failed(stage, name, why = '', said = '') {
+  if (stage === undefined) totals.failed++;
+  else count(stage, 'failed');
   const line = why.replace(/\s+/g, ' ').trim();
   failures.push({ name, why: line.length > LINE ? `${line.slice(0, LINE)} ...` : line, said: said.slice(0, REPEATED) });
 }
@@ -117,8 +136,8 @@ function runCommand(stage) {
       });
     }
     child.on('close', (status) => {
-      if (status === 0) totals.passed++;
-      else failed(stage.name, status === null ? `ended after ${stage.timeout / 1000} s` : 'see above', said);
+      if (status === 0) count(stage, 'passed');
+      else failed(stage, stage.name, status === null ? `ended after ${stage.timeout / 1000} s` : 'see above', said);
       resolve();
     });
   });
@@ -165,7 +184,7 @@ function runFile(stage, file) {
     let said = '';
     const timer = setTimeout(() => {
       late = `${name}: ended after ${stage.timeout / 1000} s${during(under)}`;
-      failed(`${stage.name}: ${late}`, '', said);
+      failed(stage, `${stage.name}: ${late}`, '', said);
       void endProcesses(file);
     }, stage.timeout);
     // A suite, and a file, is reported like a test; only what has nothing inside counts.
@@ -184,9 +203,9 @@ function runFile(stage, file) {
     stream.on('test:pass', (event) => {
       over(event);
       if (event.skip !== undefined || event.todo !== undefined) {
-        totals.skipped++;
+        count(stage, 'skipped');
         skips.push(`${stage.name}: ${event.name} - ${String(event.skip ?? event.todo)}`);
-      } else if (event.details?.type !== 'suite' && !isSuite(event)) totals.passed++;
+      } else if (event.details?.type !== 'suite' && !isSuite(event)) count(stage, 'passed');
     });
     stream.on('test:fail', (event) => {
       over(event);
@@ -194,7 +213,7 @@ function runFile(stage, file) {
       // What fails because the file is being ended says nothing of its own.
       if (type === 'subtestsFailed' || late !== undefined) return;
       if (type === 'cancelledByParent') {
-        totals.failed++;
+        count(stage, 'failed');
         cutOff++;
         return;
       }
@@ -203,7 +222,7 @@ function runFile(stage, file) {
       // A file that fails as a whole has said why there, if anywhere.
       const what = `${inspect(thrown)}${whole && said !== '' ? `\n${said}` : ''}`;
       const title = `${stage.name}: ${whole ? name : event.name}`;
-      failed(title, messagesOf(thrown), `(${event.file ?? ''})\n${what}`);
+      failed(stage, title, messagesOf(thrown), `(${event.file ?? ''})\n${what}`);
       console.log(`--- ${title} (${event.file ?? ''})\n${what}\n`);
     });
     stream.on('test:stderr', ({ message }) => {
@@ -279,19 +298,28 @@ process.on('exit', () => rmSync(temporary, { recursive: true, force: true }));
 await prepare();
 if (stages.some((stage) => stage.peers)) await debianPackages(PEERS);
 setTimeout(() => {
-  failed(`the run took longer than ${TIME_LIMIT / 60_000} minutes and was ended`);
+  failed(undefined, `the run took longer than ${TIME_LIMIT / 60_000} minutes and was ended`);
   for (const [file, under] of running)
     failures.push({ name: `${relative(join(root, 'dist'), file)}${during(under)}`, why: '', said: '' });
   void Promise.all([...running.keys()].map(endProcesses)).then(finish);
 }, TIME_LIMIT).unref();
-for (const stage of stages) {
+async function run(stage) {
   const start = Date.now();
-  const before = { ...totals };
   await (stage.command === undefined ? runStage(stage) : runCommand(stage));
   const seconds = ((Date.now() - start) / 1000).toFixed(1);
-  const count = (key) => totals[key] - before[key];
-  say(
-    `${stage.name}: ${count('passed')} passed, ${count('failed')} failed, ${count('skipped')} skipped in ${seconds} s`,
-  );
+  const { passed, failed, skipped } = counts.get(stage);
+  say(`${stage.name}: ${passed} passed, ${failed} failed, ${skipped} skipped in ${seconds} s`);
+}
+
+async function runInOrder(names) {
+  for (const name of names) await run(stages.find((stage) => stage.name === name));
+}
+
+const todo = stages.map((stage) => stage.name);
+while (todo.length > 0) {
+  const group = LANES.find((lanes) => lanes.flat().includes(todo[0])) ?? [[todo[0]]];
+  const lanes = group.map((lane) => lane.filter((name) => todo.includes(name)));
+  for (const name of lanes.flat()) todo.splice(todo.indexOf(name), 1);
+  await Promise.all(lanes.map(runInOrder));
 }
 finish();

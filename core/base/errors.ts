@@ -135,6 +135,18 @@ export const ERRORS = {
     retriable: false,
     remedy: 'Check that --api and --token belong to the same daemon.',
   },
+  'peer-unreachable': {
+    http: 503,
+    exit: 8,
+    retriable: true,
+    remedy: 'Check that the other machine runs and that the network between the nodes lets it through.',
+  },
+  'peer-untrusted': {
+    http: 502,
+    exit: 8,
+    retriable: false,
+    remedy: 'Check that both nodes belong to the same cluster, and the clocks of both.',
+  },
   'io-error': { http: 500, exit: 9, retriable: true, remedy: 'Check the disk; the daemon log names the file.' },
   'newer-format': {
     http: 422,

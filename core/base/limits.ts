@@ -2,6 +2,7 @@
 // (login keys, VPD pages), so that what is promised and what is enforced cannot drift apart.
 
 export * from './copy-limits.ts';
+export * from './mirror-limits.ts';
 
 // ---- iSCSI
 /** MaxRecvDataSegmentLength we declare, bytes. */

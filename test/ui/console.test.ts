@@ -21,6 +21,7 @@ const PLACES = [
   'volumes/demo',
   'pools',
   'pools/pool0',
+  'schedules',
   'hosts',
   'replication',
   'jobs',
@@ -136,7 +137,7 @@ describe('the console', { skip }, () => {
         await page.getByRole('button', { name: 'Map', exact: true }).click();
         await dialog.getByLabel('Who may use it').selectOption('loopback');
         await press('Map');
-        await page.getByText('loopback read-write').waitFor();
+        await page.getByText('loopback (this storage machine) read-write').waitFor();
 
         await page.getByRole('button', { name: 'Grow', exact: true }).click();
         await dialog.getByLabel('New size').fill('32 MiB');

@@ -11,6 +11,8 @@ export interface Column<T> {
   readonly numeric?: boolean;
 }
 
+/** Rows up to this many are seen at a glance: no search box. */
+const GLANCE = 8;
 /** Rows up to this many are all in the document. */
 const ALL = 100;
 /** Pixels; the style sheet has the same. */
@@ -54,7 +56,7 @@ export class Table<T> extends View {
     const all = rows.length <= ALL;
     const first = all ? 0 : Math.max(0, Math.min(this.first, rows.length) - MARGIN);
     const last = all ? rows.length : Math.min(rows.length, this.first + 60 + MARGIN);
-    return html`${this.search === undefined || this.rows.length < 2 ? nothing : this.#searchBox(rows.length)}
+    return html`${this.search === undefined || this.rows.length <= GLANCE ? nothing : this.#searchBox(rows.length)}
       <div
         class="table-box"
         tabindex=${all ? -1 : 0}
