@@ -7,7 +7,7 @@ import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
 import { facts, table } from './output.ts';
 import { addDeletedCommands, keptUntil } from './deleted-commands.ts';
-import { waitForSpace } from './pool-commands.ts';
+import { throughJob } from './job-commands.ts';
 import { addCopyCommands } from './snapshot-commands.ts';
 
 export interface CreateOptions {
@@ -116,12 +116,12 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     .option('--wait', 'until its space in the pool is free, with progress')
     .action(async (name: string, options: DeleteOptions, command: Command) => {
       const client = context.client(command);
-      const path = `/volumes/${segment(name)}`;
-      const pool = options.wait === true ? ((await client.call('GET', path)) as Disk).pool : null;
       const flags = { force: options.force, withSnapshots: options.withSnapshots, purge: options.purge };
-      const query = Object.entries(flags).flatMap(([key, set]) => (set === true ? [`${key}=true`] : []));
-      await client.call('DELETE', path + (query.length === 0 ? '' : `?${query.join('&')}`));
-      if (pool !== null) await waitForSpace(context, client, pool, name);
+      if (options.wait === true) await throughJob(context, client, 'volume-delete', { name, ...flags });
+      else {
+        const query = Object.entries(flags).flatMap(([key, set]) => (set === true ? [`${key}=true`] : []));
+        await client.call('DELETE', `/volumes/${segment(name)}${query.length === 0 ? '' : `?${query.join('&')}`}`);
+      }
       const kept = options.purge === true ? undefined : await keptUntil(client, name);
       show(context, command, { deleted: name, ...(kept === undefined ? {} : { keptUntil: kept }) }, () =>
         kept === undefined

@@ -118,6 +118,13 @@ export interface PoolRecord {
   readonly created: number;
 }
 
+/** Series of values over time, by name: how many milliseconds before `saved`, and the value. */
+export interface ObservationRecord {
+  /** Milliseconds since 1970. */
+  readonly saved: number;
+  readonly series: Readonly<Record<string, readonly (readonly [number, number])[]>>;
+}
+
 export interface TargetRecord {
   readonly name: string;
   readonly iqn: string;

@@ -33,6 +33,7 @@ import { Live } from '../control/live/live.ts';
 import { liveSources } from '../control/live/sources.ts';
 import { NodeBackend } from '../control/node-backend.ts';
 import { Offload } from '../control/offload.ts';
+import { Observations } from '../control/observations.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
 import { isFull } from '../control/pool-plan.ts';
 import { PoolManager } from '../control/pools.ts';
@@ -192,31 +193,28 @@ async function start(
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
   const nbd = await startNbd(options, { world, log, catalog, units });
   undo.push(() => nbd.close(NBD_PATIENCE));
-  const trend = new CapacityTrend(world.clock, () => poolUse(pools, catalog));
+  const seen = new Observations(catalog, world.clock, log, 'trend');
+  const trend = new CapacityTrend(world.clock, () => poolUse(pools, catalog), seen);
   rates.start();
   trend.start();
   undo.push(() => {
     rates.stop();
-    trend.stop();
-    return Promise.resolve();
+    return trend.stop();
   });
 
   const { jobs, schedules, trash } = automatic;
   const views = new Views(catalog, units, backend, server, outsideAddress());
   const tokens = new Tokens(catalog, world, log);
-  const security = await Security.open({ catalog, tokens, world, log, folder: options.data });
+  const security = await Security.open({ catalog, tokens, events, world, log, folder: options.data });
   undo.push(() => security.close());
   const now = (): number => world.clock.wall();
   let consoleUrl = '';
   const certificate = (): ServedCertificate | undefined => running.served?.view(consoleUrl);
   const certificateEnd = (): number | undefined => certificate()?.notAfter;
-  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock, log);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version });
   alerts.start();
-  undo.push(() => {
-    alerts.stop();
-    return Promise.resolve();
-  });
+  undo.push(() => alerts.stop());
   const sources = liveSources({ catalog, pools, units, views, server, now });
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   const admission = member === undefined ? undefined : await Admission.open({ member, world, log, data: options.data });

@@ -110,9 +110,9 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   await provisioner.openAll();
   await jobs.resume();
   const tokens = new Tokens(catalog, world, log);
-  const security = await Security.open({ catalog, tokens, world, log, folder, cost: CHEAP });
+  const security = await Security.open({ catalog, tokens, events, world, log, folder, cost: CHEAP });
   const certificateEnd = (): undefined => undefined;
-  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock, log);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version: '1.2.3' });
   const views = new Views(catalog, units, backend, server, '192.0.2.1');
   const sources = liveSources({ catalog, pools, units, views, server, now: () => 61_000 });
@@ -148,7 +148,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     now: () => 61_000,
     close: async () => {
       await stop();
-      alerts.stop();
+      await alerts.stop();
       live.close();
       await security.close();
       await provisioner.close();
