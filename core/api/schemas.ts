@@ -41,7 +41,12 @@ export const CreateVolume = z.strictObject({
   durability: z.enum(['durable', 'volatile']).optional(),
   kind: z.enum(['file', 'device', 'memory', 'pool', 'nbd']).optional(),
   pool: VolumeName.optional().meta({ description: 'when absent, and no kind is given: the default pool, if any' }),
-  path: z.string().min(1).max(4096).optional().meta({ description: 'block device, for kind "device"; NBD URI, for kind "nbd"' }),
+  path: z
+    .string()
+    .min(1)
+    .max(4096)
+    .optional()
+    .meta({ description: 'block device, for kind "device"; NBD URI, for kind "nbd"' }),
   target: VolumeName.optional().meta({ description: 'volumes with the same target are LUNs of one iSCSI target' }),
   lun: Lun.optional(),
   maps: z.array(MapEntry).max(MAX_MAPS).optional(),

@@ -87,7 +87,9 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     ...{ world, catalog, units, log, cache, folder: join(folder, 'pools') },
     checkMeta: checkPoolMeta,
   });
-  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools, () => Promise.reject(new Error('not used')));
+  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools, () =>
+    Promise.reject(new Error('not used')),
+  );
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
   const box = new SecretBox(key, world.random);
