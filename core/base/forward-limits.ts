@@ -28,5 +28,3 @@ export const MAX_FORWARDED_NAME = 512;
 export const MAX_FORWARDED_CDB = 260;
 /** Bytes of sense data in an answer (SPC-4 4.5.1: 252 at most). */
 export const MAX_SENSE = 252;
-/** Bytes of the SCSI state of a unit that its next owner goes on from. */
-export const MAX_UNIT_STATE = 262_144;

@@ -48,6 +48,7 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     .addOption(new Option('--physical-block-size <bytes>', 'default 4096').choices(['512', '4096']))
     .addOption(new Option('--thin', 'take space as it is written (default)').conflicts('thick'))
     .option('--thick', 'take all the space now')
+    .option('--replicas <number>', 'nodes of the cluster that keep a copy (default: 2, if there are two)')
     .option('--read-only', 'initiators cannot write')
     .addOption(
       new Option('--durability <when>', 'durable (default): acknowledged when stable').choices(['durable', 'volatile']),

@@ -51,6 +51,7 @@ const FAULTS: Record<VolumeFault, number> = {
   [VolumeFault.noSpace]: NbdError.noSpace,
   [VolumeFault.readOnly]: NbdError.permission,
   [VolumeFault.notReady]: NbdError.io,
+  [VolumeFault.moved]: NbdError.io,
 };
 
 /** The error number for what a volume threw. */
