@@ -1,12 +1,11 @@
 // Limits of forwarded SCSI commands; limits.ts has them all.
 
-/** Milliseconds a command waits for a node that owns its volume; then it ends with 02/04/0A, and the initiator repeats it. */
-export const FORWARD_HOLD = 5_000;
 /**
- * Milliseconds a forwarded command may take to begin at the owner. Less than initiators take to give a path up and repeat the
- * command on another one (Linux 5 to 10 s, Windows 15 s, ESXi 30 s): a copy of it that comes later is dropped.
+ * Milliseconds after which a command that came to one node does not begin at another any more, whether it waited for an owner or
+ * was on its way; then it ends with 02/04/0A, and the initiator repeats it. Less than initiators take to give a path up and repeat
+ * the command on another one (Linux 10 s, Windows 15 s, ESXi 30 s): a copy of it that came later would undo what was written since.
  */
-export const FORWARD_DEADLINE = 4_000;
+export const FORWARD_HOLD = 5_000;
 /** Milliseconds on top of it before a command whose link broke is told to the initiator: the owner has noticed by then. */
 export const FORWARD_SLACK = 500;
 /** Milliseconds until a command that found the owner elsewhere than expected is tried again. */

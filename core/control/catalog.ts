@@ -3,7 +3,7 @@ import type { RandomSource } from '../base/world.ts';
 import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { CopyRoutePolicy } from '../volume/copy-route.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
-import type { AlertRuleRecord, AlertTargetRecord } from './alerts/records.ts';
+import type { AlertRuleRecord, AlertStateRecord, AlertTargetRecord } from './alerts/records.ts';
 import { Collection, applyEdits } from './collection.ts';
 import type { Edit } from './collection.ts';
 import { ChangeFeed } from './change-feed.ts';
@@ -18,6 +18,7 @@ import type {
   HostRecord,
   InitiatorRecord,
   NodeRecord,
+  ObservationRecord,
   PoolRecord,
   ScheduleRecord,
   SnapshotRecord,
@@ -58,6 +59,9 @@ export class Catalog {
   readonly alertTargets: Collection<AlertTargetRecord>;
   /** By name of the rule. */
   readonly alertRules: Collection<AlertRuleRecord>;
+  /** What was wrong and told when this was written, by rule and object. */
+  readonly alertStates: Collection<AlertStateRecord>;
+  readonly observations: Collection<ObservationRecord>;
   readonly #nodes: Collection<NodeRecord>;
   /** What all nodes of a cluster have in common, and what each has for itself. */
   readonly #shared: readonly AnyCollection[];
@@ -89,12 +93,15 @@ export class Catalog {
     this.requests = new Collection(store, 'requests/');
     this.alertTargets = new Collection(shared, 'alert-targets/');
     this.alertRules = new Collection(shared, 'alert-rules/');
+    this.alertStates = new Collection(store, 'alert-states/');
+    this.observations = new Collection(store, 'observations/');
     this.#nodes = new Collection(store, 'node/');
     const { users, settings, sessions, anchor } = this.security;
     const disks = [this.volumes, this.snapshots, this.deleted, this.reservations, this.sanitizing];
     const whose = [this.targets, this.initiators, this.hosts, this.hostGroups, users, settings];
     this.#shared = [...disks, ...whose, this.schedules, this.alertTargets, this.alertRules];
-    this.#own = [this.pools, this.tokens, sessions, anchor, this.events, this.jobs, this.requests, this.#nodes];
+    const here = [this.pools, this.events, this.jobs, this.requests, this.alertStates, this.observations];
+    this.#own = [...here, this.tokens, sessions, anchor, this.#nodes];
     this.#ofTarget = this.volumes.index(({ target }) => [target]);
     this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
     this.#mappedTo = this.volumes.index(({ maps }) => maps.map(({ who }) => who));

@@ -106,7 +106,14 @@ export class ClusterVolumes implements Replication {
       const status = seen.get(node);
       if (status === undefined) {
         const own = node === member.self.id ? known.why : '';
-        return { node, inSync, state: node === known.owner ? 'owner' : 'unknown', why: own, lacksBytes: 0, resync: undefined };
+        return {
+          node,
+          inSync,
+          state: node === known.owner ? 'owner' : 'unknown',
+          why: own,
+          lacksBytes: 0,
+          resync: undefined,
+        };
       }
       const { resync, state, why, lacks } = status;
       const progress =
@@ -216,6 +223,4 @@ export const portNodes = (
   nodes: readonly ClusterNode[],
   groups: (node: string) => number,
 ): { node: string; index: number; portalGroups: number }[] =>
-  nodes
-    .filter(({ role }) => role === 'data')
-    .map(({ id, index }) => ({ node: id, index, portalGroups: groups(id) }));
+  nodes.filter(({ role }) => role === 'data').map(({ id, index }) => ({ node: id, index, portalGroups: groups(id) }));

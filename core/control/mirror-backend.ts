@@ -92,7 +92,8 @@ export class MirrorBackend implements VolumeBackend {
   async create(record: VolumeRecord, source?: string): Promise<Volume> {
     const { local, mirror, member } = this.#options;
     if (!isMirrored(record)) return local.create(record, source);
-    if (source !== undefined) throw new ServiceError('bad-request', 'a copy of a volume cannot be mirrored from the start');
+    if (source !== undefined)
+      throw new ServiceError('bad-request', 'a copy of a volume cannot be mirrored from the start');
     const { id, replicas = [] } = record;
     const others = replicas.filter((node) => node !== member.self.id);
     await this.#order(others.map((node) => [orderKey(id, node), { state: 'make', record }]));
@@ -167,9 +168,7 @@ export class MirrorBackend implements VolumeBackend {
 
   async #order(orders: readonly (readonly [key: string, order: Order | undefined])[]): Promise<void> {
     const { store } = this.#options.member;
-    await store.commit(
-      orders.map(([key, order]) => ({ key, value: order === undefined ? undefined : asJson(order) })),
-    );
+    await store.commit(orders.map(([key, order]) => ({ key, value: order === undefined ? undefined : asJson(order) })));
   }
 
   /** Rejects with ServiceError unless the other node has made its copy in time. */

@@ -33,6 +33,7 @@ import { Live } from '../control/live/live.ts';
 import { liveSources } from '../control/live/sources.ts';
 import { NodeBackend } from '../control/node-backend.ts';
 import { Offload } from '../control/offload.ts';
+import { Observations } from '../control/observations.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
 import { isFull } from '../control/pool-plan.ts';
 import { PoolManager } from '../control/pools.ts';
@@ -59,6 +60,7 @@ import { Membership } from './cluster/membership.ts';
 import { ClusterServing } from './cluster/serving.ts';
 import { certificateHosts, localAddresses, outsideAddress } from './addresses.ts';
 import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
+import { nbdOpener, startNbd } from './nbd.ts';
 import type { DaemonOptions } from './options.ts';
 import type { ReadyFacts } from './ready.ts';
 
@@ -66,6 +68,8 @@ import type { ReadyFacts } from './ready.ts';
 const CONSOLE = fileURLToPath(new URL('../../console', import.meta.url));
 /** Milliseconds the API gives running requests at shutdown. */
 const API_PATIENCE = 2_000;
+/** Milliseconds NBD clients are given to have their requests answered. */
+const NBD_PATIENCE = 2_000;
 
 export interface RunningDaemon {
   readonly ready: ReadyFacts;
@@ -170,7 +174,7 @@ async function start(
     ...{ world, catalog, units, log, cache, folder: join(options.data, 'pools') },
     checkMeta: checkPoolMeta,
   }));
-  const local = new NodeBackend(world, catalog, folder, cache, pools);
+  const local = new NodeBackend(world, catalog, folder, cache, pools, nbdOpener(world, log));
   const backend = shared?.backend(local, (record) => provisioner.withdrawGone(record.name, record.id)) ?? local;
   const placement =
     shared === undefined ? undefined : (count: number | undefined): string[] => shared.volumes.placement(count);
@@ -201,32 +205,31 @@ async function start(
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
   await shared?.volumes.start();
-  const trend = new CapacityTrend(world.clock, () => poolUse(pools, catalog));
+  const nbd = await startNbd(options, { world, log, catalog, units });
+  undo.push(() => nbd.close(NBD_PATIENCE));
+  const seen = new Observations(catalog, world.clock, log, 'trend');
+  const trend = new CapacityTrend(world.clock, () => poolUse(pools, catalog), seen);
   rates.start();
   trend.start();
   undo.push(() => {
     rates.stop();
-    trend.stop();
-    return Promise.resolve();
+    return trend.stop();
   });
 
   const { jobs, schedules, trash } = automatic;
   const views = new Views(catalog, units, backend, server, outsideAddress());
   await shared?.publish(running.server, views.portals());
   const tokens = new Tokens(catalog, world, log);
-  const security = await Security.open({ catalog, tokens, world, log, folder: options.data });
+  const security = await Security.open({ catalog, tokens, events, world, log, folder: options.data });
   undo.push(() => security.close());
   const now = (): number => world.clock.wall();
   let consoleUrl = '';
   const certificate = (): ServedCertificate | undefined => running.served?.view(consoleUrl);
   const certificateEnd = (): number | undefined => certificate()?.notAfter;
-  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock, log);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version });
   alerts.start();
-  undo.push(() => {
-    alerts.stop();
-    return Promise.resolve();
-  });
+  undo.push(() => alerts.stop());
   const sources = liveSources({ catalog, pools, units, views, server, now });
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   const admission = member === undefined ? undefined : await Admission.open({ member, world, log, data: options.data });

@@ -45,19 +45,20 @@ function isAnsweredHere({ spec, nexus }: DispatchTask): boolean {
 async function passOn(task: DispatchTask): Promise<TaskResult> {
   try {
     if (!task.spec.okWhen.unitAttention) reportAttention(task.nexus);
-    return await task.lu.role.pass(task, executeHere);
+    return await task.lu.role.pass(task, (each) => executeHere(each, true));
   } catch (error) {
     return failed(task, error);
   }
 }
 
-async function executeHere(task: DispatchTask): Promise<TaskResult> {
+/** `told`: unit attentions have had their turn; what has come since is for the next command (SAM-5 5.14). */
+async function executeHere(task: DispatchTask, told = false): Promise<TaskResult> {
   const { lu, spec, nexus } = task;
   const turn = lu.tasks.enter(task, spec.order === 'barrier');
   try {
     if (turn !== undefined) await turn;
     if (task.aborted) return { status: Status.taskAborted };
-    if (!spec.okWhen.unitAttention) reportAttention(nexus);
+    if (!told && !spec.okWhen.unitAttention) reportAttention(nexus);
     // SAM-5 8.7: no ACA condition is ever established (NORMACA=0), so nothing can be sent under one.
     if (task.attribute > TaskAttribute.headOfQueue) throw new ScsiError(SENSE.invalidMessage);
     const refusal = precheck(nexus, spec, task.cdb);

@@ -136,7 +136,9 @@ export class ClusterManager implements ClusterControl {
             `the last data node leaves last: gemel cluster remove ${others[0]?.name ?? ''}`,
           );
         }
-        await copyRecords(member.store, own, catalog.sharedPrefixes, (key, value) => withReplicas(key, value, undefined));
+        await copyRecords(member.store, own, catalog.sharedPrefixes, (key, value) =>
+          withReplicas(key, value, undefined),
+        );
         for (const name of COMMON_KEYS) await rename(join(clusterFolder(data), name), join(data, name));
       }
       await member.leaving();

@@ -117,11 +117,11 @@ export async function copyRecords(
 /** The record with other nodes for the data of a volume, if it is that of one; undefined: without any. */
 export function withReplicas(key: string, value: Json, replicas: readonly string[] | undefined): Json {
   const changed = (volume: object): Json =>
-    ({ ...volume, replicas: replicas === undefined ? undefined : [...replicas] }) as unknown as Json;
+    ({ ...volume, replicas: replicas === undefined ? undefined : [...replicas] });
   if (key.startsWith('volumes/')) return changed(value as object);
   if (!key.startsWith('deleted/')) return value;
   const deleted = value as unknown as { volume: object };
-  return { ...deleted, volume: changed(deleted.volume) } as unknown as Json;
+  return { ...deleted, volume: changed(deleted.volume) };
 }
 
 /** Etcd has just been started. */

@@ -92,7 +92,10 @@ export class ClusterServing {
   }
 
   /** Tells the other nodes where this one serves; `addresses`: of the portals, as others reach them. */
-  publish({ portals }: { portals: readonly { readonly group: number }[] }, addresses: readonly string[]): Promise<void> {
+  publish(
+    { portals }: { portals: readonly { readonly group: number }[] },
+    addresses: readonly string[],
+  ): Promise<void> {
     const reachable = portals.map(({ group }, i) => ({ address: addresses[i] ?? '', group }));
     return this.facts.publish({ groups: this.#groups.length, portals: reachable });
   }

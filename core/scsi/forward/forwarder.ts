@@ -1,7 +1,6 @@
 // The forwarding side: sends the commands of this node's nexuses to one other node, which owns their logical units.
 import {
   FORWARD_CLOCK_AGE,
-  FORWARD_DEADLINE,
   FORWARD_END_PATIENCE,
   FORWARD_PATIENCE,
   FORWARD_SLACK,
@@ -57,8 +56,9 @@ export class Forwarder implements RemoteUnit {
   #ownerClock = 0;
   #clockAt = -Infinity;
   #asking: Promise<void> | undefined;
-  /** When the last command was sent that may have changed something. */
+  /** When the last command was sent, and until when the owner may begin what has been sent. */
   #sentAt = -Infinity;
+  #sentUntil = -Infinity;
   /** When the link went down the last time. */
   #brokenAt = -Infinity;
 
@@ -85,15 +85,15 @@ export class Forwarder implements RemoteUnit {
     this.#link.onUp(fn);
   }
 
-  execute(task: DispatchTask): RemoteRun {
+  execute(task: DispatchTask, until: number): RemoteRun {
     const nexus = this.#opened(task.nexus);
-    const run: Run = { task: ++nexus.tasks, sentAt: undefined, dropped: false, over: false };
+    const run: Run = { task: ++nexus.tasks, until, sent: false, dropped: false, over: false };
     const outcome = this.#execute(nexus, task, run);
     return {
       outcome,
       abort: async () => {
         run.dropped = true;
-        if (run.sentAt === undefined || run.over) return;
+        if (!run.sent || run.over) return;
         await this.#confirmed(ForwardType.abort, encodePair(nexus.number, run.task));
       },
     };
@@ -109,17 +109,19 @@ export class Forwarder implements RemoteUnit {
         attribute: task.attribute,
         expectedDataOut: task.expectedDataOut,
         expectedDataIn: task.expectedDataIn ?? 0,
-        deadline: this.#deadline(),
+        deadline: this.#atOwner(run.until),
         cdb: task.cdb,
       });
-      this.#sentAt = run.sentAt = this.#clock.now();
+      run.sent = true;
+      this.#sentAt = this.#clock.now();
+      this.#sentUntil = Math.max(this.#sentUntil, run.until);
       const pieces = task.data.length === 0 ? [] : [task.data];
       const reply = await this.#link.request(ForwardType.execute, header, pieces, FORWARD_PATIENCE);
       const answer = this.#answer(reply);
       if (answer.outcome === Outcome.nexusUnknown) this.#unknown(task.nexus, nexus);
       const outcome = outcomeOf(answer, reply.data);
       // What is left of a nexus that has moved on ends with it, but nobody's task management asked for that.
-      return outcome.kind === 'ended' && nexus.released ? { kind: 'lost', until: run.sentAt } : outcome;
+      return outcome.kind === 'ended' && nexus.released ? { kind: 'lost', until: 0 } : outcome;
     } catch (error) {
       // A link that breaks has said so itself; anything else is a defect of one of us.
       if (this.up) {
@@ -128,7 +130,7 @@ export class Forwarder implements RemoteUnit {
           'a forwarded command had no answer; please report',
         );
       }
-      return run.sentAt === undefined ? ELSEWHERE : { kind: 'lost', until: harmlessAt(run.sentAt) };
+      return run.sent ? { kind: 'lost', until: run.until + FORWARD_SLACK } : ELSEWHERE;
     } finally {
       run.over = true;
     }
@@ -150,9 +152,8 @@ export class Forwarder implements RemoteUnit {
       return this.#confirmed(ForwardType.close, encodePair(open.number, 0));
     }
     // The link broke a moment ago, and what was sent before may still be on its way.
-    return this.#sentAt <= this.#brokenAt && this.#clock.now() < harmlessAt(this.#sentAt)
-      ? this.#harmless()
-      : undefined;
+    const harmless = this.#clock.now() >= this.#sentUntil + FORWARD_SLACK;
+    return this.#sentAt > this.#brokenAt || harmless ? undefined : this.#harmless();
   }
 
   release(lu: LogicalUnit): void {
@@ -180,7 +181,7 @@ export class Forwarder implements RemoteUnit {
 
   /** Until the owner begins nothing any more of what has been sent up to now. */
   async #harmless(): Promise<void> {
-    const wait = harmlessAt(this.#sentAt) - this.#clock.now();
+    const wait = this.#sentUntil + FORWARD_SLACK - this.#clock.now();
     if (wait > 0) await new Promise<void>((resolve) => this.#clock.after(wait, resolve));
   }
 
@@ -209,12 +210,11 @@ export class Forwarder implements RemoteUnit {
   }
 
   /**
-   * The owner's clock at which it does not begin any more what is sent now. Its clock is not behind what is reckoned here: the
-   * reading was taken before ours, and its rate may be a little lower than ours.
+   * The owner's clock when ours says `until`. It is not behind what is reckoned here: its reading was taken before ours, and its
+   * rate may be a little lower.
    */
-  #deadline(): number {
-    const passed = this.#clock.now() - this.#clockAt;
-    return this.#ownerClock + passed * (1 - MAX_CLOCK_DRIFT) + FORWARD_DEADLINE;
+  #atOwner(until: number): number {
+    return this.#ownerClock + (until - this.#clockAt) * (1 - MAX_CLOCK_DRIFT);
   }
 
   #askClock(): Promise<void> {
@@ -262,17 +262,13 @@ export class Forwarder implements RemoteUnit {
   }
 }
 
-/**
- * Our clock when the owner begins nothing any more of what was sent at `sentAt`, and has noticed that the link is down.
- */
-const harmlessAt = (sentAt: number): number => sentAt + FORWARD_DEADLINE * (1 + MAX_CLOCK_DRIFT) + FORWARD_SLACK;
-
 /** Looked at anew after every wait. */
 const isOff = (run: Run, nexus: OpenNexus): boolean => run.dropped || nexus.released;
 
 interface Run {
   readonly task: number;
-  sentAt: number | undefined;
+  readonly until: number;
+  sent: boolean;
   /** It is not to be sent any more. */
   dropped: boolean;
   over: boolean;

@@ -36,7 +36,8 @@ export interface RemoteUnit {
   readonly node: string;
   /** Whether there is a connection to it. */
   readonly up: boolean;
-  execute(task: DispatchTask): RemoteRun;
+  /** The owner does not begin it any more when the clock of this node says `until`, milliseconds. */
+  execute(task: DispatchTask, until: number): RemoteRun;
   /** Resolves when the owner has done it; false: it could not be reached, or is not the owner. */
   manage(nexus: LunNexus, what: UnitFunction): Promise<boolean>;
   /**

@@ -113,7 +113,8 @@ export class UnitRole {
         if (clock.now() >= until) throw new ScsiError(SENSE.asymmetricAccessTransition);
         await this.#wait(task, until);
       } else {
-        const outcome = await this.#send(task, place);
+        const term = this.#term;
+        const outcome = await this.#send(task, place, until);
         if (task.aborted) return ABORTED;
         if (outcome.kind === 'done') return outcome.result;
         if (outcome.kind === 'ended') {
@@ -121,7 +122,7 @@ export class UnitRole {
           return ABORTED;
         }
         if (outcome.kind === 'lost') {
-          if (!repeatable(task)) return this.#lost(task, outcome.until);
+          if (!repeatable(task)) return this.#lost(task, term, outcome.until);
           until = clock.now() + FORWARD_HOLD;
         } else if (clock.now() >= until) throw new ScsiError(SENSE.asymmetricAccessTransition);
         else if (this.#place === place) await this.#wait(task, Math.min(until, clock.now() + FORWARD_RETRY));
@@ -143,8 +144,8 @@ export class UnitRole {
     }
   }
 
-  async #send(task: DispatchTask, remote: RemoteUnit): Promise<ForwardOutcome> {
-    const run = remote.execute(task);
+  async #send(task: DispatchTask, remote: RemoteUnit, until: number): Promise<ForwardOutcome> {
+    const run = remote.execute(task, until);
     task.elsewhere = run;
     try {
       return await run.outcome;
@@ -158,8 +159,8 @@ export class UnitRole {
    * told to repeat it, if it wants to. Not before nothing of the lost one can reach the medium any more; a new owner does not
    * let it.
    */
-  async #lost(task: DispatchTask, until: number): Promise<TaskResult> {
-    const over = this.#harmless(until);
+  async #lost(task: DispatchTask, term: number, until: number): Promise<TaskResult> {
+    const over = this.#harmless(term, until);
     task.elsewhere = { abort: () => over };
     await over;
     task.elsewhere = undefined;
@@ -167,9 +168,8 @@ export class UnitRole {
     throw new ScsiError(SENSE.asymmetricAccessTransition);
   }
 
-  /** Until the clock says `until`, or the owner is another one. */
-  async #harmless(until: number): Promise<void> {
-    const term = this.#term;
+  /** Until the clock says `until`, or the owner is another one than in `term`. */
+  async #harmless(term: number, until: number): Promise<void> {
     while (this.#term === term && this.#lu.clock.now() < until) await this.#wait(undefined, until);
   }
 

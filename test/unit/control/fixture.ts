@@ -87,7 +87,9 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     ...{ world, catalog, units, log, cache, folder: join(folder, 'pools') },
     checkMeta: checkPoolMeta,
   });
-  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools);
+  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools, () =>
+    Promise.reject(new Error('not used')),
+  );
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
   const box = new SecretBox(key, world.random);
@@ -110,9 +112,9 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   await provisioner.openAll();
   await jobs.resume();
   const tokens = new Tokens(catalog, world, log);
-  const security = await Security.open({ catalog, tokens, world, log, folder, cost: CHEAP });
+  const security = await Security.open({ catalog, tokens, events, world, log, folder, cost: CHEAP });
   const certificateEnd = (): undefined => undefined;
-  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock, log);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version: '1.2.3' });
   const views = new Views(catalog, units, backend, server, '192.0.2.1');
   const sources = liveSources({ catalog, pools, units, views, server, now: () => 61_000 });
@@ -149,7 +151,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     now: () => 61_000,
     close: async () => {
       await stop();
-      alerts.stop();
+      await alerts.stop();
       live.close();
       await security.close();
       await provisioner.close();

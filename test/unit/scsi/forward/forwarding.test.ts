@@ -1,53 +1,15 @@
 // Both nodes serve a LUN: what comes by the one that does not own it is carried out at the other.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { Initiator } from '../../../support/initiator.ts';
+import type { Initiator } from '../../../support/initiator.ts';
 import { TUR, pattern, read16, write16 } from '../../../support/cdb.ts';
-import { IQN } from '../../../support/target.ts';
+import { cdb, login, reserve, reserveOut, until } from '../../../support/nodes-initiator.ts';
 import { startTwoNodes } from '../../../support/two-nodes.ts';
-import type { NodeName, TwoNodes } from '../../../support/two-nodes.ts';
+import type { TwoNodes } from '../../../support/two-nodes.ts';
 
-const HOST = '127.0.0.1';
-let sessions = 0;
-
-/** Logs in at a node; unit attentions are taken. */
-async function login(nodes: TwoNodes, node: NodeName, name = 'host'): Promise<Initiator> {
-  const isid = `8000000${(++sessions).toString(16).padStart(5, '0')}`;
-  const initiator = await Initiator.login(HOST, nodes[node].port, {
-    target: IQN,
-    initiator: `iqn.2026-11.org.example:${name}`,
-    isid,
-  });
-  assert.equal((await initiator.scsi(TUR)).senseCode, '06/29/00');
-  assert.equal((await initiator.scsi(TUR)).status, 0);
-  return initiator;
-}
-
-const cdb = (...bytes: number[]): Buffer => Buffer.from(bytes);
 const inquiry = (page?: number): Buffer => cdb(0x12, page === undefined ? 0 : 1, page ?? 0, 0x10, 0, 0);
 const REPORT_GROUPS = cdb(0xa3, 0x0a, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0);
 const READ_CAPACITY_16 = cdb(0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0);
-
-/** PERSISTENT RESERVE OUT with a basic parameter list. */
-function reserveOut(
-  action: number,
-  type: number,
-  key: number,
-  actionKey = 0,
-  aptpl = false,
-): { cdb: Buffer; write: Buffer } {
-  const list = Buffer.alloc(24);
-  list.writeUInt32BE(key, 4);
-  list.writeUInt32BE(actionKey, 12);
-  if (aptpl) list[20] = 1;
-  return { cdb: cdb(0x5f, action, type, 0, 0, 0, 0, 0, 24, 0), write: list };
-}
-
-async function reserve(initiator: Initiator, ...args: Parameters<typeof reserveOut>): Promise<string> {
-  const { cdb: command, write } = reserveOut(...args);
-  const { status, senseCode } = await initiator.scsi(command, { write });
-  return status === 0 ? 'GOOD' : senseCode || status.toString(16);
-}
 
 describe('a LUN served by two nodes', () => {
   let nodes: TwoNodes;
@@ -191,12 +153,3 @@ describe('a LUN served by two nodes', () => {
     assert.ok(nodes.a.lu.counters.writtenBytes > 4 * 1_048_576);
   });
 });
-
-/** Until it is so; it has to become so. */
-async function until(so: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + 10_000;
-  while (!(await so())) {
-    assert.ok(Date.now() < end, 'it does not become so');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
