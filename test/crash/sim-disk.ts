@@ -176,6 +176,18 @@ class SimFile implements DiskFile {
     return this.read(into, at, length, position);
   }
 
+  readSoon(into: Buffer, at: number, length: number, position: number, done: (whole: boolean) => void): boolean {
+    this.read(into, at, length, position).then(
+      () => {
+        done(true);
+      },
+      () => {
+        done(false);
+      },
+    );
+    return true;
+  }
+
   async readLarge(into: readonly Buffer[], position: number): Promise<void> {
     const whole = Buffer.alloc(into.reduce((sum, { length }) => sum + length, 0));
     await this.read(whole, 0, whole.length, position);
