@@ -77,6 +77,10 @@ export class PoolVolume implements Volume, WriteLog {
     return this.#reader.read(position, length, target, at);
   }
 
+  readSoon(position: number, length: number, target: Buffer, at: number, done: (whole: boolean) => void): boolean {
+    return !this.#closed && this.#reader.readSoon(position, length, target, at, done);
+  }
+
   readPlaces(places: readonly Place[]): Promise<void> {
     if (this.#closed) return Promise.reject(new VolumeError(VolumeFault.notReady, 'the volume is closed'));
     return this.#reader.readPlaces(places);
