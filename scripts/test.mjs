@@ -9,7 +9,16 @@ import { debianPackages, fail, prepare, root, say } from './bootstrap.mjs';
 
 /** Peers the checks use, as Debian packages. */
 const PEERS = [
-  ...['libiscsi-bin', 'qemu-utils', 'qemu-block-extra', 'qemu-system-x86', 'cpio', 'open-iscsi', 'multipath-tools'],
+  ...[
+    'etcd-server',
+    'libiscsi-bin',
+    'qemu-utils',
+    'qemu-block-extra',
+    'qemu-system-x86',
+    'cpio',
+    'open-iscsi',
+    'multipath-tools',
+  ],
   ...[
     'mount',
     'kpartx',

@@ -29,6 +29,7 @@ import { eventRoutes } from './routes/events.ts';
 import { hostRoutes } from './routes/hosts.ts';
 import { alertRoutes } from './routes/alerts.ts';
 import { capacityRoutes } from './routes/capacity.ts';
+import { clusterRoutes } from './routes/cluster.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { mapRoutes } from './routes/maps.ts';
@@ -53,6 +54,7 @@ import { tokenRoutes } from './security/token-routes.ts';
 export function routesOf(control: ControlPlane): Route[] {
   return [
     ...statusRoutes(control),
+    ...clusterRoutes(control),
     ...volumeRoutes(control),
     ...mapRoutes(control),
     ...initiatorRoutes(control),

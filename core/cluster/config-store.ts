@@ -46,6 +46,7 @@ export interface ConfigEvent extends Change {
   readonly revision: number;
 }
 
+/** What get and list reject with when a store that is not on this machine does not answer: ServiceError cluster-unavailable. */
 export interface ConfigStore {
   get(key: string): Promise<ConfigRecord | undefined>;
   /** The records whose key starts with `prefix`, in order of key. */
@@ -55,7 +56,14 @@ export interface ConfigStore {
    * after any other error nothing was changed.
    */
   commit(changes: readonly Change[], expectations?: readonly Expectation[]): Promise<CommitResult>;
-  /** Calls `listener` for every later change below `prefix`, in order. Returns the function that ends it. */
+  /**
+   * Calls `listener` for every later change below `prefix`, in order of revision; what was committed before may come once
+   * more. Of several changes of a record while a store was out of reach, only the last may be told. Returns the function that
+   * ends it.
+   */
   watch(prefix: string, listener: (event: ConfigEvent) => void): () => void;
   close(): Promise<void>;
 }
+
+/** What the key of a record may look like. */
+export const KEY = /^[\w./:@-]{1,500}$/;

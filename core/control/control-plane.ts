@@ -1,6 +1,7 @@
 import type { Alerts } from './alerts/alerts.ts';
 import type { CapacityTrend } from './capacity-trend.ts';
 import type { Catalog } from './catalog.ts';
+import type { ClusterControl } from './cluster.ts';
 import type { Events } from './events.ts';
 import type { Hosts } from './hosts.ts';
 import type { KeptRequests } from './kept-requests.ts';
@@ -24,6 +25,7 @@ import type { Views } from './views.ts';
 /** Everything the API may use. */
 export interface ControlPlane {
   readonly catalog: Catalog;
+  readonly cluster: ClusterControl;
   readonly events: Events;
   readonly alerts: Alerts;
   readonly requests: KeptRequests;

@@ -10,14 +10,13 @@ import type { Volume } from '../volume/volume.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import { checkMapSubject, printable } from './names.ts';
-import { VolumeKind } from './records.ts';
 import type { MapRecord, VolumeRecord } from './records.ts';
 import type { SessionSource } from './sessions.ts';
 import { forgetVolume, intoTrash } from './trash.ts';
 import { refuseDeletion, refuseUsed, usersOf } from './uses.ts';
 import { Turn } from '../base/turn.ts';
 import type { Units } from './units.ts';
-import { checkSize, checkSubject, planVolume, sizeUnit } from './volume-request.ts';
+import { checkSize, checkSubject, isElsewhere, planVolume, sizeUnit } from './volume-request.ts';
 import type { CreateVolume } from './volume-request.ts';
 
 export interface ProvisionerOptions {
@@ -122,7 +121,8 @@ export class Provisioner {
     return this.turn.run(async () => {
       const record = this.volume(name);
       const lu = this.#units.unit(name);
-      if (record.kind === VolumeKind.device) throw new ServiceError('bad-request', 'a device has the size it has');
+      if (isElsewhere(record.kind))
+        throw new ServiceError('bad-request', 'it has the size its device, or its server, has');
       if (lu === undefined) throw new ServiceError('io-error', this.#notServed(record));
       checkSize(size, sizeUnit(record.kind, record.blockSize));
       if (size === record.size) return record;

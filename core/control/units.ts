@@ -42,6 +42,9 @@ export class Units {
   /** Why a volume is not served, by name. */
   readonly #problems = new Map<string, string>();
 
+  /** By name of the volume. */
+  readonly #uses = new Map<string, string[]>();
+
   constructor(options: UnitsOptions) {
     this.#options = options;
   }
@@ -68,6 +71,22 @@ export class Units {
     const record = this.#options.catalog.volumes.get(this.#byNaa.get(naa) ?? '');
     if (record === undefined) return 'gone';
     return this.#visibility(record, visitor) === 'hidden' ? 'may-not' : 'may-read';
+  }
+
+  /** Somebody uses the volume past SCSI (`what`: how), until the returned function is called. */
+  use(name: string, what: string): () => void {
+    const uses = this.#uses.get(name) ?? [];
+    this.#uses.set(name, uses);
+    uses.push(what);
+    return () => {
+      uses.splice(uses.indexOf(what), 1);
+      if (uses.length === 0) this.#uses.delete(name);
+    };
+  }
+
+  /** How the volume is used past SCSI now. */
+  usesOf(name: string): readonly string[] {
+    return this.#uses.get(name) ?? [];
   }
 
   problem(name: string): string | undefined {

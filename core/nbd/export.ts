@@ -51,7 +51,8 @@ const FAULTS: Record<VolumeFault, number> = {
   [VolumeFault.noSpace]: NbdError.noSpace,
   [VolumeFault.readOnly]: NbdError.permission,
   [VolumeFault.notReady]: NbdError.io,
-  [VolumeFault.moved]: NbdError.io,
+  // Whoever asks again is told by somebody else.
+  [VolumeFault.moved]: NbdError.shutdown,
 };
 
 /** The error number for what a volume threw. */

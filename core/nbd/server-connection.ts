@@ -188,7 +188,8 @@ export class ServerConnection implements SocketSink {
 
   readonly #request = (memory: Buffer, at: number): void => {
     const request = decodeRequest(memory, at);
-    if (request.type === Command.disconnect) {
+    // Taken away: a client of a volume that is opened anew finds it again when it comes back.
+    if (request.type === Command.disconnect || this.#agreed?.served.gone === true) {
       this.end();
       return;
     }

@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { VolumeError, VolumeFault } from '../../core/volume/volume.ts';
-import { atExit } from '../support/cleanup.ts';
+import { atExit, temporaryFolder } from '../support/cleanup.ts';
 import { clusterAuthority } from '../support/cluster-certificates.ts';
+import { withDaemon } from '../support/daemon.ts';
 import { needsAll } from '../support/needs.ts';
 import { describeRun, run, runOk } from '../support/process.ts';
 import { nbdFixture } from '../unit/nbd/fixture.ts';
@@ -212,5 +213,77 @@ describe('our NBD client on servers of others', { skip, concurrency: 1 }, () => 
     await assert.rejects(f.open({ to: { path: other }, exportName: '' }), /cannot hold a durable volume/);
     await end(unstable);
     await f.end();
+  });
+});
+
+describe('NBD in the daemon', { skip, concurrency: 1 }, () => {
+  test('a volume mapped to nbd is served on the socket beside iSCSI; others are not', async () => {
+    await withDaemon({ args: ['--no-demo'] }, async (daemon) => {
+      const socket = join(daemon.dataFolder, 'nbd.sock');
+      const uri = (name: string): string => `nbd+unix:///${name}?socket=${socket}`;
+      const io = (name: string, ...commands: string[]) =>
+        run('qemu-io', ['-f', 'raw', ...commands.flatMap((each) => ['-c', each]), uri(name)]);
+      assert.equal(statSync(socket).mode & 0o777, 0o660);
+      const disk = await daemon.createVolume('fast', '64M', ['--map', 'nbd', '--map', 'loopback']);
+      await daemon.createVolume('other', '64M');
+      assert.equal((await io('fast', 'write -P 5 0 1M', 'flush')).code, 0);
+      // The same bytes over iSCSI, and back.
+      await runOk('qemu-io', ['-f', 'raw', '-c', 'read -P 5 0 1M', '-c', 'write -P 6 4k 4k', disk.url]);
+      assert.equal((await io('fast', 'read -P 6 4k 4k', 'discard 1M 1M')).code, 0);
+      const hidden = await io('other', 'read 0 4k');
+      assert.notEqual(hidden.code, 0, describeRun(hidden));
+      // Whoever uses it is in the way of whoever would delete it.
+      const holder = spawn('qemu-io', ['-f', 'raw', uri('fast')], { stdio: ['pipe', 'pipe', 'ignore'] });
+      const forget = atExit(() => holder.kill('SIGKILL'));
+      holder.stdin.write('read 0 4k\n');
+      await new Promise((resolve) => holder.stdout.once('data', resolve));
+      const refused = await daemon.gemel(['volume', 'delete', 'fast']);
+      assert.notEqual(refused.code, 0);
+      assert.match(refused.stderr, /in use by a NBD client/);
+      // Taken away: its next request ends the connection.
+      const taken = await daemon.gemel(['unmap', 'fast', 'nbd']);
+      assert.equal(taken.code, 0, describeRun(taken));
+      assert.notEqual((await io('fast', 'read 0 4k')).code, 0);
+      holder.kill('SIGKILL');
+      await new Promise((resolve) => holder.once('exit', resolve));
+      forget();
+      for (let tries = 0; ; tries++) {
+        const deleted = await daemon.gemel(['volume', 'delete', 'fast']);
+        if (deleted.code === 0) break;
+        assert.ok(tries < 100, describeRun(deleted));
+      }
+    });
+  });
+
+  test('a volume behind a NBD server is a disk like any other, and waits for its server', async () => {
+    const folder = temporaryFolder('nbd-backend');
+    const file = join(folder.path, 'disk.qcow2');
+    const path = join(folder.path, 'qemu.sock');
+    await runOk('qemu-img', ['create', '-q', '-f', 'qcow2', file, '64M']);
+    const args = ['-k', path, '-f', 'qcow2', '-t', '-e', '8', '--cache=writeback', '--discard=unmap', file];
+    let server = await serve('qemu-nbd', args, path);
+    await withDaemon({ args: ['--no-demo'] }, async (daemon) => {
+      const uri = `nbd+unix:///?socket=${path}`;
+      const made = await daemon.gemel(['volume', 'create', 'behind', '--nbd', uri, '--map', 'loopback', '--json']);
+      assert.equal(made.code, 0, describeRun(made));
+      const disk = JSON.parse(made.stdout) as { url: string; size: number };
+      assert.equal(disk.size, 67_108_864);
+      await runOk('qemu-io', ['-f', 'raw', '-c', 'write -P 9 0 8M', '-c', 'discard 1M 1M', disk.url]);
+      const writing = run('qemu-img', ['bench', '-f', 'raw', '-w', '-c', '3000', '-d', '16', '-o', '16M', disk.url]);
+      await end(server);
+      server = await serve('qemu-nbd', args, path);
+      const written = await writing;
+      assert.equal(written.code, 0, describeRun(written));
+      await daemon.crash();
+      await daemon.start();
+      const read = ['-c', 'read -P 9 0 1M', '-c', 'read -P 0 1M 1M', '-c', 'read -P 9 2M 6M'];
+      await runOk('qemu-io', ['-f', 'raw', ...read, disk.url]);
+      const twice = await daemon.gemel(['volume', 'create', 'again', '--nbd', uri]);
+      assert.match(twice.stderr, /is volume 'behind' already/);
+      const remote = await daemon.gemel(['volume', 'create', 'far', '--nbd', 'nbd://192.0.2.1/x']);
+      assert.match(remote.stderr, /without TLS only this machine is trusted/);
+    });
+    await end(server);
+    folder.remove();
   });
 });

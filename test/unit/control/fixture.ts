@@ -1,5 +1,6 @@
 // A control plane on a temporary data folder, with a recording log and no network.
 import { join } from 'node:path';
+import { ServiceError } from '../../../core/base/errors.ts';
 import type { Log, LogFields } from '../../../core/base/log.ts';
 import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
@@ -8,6 +9,8 @@ import { Alerts } from '../../../core/control/alerts/alerts.ts';
 import { Readings } from '../../../core/control/alerts/readings.ts';
 import { CapacityTrend } from '../../../core/control/capacity-trend.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
+import { ALONE } from '../../../core/control/cluster.ts';
+import type { ClusterControl } from '../../../core/control/cluster.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
 import { Hosts } from '../../../core/control/hosts.ts';
@@ -52,6 +55,12 @@ export function recordingLog(lines: string[]): Log {
   return { debug: write, info: write, warn: write, error: write, child: () => recordingLog(lines) };
 }
 
+const refused = (): Promise<never> => Promise.reject(new ServiceError('bad-request', 'no cluster here'));
+const NO_CLUSTER: ClusterControl = {
+  view: () => Promise.resolve(ALONE),
+  ...{ init: refused, token: refused, join: refused, remove: refused, leave: refused },
+};
+
 export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const world = await nodeWorld();
   const logged: string[] = [];
@@ -78,7 +87,9 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     ...{ world, catalog, units, log, cache, folder: join(folder, 'pools') },
     checkMeta: checkPoolMeta,
   });
-  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools);
+  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools, () =>
+    Promise.reject(new Error('not used')),
+  );
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
   const box = new SecretBox(key, world.random);
@@ -101,14 +112,15 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   await provisioner.openAll();
   await jobs.resume();
   const tokens = new Tokens(catalog, world, log);
-  const security = await Security.open({ catalog, tokens, world, log, folder, cost: CHEAP });
+  const security = await Security.open({ catalog, tokens, events, world, log, folder, cost: CHEAP });
   const certificateEnd = (): undefined => undefined;
-  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock, log);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version: '1.2.3' });
   const views = new Views(catalog, units, backend, server, '192.0.2.1');
   const sources = liveSources({ catalog, pools, units, views, server, now: () => 61_000 });
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   return {
+    cluster: NO_CLUSTER,
     hosts,
     jobs,
     schedules,
@@ -138,7 +150,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     now: () => 61_000,
     close: async () => {
       await stop();
-      alerts.stop();
+      await alerts.stop();
       live.close();
       await security.close();
       await provisioner.close();
