@@ -55,7 +55,8 @@ export class Boot {
     this.#paused = false;
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const fn of waiting) this.time.after(0, () => {
+    for (const fn of waiting)
+      this.time.after(0, () => {
         this.arrive(fn);
       });
   }

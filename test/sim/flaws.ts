@@ -2,6 +2,7 @@
 // switch for them: the simulator must find every one.
 import type { Clock } from '../../core/base/world.ts';
 import type { CommitResult, ConfigStore, Json } from '../../core/cluster/config-store.ts';
+import type { MirroredVolume } from '../../core/mirror/mirrored-volume.ts';
 import type { Boot } from './boot.ts';
 import type { Platters } from './disk.ts';
 
@@ -16,6 +17,12 @@ export const Flaw = {
   optimistic: 'optimistic',
   /** Leases are counted on a clock that somebody sets back. */
   wallClock: 'wall-clock',
+  /** One clock runs at less than half the rate of the others: a lease of it outlives the promise it stands on. */
+  slowClock: 'slow-clock',
+  /** Reads are answered without a look at the leases. */
+  noLease: 'no-lease',
+  /** Reads are answered from what is not everywhere yet. */
+  dirtyRead: 'dirty-read',
   /** A restart does not wait for the promises of the life before. */
   noBootWait: 'no-boot-wait',
 } as const;
@@ -23,6 +30,8 @@ export type Flaw = (typeof Flaw)[keyof typeof Flaw];
 
 /** Milliseconds a clock is set back at a time. */
 const STEP = 4000;
+
+const SLOW = 0.4;
 
 export function flawedClock(flaw: Flaw | undefined, boot: Boot): Clock {
   const clock = boot.clock();
@@ -32,6 +41,7 @@ export function flawedClock(flaw: Flaw | undefined, boot: Boot): Clock {
     const ahead = 60_000;
     return { ...clock, now: () => (first ? ((first = false), clock.now()) : clock.now() + ahead) };
   }
+  if (flaw === Flaw.slowClock && boot.chance.happens(0.5)) return boot.clock(() => clock.now() * SLOW);
   if (flaw !== Flaw.wallClock) return clock;
   let behind = 0;
   const set = (): void => {
@@ -47,6 +57,21 @@ export function flawedPlatters(flaw: Flaw | undefined, platters: Platters): void
   if (flaw !== Flaw.forgetRegions) return;
   // The log is there and empty: only what the last whole state says is known.
   for (const path of platters.files.keys()) if (path.endsWith('.log')) platters.files.set(path, Buffer.alloc(0));
+}
+
+/** Reads of a host that go another way than through the volume. Undefined: they go through it. */
+export function flawedRead(
+  flaw: Flaw | undefined,
+  { steward, backing }: MirroredVolume,
+): ((position: number, length: number, target: Buffer) => Promise<void>) | undefined {
+  if (flaw !== Flaw.noLease && flaw !== Flaw.dirtyRead) return undefined;
+  return (position, length, target) => {
+    const { term } = steward;
+    const serves = flaw === Flaw.noLease ? term?.isOver === false : term?.mayServe === true;
+    if (!serves || term === undefined) return Promise.reject(new Error('not the owner'));
+    const isBusy = flaw === Flaw.noLease && term.locks.blocks(position, length, false);
+    return isBusy ? Promise.reject(new Error('busy')) : backing.read(position, length, target, 0);
+  };
 }
 
 export function flawedStore(flaw: Flaw | undefined, store: ConfigStore, node: string): ConfigStore {

@@ -187,7 +187,9 @@ export class Host {
           }
           // What the node works with is its own; it lives as long as the node needs it.
           const data = Buffer.from(buffer);
-          perform(volume, kind, position, data, this.#field.chance).then(
+          const read = kind === 'read' ? machine.otherRead : undefined;
+          const done = read?.(position, data.length, data) ?? perform(volume, kind, position, data, this.#field.chance);
+          done.then(
             () => {
               if (boot.alive) back('done', kind === 'read' ? data : undefined);
             },

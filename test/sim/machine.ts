@@ -11,7 +11,7 @@ import { CopyVolume } from './copy-volume.ts';
 import type { Blocks } from './copy-volume.ts';
 import { DiskQueue, Platters, SimDisk } from './disk.ts';
 import type { Flaw } from './flaws.ts';
-import { flawedClock, flawedPlatters, flawedStore } from './flaws.ts';
+import { flawedClock, flawedPlatters, flawedRead, flawedStore } from './flaws.ts';
 import type { Network } from './net.ts';
 import type { Chance } from './random.ts';
 import type { CentralStore } from './store.ts';
@@ -96,6 +96,11 @@ export class Machine {
         if (boot.alive) time.note(`${this.name} does not start: ${String(error)}`);
       });
     });
+  }
+
+  /** How hosts read here, if not through the volume. */
+  get otherRead(): ReturnType<typeof flawedRead> {
+    return this.volume === undefined ? undefined : flawedRead(this.#site.flaw, this.volume);
   }
 
   /** The power is gone, or the process has been killed. */

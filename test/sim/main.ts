@@ -41,10 +41,13 @@ for (let at = first; done < runs && Date.now() < until; at++) {
   operations += result.operations;
   virtual += result.virtual;
   done++;
-  if (runs === 1) console.log(`seed ${String(at)}: trace ${result.trace}, longest pause ${result.longestPause.toFixed(0)} ms`);
+  if (runs === 1)
+    console.log(`seed ${String(at)}: trace ${result.trace}, longest pause ${result.longestPause.toFixed(0)} ms`);
   if (result.wrong !== undefined) {
     console.log(`seed ${String(at)} (${String(plan.nodes)} nodes), trace ${result.trace}: ${result.wrong}`);
-    console.log(`npm run sim -- --seed ${String(at)} --nodes ${String(plan.nodes)} --seconds ${String(duration / 1000)} --trace`);
+    console.log(
+      `npm run sim -- --seed ${String(at)} --nodes ${String(plan.nodes)} --seconds ${String(duration / 1000)} --trace`,
+    );
     process.exitCode = 1;
     break;
   }

@@ -32,7 +32,12 @@ function cutWay(arena: Arena): () => void {
   const { chance, network, machines, time } = arena;
   const one = chance.of(machines).name;
   const other = chance.of(machines.filter(({ name }) => name !== one)).name;
-  const ways = chance.happens(0.5) ? [[one, other]] : [[one, other], [other, one]];
+  const ways = chance.happens(0.5)
+    ? [[one, other]]
+    : [
+        [one, other],
+        [other, one],
+      ];
   time.note(`cut ${ways.map((way) => way.join('>')).join(' ')}`);
   for (const [from, to] of ways) network.cut(from as string, to as string);
   return () => {
@@ -116,7 +121,11 @@ function storeForgets({ store, chance }: Arena): () => void {
 }
 
 function slowNet({ network, chance }: Arena): () => void {
-  network.latency = { usual: chance.between(0.2, 5), tail: chance.between(0, 0.1), tailLength: chance.between(10, 900) };
+  network.latency = {
+    usual: chance.between(0.2, 5),
+    tail: chance.between(0, 0.1),
+    tailLength: chance.between(10, 900),
+  };
   return () => (network.latency = { usual: 0.3, tail: 0, tailLength: 0 });
 }
 

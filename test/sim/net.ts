@@ -177,7 +177,10 @@ export class Network {
   latency: Latency = { usual: 0.3, tail: 0, tailLength: 0 };
   readonly #hosts = new Map<string, Host>();
   /** "from>to" that are cut, with what waits there. */
-  readonly #cuts = new Map<string, { readonly since: number; readonly waiting: { fn: () => void; end: End | undefined }[] }>();
+  readonly #cuts = new Map<
+    string,
+    { readonly since: number; readonly waiting: { fn: () => void; end: End | undefined }[] }
+  >();
   #nextPort = 40_000;
 
   constructor(time: VirtualTime, chance: Chance) {
@@ -218,7 +221,6 @@ export class Network {
     return this.#hosts.get(name)?.boot.alive === true;
   }
 
-
   /** Calls `fn` at that time, or when the way is there again. What waits keeps its order. */
   travel(from: string, to: string, at: number, fn: () => void, end?: End): void {
     this.time.after(at - this.time.now, () => {
@@ -252,12 +254,11 @@ export class Network {
       for (const end of [...host.ends]) end.drop(told);
       host.listeners.clear();
     });
-    const unused = (): Promise<never> => Promise.reject(new Error('not part of the simulation'));
     return {
       listen: (_, port, accepted) => this.#listen(host, port, accepted),
       connect: (to, options) => this.#connect(host, to, options),
-      listenPath: unused,
-    } as Net;
+      listenPath: () => Promise.reject(new Error('not part of the simulation')),
+    };
   }
 
   #listen(host: Host, wanted: number, accepted: (socket: Socket) => void): Promise<Listener> {

@@ -1,5 +1,4 @@
 // One run: a cluster, hosts, faults, and in the end the questions. Everything follows from the seed.
-import type { Json } from '../../core/cluster/config-store.ts';
 import { Durability } from '../../core/volume/volume.ts';
 import { newRecord, recordKey } from '../../core/mirror/config-record.ts';
 import { BLOCK } from './copy-volume.ts';
@@ -60,7 +59,7 @@ export async function simulate(plan: Plan): Promise<Result> {
   const names = ['n1', 'n2', 'n3'].slice(0, plan.nodes);
   const durability = chance.happens(0.8) ? Durability.durable : Durability.mirroredRam;
   const site: Site = { time, chance, network, store, names, size: 64 * REGION, durability, flaw: plan.flaw };
-  store.commit([{ key: recordKey(VOLUME), value: { ...newRecord(names) } as unknown as Json }], []);
+  store.commit([{ key: recordKey(VOLUME), value: { ...newRecord(names) } }], []);
   const machines = names.map((name) => new Machine(name, site));
   const history = new History();
   // Neighbours within a region, and one in a region of its own.
@@ -68,7 +67,7 @@ export async function simulate(plan: Plan): Promise<Result> {
   const hostNames = ['h1', 'h2', 'h3'];
   const field = { time, chance, network, machines, blocks };
   const hosts = hostNames.map((name) => new Host(name, field, history));
-  let wrong: string | undefined;
+  let wrong = undefined as string | undefined;
   const noticed = (error: unknown): void => {
     wrong ??= `an error nobody handles: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
   };
@@ -84,7 +83,7 @@ export async function simulate(plan: Plan): Promise<Result> {
     wrong ??= await recover(site, machines, hosts);
     if (wrong === undefined) {
       const reader = hosts[0] as Host;
-      let read = false;
+      let read = false as boolean;
       void reader.readAll().then(() => (read = true));
       await time.run(time.now + RECOVERY, () => read);
       if (!read) wrong = 'the blocks cannot be read';
@@ -97,9 +96,20 @@ export async function simulate(plan: Plan): Promise<Result> {
   return { wrong, trace, events, operations: history.operations, virtual: now, longestPause };
 }
 
-type Members = Iterable<{ node: string; state: string; skipping: number; pending: { size: number }; generation: number }>;
+type Members = Iterable<{
+  node: string;
+  state: string;
+  skipping: number;
+  pending: { size: number };
+  generation: number;
+}>;
 const why = (members: Members | undefined): string =>
-  [...(members ?? [])].map((each) => `${each.node} ${each.state} skipping ${String(each.skipping)} pending ${String(each.pending.size)} generation ${String(each.generation)}`).join(', ');
+  [...(members ?? [])]
+    .map(
+      (each) =>
+        `${each.node} ${each.state} skipping ${String(each.skipping)} pending ${String(each.pending.size)} generation ${String(each.generation)}`,
+    )
+    .join(', ');
 
 const isWhole = (store: CentralStore, count: number): boolean => {
   const record = store.peek(recordKey(VOLUME)) as { inSync?: readonly string[] } | undefined;
@@ -107,16 +117,26 @@ const isWhole = (store: CentralStore, count: number): boolean => {
 };
 
 /** Nothing is wrong any more: every host is answered, and every replica is in sync, in bounded time. */
-async function recover({ time, store, names }: Site, machines: readonly Machine[], hosts: readonly Host[]): Promise<string | undefined> {
+async function recover(
+  { time, store, names }: Site,
+  machines: readonly Machine[],
+  hosts: readonly Host[],
+): Promise<string | undefined> {
   const before = hosts.map((each) => each.done);
   const served = (): boolean => hosts.every((each, index) => each.done > (before[index] as number) + 2);
   const since = time.now;
   await time.run(since + RECOVERY, () => served() && isWhole(store, names.length));
   const state = (): string =>
-    machines.map(({ name, node }) => `${name}: ${JSON.stringify(node?.ownership(VOLUME))} ${JSON.stringify(node?.replicas(VOLUME))} ${why(node?.get(VOLUME)?.steward.term?.members.values())}`).join('\n  ');
+    machines
+      .map(
+        ({ name, node }) =>
+          `${name}: ${JSON.stringify(node?.ownership(VOLUME))} ${JSON.stringify(node?.replicas(VOLUME))} ${why(node?.get(VOLUME)?.steward.term?.members.values())}`,
+      )
+      .join('\n  ');
   const record = JSON.stringify(store.peek(recordKey(VOLUME)));
   if (!served()) return `hosts are not answered after all is well: record ${record}\n  ${state()}`;
-  if (!isWhole(store, names.length)) return `replicas are not in sync after all is well: record ${record}\n  ${state()}`;
+  if (!isWhole(store, names.length))
+    return `replicas are not in sync after all is well: record ${record}\n  ${state()}`;
   for (const each of hosts) each.stopping = true;
   await time.run(time.now + RECOVERY, () => hosts.every((each) => !each.busy));
   // What was answered is everywhere; what is still on its way ends.

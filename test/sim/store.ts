@@ -73,7 +73,7 @@ export class CentralStore {
     const revision = ++this.#revision;
     for (const { key, value } of changes) {
       if (value === undefined) this.#records.delete(key);
-      else this.#records.set(key, { key, value: structuredClone(value) as Json, revision });
+      else this.#records.set(key, { key, value: structuredClone<Json>(value), revision });
       this.time.note(`store ${key} ${describe(value)}`);
       for (const each of [...this.#watchers]) if (key.startsWith(each.prefix)) each.tell({ key, value, revision });
     }
@@ -95,8 +95,7 @@ export class CentralStore {
 /** Without what differs between two runs of the same seed in one process. */
 function describe(value: Json | undefined): string {
   if (typeof value !== 'object' || value === null) return String(value);
-  const { writer: _, ...rest } = value as Record<string, Json>;
-  return JSON.stringify(rest);
+  return JSON.stringify(value, (name, each: unknown) => (name === 'writer' ? undefined : each));
 }
 
 class Client implements ConfigStore {
