@@ -71,7 +71,6 @@ for (const [name, schema] of Object.entries(document.components?.schemas ?? {}).
 )) {
   lines.push(`export type ${name} = ${typeOf(schema)};`);
 }
-const rows = [];
 lines.push('', 'export interface Api {');
 for (const [path, { parameters: shared = [], ...methods }] of Object.entries(document.paths)) {
   for (const [method, operation] of Object.entries(methods)) {
@@ -79,7 +78,6 @@ for (const [path, { parameters: shared = [], ...methods }] of Object.entries(doc
     const [, success] = Object.entries(operation.responses).find(([status]) => status.startsWith('2')) ?? [];
     const response = jsonOf(success?.content);
     const parameters = [...shared, ...(operation.parameters ?? [])];
-    rows.push(`${method.toUpperCase()} ${path.slice(API_PREFIX.length)}`);
     lines.push(
       `  /** ${operation.summary} */`,
       `  '${method.toUpperCase()} ${path.slice(API_PREFIX.length)}': {`,
@@ -92,8 +90,5 @@ for (const [path, { parameters: shared = [], ...methods }] of Object.entries(doc
   }
 }
 lines.push('}', '');
-// What only some builds have is asked for only where it is.
-const optional = rows.filter((row) => /\/cluster|\/replication/.test(row));
-lines.push(`export const CLUSTER_ROWS: readonly string[] = ${JSON.stringify(optional)};`, '');
 const text = lines.join('\n');
 if (!existsSync(out) || readFileSync(out, 'utf8') !== text) writeFileSync(out, text);

@@ -75,11 +75,6 @@ export async function list<K extends Call>(key: K, ask: Ask<K>): Promise<Item<K>
   return items;
 }
 
-/** Calls a row that only some builds have, by its method and path below the prefix. Rejects with ApiProblem. */
-export async function callOptional(method: string, path: string, body?: unknown): Promise<unknown> {
-  return request(method, `${API_PREFIX}${path}`, body, method === 'GET');
-}
-
 function queryOf(query: Record<string, string | number | undefined> = {}): string {
   const given = Object.entries(query).filter(([, value]) => value !== undefined);
   if (given.length === 0) return '';

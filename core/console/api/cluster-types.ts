@@ -1,4 +1,4 @@
-// What the API says of the cluster and of volumes on several nodes.
+// What the API says of the cluster and of volumes on several nodes, apart from the types the build makes, so that tests can say it, too.
 
 export interface ClusterNode {
   readonly id: string;
@@ -30,7 +30,7 @@ export interface Replica {
   /** Id of its node. */
   readonly node: string;
   readonly inSync: boolean;
-  readonly state: 'owner' | 'sync' | 'joining' | 'leaving' | 'out';
+  readonly state: 'owner' | 'sync' | 'joining' | 'leaving' | 'out' | 'unknown';
   readonly why: string;
   /** Bytes it is known to lack. */
   readonly lacksBytes: number;

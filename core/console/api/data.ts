@@ -1,7 +1,6 @@
 // Everything the pages show, by name.
 import { call, list } from './client.ts';
 import type { Item } from './client.ts';
-import { clusterNow, replicationNow } from './cluster.ts';
 import { Source } from './source.ts';
 
 export type Volume = Item<'GET /volumes'>;
@@ -37,8 +36,8 @@ export const data = {
   hosts: new Source(() => list('GET /hosts', { background, query: { limit } }), 15_000),
   hostGroups: new Source(() => list('GET /host-groups', { background, query: { limit } }), 30_000),
   schedules: new Source(() => list('GET /schedules', { background, query: { limit } }), 15_000),
-  cluster: new Source(clusterNow, 5_000),
-  replication: new Source(replicationNow, 3_000),
+  cluster: new Source(() => call('GET /cluster', { background }), 5_000),
+  replication: new Source(() => list('GET /replication', { background, query: { limit } }), 3_000),
   events: new Source(() => call('GET /events', { background }), 10_000),
   users: new Source(() => list('GET /users', { background }), 30_000),
   tokens: new Source(() => list('GET /tokens', { background }), 30_000),

@@ -1,10 +1,9 @@
 // The volumes of a cluster: who serves each, who has it in step, how far the others are, and what can be done.
 import { html, nothing } from 'lit';
-import { hasRow } from '../api/cluster.ts';
 import type { Cluster, Replica, Replication } from '../api/cluster-types.ts';
-import { callOptional } from '../api/client.ts';
+import { call } from '../api/client.ts';
 import { changed } from '../api/data.ts';
-import { bytes, duration, rate } from '../parts/format.ts';
+import { bytes, duration, latency, rate } from '../parts/format.ts';
 import { openForm } from '../parts/form.ts';
 import { table } from '../parts/table.ts';
 import { toast } from '../parts/toast.ts';
@@ -12,9 +11,6 @@ import { button, note, sentence, state } from '../parts/view.ts';
 import { linkTo } from '../router.ts';
 import { forRole } from '../session.ts';
 import { progress } from './pools.ts';
-
-const HAND_OVER = 'POST /volumes/{name}/replication/hand-over';
-const DRILL = 'POST /volumes/{name}/replication/drill';
 
 const nameIn = (cluster: Cluster, id: string | null): string =>
   cluster.nodes.find((each) => each.id === id)?.name ?? id ?? 'nobody';
@@ -61,7 +57,7 @@ export function replicatedVolumes(cluster: Cluster, volumes: readonly Replicatio
         cell: (each) =>
           forRole(
             'operator',
-            html`<span class="actions">${moveButton(cluster, each)} ${drillButton(cluster, each)}</span>`,
+            html`<span class="actions">${moveButton(cluster, each)} ${forRole('admin', promoteButton(each))}</span>`,
           ),
       },
     ],
@@ -92,7 +88,7 @@ const heirs = (cluster: Cluster, { inSync, owner }: Replication): { value: strin
 
 function moveButton(cluster: Cluster, volume: Replication): unknown {
   const to = heirs(cluster, volume);
-  if (!hasRow(HAND_OVER) || to.length === 0) return nothing;
+  if (volume.owner === null || to.length === 0) return nothing;
   return button(
     'Hand over',
     () => {
@@ -102,15 +98,21 @@ function moveButton(cluster: Cluster, volume: Replication): unknown {
         steps: [
           {
             title: 'Hand over',
-            intro: 'Another node serves it from then on. Hosts see a pause of a fraction of a second, and no error.',
+            intro:
+              'Another node serves it from then on, as before its own node is maintained. Hosts see a pause and no error; the pause is measured.',
             fields: [{ name: 'to', label: 'To', type: 'select', choices: to }],
           },
         ],
         submit: async (values) => {
-          const path = `/volumes/${encodeURIComponent(volume.volume)}/replication/hand-over`;
-          await callOptional('POST', path, { to: values.text('to') });
+          const { pauseMs } = await call('POST /volumes/{name}/replication/hand-over', {
+            params: { name: volume.volume },
+            body: { to: values.text('to') },
+          });
           changed('replication', 'cluster');
-          toast('success', `${volume.volume} is served by ${values.text('to')}`);
+          return note(
+            'success',
+            `${volume.volume} is served by ${values.text('to')}. Nobody served it for ${latency(pauseMs * 1000)}.`,
+          );
         },
       });
     },
@@ -118,32 +120,42 @@ function moveButton(cluster: Cluster, volume: Replication): unknown {
   );
 }
 
-function drillButton(cluster: Cluster, volume: Replication): unknown {
-  const to = heirs(cluster, volume);
-  if (!hasRow(DRILL) || to.length === 0) return nothing;
+/** Nobody serves it: the last resort, which may lose what only another node has. */
+function promoteButton({ volume, owner, why }: Replication): unknown {
+  if (owner !== null) return nothing;
   return button(
-    'Drill',
+    'Promote',
     () => {
       openForm({
-        title: `Failover drill of ${volume.volume}`,
-        action: 'Begin the drill',
+        title: `Promote the copy of ${volume} here?`,
+        action: 'Promote',
+        danger: true,
         steps: [
           {
-            title: 'Drill',
+            title: 'Promote',
             intro: note(
               'warning',
-              'Its owner stops serving it as if it had died, and another node takes over. Hosts see a pause of some seconds; it is measured.',
+              html`${sentence(why)} If another node has newer data, what was acknowledged there is lost. Bring that node
+              back instead, if you can.`,
             ),
+            fields: [
+              {
+                name: 'confirm',
+                label: `Type ${volume} to confirm`,
+                type: 'text',
+                required: true,
+                check: (text) => (text === volume ? undefined : `Type exactly ${volume}.`),
+              },
+            ],
           },
         ],
         submit: async () => {
-          const path = `/volumes/${encodeURIComponent(volume.volume)}/replication/drill`;
-          const { pauseMs } = (await callOptional('POST', path, {})) as { pauseMs: number };
+          await call('POST /volumes/{name}/replication/promote', { params: { name: volume } });
           changed('replication', 'cluster');
-          return note('success', `Hosts saw a pause of ${(pauseMs / 1000).toFixed(2)} s.`);
+          toast('success', `${volume} is served from here`);
         },
       });
     },
-    { kind: 'flat' },
+    { kind: 'flat', danger: true },
   );
 }

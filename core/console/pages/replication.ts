@@ -1,6 +1,5 @@
 // Replication: the nodes, who has which volume in step, and what would happen if a node died now.
 import { html, nothing } from 'lit';
-import { hasRow } from '../api/cluster.ts';
 import type { Cluster, Replication } from '../api/cluster-types.ts';
 import { data } from '../api/data.ts';
 import type { Volume } from '../api/data.ts';
@@ -141,40 +140,34 @@ function alone(): unknown {
     </section>
     <section class="card wide" aria-labelledby="replication-begin">
       <h2 id="replication-begin">Make a cluster</h2>
-      ${
-        hasRow('POST /cluster')
-          ? html`<p>
-                Volumes then lie on two or three nodes, and another node takes over when one dies. Initiators are
-                interrupted for some seconds at the first step.
-              </p>
-              <ol class="steps">
-                <li>
-                  <h3>Here</h3>
-                  <p>
-                    Begin, with the address by which the other nodes reach this one. It prints a token.<br />
-                    ${copyable('gemel cluster init --address HOST:PORT', 'the first command')}
-                  </p>
-                </li>
-                <li>
-                  <h3>On the second node, which has no volumes yet</h3>
-                  <p>
-                    Join, with the token in a file.<br />
-                    ${copyable('gemel cluster join --token-of-cluster FILE --address HOST:PORT', 'the second command')}
-                  </p>
-                </li>
-                <li>
-                  <h3>On any third machine</h3>
-                  <p>
-                    A witness: two nodes alone cannot tell a dead peer from a cut cable, so without a third vote nobody
-                    takes over by itself. <code>gemel cluster token</code> makes another token.<br />
-                    ${copyable('gemel witness --folder FOLDER --token-of-cluster FILE --address HOST:PORT', 'the third command')}
-                  </p>
-                </li>
-              </ol>`
-          : html`<p class="muted">
-              This version of the daemon cannot make one: the command will be <code>gemel cluster init</code>.
-            </p>`
-      }
+      <p>
+        Volumes then lie on two or three nodes, and another node takes over when one dies. Initiators are interrupted
+        for some seconds at the first step.
+      </p>
+      <ol class="steps">
+        <li>
+          <h3>Here</h3>
+          <p>
+            Begin, with the address by which the other nodes reach this one. It prints a token.<br />
+            ${copyable('gemel cluster init --address HOST:PORT', 'the first command')}
+          </p>
+        </li>
+        <li>
+          <h3>On the second node, which has no volumes yet</h3>
+          <p>
+            Join, with the token in a file.<br />
+            ${copyable('gemel cluster join --token-of-cluster FILE --address HOST:PORT', 'the second command')}
+          </p>
+        </li>
+        <li>
+          <h3>On any third machine</h3>
+          <p>
+            A witness: two nodes alone cannot tell a dead peer from a cut cable, so without a third vote nobody takes
+            over by itself. <code>gemel cluster token</code> makes another token.<br />
+            ${copyable('gemel witness --folder FOLDER --token-of-cluster FILE --address HOST:PORT', 'the third command')}
+          </p>
+        </li>
+      </ol>
     </section>`;
 }
 
