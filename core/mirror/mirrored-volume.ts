@@ -15,6 +15,7 @@ export class MirroredVolume implements Volume {
   readonly steward: Steward;
   readonly #backing: Volume;
   readonly #durability: Durability;
+  #closing: Promise<void> | undefined;
   readonly writeAtomic?: Volume['writeAtomic'] & {};
   readonly readPlaces?: Volume['readPlaces'] & {};
   readonly bring?: Volume['bring'] & {};
@@ -297,7 +298,11 @@ export class MirroredVolume implements Volume {
   }
 
   /** The owner stops serving; nothing is handed over. The local copy is made stable and closed. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     await this.steward.close();
     await this.#backing.close();
     await this.steward.options.regions.update({ clean: true });
