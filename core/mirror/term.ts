@@ -201,6 +201,14 @@ export class Term {
 
   // ---- members
 
+  /** A link has as much to carry as it may: writes wait before they begin. */
+  get isCongested(): boolean {
+    for (const { node, state } of this.members.values()) {
+      if ((state === 'sync' || state === 'joining') && this.options.linkTo(node)?.data.isBusy === true) return true;
+    }
+    return false;
+  }
+
   /** Called at every beat: leases that began anew are made good for this volume. */
   beat(): void {
     if (this.isOver) return;
