@@ -144,9 +144,14 @@ export class Term {
 
   /** What is read now is what was acknowledged last: no other node can have taken over. */
   get mayServe(): boolean {
+    return this.mayServeAt(this.options.clock.now());
+  }
+
+  /** The same, when it is `now` by the clock. */
+  mayServeAt(now: number): boolean {
     if (this.#over !== undefined || this.#fenced) return false;
     for (const each of this.members.values()) {
-      if (each.counts && !this.options.leases.isHeld(each.node, each.generation)) return false;
+      if (each.counts && !this.options.leases.isHeldAt(each.node, each.generation, now)) return false;
     }
     return true;
   }
