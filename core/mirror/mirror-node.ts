@@ -224,8 +224,10 @@ export class MirrorNode {
   async halt(): Promise<void> {
     this.#unwatch?.();
     this.leases.close();
+    // The terms end first: nothing is noted of links that break only now.
+    const ended = this.volumes().map(({ steward }) => steward.close());
     await this.peers.close();
-    for (const each of this.volumes()) await each.steward.close();
+    await Promise.all(ended);
     this.#volumes.clear();
   }
 

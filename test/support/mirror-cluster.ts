@@ -33,6 +33,8 @@ export class Relay {
   /** Chunks that are still let through before everything is cut; undefined: all. */
   budget: number | undefined;
   target = 0;
+  /** What comes is swallowed, and nothing is closed. */
+  isDeaf = false;
 
   constructor() {
     this.#server = createServer((socket) => {
@@ -56,6 +58,7 @@ export class Relay {
   }
   heal(): void {
     this.budget = undefined;
+    this.isDeaf = false;
     this.#open = true;
   }
   close(): void {
@@ -81,7 +84,7 @@ export class Relay {
       });
       from.on('data', (chunk) => {
         if (this.budget !== undefined && --this.budget < 0) this.cut();
-        else to.write(chunk);
+        else if (!this.isDeaf) to.write(chunk);
       });
     }
   }
