@@ -36,6 +36,7 @@ import { mapRoutes } from './routes/maps.ts';
 import { offloadRoutes } from './routes/offload.ts';
 import { poolRoutes } from './routes/pools.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
+import { replicationRoutes } from './routes/replication.ts';
 import { profileRoutes } from './routes/profiles.ts';
 import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
@@ -55,6 +56,7 @@ export function routesOf(control: ControlPlane): Route[] {
   return [
     ...statusRoutes(control),
     ...clusterRoutes(control),
+    ...replicationRoutes(control),
     ...volumeRoutes(control),
     ...mapRoutes(control),
     ...initiatorRoutes(control),

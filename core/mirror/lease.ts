@@ -106,10 +106,13 @@ export class Leases {
 
   #send(link: NodeLink, sentAt: number): void {
     const held = this.#heldFrom(link.node);
-    if (!link.up) held.answered = sentAt;
+    if (!link.beacons.up && !link.up) held.answered = sentAt;
     else if (sentAt - held.answered > PEER_SILENCE) {
       held.answered = sentAt;
-      link.reset(`no beacon was answered for ${String(PEER_SILENCE)} ms`);
+      const why = `no beacon was answered for ${String(PEER_SILENCE)} ms`;
+      // A peer that lost its power has closed nothing: such connections would stand for minutes.
+      link.beacons.reset(why);
+      link.reset(why);
     }
     if (!link.beacons.up) return;
     const header = json({ clock: sentAt });

@@ -299,6 +299,8 @@ export class RegionLog {
         change.cold = change.cold.filter((region) => (this.#hot.get(region)?.inFlight ?? 0) === 0);
       for (const region of change.cold ?? []) this.#hot.delete(region);
       try {
+        // Whatever a failed append has left behind: it belongs to a generation that counts no more.
+        if (this.#file.isBroken) await this.#file.checkpoint(this.#whole());
         await this.#file.append(change);
         this.#apply(change);
         if (this.#file.isFull) await this.#file.checkpoint(this.#whole());

@@ -77,6 +77,10 @@ export class PoolVolume implements Volume, WriteLog {
     return this.#reader.read(position, length, target, at);
   }
 
+  readSoon(position: number, length: number, target: Buffer, at: number, done: (whole: boolean) => void): boolean {
+    return !this.#closed && this.#reader.readSoon(position, length, target, at, done);
+  }
+
   readPlaces(places: readonly Place[]): Promise<void> {
     if (this.#closed) return Promise.reject(new VolumeError(VolumeFault.notReady, 'the volume is closed'));
     return this.#reader.readPlaces(places);
@@ -294,9 +298,12 @@ export class PoolVolume implements Volume, WriteLog {
   // ---- sharing
 
   /** Somebody keeps data of this volume: it is placed, and nothing else is, before `work` runs. */
-  settled<T>(position: number, length: number, work: () => T): Promise<T> {
-    if (this.upper !== undefined) return this.upper.settled(position, length, work);
-    return this.placed().then(work);
+  async settled<T>(position: number, length: number, work: () => T): Promise<T> {
+    const { upper } = this;
+    if (upper === undefined) await this.placed();
+    // As a rule it is settled already, and there is nobody to wait for.
+    else if (!upper.quiet(position, length)) return upper.settled(position, length, work);
+    return work();
   }
 
   /**

@@ -234,6 +234,9 @@ describe('the console', { skip }, () => {
         await daemon.createVolume('of-others', '64M');
         // The page looks by itself only every 30 seconds.
         await page.getByRole('link', { name: 'of-others' }).waitFor({ timeout: 15_000 });
+        await show(page, 'replication');
+        await page.getByRole('heading', { name: 'This node is alone' }).waitFor();
+        await page.getByText('2 volumes would stop until it is back: demo, of-others.').waitFor();
         assert.deepEqual(complaints, []);
       });
     });

@@ -17,6 +17,7 @@ const SHOWN_BY: Readonly<Record<string, readonly SourceName[]>> = {
   schedules: ['schedules'],
   jobs: ['jobs', 'volumes', 'pools'],
   events: ['events', 'alerts'],
+  cluster: ['cluster', 'replication'],
   sessions: ['sessions', 'status', 'volumes', 'hosts'],
 };
 /** Milliseconds between two attempts; the second is for when it has failed again and again. */
