@@ -6,6 +6,7 @@ import { defaultDataFolder } from './base/data-folder.ts';
 import { ERRORS, ServiceError, messageOf } from './base/errors.ts';
 import { SHUTDOWN_LIMIT } from './base/limits.ts';
 import { packageVersion } from './cli/version.ts';
+import { startWitness, witnessOptions } from './daemon/cluster/witness.ts';
 import { prepareFolder } from './daemon/data-files.ts';
 import { lockFolder } from './daemon/folder-lock.ts';
 import type { FolderLock } from './daemon/folder-lock.ts';
@@ -22,9 +23,40 @@ import { nodeWorld } from './world/node-world.ts';
 /** Ctrl-C reaches a launcher and us, and the launcher may pass it on: signals this close together (ms) are one. */
 const SAME_SIGNAL = 500;
 
+/** `gemeld witness`. */
+async function witness(argv: readonly string[]): Promise<void> {
+  const options = witnessOptions(argv);
+  const data = resolve(options.data);
+  const world = await nodeWorld();
+  await prepareFolder(world, data);
+  const lock = lockFolder(data);
+  const logging = daemonLog('info', 'auto');
+  let end: () => Promise<void>;
+  try {
+    end = await startWitness({ ...options, data }, world, logging.log);
+  } catch (error) {
+    lock.release();
+    logging.flush();
+    throw error;
+  }
+  const stop = (): void => {
+    void end().then(() => {
+      logging.flush();
+      process.exit(0);
+    });
+  };
+  process.once('SIGINT', stop);
+  process.once('SIGTERM', stop);
+  process.stdout.write(`${JSON.stringify({ ready: true, pid: process.pid })}\n`);
+}
+
 async function main(): Promise<void> {
   // Keys, token, catalog and disks are for the daemon's own user only, whatever the folder they are in.
   process.umask(0o077);
+  if (process.argv[2] === 'witness') {
+    await witness(process.argv.slice(3));
+    return;
+  }
   const version = packageVersion();
   const user = { isRoot: process.getuid?.() === 0, home: homedir() };
   const defaultData = defaultDataFolder(user, process.env, process.platform);
@@ -45,20 +77,73 @@ async function main(): Promise<void> {
   const lock = lockFolder(data);
   const logging = daemonLog(options.logLevel, options.logFormat);
   watchForDefects(logging);
+  const daemon = new Current(
+    (restart) => startDaemon({ ...options, data }, world, logging.log, version, restart),
+    logging,
+  );
   let running: RunningDaemon;
   try {
     await loadNativeCrc();
-    running = await startDaemon({ ...options, data }, world, logging.log, version);
+    running = await daemon.start();
   } catch (error) {
     lock.release();
     logging.flush();
     throw error;
   }
-  stopOnSignals(running, lock, logging);
+  stopOnSignals(daemon, lock, logging);
   const text = options.json ? `${readyLine(running.ready)}\n` : `${readyText(running.ready, version, data, gemel)}\n`;
   process.stdout.write(text);
   const { portals, disks } = running.ready;
   await tellReady(process.env, `${String(disks.length)} disks on ${portals.join(' ')}`, logging.log);
+}
+
+/** Milliseconds for the answer to the request that made a restart necessary. */
+const LAST_WORDS = 500;
+
+/** The daemon as it runs now: joining or leaving a cluster starts it anew within the process. */
+class Current {
+  readonly #begin: (restart: () => void) => Promise<RunningDaemon>;
+  readonly #logging: DaemonLog;
+  #running: Promise<RunningDaemon> | undefined;
+  #stopping = false;
+
+  constructor(begin: (restart: () => void) => Promise<RunningDaemon>, logging: DaemonLog) {
+    this.#begin = begin;
+    this.#logging = logging;
+  }
+
+  start(): Promise<RunningDaemon> {
+    this.#running = this.#begin(() => {
+      setTimeout(() => {
+        this.#restart();
+      }, LAST_WORDS);
+    });
+    return this.#running;
+  }
+
+  async reload(): Promise<void> {
+    await (await this.#running)?.reload();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await (await this.#running)?.stop();
+  }
+
+  #restart(): void {
+    if (this.#stopping) return;
+    const { log } = this.#logging;
+    log.info({}, 'starting again');
+    const before = this.#running;
+    const again = async (): Promise<RunningDaemon> => {
+      await (await before)?.stop(true);
+      const running = await this.start();
+      log.info({ api: running.ready.api }, 'started again');
+      return running;
+    };
+    // What cannot start again ends like any defect does, with its reason: whoever supervises us tries once more.
+    this.#running = again();
+  }
 }
 
 /** A defect ends the process: nobody knows what state it left. What was acknowledged is on disk. */
@@ -79,7 +164,7 @@ function watchForDefects(logging: DaemonLog): void {
   process.stderr.on('error', () => undefined);
 }
 
-function stopOnSignals(running: RunningDaemon, lock: FolderLock, logging: DaemonLog): void {
+function stopOnSignals(running: Current, lock: FolderLock, logging: DaemonLog): void {
   const { log } = logging;
   let firstAt: number | undefined;
   const end = (status: number): void => {

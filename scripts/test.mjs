@@ -9,7 +9,16 @@ import { debianPackages, fail, prepare, root, say } from './bootstrap.mjs';
 
 /** Peers the checks use, as Debian packages. */
 const PEERS = [
-  ...['libiscsi-bin', 'qemu-utils', 'qemu-block-extra', 'qemu-system-x86', 'cpio', 'open-iscsi', 'multipath-tools'],
+  ...[
+    'etcd-server',
+    'libiscsi-bin',
+    'qemu-utils',
+    'qemu-block-extra',
+    'qemu-system-x86',
+    'cpio',
+    'open-iscsi',
+    'multipath-tools',
+  ],
   ...[
     'mount',
     'kpartx',
@@ -35,6 +44,11 @@ const PEERS = [
     'fish',
     'groff',
     'chromium',
+    'spin',
+    'gcc',
+    'libc6-dev',
+    'libnbd-bin',
+    'nbdkit',
   ],
 ];
 /** In order. `concurrency`: test files at a time; `timeout`: milliseconds for one file, or for the command. */
@@ -49,11 +63,14 @@ const STAGES = [
   { name: 'tidy', concurrency: 2, timeout: 60_000 },
   { name: 'unit', concurrency: 2, timeout: 180_000 },
   { name: 'crash', concurrency: 2, timeout: 180_000 },
+  { name: 'sim', concurrency: 1, timeout: 180_000 },
+  { name: 'model', concurrency: 1, timeout: 180_000, peers: true },
   { name: 'fuzz', concurrency: 1, timeout: 180_000 },
   { name: 'conformance', concurrency: 2, timeout: 600_000, peers: true },
   { name: 'interop', concurrency: 1, timeout: 300_000, peers: true },
   { name: 'package', concurrency: 1, timeout: 300_000, peers: true },
-  { name: 'ui', concurrency: 1, timeout: 300_000, peers: true },
+  // Browser and daemon wait for each other most of the time.
+  { name: 'ui', concurrency: 2, timeout: 300_000, peers: true },
   { name: 'guest', concurrency: 2, timeout: 400_000, peers: true },
 ];
 /**
@@ -62,7 +79,7 @@ const STAGES = [
  */
 const LANES = [
   [['lint'], ['format', 'types', 'tidy']],
-  [['interop'], ['fuzz', 'package', 'ui']],
+  [['interop'], ['sim', 'model', 'fuzz', 'package', 'ui']],
 ];
 /** Milliseconds a test file has to undo what it did before it is killed. */
 const GRACE = 5000;

@@ -29,12 +29,14 @@ import { eventRoutes } from './routes/events.ts';
 import { hostRoutes } from './routes/hosts.ts';
 import { alertRoutes } from './routes/alerts.ts';
 import { capacityRoutes } from './routes/capacity.ts';
+import { clusterRoutes } from './routes/cluster.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { mapRoutes } from './routes/maps.ts';
 import { offloadRoutes } from './routes/offload.ts';
 import { poolRoutes } from './routes/pools.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
+import { replicationRoutes } from './routes/replication.ts';
 import { profileRoutes } from './routes/profiles.ts';
 import { snapshotRoutes } from './routes/snapshots.ts';
 import { statusRoutes } from './routes/status.ts';
@@ -53,6 +55,8 @@ import { tokenRoutes } from './security/token-routes.ts';
 export function routesOf(control: ControlPlane): Route[] {
   return [
     ...statusRoutes(control),
+    ...clusterRoutes(control),
+    ...replicationRoutes(control),
     ...volumeRoutes(control),
     ...mapRoutes(control),
     ...initiatorRoutes(control),

@@ -11,7 +11,19 @@ import {
 } from '../base/limits.ts';
 import { SEVERITIES } from '../control/events.ts';
 import { HOST_PROFILES } from '../control/records.ts';
-import { Access, Chap, CreateVolume, InitiatorName, ResizeVolume, StartScrub, Volume, VolumeName } from './schemas.ts';
+import {
+  Access,
+  ChangePool,
+  Chap,
+  CreatePool,
+  CreateVolume,
+  ImportPool,
+  InitiatorName,
+  ResizeVolume,
+  StartScrub,
+  Volume,
+  VolumeName,
+} from './schemas.ts';
 
 const timestamp = z.string().meta({ format: 'date-time' });
 const EventObject = z.object({ kind: z.string(), name: z.string() });
@@ -40,10 +52,24 @@ export const HostGroup = z.object({ name: z.string(), hosts: z.array(z.string())
 
 // ---- jobs
 const purge = z.boolean().optional();
+/** As the routes of pools want it: they are for whoever decides about disks of the machine. */
+export const ADMIN_JOBS: ReadonlySet<string> = new Set(['pool-create', 'pool-grow', 'pool-export', 'pool-import']);
 /** What a job is for; each kind has a request of its own. */
 export const SubmitJob = z.discriminatedUnion('kind', [
   job('pool-scrub', StartScrub.extend({ pool: VolumeName })),
   job('pool-check', z.strictObject({ pool: VolumeName })),
+  job('pool-create', CreatePool),
+  job(
+    'pool-grow',
+    z.strictObject({
+      pool: VolumeName,
+      bytes: ChangePool.shape.growBytes,
+      folder: ChangePool.shape.addFolder,
+      device: ChangePool.shape.addDevice,
+    }),
+  ),
+  job('pool-export', z.strictObject({ pool: VolumeName, force: purge })),
+  job('pool-import', ImportPool),
   job('volume-delete', z.strictObject({ name: VolumeName, force: purge, withSnapshots: purge, purge })),
   job('volume-purge', z.strictObject({ volume: VolumeName })),
   job('snapshot-delete', z.strictObject({ volume: VolumeName, snapshot: VolumeName })),

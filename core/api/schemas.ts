@@ -5,7 +5,7 @@ import { formatSize } from '../base/sizes.ts';
 import { MAX_GROUP, MAX_LUNS, MAX_MAPS, MAX_POOL, MAX_VOLUME, MIN_POOL, MIN_VOLUME } from '../base/limits.ts';
 
 const bytes = z.int().nonnegative();
-const timestamp = z.string().meta({ format: 'date-time' });
+export const timestamp = z.string().meta({ format: 'date-time' });
 
 export const VolumeName = z
   .string()
@@ -15,7 +15,7 @@ export const VolumeName = z
 export const InitiatorName = z.string().min(1).max(223).meta({ description: 'iSCSI name of an initiator' });
 export const MapSubject = z.string().min(1).max(223).meta({
   description:
-    '"loopback" (whoever connects from the storage machine), "all", "host:NAME", "group:NAME", or the iSCSI name of an initiator',
+    '"loopback" (whoever connects from the storage machine), "all", "nbd" (clients of the NBD server), "host:NAME", "group:NAME", or the iSCSI name of an initiator',
 });
 
 export const Access = z.enum(['read-write', 'read-only']);
@@ -39,12 +39,23 @@ export const CreateVolume = z.strictObject({
   thin: z.boolean().optional(),
   readOnly: z.boolean().optional(),
   durability: z.enum(['durable', 'volatile']).optional(),
-  kind: z.enum(['file', 'device', 'memory', 'pool']).optional(),
+  kind: z.enum(['file', 'device', 'memory', 'pool', 'nbd']).optional(),
   pool: VolumeName.optional().meta({ description: 'when absent, and no kind is given: the default pool, if any' }),
-  path: z.string().min(1).max(4096).optional().meta({ description: 'block device, for kind "device"' }),
+  path: z
+    .string()
+    .min(1)
+    .max(4096)
+    .optional()
+    .meta({ description: 'block device, for kind "device"; NBD URI, for kind "nbd"' }),
   target: VolumeName.optional().meta({ description: 'volumes with the same target are LUNs of one iSCSI target' }),
   lun: Lun.optional(),
   maps: z.array(MapEntry).max(MAX_MAPS).optional(),
+  replicas: z
+    .int()
+    .min(1)
+    .max(3)
+    .optional()
+    .meta({ description: 'nodes of the cluster that keep a copy; 2 when absent, if there are two' }),
 });
 
 export const ResizeVolume = z.strictObject({ size: sizeOfVolume, force: z.boolean().default(false) });
@@ -60,7 +71,7 @@ export const Volume = z.object({
   id: z.string(),
   naa: z.string(),
   serial: z.string(),
-  kind: z.enum(['file', 'device', 'memory', 'pool']),
+  kind: z.enum(['file', 'device', 'memory', 'pool', 'nbd']),
   pool: z.string().nullable(),
   snapshots: z.int(),
   path: z.string().nullable(),

@@ -128,12 +128,37 @@ export const ERRORS = {
     retriable: false,
     remedy: 'Restore the folder catalog from a backup; the data of the disks is in pools and volumes, and untouched.',
   },
+  'cluster-removed': {
+    http: 409,
+    exit: 7,
+    retriable: false,
+    remedy: 'Join it again (gemel cluster join), or use it alone as the message says.',
+  },
+  'cluster-unavailable': {
+    http: 503,
+    exit: 8,
+    retriable: true,
+    remedy:
+      'Bring back the node, the witness or the link the message names; gemel cluster status shows who is missing.',
+  },
   'daemon-unreachable': { http: 503, exit: 8, retriable: true, remedy: 'Start the daemon, or check --api.' },
   'untrusted-server': {
     http: 502,
     exit: 8,
     retriable: false,
     remedy: 'Check that --api and --token belong to the same daemon.',
+  },
+  'peer-unreachable': {
+    http: 503,
+    exit: 8,
+    retriable: true,
+    remedy: 'Check that the other machine runs and that the network between the nodes lets it through.',
+  },
+  'peer-untrusted': {
+    http: 502,
+    exit: 8,
+    retriable: false,
+    remedy: 'Check that both nodes belong to the same cluster, and the clocks of both.',
   },
   'io-error': { http: 500, exit: 9, retriable: true, remedy: 'Check the disk; the daemon log names the file.' },
   'newer-format': {

@@ -2,6 +2,8 @@
 // (login keys, VPD pages), so that what is promised and what is enforced cannot drift apart.
 
 export * from './copy-limits.ts';
+export * from './forward-limits.ts';
+export * from './mirror-limits.ts';
 
 // ---- iSCSI
 /** MaxRecvDataSegmentLength we declare, bytes. */
@@ -327,6 +329,9 @@ export const ALERT_FULL_SAMPLES = 960;
 export const ALERT_FULL_SPAN = 1_800_000;
 export const ALERT_MIN_COMMANDS = 20;
 export const ALERT_PATH_MEMORY = 86_400_000;
+/** Looks between two notes of what a restart must not forget; samples of a series that are kept over it. */
+export const ALERT_SAVE = 20;
+export const MAX_KEPT_SAMPLES = 96;
 /** Targets of alerts, receivers of one, bytes of a secret, characters of an authority's certificate. */
 export const MAX_ALERT_TARGETS = 32;
 export const MAX_ALERT_RECEIVERS = 32;
@@ -368,6 +373,8 @@ export const API_HEADERS_TIMEOUT = 10_000;
 /** Milliseconds between two looks at what the pools have in use; samples kept of each: a day of them. */
 export const TREND_INTERVAL = 60_000;
 export const TREND_SAMPLES = 1440;
+/** Looks between two notes of what was seen. */
+export const TREND_SAVE = 10;
 /** Milliseconds to observe before anybody is told when a pool will be full. */
 export const TREND_LEAST = 600_000;
 /** Files of the web console that are served. */
@@ -403,6 +410,9 @@ export const MAX_IMAGE_REPORT = 1_048_576;
 export const MAX_VMDK_DESCRIPTOR = 1_048_576;
 /** Milliseconds a portal has to accept a connection before the next one is tried. */
 export const PORTAL_PATIENCE = 3_000;
+
+// ---- the configuration store of a cluster
+export * from './cluster-limits.ts';
 
 // ---- security of the API
 export * from './security-limits.ts';

@@ -1,17 +1,26 @@
 // Where memory lies. Reads past the page cache want memory that begins at a multiple of the block size of the disk, and who
 // hands memory to the operating system himself has to name its address. Nothing in Node tells it; the daemon installs a
-// function that does where there is one.
+// function that does where there is one. Who has much memory and reads it here and there wants it in large pages: with small
+// ones the processor spends as long on finding out where a block lies as on copying it.
 
 /** What memory for reads past the page cache begins at a multiple of, bytes: no disk has larger logical blocks. */
 export const MEMORY_ALIGNMENT = 4096;
+/** Bytes of a large page; it begins at a multiple of that. */
+export const LARGE_PAGE = 2_097_152;
 
 let find: ((memory: Uint8Array) => number) | undefined;
+let advise: ((address: number, bytes: number) => void) | undefined;
 /** Of the first byte of each piece of memory; it never moves as long as it is there. */
 const known = new WeakMap<ArrayBufferLike, number>();
 
 /** Installs a function that tells where memory begins, or removes it. */
 export function useMemoryAddresses(finder: ((memory: Uint8Array) => number) | undefined): void {
   find = finder;
+}
+
+/** Installs a function that asks for large pages (whole ones, by address and bytes), or removes it. */
+export function useLargePages(adviser: ((address: number, bytes: number) => void) | undefined): void {
+  advise = adviser;
 }
 
 /** Address of the first byte of `memory`; undefined: nobody can tell. */
@@ -27,9 +36,20 @@ export function addressOf(memory: Uint8Array): number | undefined {
 
 /** `bytes` of memory, not cleared, that begin at a multiple of MEMORY_ALIGNMENT where that can be told. */
 export function alignedMemory(bytes: number): Buffer {
-  if (find === undefined) return Buffer.allocUnsafeSlow(bytes);
-  const memory = Buffer.allocUnsafeSlow(bytes + MEMORY_ALIGNMENT);
-  const beyond = (addressOf(memory) ?? 0) % MEMORY_ALIGNMENT;
-  const skip = beyond === 0 ? 0 : MEMORY_ALIGNMENT - beyond;
+  return find === undefined ? Buffer.allocUnsafeSlow(bytes) : beginningAt(MEMORY_ALIGNMENT, bytes);
+}
+
+/** The same, in large pages where they can be had. They are taken when they are first written, not before. */
+export function largeMemory(bytes: number): Buffer {
+  if (find === undefined || advise === undefined || bytes < LARGE_PAGE) return alignedMemory(bytes);
+  const memory = beginningAt(LARGE_PAGE, bytes);
+  advise(addressOf(memory) ?? 0, bytes - (bytes % LARGE_PAGE));
+  return memory;
+}
+
+function beginningAt(multiple: number, bytes: number): Buffer {
+  const memory = Buffer.allocUnsafeSlow(bytes + multiple);
+  const beyond = (addressOf(memory) ?? 0) % multiple;
+  const skip = beyond === 0 ? 0 : multiple - beyond;
   return memory.subarray(skip, skip + bytes);
 }

@@ -39,6 +39,14 @@ export const MAX_AUDIT_ENTRY = 16_384;
 export const MAX_AUDIT_DETAIL = 4_096;
 /** Entries that wait in memory while the audit log cannot be written; with one waiting, only deletions are served. */
 export const MAX_WAITING_AUDIT = 1_024;
+/**
+ * Refusals of one caller that are on record one by one: so many at once, and another one each time so many milliseconds have
+ * passed; milliseconds after which the others are on record together; callers that are remembered.
+ */
+export const AUDIT_REFUSALS = 60;
+export const AUDIT_REFUSAL_EVERY = 10_000;
+export const AUDIT_SUMMARY = 60_000;
+export const MAX_REFUSING = 1_024;
 /** Entries of one page, by default and at most; entries one request looks at. */
 export const AUDIT_PAGE = 100;
 export const MAX_AUDIT_PAGE = 1_000;

@@ -40,6 +40,8 @@ export interface Socket {
   readonly remotePort: number;
   readonly localAddress: string;
   readonly localPort: number;
+  /** Common name of the peer's certificate, which the authority of TlsIdentity has signed. Undefined: no TLS. */
+  readonly peerName?: string | undefined;
   /** Bytes written but not yet accepted by the operating system. While above 0 the written buffers stay in use. */
   readonly unsent: number;
   /** Starts delivery to `sink`. Must be called once. */
@@ -54,7 +56,15 @@ export interface Socket {
   end(): void;
   /** Closes at once; what is queued is lost. */
   destroy(reason?: string): void;
+  /**
+   * Begins TLS on a connection that has spoken in plain text: this socket is used no more, the one that resolves has to be
+   * started in the same turn. Rejects with a ServiceError peer-untrusted. Absent: it cannot.
+   */
+  secure?(tls: TlsStart): Promise<Socket>;
 }
+
+/** TLS on a connection that stands; with `server` a certificate of the authority is asked of the client. */
+export type TlsStart = TlsIdentity & { readonly server: boolean; readonly expect?: string };
 
 export interface Listener {
   readonly address: string;
@@ -63,9 +73,36 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+/** Who we are to the other machines of a cluster, and whose word we take for who they are (PEM). TLS 1.3, both sides. */
+export interface TlsIdentity {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** Where a connection goes: an address (literal or name) and port, or the path of a unix socket. */
+export type Destination = { readonly host: string; readonly port: number } | { readonly path: string };
+
+export interface ConnectOptions {
+  /** Milliseconds until the connection, with TLS its handshake too, has to stand. */
+  readonly timeout: number;
+  /** TLS; `expect`: the common name the peer's certificate has to have. */
+  readonly tls?: TlsIdentity & { readonly expect: string };
+}
+
 export interface Net {
-  /** Listens on `host` (IPv4 or IPv6 literal) and `port` (0 = any free one). Rejects with a ServiceError. */
-  listen(host: string, port: number, accepted: (socket: Socket) => void): Promise<Listener>;
+  /**
+   * Listens on `host` (IPv4 or IPv6 literal) and `port` (0 = any free one). With `tls` only those are accepted who have a
+   * certificate of its authority; who has none is never heard of. Rejects with a ServiceError.
+   */
+  listen(host: string, port: number, accepted: (socket: Socket) => void, tls?: TlsIdentity): Promise<Listener>;
+  /** Listens on a unix socket that gets these permissions. One that nobody listens on any more is replaced. */
+  listenPath(path: string, mode: number, accepted: (socket: Socket) => void): Promise<Listener>;
+  /**
+   * Opens a connection; start() has to be called in the turn in which it resolves. Rejects with a ServiceError:
+   * peer-unreachable (refused, no route, no answer in time, no such name), peer-untrusted (certificate).
+   */
+  connect(to: Destination, options: ConnectOptions): Promise<Socket>;
 }
 
 /** An open file or block device. Positions and lengths are bytes. */

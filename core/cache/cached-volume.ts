@@ -346,7 +346,7 @@ export class CachedVolume implements Volume, LogUpper {
   // ---- the rest
 
   async extents(position: number, length: number, limit: number): Promise<Extent[]> {
-    if (this.#writeBack) await this.#destager.sweep(position, length);
+    if (this.#writeBack && !this.#blocks.quiet(position, length)) await this.#destager.sweep(position, length);
     return this.#backing.extents(position, length, limit);
   }
 

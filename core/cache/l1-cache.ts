@@ -1,14 +1,14 @@
 // The memory of the read and write cache, shared by all volumes: frames of one grain (64 KiB), each with a bit per 4 KiB
 // block for "holds what the volume holds" and for "the storage below does not have it yet".
-import { alignedMemory } from '../base/memory-address.ts';
+import { largeMemory } from '../base/memory-address.ts';
 import { viewGuard } from '../base/view-guard.ts';
 import { BLOCK, GRAIN, blockMask } from '../volume/grain.ts';
 import { Eviction } from './eviction.ts';
 
 /** Bytes of a frame: it holds one grain. */
 export const FRAME = GRAIN;
-/** Frames that are allocated together. */
-const SLAB_FRAMES = 64;
+/** Frames that are allocated together: 64 MiB, of which the system gives only what is written. */
+const SLAB_FRAMES = 1024;
 /** Volumes × grains: keys stay exact in a double. */
 const KEY_STEP = 4_294_967_296;
 
@@ -103,7 +103,7 @@ export class L1Cache {
     if (frame < this.frames) {
       if (frame % SLAB_FRAMES === 0) {
         const count = Math.min(SLAB_FRAMES, this.frames - frame);
-        this.#slabs.push(alignedMemory(count * FRAME));
+        this.#slabs.push(largeMemory(count * FRAME));
       }
       this.#allocated++;
     } else {

@@ -260,3 +260,27 @@ export interface AlertTarget {
   delivery: { sent: number; lost: number; waiting: number; lastSent: string | null; lastError: string | null };
   created: string;
 }
+
+export interface JoinToken {
+  readonly token: string;
+  readonly expires: string;
+}
+
+export interface Cluster {
+  readonly cluster: string | null;
+  readonly node: string | null;
+  readonly nodes: readonly {
+    readonly id: string;
+    readonly index: number;
+    readonly name: string;
+    readonly role: 'data' | 'witness';
+    readonly address: string;
+    readonly self: boolean;
+    readonly vote: 'voter' | 'learner' | 'none';
+    readonly leader: boolean;
+    readonly answers: boolean;
+  }[];
+  readonly store: { readonly answers: boolean; readonly problem: string | null };
+  readonly takeover: 'automatic' | 'none';
+  readonly advice: string | null;
+}

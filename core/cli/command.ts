@@ -13,8 +13,8 @@ export interface CliContext {
   readonly readStdin: () => string;
   /** Columns of the terminal, if there is one. */
   readonly width: number | undefined;
-  /** Shows that `what` is done to this share (0 to 1); undefined: it is over. Absent: nobody looks. */
-  readonly progress?: (what: string, share: number | undefined) => void;
+  /** Shows that `what` is done to this share (0 to 1), with the seconds to go; undefined: it is over. Absent: nobody looks. */
+  readonly progress?: (what: string, share: number | undefined, seconds?: number | null) => void;
   /** Where progress can be drawn over and over; absent when nobody watches. */
   readonly terminal?: { readonly write: (text: string) => void; readonly columns: () => number } | undefined;
 }

@@ -6,6 +6,7 @@ import type { ApiClient } from '../../plugins/sdk/client.ts';
 import type { DeletedDisk, Disk } from './answers.ts';
 import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
+import { throughJob } from './job-commands.ts';
 import { table } from './output.ts';
 
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -54,8 +55,11 @@ export function addDeletedCommands(volume: Command, context: CliContext): void {
   volume
     .command('purge <name>')
     .description('give the space of a deleted disk back now, for good')
-    .action(async (name: string, _options: unknown, command: Command) => {
-      await context.client(command).call('DELETE', `/deleted-volumes/${segment(name)}`);
+    .option('--wait', 'until its space is free, with progress')
+    .action(async (name: string, options: { wait?: boolean }, command: Command) => {
+      const client = context.client(command);
+      if (options.wait === true) await throughJob(context, client, 'volume-purge', { volume: name });
+      else await client.call('DELETE', `/deleted-volumes/${segment(name)}`);
       show(context, command, { purged: name }, () => `Purged ${name}`);
     });
   volume

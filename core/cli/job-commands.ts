@@ -67,8 +67,17 @@ export async function waitForJob(context: CliContext, client: ApiClient, id: str
       context.progress?.('', undefined);
       return job;
     }
-    context.progress?.(job.doing === null ? job.title : `${job.title}: ${job.doing}`, job.progress);
+    const what = job.doing === null ? job.title : `${job.title}: ${job.doing}`;
+    context.progress?.(what, job.progress, job.etaSeconds);
   }
+}
+
+/** Has the daemon do a job, and shows how far it is. Rejects with ServiceError: why it was refused, or failed. */
+export async function throughJob(context: CliContext, client: ApiClient, kind: string, request: object): Promise<Job> {
+  const { id } = (await client.call('POST', '/jobs', { kind, request })) as Job;
+  const job = await waitForJob(context, client, id);
+  refuseFailed(job);
+  return job;
 }
 
 /** Throws ServiceError: why a job failed, and what it left behind. */

@@ -3,15 +3,20 @@ import { readFileSync } from 'node:fs';
 import type { ConnectOptions } from './connect.ts';
 import { connect } from './connect.ts';
 import { createProgram, runProgram } from './program.ts';
+import { shareLine } from './progress.ts';
 import { packageVersion } from './version.ts';
 
 // A reader that stops early (head) is no error.
 process.stdout.on('error', () => undefined);
 
-/** One line that is drawn again and again, and taken away at the end. */
-function drawProgress(what: string, share: number | undefined): void {
-  const text = share === undefined ? '' : `${what}: ${String(Math.floor(share * 100))} %`;
-  process.stderr.write(`\r\u001b[K${text}`);
+let drawn = '';
+
+/** One line that is drawn again when it has changed, and taken away at the end. */
+function drawProgress(what: string, share: number | undefined, seconds?: number | null): void {
+  const text = share === undefined ? '' : shareLine(what, share, seconds, process.stderr.columns);
+  if (text === drawn) return;
+  drawn = text;
+  process.stderr.write(`\r${text}\u001b[K`);
 }
 
 const program = createProgram(

@@ -3,9 +3,9 @@ import type { Command } from 'commander';
 import { ServiceError } from '../base/errors.ts';
 import { formatSize, parseSize } from '../base/sizes.ts';
 import type { Pool } from './answers.ts';
-import type { ApiClient } from '../../plugins/sdk/client.ts';
 import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
+import { throughJob } from './job-commands.ts';
 import { facts, table } from './output.ts';
 
 interface GrowOptions {
@@ -27,8 +27,10 @@ export function addPoolCommands(program: Command, context: CliContext): void {
     .option('--device <path>', 'use a whole block device; what is on it is lost')
     .action(async (name: string, options: { size?: string; folder?: string; device?: string }, command: Command) => {
       const size = options.size === undefined ? undefined : parseSize(options.size);
-      const body = { name, size, folder: options.folder, device: options.device };
-      const made = await context.client(command).call('POST', '/pools', body);
+      const client = context.client(command);
+      const request = { name, size, folder: options.folder, device: options.device };
+      await throughJob(context, client, 'pool-create', request);
+      const made = await client.call('GET', `/pools/${segment(name)}`);
       show(context, command, made as Pool, (each) => `Created pool ${each.name} (${capacity(each)})\n  ${each.path}`);
     });
   pool
@@ -54,10 +56,11 @@ export function addPoolCommands(program: Command, context: CliContext): void {
       new Option('--add-device <path>', 'another block device; what is on it is lost').conflicts(['by', 'addFolder']),
     )
     .action(async (name: string, options: GrowOptions, command: Command) => {
-      const growBytes = options.by === undefined ? undefined : parseSize(options.by);
-      const useGrown = Object.keys(options).length === 0 ? true : undefined;
-      const body = { growBytes, addFolder: options.addFolder, addDevice: options.addDevice, useGrown };
-      const grown = await context.client(command).call('PATCH', `/pools/${segment(name)}`, body);
+      const bytes = options.by === undefined ? undefined : parseSize(options.by);
+      const client = context.client(command);
+      const request = { pool: name, bytes, folder: options.addFolder, device: options.addDevice };
+      await throughJob(context, client, 'pool-grow', request);
+      const grown = await client.call('GET', `/pools/${segment(name)}`);
       show(context, command, grown as Pool, (each) => `${each.name} has ${capacity(each)} now`);
     });
   pool
@@ -94,9 +97,9 @@ function addMoveCommands(pool: Command, context: CliContext): void {
     .description('take a pool and its disks off this node, to import it elsewhere')
     .option('--force', 'although initiators are using disks of it')
     .action(async (name: string, options: { force?: boolean }, command: Command) => {
-      const query = options.force === true ? '?force=true' : '';
-      const answer = await context.client(command).call('POST', `/pools/${segment(name)}/export${query}`);
-      const exported = answer as { parts: { kind: string; path: string }[] };
+      const request = { pool: name, force: options.force };
+      const { result } = await throughJob(context, context.client(command), 'pool-export', request);
+      const exported = result as { parts: { kind: string; path: string }[] };
       show(context, command, exported, ({ parts }) => {
         const where = parts.map(({ kind, path }) => `--${kind} ${path}`).join(' ');
         return `Exported ${name}; where its disks are then: gemel pool import ${where}`;
@@ -113,7 +116,9 @@ function addMoveCommands(pool: Command, context: CliContext): void {
       const folders = (options.folder ?? []).map((folder) => ({ folder }));
       const parts = [...folders, ...(options.device ?? []).map((device) => ({ device }))];
       if (parts.length === 0) throw new ServiceError('bad-request', 'say where it is with --folder or --device');
-      const made = await context.client(command).call('POST', '/pool-imports', { name: options.name, parts });
+      const client = context.client(command);
+      const { object } = await throughJob(context, client, 'pool-import', { name: options.name, parts });
+      const made = await client.call('GET', `/pools/${segment(object.name)}`);
       show(context, command, made as Pool, (each) => {
         return `Imported pool ${each.name}: ${String(each.volumes)} disk${each.volumes === 1 ? '' : 's'}`;
       });
@@ -172,24 +177,6 @@ function addCheckCommands(pool: Command, context: CliContext): void {
       const damaged = seen.scrub?.damaged.length ?? 0;
       if (damaged > 0) throw new ServiceError('io-error', `pool '${name}' has ${String(damaged)} damaged blocks`);
     });
-}
-
-/** Waits until the space of a deleted volume (and of its snapshots) is free again; shows how far it is. */
-export async function waitForSpace(
-  context: CliContext,
-  client: ApiClient,
-  pool: string,
-  volume: string,
-): Promise<void> {
-  for (;;) {
-    const { deletions } = (await client.call('GET', `/pools/${segment(pool)}`)) as Pool;
-    const ours = deletions.filter(({ name }) => name === volume || name.startsWith(`${volume}@`));
-    if (ours.length === 0) break;
-    const done = ours.reduce((sum, each) => sum + each.progress, 0) / ours.length;
-    context.progress?.(`freeing the space of ${volume}`, done);
-    await pause();
-  }
-  context.progress?.('', undefined);
 }
 
 function pause(): Promise<void> {

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
 import { addInitiatorCommands } from './access-commands.ts';
 import { addAlertCommands } from './alert-commands.ts';
+import { addClusterCommands } from './cluster-commands.ts';
 import type { CliContext } from './command.ts';
 import { COMMON_OPTIONS } from './common-options.ts';
 import { addCompletionCommand } from './completion.ts';
@@ -34,6 +35,7 @@ export function createProgram(context: CliContext, version: string): Command {
   addOffloadCommands(program, addDoctorCommand(program, context, version), context);
   addAlertCommands(program, context);
   addImageCommands(program, context);
+  addClusterCommands(program, context);
   addHostCommands(program, context);
   addScheduleCommands(program, context);
   addJobCommands(program, context);

@@ -5,6 +5,7 @@ import { formatSize } from '../base/sizes.ts';
 import type { Disk, Snapshot, Space } from './answers.ts';
 import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
+import { throughJob } from './job-commands.ts';
 import { facts, table } from './output.ts';
 import { createBody, describeDisk } from './volume-commands.ts';
 import type { CreateOptions } from './volume-commands.ts';
@@ -30,9 +31,12 @@ export function addSnapshotCommands(program: Command, context: CliContext): void
   snapshot
     .command('delete <volume@name>')
     .description('delete a snapshot; its space comes back in the background')
-    .action(async (which: string, _options: unknown, command: Command) => {
+    .option('--wait', 'until its space is free, with progress')
+    .action(async (which: string, options: { wait?: boolean }, command: Command) => {
       const [volume, name] = split(which);
-      await context.client(command).call('DELETE', `/volumes/${segment(volume)}/snapshots/${segment(name)}`);
+      const client = context.client(command);
+      if (options.wait === true) await throughJob(context, client, 'snapshot-delete', { volume, snapshot: name });
+      else await client.call('DELETE', `/volumes/${segment(volume)}/snapshots/${segment(name)}`);
       show(context, command, { deleted: which }, () => `Deleted ${which}`);
     });
   snapshot

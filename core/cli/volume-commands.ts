@@ -7,7 +7,7 @@ import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
 import { facts, table } from './output.ts';
 import { addDeletedCommands, keptUntil } from './deleted-commands.ts';
-import { waitForSpace } from './pool-commands.ts';
+import { throughJob } from './job-commands.ts';
 import { addCopyCommands } from './snapshot-commands.ts';
 
 export interface CreateOptions {
@@ -17,11 +17,13 @@ export interface CreateOptions {
   readonly blockSize?: string;
   readonly physicalBlockSize?: string;
   readonly thick?: boolean;
+  readonly replicas?: string;
   readonly readOnly?: boolean;
   readonly durability?: string;
   readonly target?: string;
   readonly lun?: string;
   readonly device?: string;
+  readonly nbd?: string;
   readonly memory?: boolean;
   readonly pool?: string;
   readonly file?: boolean;
@@ -42,12 +44,13 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     .command('create <name>')
     .description('create a disk and serve it')
     .option('--size <size>', 'like 512M, 10G or 10GiB (not for a device)')
-    .option('--map <who>', 'loopback, all, or an initiator name; repeatable', collect)
+    .option('--map <who>', 'loopback, all, nbd, or an initiator name; repeatable', collect)
     .option('--map-read-only <who>', 'the same, without the right to write; repeatable', collect)
     .addOption(new Option('--block-size <bytes>', 'logical block').choices(['512', '4096']))
     .addOption(new Option('--physical-block-size <bytes>', 'default 4096').choices(['512', '4096']))
     .addOption(new Option('--thin', 'take space as it is written (default)').conflicts('thick'))
     .option('--thick', 'take all the space now')
+    .option('--replicas <number>', 'nodes of the cluster that keep a copy (default: 2, if there are two)')
     .option('--read-only', 'initiators cannot write')
     .addOption(
       new Option('--durability <when>', 'durable (default): acknowledged when stable').choices(['durable', 'volatile']),
@@ -55,6 +58,12 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     .option('--target <name>', 'put it into this target beside other disks')
     .option('--lun <number>', 'LUN in the target (default: the lowest free one)')
     .addOption(new Option('--device <path>', 'serve a block device').conflicts(['memory', 'size', 'thick', 'thin']))
+    .addOption(
+      new Option(
+        '--nbd <uri>',
+        'serve a NBD export: nbd+unix:///NAME?socket=PATH, nbds://HOST/NAME?tls-certificates=DIR',
+      ).conflicts(['device', 'memory', 'size', 'thick', 'thin', 'pool', 'file']),
+    )
     .option('--memory', 'serve a disk in RAM, empty after each start')
     .addOption(
       new Option('--pool <name>', 'in this pool (default: in the default pool, if any)').conflicts([
@@ -109,12 +118,12 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     .option('--wait', 'until its space in the pool is free, with progress')
     .action(async (name: string, options: DeleteOptions, command: Command) => {
       const client = context.client(command);
-      const path = `/volumes/${segment(name)}`;
-      const pool = options.wait === true ? ((await client.call('GET', path)) as Disk).pool : null;
       const flags = { force: options.force, withSnapshots: options.withSnapshots, purge: options.purge };
-      const query = Object.entries(flags).flatMap(([key, set]) => (set === true ? [`${key}=true`] : []));
-      await client.call('DELETE', path + (query.length === 0 ? '' : `?${query.join('&')}`));
-      if (pool !== null) await waitForSpace(context, client, pool, name);
+      if (options.wait === true) await throughJob(context, client, 'volume-delete', { name, ...flags });
+      else {
+        const query = Object.entries(flags).flatMap(([key, set]) => (set === true ? [`${key}=true`] : []));
+        await client.call('DELETE', `/volumes/${segment(name)}${query.length === 0 ? '' : `?${query.join('&')}`}`);
+      }
       const kept = options.purge === true ? undefined : await keptUntil(client, name);
       show(context, command, { deleted: name, ...(kept === undefined ? {} : { keptUntil: kept }) }, () =>
         kept === undefined
@@ -130,7 +139,7 @@ export function addMapCommands(program: Command, context: CliContext): void {
   const text = (disk: Disk): string => `${disk.name} is mapped to ${mapsOf(disk)}`;
   program
     .command('map <volume> <initiator...>')
-    .description('let initiators (or loopback, all) see a disk')
+    .description('let initiators (or loopback, all, nbd) see a disk')
     .option('--read-only', 'without the right to write')
     .action(async (name: string, who: string[], options: { readOnly?: boolean }, command: Command) => {
       const client = context.client(command);
@@ -157,6 +166,9 @@ export function createBody(name: string, options: CreateOptions): Record<string,
     ...(options.mapReadOnly ?? []).map((initiator) => ({ initiator, access: 'read-only' })),
   ];
   const number = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
+  if (options.replicas !== undefined && !/^[1-3]$/.test(options.replicas)) {
+    throw new ServiceError('bad-request', `'${options.replicas.slice(0, 40)}' is no number of copies: 1, 2 or 3`);
+  }
   if (options.lun !== undefined && !/^\d{1,5}$/.test(options.lun)) {
     throw new ServiceError('bad-request', `'${options.lun.slice(0, 40)}' is not a LUN; it is a number from 0`);
   }
@@ -170,14 +182,16 @@ export function createBody(name: string, options: CreateOptions): Record<string,
     durability: options.durability,
     kind: kindOf(options),
     pool: options.pool,
-    path: options.device,
+    path: options.device ?? options.nbd,
     target: options.target,
     lun: number(options.lun),
     maps,
+    replicas: number(options.replicas),
   };
 }
 
-function kindOf({ device, memory, file }: CreateOptions): string | undefined {
+function kindOf({ device, memory, file, nbd }: CreateOptions): string | undefined {
+  if (nbd !== undefined) return 'nbd';
   if (device !== undefined) return 'device';
   if (file === true) return 'file';
   return memory === true ? 'memory' : undefined;

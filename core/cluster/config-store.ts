@@ -30,18 +30,40 @@ export interface CommitResult {
   readonly revision: number;
 }
 
+/**
+ * commit() got no answer: the transaction may have happened, may still happen, or never. Who acts on it first repeats it with
+ * the same expectations until there is an answer: of all attempts at most one succeeds.
+ */
+export class OutcomeUnknownError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'OutcomeUnknownError';
+  }
+}
+
 /** What a watcher is told, after the change is durable. */
 export interface ConfigEvent extends Change {
   readonly revision: number;
 }
 
+/** What get and list reject with when a store that is not on this machine does not answer: ServiceError cluster-unavailable. */
 export interface ConfigStore {
   get(key: string): Promise<ConfigRecord | undefined>;
   /** The records whose key starts with `prefix`, in order of key. */
   list(prefix: string): Promise<ConfigRecord[]>;
-  /** All changes or none, durable when resolved. */
+  /**
+   * All changes or none, durable when resolved. Rejects with an OutcomeUnknownError when nobody can say whether it happened;
+   * after any other error nothing was changed.
+   */
   commit(changes: readonly Change[], expectations?: readonly Expectation[]): Promise<CommitResult>;
-  /** Calls `listener` for every later change below `prefix`, in order. Returns the function that ends it. */
+  /**
+   * Calls `listener` for every later change below `prefix`, in order of revision; what was committed before may come once
+   * more. Of several changes of a record while a store was out of reach, only the last may be told. Returns the function that
+   * ends it.
+   */
   watch(prefix: string, listener: (event: ConfigEvent) => void): () => void;
   close(): Promise<void>;
 }
+
+/** What the key of a record may look like. */
+export const KEY = /^[\w./:@-]{1,500}$/;

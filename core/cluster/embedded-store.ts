@@ -1,6 +1,7 @@
 import { ABORT, open } from 'lmdb';
 import type { RootDatabase } from 'lmdb';
 import { ServiceError, messageOf } from '../base/errors.ts';
+import { KEY } from './config-store.ts';
 import type {
   Change,
   CommitResult,
@@ -22,7 +23,6 @@ const FILLING = ' '.repeat(3000);
 const ENOSPC = 28;
 /** What LMDB says when only part of what it wrote found room. */
 const EIO = 5;
-const KEY = /^[\w./:@-]{1,500}$/;
 
 interface Stored {
   readonly revision: number;

@@ -13,6 +13,7 @@ import './pages/login.ts';
 import './pages/overview.ts';
 import './pages/pools.ts';
 import './pages/replication.ts';
+import './pages/schedules.ts';
 import './pages/settings.ts';
 import './pages/volumes.ts';
 import { linkTo, placeOf } from './router.ts';
@@ -36,6 +37,7 @@ const PAGES: Readonly<Record<string, Page>> = {
     show: (name) => html`<gemel-volumes .name=${name}></gemel-volumes>`,
   },
   pools: { title: 'Pools', icon: 'hard-drive-disks', show: (name) => html`<gemel-pools .name=${name}></gemel-pools>` },
+  schedules: { title: 'Schedules', icon: 'calendar', show: () => html`<gemel-schedules></gemel-schedules>` },
   hosts: { title: 'Hosts and sessions', icon: 'host', show: (name) => html`<gemel-hosts .name=${name}></gemel-hosts>` },
   replication: { title: 'Replication', icon: 'sync', show: () => html`<gemel-replication></gemel-replication>` },
   jobs: { title: 'Jobs', icon: 'tasks', show: (name) => html`<gemel-jobs .name=${name}></gemel-jobs>` },

@@ -50,9 +50,21 @@ export function joinFrame(options: FrameOptions): void {
   });
 }
 
-/** Only to a parent of a known origin: the browser drops it for any other. Nothing in it is secret. */
+/** Only to a parent of a known origin: the browser drops it for any other, and complains. Nothing in it is secret. */
 function tellParent(message: object): void {
-  for (const origin of frameOrigins()) window.parent.postMessage(message, origin);
+  const parent = parentOrigin();
+  for (const origin of frameOrigins()) {
+    if (parent === undefined || parent === origin) window.parent.postMessage(message, origin);
+  }
+}
+
+/** Undefined: this browser does not say. */
+function parentOrigin(): string | undefined {
+  // HTML §7.2.4; Firefox does not have it, and what it was sent from is told only if the parent's policy lets it.
+  const { ancestorOrigins } = location as { ancestorOrigins?: DOMStringList };
+  const [nearest] = ancestorOrigins ?? [];
+  if (nearest !== undefined) return nearest;
+  return URL.canParse(document.referrer) ? new URL(document.referrer).origin : undefined;
 }
 
 /** The message, if it is one: whoever sent it, it is input. */

@@ -1,4 +1,5 @@
 import type { ScsiDevice } from '../scsi/device.ts';
+import type { RemotePortal } from './forwarding.ts';
 import type { Hosts } from './hosts.ts';
 import type { InitiatorCredentials, Initiators } from './initiators.ts';
 import type { Units } from './units.ts';
@@ -30,7 +31,12 @@ export class Access {
     return own.method === 'none' ? this.#hosts.credentials(initiator) : own;
   }
 
-  /** One node serves everything itself; a cluster will answer with the owner's portal. */
+  /** Portals of other nodes of the cluster: every node serves every target. */
+  portalsElsewhere(): readonly RemotePortal[] {
+    return this.#units.portalsElsewhere();
+  }
+
+  /** A node serves everything that comes to it; in a cluster it forwards what another one owns. */
   redirect(): undefined {
     return undefined;
   }

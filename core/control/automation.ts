@@ -8,8 +8,10 @@ import type { Events } from './events.ts';
 import type { Hosts } from './hosts.ts';
 import { Jobs } from './jobs/jobs.ts';
 import { poolKinds } from './jobs/pool-kinds.ts';
+import { poolLifeKinds } from './jobs/pool-life-kinds.ts';
 import { provisionKind } from './jobs/provision-kind.ts';
 import { volumeKinds } from './jobs/volume-kinds.ts';
+import type { PoolMoves } from './pool-moves.ts';
 import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
 import { Schedules } from './schedules.ts';
@@ -22,6 +24,7 @@ export interface AutomationOptions {
   readonly catalog: Catalog;
   readonly units: Units;
   readonly pools: PoolManager;
+  readonly moves: PoolMoves;
   readonly backend: VolumeBackend;
   readonly provisioner: Provisioner;
   readonly snapshots: Snapshots;
@@ -47,7 +50,8 @@ export function automation(options: AutomationOptions): Automation {
   const jobs = new Jobs(options);
   const trash = new Trash(options);
   const schedules = new Schedules({ ...options, clock });
-  jobs.register([...poolKinds(options), ...volumeKinds({ ...options, trash, clock }), provisionKind(options)]);
+  jobs.register([...poolKinds(options), ...poolLifeKinds(options)]);
+  jobs.register([...volumeKinds({ ...options, trash, clock }), provisionKind(options)]);
   return {
     jobs,
     schedules,

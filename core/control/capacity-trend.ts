@@ -1,7 +1,8 @@
 // How fast pools fill: a line through what was in use lately, and when it meets the capacity.
-import { TREND_INTERVAL, TREND_LEAST, TREND_SAMPLES } from '../base/limits.ts';
+import { TREND_INTERVAL, TREND_LEAST, TREND_SAMPLES, TREND_SAVE } from '../base/limits.ts';
 import type { Clock, Timer } from '../base/world.ts';
 import type { Catalog } from './catalog.ts';
+import type { Observations, Sample } from './observations.ts';
 import { poolFacts } from './pool-views.ts';
 import type { PoolManager } from './pools.ts';
 
@@ -21,35 +22,37 @@ export interface TrendView extends PoolUse {
   readonly secondsToFull: number | null;
 }
 
-interface Sample {
-  /** Milliseconds, monotonic. */
-  readonly at: number;
-  readonly used: number;
-}
-
 const DAY = 86_400_000;
 
-/** Looks at the pools at intervals; forgets everything at the next start, and then says that it does not know yet. */
+/** Looks at the pools at intervals; what it saw is kept over restarts. */
 export class CapacityTrend {
   readonly #clock: Clock;
   readonly #use: () => readonly PoolUse[];
-  readonly #samples = new Map<string, Sample[]>();
+  readonly #samples: Map<string, Sample[]>;
+  readonly #kept: Observations | undefined;
+  #looks = 0;
   #timer: Timer | undefined;
 
-  constructor(clock: Clock, use: () => readonly PoolUse[]) {
+  /** `kept`: where earlier lives of the daemon have left what they saw. */
+  constructor(clock: Clock, use: () => readonly PoolUse[], kept?: Observations) {
     this.#clock = clock;
     this.#use = use;
+    this.#kept = kept;
+    this.#samples = kept?.load(TREND_INTERVAL * TREND_SAMPLES) ?? new Map<string, Sample[]>();
   }
 
   start(): void {
     this.look();
+    if (++this.#looks % TREND_SAVE === 0) void this.#kept?.save(this.#samples);
     this.#timer = this.#clock.after(TREND_INTERVAL, () => {
       this.start();
     });
   }
 
-  stop(): void {
+  /** Resolves when what it saw is kept. */
+  async stop(): Promise<void> {
     this.#timer?.cancel();
+    await this.#kept?.save(this.#samples);
   }
 
   look(): void {
@@ -57,8 +60,9 @@ export class CapacityTrend {
     const use = this.#use();
     for (const { pool, usedBytes } of use) {
       const samples = this.#samples.get(pool) ?? [];
-      samples.push({ at, used: usedBytes });
-      if (samples.length > TREND_SAMPLES) samples.shift();
+      samples.push({ at, value: usedBytes });
+      // The oldest go by their age: what was kept over a restart is less dense.
+      while (at - (samples[0]?.at ?? at) > TREND_INTERVAL * TREND_SAMPLES) samples.shift();
       this.#samples.set(pool, samples);
     }
     const names = new Set(use.map(({ pool }) => pool));
@@ -95,11 +99,11 @@ export function poolUse(pools: PoolManager, catalog: Catalog): PoolUse[] {
 function slopeOf(samples: readonly Sample[]): number {
   const n = samples.length;
   const meanAt = samples.reduce((sum, { at }) => sum + at, 0) / n;
-  const meanUsed = samples.reduce((sum, { used }) => sum + used, 0) / n;
+  const meanUsed = samples.reduce((sum, { value }) => sum + value, 0) / n;
   let above = 0;
   let below = 0;
-  for (const { at, used } of samples) {
-    above += (at - meanAt) * (used - meanUsed);
+  for (const { at, value } of samples) {
+    above += (at - meanAt) * (value - meanUsed);
     below += (at - meanAt) ** 2;
   }
   return below === 0 ? 0 : above / below;

@@ -3,7 +3,7 @@ import type { RandomSource } from '../base/world.ts';
 import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { CopyRoutePolicy } from '../volume/copy-route.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
-import type { AlertRuleRecord, AlertTargetRecord } from './alerts/records.ts';
+import type { AlertRuleRecord, AlertStateRecord, AlertTargetRecord } from './alerts/records.ts';
 import { Collection, applyEdits } from './collection.ts';
 import type { Edit } from './collection.ts';
 import { ChangeFeed } from './change-feed.ts';
@@ -18,6 +18,7 @@ import type {
   HostRecord,
   InitiatorRecord,
   NodeRecord,
+  ObservationRecord,
   PoolRecord,
   ScheduleRecord,
   SnapshotRecord,
@@ -27,9 +28,11 @@ import type {
 } from './records.ts';
 import { SecurityRecords } from './security-records.ts';
 
+type AnyCollection = Pick<Collection<never>, 'prefix' | 'load' | 'follow'>;
+
 /** Everything the daemon has to remember. Reads come from memory; a change is durable before it is seen. */
 export class Catalog {
-  readonly #store: ConfigStore;
+  readonly #stores: ReadonlySet<ConfigStore>;
   readonly volumes: Collection<VolumeRecord>;
   readonly pools: Collection<PoolRecord>;
   /** By `VOLUME@SNAPSHOT`. */
@@ -56,65 +59,69 @@ export class Catalog {
   readonly alertTargets: Collection<AlertTargetRecord>;
   /** By name of the rule. */
   readonly alertRules: Collection<AlertRuleRecord>;
+  /** What was wrong and told when this was written, by rule and object. */
+  readonly alertStates: Collection<AlertStateRecord>;
+  readonly observations: Collection<ObservationRecord>;
   readonly #nodes: Collection<NodeRecord>;
+  /** What all nodes of a cluster have in common, and what each has for itself. */
+  readonly #shared: readonly AnyCollection[];
+  readonly #own: readonly AnyCollection[];
   readonly #feed = new ChangeFeed();
   readonly #ofTarget: (target: string) => VolumeRecord[];
   readonly #ofPool: (pool: string) => VolumeRecord[];
   readonly #mappedTo: (who: string) => VolumeRecord[];
   readonly #ofVolume: (volume: string) => SnapshotRecord[];
 
-  private constructor(store: ConfigStore) {
-    this.#store = store;
-    this.volumes = new Collection(store, 'volumes/');
+  /** What all nodes of a cluster see is in `shared`, what is this node's own in `store`. */
+  private constructor(store: ConfigStore, shared: ConfigStore) {
+    this.#stores = new Set([shared, store]);
+    this.volumes = new Collection(shared, 'volumes/');
     this.pools = new Collection(store, 'pools/');
-    this.snapshots = new Collection(store, 'snapshots/');
-    this.targets = new Collection(store, 'targets/');
-    this.initiators = new Collection(store, 'initiators/');
+    this.snapshots = new Collection(shared, 'snapshots/');
+    this.targets = new Collection(shared, 'targets/');
+    this.initiators = new Collection(shared, 'initiators/');
     this.tokens = new Collection(store, 'tokens/');
-    this.security = new SecurityRecords(store);
-    this.reservations = new Collection(store, 'reservations/');
-    this.sanitizing = new Collection(store, 'sanitizing/');
+    this.security = new SecurityRecords(store, shared);
+    this.reservations = new Collection(shared, 'reservations/');
+    this.sanitizing = new Collection(shared, 'sanitizing/');
     this.events = new Collection(store, 'events/');
-    this.hosts = new Collection(store, 'hosts/');
-    this.hostGroups = new Collection(store, 'host-groups/');
-    this.schedules = new Collection(store, 'schedules/');
-    this.deleted = new Collection(store, 'deleted/');
+    this.hosts = new Collection(shared, 'hosts/');
+    this.hostGroups = new Collection(shared, 'host-groups/');
+    this.schedules = new Collection(shared, 'schedules/');
+    this.deleted = new Collection(shared, 'deleted/');
     this.jobs = new Collection(store, 'jobs/');
     this.requests = new Collection(store, 'requests/');
-    this.alertTargets = new Collection(store, 'alert-targets/');
-    this.alertRules = new Collection(store, 'alert-rules/');
+    this.alertTargets = new Collection(shared, 'alert-targets/');
+    this.alertRules = new Collection(shared, 'alert-rules/');
+    this.alertStates = new Collection(store, 'alert-states/');
+    this.observations = new Collection(store, 'observations/');
     this.#nodes = new Collection(store, 'node/');
+    const { users, settings, sessions, anchor } = this.security;
+    const disks = [this.volumes, this.snapshots, this.deleted, this.reservations, this.sanitizing];
+    const whose = [this.targets, this.initiators, this.hosts, this.hostGroups, users, settings];
+    this.#shared = [...disks, ...whose, this.schedules, this.alertTargets, this.alertRules];
+    const here = [this.pools, this.events, this.jobs, this.requests, this.alertStates, this.observations];
+    this.#own = [...here, this.tokens, sessions, anchor, this.#nodes];
     this.#ofTarget = this.volumes.index(({ target }) => [target]);
     this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
     this.#mappedTo = this.volumes.index(({ maps }) => maps.map(({ who }) => who));
     this.#ofVolume = this.snapshots.index(({ volume }) => [volume]);
   }
 
-  /** Loads everything; a new store gets a node record with `iqnPrefix`. */
-  static async open(store: ConfigStore, random: RandomSource, iqnPrefix: string, now: number): Promise<Catalog> {
-    const catalog = new Catalog(store);
-    const disks = [
-      catalog.volumes,
-      catalog.reservations,
-      catalog.sanitizing,
-      catalog.pools,
-      catalog.snapshots,
-      catalog.deleted,
-    ];
-    const others = [
-      catalog.targets,
-      catalog.initiators,
-      catalog.tokens,
-      catalog.events,
-      catalog.alertTargets,
-      catalog.alertRules,
-      catalog.requests,
-      catalog.jobs,
-      catalog.security,
-      catalog.#nodes,
-    ];
-    const rest = [catalog.hosts, catalog.hostGroups, catalog.schedules];
-    for (const each of [...disks, ...others, ...rest]) await each.load();
+  /**
+   * Loads everything; a new store gets a node record with `iqnPrefix`. In a cluster what all nodes have in common is in
+   * `shared`, and what the others change there is followed from now on.
+   */
+  static async open(
+    store: ConfigStore,
+    random: RandomSource,
+    iqnPrefix: string,
+    now: number,
+    shared = store,
+  ): Promise<Catalog> {
+    const catalog = new Catalog(store, shared);
+    if (shared !== store) catalog.#follow(shared);
+    for (const each of [...catalog.#shared, ...catalog.#own]) await each.load();
     if (catalog.#nodes.get('self') === undefined) {
       const id = random.bytes(4).toString('hex');
       await catalog.apply(catalog.#nodes.edit('self', { id, iqnPrefix, created: now, initialized: false }));
@@ -128,10 +135,33 @@ export class Catalog {
     return node;
   }
 
-  /** Makes all edits or none; durable when resolved. */
+  /**
+   * Makes all edits or none; durable when resolved. In a cluster those of what is common happen first; a crash in between
+   * leaves out this node's own part.
+   */
   async apply(...edits: Edit[]): Promise<void> {
-    const revision = await applyEdits(this.#store, edits);
-    this.#feed.tell(edits, revision);
+    for (const store of this.#stores) {
+      const own = edits.filter((edit) => edit.store === store);
+      if (own.length === 0) continue;
+      const { news, revision } = await applyEdits(store, own);
+      this.#feed.tell(news, revision);
+    }
+  }
+
+  /** What the keys of the records begin with that all nodes of a cluster have in common. */
+  get sharedPrefixes(): string[] {
+    return this.#shared.map(({ prefix }) => prefix);
+  }
+
+  #follow(shared: ConfigStore): void {
+    const byPrefix = new Map(this.#shared.map((collection) => [collection.prefix, collection]));
+    shared.watch('', (event) => {
+      const slash = event.key.indexOf('/') + 1;
+      const prefix = event.key.slice(0, slash);
+      if (byPrefix.get(prefix)?.follow(event) !== true) return;
+      const { key, value, revision } = event;
+      this.#feed.tell([{ prefix, id: key.slice(slash), change: { key, value } }], revision);
+    });
   }
 
   /**
@@ -211,6 +241,6 @@ export class Catalog {
   }
 
   async close(): Promise<void> {
-    await this.#store.close();
+    for (const store of this.#stores) await store.close();
   }
 }

@@ -2,7 +2,7 @@
 import type { SavedReservations } from '../scsi/reservations/store.ts';
 import type { SavedSanitize } from '../scsi/sanitize-store.ts';
 import type { Edit } from './collection.ts';
-import type { AlertRuleRecord, AlertTargetRecord } from './alerts/records.ts';
+import type { AlertRuleRecord, AlertStateRecord, AlertTargetRecord } from './alerts/records.ts';
 import type { EventRecord } from './events.ts';
 import type { JobRecord } from './jobs/job.ts';
 import type { KeptRequestRecord } from './kept-requests.ts';
@@ -12,6 +12,7 @@ import type {
   HostRecord,
   InitiatorRecord,
   NodeRecord,
+  ObservationRecord,
   PoolRecord,
   ScheduleRecord,
   SnapshotRecord,
@@ -38,6 +39,8 @@ export interface CatalogRecords {
   readonly deleted: DeletedVolume;
   readonly 'alert-targets': AlertTargetRecord;
   readonly 'alert-rules': AlertRuleRecord;
+  readonly 'alert-states': AlertStateRecord;
+  readonly observations: ObservationRecord;
   readonly requests: KeptRequestRecord;
   readonly node: NodeRecord;
 }
@@ -68,7 +71,7 @@ export class ChangeFeed {
   }
 
   /** The edits have been made. */
-  tell(edits: readonly Edit[], revision: number): void {
+  tell(edits: readonly Pick<Edit, 'prefix' | 'id' | 'change'>[], revision: number): void {
     if (this.#listeners.size === 0) return;
     for (const { prefix, id, change } of edits) {
       // An Edit comes from the collection with this prefix, which decides the type of the value.

@@ -1,5 +1,7 @@
 import { ServiceError } from '../base/errors.ts';
-import type { Change, ConfigStore, Expectation, Json } from '../cluster/config-store.ts';
+import { REMOVED_RECORDS } from '../base/limits.ts';
+import { OutcomeUnknownError } from '../cluster/config-store.ts';
+import type { Change, CommitResult, ConfigEvent, ConfigStore, Expectation, Json } from '../cluster/config-store.ts';
 
 /** One wanted change of one record. */
 export interface Edit {
@@ -8,8 +10,9 @@ export interface Edit {
   /** Prefix of the collection and id in it; together the key. */
   readonly prefix: string;
   readonly id: string;
-  /** Brings the collection in line after the commit. */
-  readonly done: (revision: number) => void;
+  readonly store: ConfigStore;
+  /** Brings the collection in line after the commit. False: it was told by the store already, or of something later. */
+  readonly done: (revision: number) => boolean;
 }
 
 /** All records of one kind, in memory for answers at once, and in the ConfigStore for good. */
@@ -20,6 +23,8 @@ export class Collection<T extends object> {
   /** Ids in order: sorting all of them for every answer would take its time. */
   #order: string[] = [];
   readonly #indexes: Index<T>[] = [];
+  /** Revisions in which records were removed, of late: news of them may come in any order. */
+  readonly #removed = new Map<string, number>();
 
   /** Records live under `prefix`, which ends in a slash. */
   constructor(store: ConfigStore, prefix: string) {
@@ -27,13 +32,9 @@ export class Collection<T extends object> {
     this.#prefix = prefix;
   }
 
+  /** What is known to be newer stays as it is. */
   async load(): Promise<void> {
-    this.#items.clear();
-    for (const { key, value, revision } of await this.#store.list(this.#prefix)) {
-      this.#items.set(key.slice(this.#prefix.length), { value: value as unknown as T, revision });
-    }
-    this.#order = [...this.#items.keys()].sort();
-    for (const index of this.#indexes) index.fill(this.#items);
+    for (const event of await this.#store.list(this.#prefix)) this.follow(event);
   }
 
   get size(): number {
@@ -80,10 +81,34 @@ export class Collection<T extends object> {
       id,
       change: { key, value: value as unknown as Json | undefined },
       expectation: { key, revision: this.#items.get(id)?.revision ?? 0 },
-      done: (revision) => {
-        this.#set(id, value, revision);
-      },
+      store: this.#store,
+      done: (revision) => this.#learn(id, value, revision),
     };
+  }
+
+  /** Where the records are kept. */
+  get store(): ConfigStore {
+    return this.#store;
+  }
+
+  get prefix(): string {
+    return this.#prefix;
+  }
+
+  /** The store says that a record has changed. False: that is known, or older than what is known. */
+  follow({ key, value, revision }: ConfigEvent): boolean {
+    return this.#learn(key.slice(this.#prefix.length), value as unknown as T | undefined, revision);
+  }
+
+  #learn(id: string, value: T | undefined, revision: number): boolean {
+    if (revision <= (this.#items.get(id)?.revision ?? this.#removed.get(id) ?? 0)) return false;
+    if (value === undefined) {
+      this.#removed.set(id, revision);
+      const oldest = this.#removed.size > REMOVED_RECORDS ? this.#removed.keys().next().value : undefined;
+      if (oldest !== undefined) this.#removed.delete(oldest);
+    } else this.#removed.delete(id);
+    this.#set(id, value, revision);
+    return true;
   }
 
   #set(id: string, value: T | undefined, revision: number): void {
@@ -141,14 +166,34 @@ function placeOf(ids: readonly string[], id: string): number {
   return low;
 }
 
-/** Makes all edits or none; durable when resolved, with its revision. Throws ServiceError in-use when somebody else was faster. */
-export async function applyEdits(store: ConfigStore, edits: readonly Edit[]): Promise<number> {
-  const result = await store.commit(
+/**
+ * Makes all edits of one store or none; durable when resolved, with its revision. The edits that were news to the collections
+ * are returned. Throws ServiceError in-use when somebody else was faster, outcome-unknown when nobody can say.
+ */
+export async function applyEdits(
+  store: ConfigStore,
+  edits: readonly Edit[],
+): Promise<{ revision: number; news: readonly Edit[] }> {
+  const result = await commit(
+    store,
     edits.map((edit) => edit.change),
     edits.map((edit) => edit.expectation),
   );
   if (!result.ok)
     throw new ServiceError('in-use', 'the record was changed by another request at the same time; repeat');
-  for (const edit of edits) edit.done(result.revision);
-  return result.revision;
+  const news = edits.filter((edit) => edit.done(result.revision));
+  return { revision: result.revision, news };
+}
+
+async function commit(
+  ...[store, changes, expectations]: [ConfigStore, Change[], Expectation[]]
+): Promise<CommitResult> {
+  try {
+    return await store.commit(changes, expectations);
+  } catch (error) {
+    // If it has happened, or still does, the watch of the store says so.
+    if (error instanceof OutcomeUnknownError)
+      throw new ServiceError('outcome-unknown', error.message, { cause: error });
+    throw error;
+  }
 }

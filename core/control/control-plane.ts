@@ -1,6 +1,7 @@
 import type { Alerts } from './alerts/alerts.ts';
 import type { CapacityTrend } from './capacity-trend.ts';
 import type { Catalog } from './catalog.ts';
+import type { ClusterControl } from './cluster.ts';
 import type { Events } from './events.ts';
 import type { Hosts } from './hosts.ts';
 import type { KeptRequests } from './kept-requests.ts';
@@ -11,6 +12,7 @@ import type { PoolMoves } from './pool-moves.ts';
 import type { Offload } from './offload.ts';
 import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
+import type { Replication } from './replication.ts';
 import type { Schedules } from './schedules.ts';
 import type { SessionSource } from './sessions.ts';
 import type { Security } from './security.ts';
@@ -24,6 +26,9 @@ import type { Views } from './views.ts';
 /** Everything the API may use. */
 export interface ControlPlane {
   readonly catalog: Catalog;
+  readonly cluster: ClusterControl;
+  /** Undefined: this node is in no cluster. */
+  readonly replication: Replication | undefined;
   readonly events: Events;
   readonly alerts: Alerts;
   readonly requests: KeptRequests;

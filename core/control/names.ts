@@ -1,5 +1,5 @@
 import { ServiceError } from '../base/errors.ts';
-import { EVERYBODY, GROUP_PREFIX, HOST_PREFIX, LOOPBACK } from './records.ts';
+import { EVERYBODY, GROUP_PREFIX, HOST_PREFIX, LOOPBACK, NBD_CLIENTS } from './records.ts';
 
 /** Volume and target names become part of an iSCSI name, so only what RFC 3722 allows there: lower case, digits, . and - */
 export const NAME_PATTERN = /^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$/;
@@ -36,7 +36,7 @@ export function checkInitiator(name: string): string {
   );
 }
 
-/** `loopback`, `all`, `host:NAME`, `group:NAME` or an initiator name. Throws ServiceError bad-request. */
+/** `loopback`, `all`, `nbd`, `host:NAME`, `group:NAME` or an initiator name. Throws ServiceError bad-request. */
 export function checkMapSubject(who: string): string {
   for (const [prefix, what] of [
     [HOST_PREFIX, 'host'],
@@ -44,7 +44,7 @@ export function checkMapSubject(who: string): string {
   ] as const) {
     if (who.startsWith(prefix)) return prefix + checkName(who.slice(prefix.length), what);
   }
-  return who === LOOPBACK || who === EVERYBODY ? who : checkInitiator(who);
+  return who === LOOPBACK || who === EVERYBODY || who === NBD_CLIENTS ? who : checkInitiator(who);
 }
 
 /** Throws ServiceError bad-request unless `prefix` is iqn.YYYY-MM.reversed.domain. */

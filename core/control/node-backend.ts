@@ -16,6 +16,9 @@ import { VolumeKind } from './records.ts';
 import type { SnapshotRecord, VolumeRecord } from './records.ts';
 import type { PlannedVolume } from './volume-request.ts';
 
+/** Opens what is behind a NBD server. Rejects with a ServiceError or a VolumeError. */
+export type OpenNbd = (record: VolumeRecord) => Promise<Volume>;
+
 /** Files in one folder, block devices of this machine, memory, pools. */
 export class NodeBackend implements VolumeBackend {
   readonly #world: World;
@@ -23,9 +26,18 @@ export class NodeBackend implements VolumeBackend {
   readonly #folder: string;
   readonly #cache: L1Cache | undefined;
   readonly #pools: PoolManager;
+  readonly #openNbd: OpenNbd;
 
   /** `folder` must exist. `cache`: the RAM cache in front of files and devices, if there is one. */
-  constructor(world: World, catalog: Catalog, folder: string, cache: L1Cache | undefined, pools: PoolManager) {
+  constructor(
+    world: World,
+    catalog: Catalog,
+    folder: string,
+    cache: L1Cache | undefined,
+    pools: PoolManager,
+    openNbd: OpenNbd,
+  ) {
+    this.#openNbd = openNbd;
     this.#cache = cache;
     this.#pools = pools;
     this.#world = world;
@@ -33,8 +45,13 @@ export class NodeBackend implements VolumeBackend {
     this.#folder = folder;
   }
 
+  holds(): boolean {
+    return true;
+  }
+
   async place(plan: PlannedVolume): Promise<string> {
     if (plan.pool !== undefined) this.#pools.pool(plan.pool);
+    if (plan.kind === VolumeKind.nbd) return this.#placeNbd(plan.path ?? '');
     if (plan.kind !== VolumeKind.device) return '';
     const wanted = normalize(plan.path ?? '');
     const device = await realpath(wanted).catch(() => undefined);
@@ -47,12 +64,18 @@ export class NodeBackend implements VolumeBackend {
     return wanted;
   }
 
+  #placeNbd(uri: string): string {
+    const twin = this.#catalog.volumes.values().find(({ kind, path }) => kind === VolumeKind.nbd && path === uri);
+    if (twin !== undefined) throw new ServiceError('device-in-use', `${uri} is volume '${twin.name}' already`);
+    return uri;
+  }
+
   check({ pool }: VolumeRecord): void {
     if (pool !== undefined) this.#pools.pool(pool);
   }
 
   locate({ kind, id, path }: VolumeRecord): string | undefined {
-    if (kind === VolumeKind.memory || kind === VolumeKind.pool) return undefined;
+    if (kind === VolumeKind.memory || kind === VolumeKind.pool || kind === VolumeKind.nbd) return undefined;
     // Named after the id: a name can be used again, an id cannot.
     return kind === VolumeKind.file ? join(this.#folder, `${id}.raw`) : path;
   }
@@ -64,6 +87,7 @@ export class NodeBackend implements VolumeBackend {
     if (record.kind === VolumeKind.file) {
       return this.#cached(await FileVolume.create(disk, this.#optionsOf(record), record.size));
     }
+    if (record.kind === VolumeKind.nbd) return this.#cached(await this.#openNbd(record));
     return this.#openDevice(record);
   }
 
@@ -71,6 +95,7 @@ export class NodeBackend implements VolumeBackend {
     if (record.kind === VolumeKind.memory) return memoryVolume(record);
     if (record.kind === VolumeKind.device) return this.#openDevice(record);
     if (record.kind === VolumeKind.pool) return this.#pools.openVolume(record);
+    if (record.kind === VolumeKind.nbd) return this.#cached(await this.#openNbd(record));
     return this.#cached(await FileVolume.open(this.#world.disk, this.#optionsOf(record)));
   }
 

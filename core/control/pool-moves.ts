@@ -32,6 +32,24 @@ export interface ImportPool {
   readonly parts: readonly { readonly folder?: string | undefined; readonly device?: string | undefined }[];
 }
 
+/** A pool that is to leave. */
+export interface PlannedExport {
+  readonly name: string;
+  /** Of its record: a pool that gets the name later is another one. */
+  readonly id: string;
+  readonly force: boolean;
+  readonly parts: readonly { readonly kind: string; readonly path: string }[];
+}
+
+/** A pool that is to come. */
+export interface PlannedImport {
+  readonly name: string;
+  /** Of its record here. */
+  readonly id: string;
+  readonly first: Pick<MemberRecord, 'kind' | 'path'>;
+  readonly others: readonly Pick<MemberRecord, 'kind' | 'path'>[];
+}
+
 export interface PoolMovesOptions {
   readonly catalog: Catalog;
   readonly pools: PoolManager;
@@ -83,37 +101,35 @@ export class PoolMoves {
   }
 
   /**
-   * Takes the pool and its volumes off this node, so that it can be imported into another one. Refused while sessions see
-   * a volume of it, unless `force`. The places its data is in, the one with the superblock first.
+   * What is to leave: the places the data is in, the one with the superblock first. Rejects with in-use while sessions see a
+   * volume of it, unless `force`.
    */
-  async export(name: string, force: boolean): Promise<{ name: string; parts: { kind: string; path: string }[] }> {
-    const { catalog, pools, provisioner, log } = this.#options;
+  async planExport(name: string, force: boolean): Promise<PlannedExport> {
+    const { catalog, pools, provisioner } = this.#options;
     const record = pools.record(name);
-    const volumes = catalog.volumesOfPool(name);
-    if (!force) for (const volume of volumes) await provisioner.sessionsEnd(volume.name);
-    const parts = [{ kind: record.kind as string, path: pools.where(record) }, ...pools.members(name)].map(
-      ({ kind, path }) => ({ kind, path }),
-    );
+    const members = pools.members(name);
+    if (!force) for (const volume of catalog.volumesOfPool(name)) await provisioner.sessionsEnd(volume.name);
+    const parts = [{ kind: record.kind as string, path: pools.where(record) }, ...members];
+    await provisioner.turn.run(() => {
+      this.#refuseExport(name, force);
+      return Promise.resolve();
+    });
+    return { name, id: record.id, force, parts: parts.map(({ kind, path }) => ({ kind, path })) };
+  }
+
+  /** Takes the pool and its volumes off this node; served as before when that fails. Can be repeated after a crash. */
+  async release({ name, id, force }: PlannedExport): Promise<void> {
+    const { catalog, pools, provisioner, log } = this.#options;
+    const record = catalog.pools.get(name);
+    // It had left, and the start has noted that.
+    if (record?.id !== id) return;
+    if (!force) for (const volume of catalog.volumesOfPool(name)) await provisioner.sessionsEnd(volume.name);
+    const volumes = catalog.volumesOfPool(name).length;
     try {
       await provisioner.turn.run(async () => {
-        const inside = catalog.volumesOfPool(name);
-        const kept = catalog.deletedOfPool(name)[0]?.name;
-        if (kept !== undefined) {
-          throw new ServiceError(
-            'in-use',
-            `pool '${name}' keeps the deleted volume '${kept}': restore or purge it first`,
-          );
-        }
-        const { id, state } = inside.find((volume) => volume.state !== 'ready') ?? { id: '', state: 'ready' };
-        if (state !== 'ready') throw new ServiceError('in-use', `volume ${id} of pool '${name}' is ${state}`);
-        for (const volume of inside) {
-          if (catalog.sanitizing.get(volume.id) !== undefined) {
-            throw new ServiceError('in-use', `volume '${volume.name}' is being sanitized`);
-          }
-          if (!force) provisioner.refuseUsed(volume.name);
-        }
+        this.#refuseExport(name, force);
         const note = noteOf(catalog, record);
-        for (const volume of inside) await provisioner.withdraw(volume);
+        for (const volume of catalog.volumesOfPool(name)) await provisioner.withdraw(volume);
         await pools.release(name, note);
       });
     } catch (error) {
@@ -122,45 +138,89 @@ export class PoolMoves {
       }
       throw error;
     }
-    log.info({ pool: name, volumes: volumes.length, paths: parts.map((part) => part.path).join(' ') }, 'pool exported');
-    return { name, parts };
+    log.info({ pool: name, volumes, path: pools.where(record) }, 'pool exported');
   }
 
-  /** Attaches an exported pool and serves its volumes under their names and identities. Rejects with a ServiceError. */
-  async import(wanted: ImportPool): Promise<PoolRecord> {
-    const { catalog, pools, provisioner, world, log } = this.#options;
+  /** Throws ServiceError in-use that says what keeps the pool here. */
+  #refuseExport(name: string, force: boolean): void {
+    const { catalog, provisioner } = this.#options;
+    const kept = catalog.deletedOfPool(name)[0]?.name;
+    if (kept !== undefined) {
+      const what = `pool '${name}' keeps the deleted volume '${kept}': restore or purge it first`;
+      throw new ServiceError('in-use', what);
+    }
+    for (const volume of catalog.volumesOfPool(name)) {
+      if (volume.state !== 'ready') {
+        throw new ServiceError('in-use', `volume '${volume.name}' of pool '${name}' is ${volume.state}`);
+      }
+      if (catalog.sanitizing.get(volume.id) !== undefined) {
+        throw new ServiceError('in-use', `volume '${volume.name}' is being sanitized`);
+      }
+      if (!force) provisioner.refuseUsed(volume.name);
+    }
+  }
+
+  /** What is to come: looked at and found free of conflicts. Rejects with a ServiceError. */
+  async planImport(wanted: ImportPool): Promise<PlannedImport> {
+    const { catalog, world } = this.#options;
     const [first, ...others] = await Promise.all(wanted.parts.map(placeOf));
     if (first === undefined) throw new ServiceError('bad-request', 'say where the pool is');
-    const volumes = await provisioner.turn.run(async () => {
-      const { kind, path } = first;
-      const files = kind === 'device' ? new DeviceFiles(world, path) : new FolderFiles(world, path);
-      const found = await lookAtExport(files);
-      const note = found.note as PoolNote;
-      const name = checkName(wanted.name ?? note.pool.name, 'pool');
-      const members = await findMembers(world, found.poolId, found.state.members ?? [], others);
+    const planned = { id: world.random.bytes(8).toString('hex'), first, others };
+    const { note } = await this.#look(planned);
+    const name = checkName(wanted.name ?? note.pool.name, 'pool');
+    refuseConflicts(catalog, name, note);
+    return { ...planned, name };
+  }
+
+  async #look({ first: { kind, path }, others }: Omit<PlannedImport, 'name'>): Promise<{
+    note: PoolNote;
+    members: MemberRecord[];
+  }> {
+    const { world } = this.#options;
+    const files = kind === 'device' ? new DeviceFiles(world, path) : new FolderFiles(world, path);
+    const found = await lookAtExport(files);
+    const members = await findMembers(world, found.poolId, found.state.members ?? [], others);
+    return { note: found.note as PoolNote, members };
+  }
+
+  /** Makes the pool and its volumes ours. Nothing has changed when that fails. Can be repeated after a crash. */
+  async adopt(planned: PlannedImport): Promise<void> {
+    const { catalog, pools, provisioner, log } = this.#options;
+    await provisioner.turn.run(async () => {
+      const { name, id, first } = planned;
+      if (await pools.adopted(name, id)) return;
+      const { note, members } = await this.#look(planned);
       refuseConflicts(catalog, name, note);
       const { threshold, created } = note.pool;
-      const id = world.random.bytes(8).toString('hex');
       const kept = threshold === undefined ? {} : { threshold };
-      await pools.adopt({ name, id, kind, path, ...kept, created, state: 'creating' }, members, [
+      await pools.adopt({ name, id, ...first, ...kept, created, state: 'creating' }, members, [
         ...note.volumes.map((volume) => catalog.volumes.edit(volume.name, { ...volume, pool: name })),
         ...note.snapshots.map((each) => catalog.snapshots.edit(`${each.volume}@${each.name}`, { ...each, pool: name })),
         ...note.targets.map((target) => catalog.targets.edit(target.name, target)),
         ...note.reservations.map((each) => catalog.reservations.edit(each.id, each.saved)),
       ]);
-      log.info({ pool: name, volumes: note.volumes.length, path }, 'pool imported');
-      return catalog.volumesOfPool(name);
+      log.info({ pool: name, volumes: note.volumes.length, path: first.path }, 'pool imported');
     });
-    // What cannot be served is reported like after a start.
-    for (const { name } of volumes) await provisioner.reopen(name, true).catch(() => undefined);
-    return pools.record(volumes[0]?.pool ?? wanted.name ?? this.#recordAt(first.path).name);
   }
 
-  #recordAt(path: string): PoolRecord {
-    const { pools } = this.#options.catalog;
-    const record = pools.values().find((each) => each.path === path);
-    if (record === undefined) throw new ServiceError('not-found', `there is no pool in ${path}`);
-    return record;
+  /** Throws ServiceError io-error when adopt() went so far that the pool is this node's and cannot be given back. */
+  refuseAdopted({ name, id }: PlannedImport): void {
+    const record = this.#options.catalog.pools.get(name);
+    if (record?.id !== id || record.state === 'creating') return;
+    throw new ServiceError(
+      'io-error',
+      `pool '${name}' belongs to this node now; its next start tries to open it again`,
+    );
+  }
+
+  /** Serves the volumes of a pool under their names and identities; what cannot be served is reported like after a start. */
+  async serve(name: string): Promise<number> {
+    const { catalog, provisioner } = this.#options;
+    const volumes = catalog.volumesOfPool(name);
+    for (const volume of volumes) {
+      if (!provisioner.isServed(volume.name)) await provisioner.reopen(volume.name, true).catch(() => undefined);
+    }
+    return volumes.length;
   }
 }
 

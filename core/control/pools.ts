@@ -1,7 +1,7 @@
 // The pools of this node: made, opened at the start, grown, scrubbed, closed. A pool that cannot be opened is reported, its
 // volumes are not served; everybody else is.
 import { rm } from 'node:fs/promises';
-import { isAbsolute, join, normalize } from 'node:path';
+import { join } from 'node:path';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import { MAX_POOL, MAX_POOLS, MIN_POOL_CACHE, POOL_CACHE } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
@@ -11,13 +11,9 @@ import type { World } from '../base/world.ts';
 import { CachedVolume } from '../cache/cached-volume.ts';
 import { L1Cache } from '../cache/l1-cache.ts';
 import type { CheckResult } from '../pool/check.ts';
-import { createPool, erasePool, growPool, openPool } from '../pool/open.ts';
-import type { NewPool, PoolPlace } from '../pool/open.ts';
-import { DeviceFiles, FolderFiles } from '../pool/pool-files.ts';
-import { eraseMembers, memberAt } from '../pool/members.ts';
+import { growPool, openPool } from '../pool/open.ts';
 import type { PoolDisks } from '../pool/members.ts';
 import { attachPool, exportPool, importMeta, isExported } from '../pool/moving.ts';
-import { LmdbMeta } from '../pool/pool-meta.ts';
 import type { MemberRecord } from '../pool/pool-meta.ts';
 import type { Pool, PoolEntry } from '../pool/pool.ts';
 import { PoolRodStore } from '../pool/rod-store.ts';
@@ -27,11 +23,13 @@ import type { RodSource } from '../volume/rod.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { Catalog } from './catalog.ts';
 import type { Edit } from './collection.ts';
-import { checkName } from './names.ts';
+import { isBeingMade } from './jobs/pool-life-kinds.ts';
 import { PoolJobs } from './pool-jobs.ts';
 import { forgetPool } from './pool-moves.ts';
-import { devicePath, deviceSize, isFull, newMember, planOf, poolSize, removeFiles } from './pool-plan.ts';
+import { newMember } from './pool-plan.ts';
 import type { CreatePool, GrowPool } from './pool-plan.ts';
+import { PoolSite } from './pool-site.ts';
+import type { PlannedPool } from './pool-site.ts';
 import { thresholdChanged, watchThreshold } from './pool-threshold.ts';
 import { nameInPool, nobodys, snapshotBytes } from './pool-views.ts';
 import type { PoolRecord, VolumeRecord } from './records.ts';
@@ -66,11 +64,13 @@ export class PoolManager {
   /** Why a pool is not open, by name. */
   readonly #problems = new Map<string, string>();
   readonly #turn = new Turn();
+  readonly #site: PoolSite;
   #cache: L1Cache | undefined;
 
   constructor(options: PoolManagerOptions) {
     this.#options = options;
     const { cache } = options;
+    this.#site = new PoolSite(options);
     this.#cache = cache !== undefined && cache.frames * GRAIN >= MIN_POOL_CACHE ? cache : undefined;
   }
 
@@ -104,15 +104,16 @@ export class PoolManager {
 
   /** Opens every pool of the catalog, after taking back what a crash interrupted. */
   async openAll(): Promise<void> {
-    for (const record of this.#options.catalog.pools.values()) {
+    const { catalog } = this.#options;
+    for (const record of catalog.pools.values()) {
       try {
         if (record.state === 'ready') {
-          this.#options.checkMeta(join(this.#home(record), 'meta'));
+          this.#options.checkMeta(join(this.#site.home(record), 'meta'));
           await this.#open(record);
         } else if (record.state === 'exporting') await this.#finishExport(record);
         else if (record.state === 'importing') await this.#finishImport(record);
-        else if (record.state === 'creating') await this.#takeBack(record);
-        else await this.#forget(record);
+        else if (record.state === 'deleting') await this.#site.forget(record);
+        else if (!isBeingMade(catalog, record)) await this.#site.takeBack(record);
       } catch (error) {
         this.#problems.set(record.name, messageOf(error));
         this.#options.log.error({ pool: record.name, error: messageOf(error) }, 'pool is not open');
@@ -121,74 +122,68 @@ export class PoolManager {
   }
 
   /** Rejects with bad-request, exists, limit-reached, device-in-use, no-space or io-error; nothing is left behind then. */
-  create(wanted: CreatePool): Promise<PoolRecord> {
+  async create(wanted: CreatePool): Promise<PoolRecord> {
+    const planned = await this.plan(wanted);
+    try {
+      await this.reserve(planned);
+      await this.format(planned);
+      return await this.begin(planned);
+    } catch (error) {
+      // On a full disk this fails as well: the next start takes it back then.
+      await this.undoCreate(planned).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  // The steps of create(); each can be repeated after a crash.
+
+  plan(wanted: CreatePool): Promise<PlannedPool> {
+    return this.#site.plan(wanted);
+  }
+
+  reserve(planned: PlannedPool): Promise<void> {
+    return this.#turn.run(() => this.#site.reserve(planned));
+  }
+
+  format(planned: PlannedPool): Promise<void> {
+    return this.#turn.run(() => this.#site.format(planned));
+  }
+
+  /** The pool is in service when it resolves. */
+  begin({ record, isDefault }: PlannedPool): Promise<PoolRecord> {
     return this.#turn.run(async () => {
-      const { catalog, world, log } = this.#options;
-      const { record, plan } = await this.#plan(wanted);
-      await catalog.apply(catalog.pools.edit(record.name, record));
-      const mark = wanted.isDefault === true ? { isDefault: true } : {};
-      const ready: PoolRecord = { ...record, ...mark, state: 'ready' };
-      let made = false;
-      try {
-        await world.disk.makeFolder(this.#options.folder);
-        await world.disk.makeFolder(this.#home(record));
-        await createPool(this.#place(record), plan);
-        made = true;
-        await this.#open(ready);
-        await catalog.apply(...this.#unmark(ready), catalog.pools.edit(record.name, ready));
-      } catch (error) {
-        await this.#close(record.name).catch(() => undefined);
-        // On a full disk this fails as well: the next start takes it back then.
-        await (made ? this.#forget(record) : this.#takeBack(record)).catch(() => undefined);
-        throw error;
-      }
+      const { catalog, log } = this.#options;
+      const known = catalog.pools.get(record.name);
+      if (known?.id === record.id && known.state === 'ready' && this.#opened.has(record.name)) return known;
+      const ready: PoolRecord = { ...record, ...(isDefault ? { isDefault } : {}), state: 'ready' };
+      await this.#open(ready);
+      await catalog.apply(...this.#unmark(ready), catalog.pools.edit(record.name, ready));
       log.info({ pool: record.name, path: this.where(record) }, 'pool created');
       return ready;
     });
   }
 
-  async #plan(wanted: CreatePool): Promise<{ record: PoolRecord; plan: NewPool }> {
-    const { catalog, world } = this.#options;
-    const name = checkName(wanted.name, 'pool');
-    if (catalog.pools.get(name) !== undefined) throw new ServiceError('exists', `there is a pool '${name}' already`);
-    if (catalog.pools.size >= MAX_POOLS) {
-      throw new ServiceError('limit-reached', `there are ${String(MAX_POOLS)} pools already`);
-    }
-    const { folder, device } = wanted;
-    if (folder !== undefined && device !== undefined) {
-      throw new ServiceError('bad-request', 'a pool is in a folder or on a device, not both');
-    }
-    if (folder !== undefined && !isAbsolute(folder))
-      throw new ServiceError('bad-request', 'the folder is not absolute');
-    const path = device === undefined ? (folder === undefined ? '' : normalize(folder)) : await devicePath(device);
-    const id = world.random.bytes(8).toString('hex');
-    const kind = device === undefined ? 'folder' : 'device';
-    const record = { name, id, kind, path, state: 'creating', created: world.clock.wall() } as const;
-    const size = device === undefined ? poolSize(wanted.size) : await deviceSize(world, path, wanted.size);
-    return { record, plan: planOf(size) };
-  }
-
-  /** Where the metadata is, and the rest too unless it was to be elsewhere. */
-  #home(record: PoolRecord): string {
-    return join(this.#options.folder, record.id);
+  /** Takes a pool that was not begun back, as far as it went. */
+  undoCreate(planned: PlannedPool): Promise<void> {
+    return this.#turn.run(async () => {
+      const { name, id } = planned.record;
+      const { catalog } = this.#options;
+      if (catalog.pools.get(name)?.id !== id) return;
+      if (catalog.volumesOfPool(name).length > 0) throw new ServiceError('has-volumes', `pool '${name}' has volumes`);
+      await this.#close(name).catch(() => undefined);
+      await this.#site.undo(planned);
+      this.#problems.delete(name);
+    });
   }
 
   /** For people. */
   where(record: PoolRecord): string {
-    return record.path === '' ? this.#home(record) : record.path;
-  }
-
-  #place(record: PoolRecord): PoolPlace {
-    const { world, log } = this.#options;
-    const path = this.where(record);
-    const files = record.kind === 'device' ? new DeviceFiles(world, path) : new FolderFiles(world, path);
-    const meta = (): LmdbMeta => new LmdbMeta(join(this.#home(record), 'meta'), () => isFull(this.#home(record)));
-    return { world, files, meta, log: log.child({ pool: record.name }) };
+    return this.#site.where(record);
   }
 
   async #open(record: PoolRecord): Promise<void> {
     const { world, log } = this.#options;
-    const place = this.#place(record);
+    const place = this.#site.place(record);
     const { pool, disks, recovery } = await openPool(place);
     const ids = new Map<string, number>();
     for (const { record: volume } of pool.entries.values()) {
@@ -317,41 +312,10 @@ export class PoolManager {
       const deleting: PoolRecord = { ...record, erase, state: 'deleting' };
       await catalog.apply(catalog.pools.edit(name, deleting));
       await this.#close(name).catch(() => undefined);
-      await this.#forget(deleting);
+      await this.#site.forget(deleting);
+      this.#problems.delete(name);
       log.info({ pool: name }, 'pool deleted');
     });
-  }
-
-  /** Removes what is on the disks, then the record. Can be repeated after a crash. */
-  async #forget(record: PoolRecord): Promise<void> {
-    const { poolId = '', members = [] } = record.erase ?? {};
-    for (const member of members) {
-      const { world } = this.#options;
-      const found = await memberAt(world, member);
-      if (found?.poolId.toString('hex') !== poolId) continue;
-      if (member.kind === 'folder') await removeFiles(member.path);
-      await eraseMembers(world, Buffer.from(poolId, 'hex'), [member], []);
-    }
-    if (record.kind === 'device') await erasePool(this.#place(record));
-    else if (record.path !== '') await removeFiles(record.path);
-    await this.#strike(record);
-  }
-
-  /** The pool was not finished. A finished one in the same place is somebody else's, or as good as that: it stays. */
-  async #takeBack(record: PoolRecord): Promise<void> {
-    if (record.kind === 'folder' && record.path !== '') {
-      const superblock = await this.#options.world.disk.readFile(join(record.path, 'superblock'));
-      if (superblock?.every((byte) => byte === 0) !== false) await removeFiles(record.path);
-    }
-    await this.#strike(record);
-  }
-
-  /** Our own folder, and the record. */
-  async #strike(record: PoolRecord): Promise<void> {
-    const { catalog } = this.#options;
-    await rm(this.#home(record), { recursive: true, force: true });
-    await catalog.apply(catalog.pools.edit(record.name, undefined));
-    this.#problems.delete(record.name);
   }
 
   /** The disks of the pool besides the one with the superblock. */
@@ -368,7 +332,7 @@ export class PoolManager {
       await catalog.apply(catalog.pools.edit(name, { ...record, state: 'exporting' }));
       try {
         await this.#close(name);
-        await exportPool(this.#place(record), note);
+        await exportPool(this.#site.place(record), note);
       } catch (error) {
         await this.#finishExport(record);
         throw error;
@@ -380,9 +344,10 @@ export class PoolManager {
   /** It has left, or goes on here. */
   async #finishExport(record: PoolRecord): Promise<void> {
     const { catalog } = this.#options;
-    if (await isExported(this.#place(record).files)) {
+    if (await isExported(this.#site.place(record).files)) {
+      // Its metadata travels with it. Before the record goes, or a crash in between would leave them here for ever.
+      await rm(join(this.#site.home(record), record.path === '' ? 'meta' : ''), { recursive: true, force: true });
       await catalog.apply(...forgetPool(catalog, record.name));
-      await rm(join(this.#home(record), record.path === '' ? 'meta' : ''), { recursive: true, force: true });
       return;
     }
     const ready: PoolRecord = { ...record, state: 'ready' };
@@ -393,28 +358,38 @@ export class PoolManager {
   /** Makes an exported pool ours, and `edits` with it. Nothing has changed when that fails. */
   adopt(record: PoolRecord, members: readonly MemberRecord[], edits: readonly Edit[]): Promise<void> {
     return this.#turn.run(async () => {
-      const { catalog, world } = this.#options;
+      const { catalog } = this.#options;
       if (catalog.pools.size >= MAX_POOLS) {
         throw new ServiceError('limit-reached', `there are ${String(MAX_POOLS)} pools already`);
       }
       const importing: PoolRecord = { ...record, state: 'importing' };
       await catalog.apply(catalog.pools.edit(record.name, record));
       try {
-        await world.disk.makeFolder(this.#options.folder);
-        await world.disk.makeFolder(this.#home(record));
-        await importMeta(this.#place(record), members);
+        await this.#site.makeHome(record);
+        await importMeta(this.#site.place(record), members);
         await catalog.apply(catalog.pools.edit(record.name, importing), ...edits);
       } catch (error) {
-        await this.#takeBack(record).catch(() => undefined);
+        await this.#site.takeBack(record).catch(() => undefined);
         throw error;
       }
       await this.#finishImport(importing);
     });
   }
 
+  /** Goes on with adopt() where a crash or a failure ended it. False: it was not begun, or taken back. */
+  adopted(name: string, id: string): Promise<boolean> {
+    return this.#turn.run(async () => {
+      const record = this.#options.catalog.pools.get(name);
+      if (record?.id !== id || record.state === 'creating') return false;
+      if (record.state === 'importing') await this.#finishImport(record);
+      else this.pool(name);
+      return true;
+    });
+  }
+
   async #finishImport(record: PoolRecord): Promise<void> {
     const { catalog } = this.#options;
-    await attachPool(this.#place(record).files);
+    await attachPool(this.#site.place(record).files);
     const ready: PoolRecord = { ...record, state: 'ready' };
     await this.#open(ready);
     await catalog.apply(catalog.pools.edit(record.name, ready));

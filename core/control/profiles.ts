@@ -100,19 +100,20 @@ export function profilesFor(site: Site): ProfileView[] {
       title: 'KVM, storage on the same hosts',
       hypervisors: ['KVM', 'libvirt', 'Proxmox VE'],
       storage: 'gemeld on the host itself',
-      path: 'iSCSI on loopback; NBD over a unix socket later',
+      path: 'NBD over a unix socket (no TCP), or iSCSI, which live migration needs',
       offload: 'UNMAP, WRITE SAME',
       when: 'Guests that run where their disks are.',
       verified: [
         QEMU,
         { evidence: 'written', text: 'libvirt and Proxmox VE definitions, after their documentation' },
-        { evidence: 'missing', text: 'NBD and vhost-user-blk, which are faster than loopback TCP' },
+        { evidence: 'tested', text: 'NBD with qemu-img, qemu-io, nbdinfo, nbdcopy (interop stage of npm test)' },
+        { evidence: 'missing', text: 'vhost-user-blk' },
         NO_MIRROR,
       ],
       steps: [
         step(
           'Volume',
-          'Map it to "loopback" while only guests of this machine use it. For live migration map it to the iSCSI names of both hosts.',
+          'Map it to "nbd" (the socket nbd.sock in the data folder) or to "loopback" while only guests of this machine use it. For live migration map it to the iSCSI names of both hosts.',
         ),
         step(
           'Guest',
@@ -240,13 +241,14 @@ export function profilesFor(site: Site): ProfileView[] {
       id: 'beyond-a-pair',
       title: 'In front of storage you have',
       hypervisors: ['any'],
-      storage: 'Gemel as gateway over a block device: DRBD, ZFS, LVM; Ceph RBD later',
-      path: 'iSCSI in front, a block device behind',
+      storage: 'Gemel as gateway over a block device (DRBD, ZFS, LVM) or a NBD export (Ceph RBD, qcow2)',
+      path: 'iSCSI in front, a block device or NBD behind',
       offload: 'As the rows above; copies are moved, not shared',
       when: 'The data is safe elsewhere already, and hosts need iSCSI with offload.',
       verified: [
         { evidence: 'tested', text: 'Volumes and pools on block devices (interop stage of npm test)' },
-        { evidence: 'missing', text: 'Ceph RBD through NBD' },
+        { evidence: 'tested', text: 'Volumes behind qemu-nbd and nbdkit (interop stage of npm test)' },
+        { evidence: 'missing', text: 'Two gateways over one image' },
       ],
       steps: [
         step(
@@ -256,6 +258,10 @@ export function profilesFor(site: Site): ProfileView[] {
         step(
           'Volume',
           'On the gateway: gemel volume create NAME --device /dev/disk/by-id/…, or a pool on it (Pools), which has snapshots and clones. Only one gateway may have a device open.',
+        ),
+        step(
+          'Ceph',
+          'For RBD run qemu-storage-daemon with a rbd block device and a NBD export on a unix socket, then: gemel volume create NAME --nbd "nbd+unix:///EXPORT?socket=PATH". One gateway per image.',
         ),
         step('Connect', 'As in the row of your hypervisor.'),
       ],

@@ -10,15 +10,14 @@ import type { Volume } from '../volume/volume.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import { checkMapSubject, printable } from './names.ts';
-import { VolumeKind } from './records.ts';
 import type { MapRecord, VolumeRecord } from './records.ts';
 import type { SessionSource } from './sessions.ts';
 import { forgetVolume, intoTrash } from './trash.ts';
 import { refuseDeletion, refuseUsed, usersOf } from './uses.ts';
 import { Turn } from '../base/turn.ts';
 import type { Units } from './units.ts';
-import { checkSize, checkSubject, planVolume, sizeUnit } from './volume-request.ts';
-import type { CreateVolume } from './volume-request.ts';
+import { checkSize, checkSubject, isElsewhere, planVolume, sizeUnit } from './volume-request.ts';
+import type { CreateVolume, PlannedVolume } from './volume-request.ts';
 
 export interface ProvisionerOptions {
   readonly catalog: Catalog;
@@ -26,6 +25,8 @@ export interface ProvisionerOptions {
   readonly backend: VolumeBackend;
   readonly world: World;
   readonly log: Log;
+  /** Nodes for a volume with so many copies, in a cluster. */
+  readonly placement?: ((copies: number | undefined) => readonly string[]) | undefined;
   /** The running server; undefined before it listens. */
   readonly server: () => SessionSource | undefined;
 }
@@ -37,6 +38,7 @@ export class Provisioner {
   readonly #world: World;
   readonly #log: Log;
   readonly #server: () => SessionSource | undefined;
+  readonly #placement: ProvisionerOptions['placement'];
   /** Whatever changes volumes, or what belongs to them, happens one after the other. */
   readonly turn = new Turn();
 
@@ -47,6 +49,7 @@ export class Provisioner {
     this.#world = options.world;
     this.#log = options.log;
     this.#server = options.server;
+    this.#placement = options.placement;
   }
 
   /** 32 random hexadecimal digits. */
@@ -64,6 +67,10 @@ export class Provisioner {
   /** Serves every volume of the catalog, after finishing what a crash interrupted. A volume that fails is reported. */
   async openAll(): Promise<void> {
     for (const record of this.#catalog.volumes.values()) {
+      if (!this.#backend.holds(record)) {
+        this.#units.setProblem(record.name, 'its data is on another node');
+        continue;
+      }
       try {
         if (record.state === 'ready') await this.#openOne(record);
         else await this.#erase(record);
@@ -83,7 +90,9 @@ export class Provisioner {
    */
   create(wanted: CreateVolume, source?: string, id = this.newId()): Promise<VolumeRecord> {
     return this.turn.run(async () => {
-      const plan = planVolume(this.#catalog, wanted);
+      const planned = planVolume(this.#catalog, wanted);
+      const replicas = this.#replicas(planned, wanted.replicas);
+      const plan = replicas === undefined ? planned : { ...planned, replicas };
       const path = await this.#backend.place(plan);
       const created = this.#world.clock.wall();
       const creating: VolumeRecord = { ...plan, id, path, created, state: 'creating' };
@@ -122,7 +131,8 @@ export class Provisioner {
     return this.turn.run(async () => {
       const record = this.volume(name);
       const lu = this.#units.unit(name);
-      if (record.kind === VolumeKind.device) throw new ServiceError('bad-request', 'a device has the size it has');
+      if (isElsewhere(record.kind))
+        throw new ServiceError('bad-request', 'it has the size its device, or its server, has');
       if (lu === undefined) throw new ServiceError('io-error', this.#notServed(record));
       checkSize(size, sizeUnit(record.kind, record.blockSize));
       if (size === record.size) return record;
@@ -269,6 +279,17 @@ export class Provisioner {
 
   // ---- internals
 
+  /** Where the data goes in a cluster; undefined: this node is alone. Throws ServiceError bad-request. */
+  #replicas({ kind }: PlannedVolume, wanted: number | undefined): readonly string[] | undefined {
+    if (this.#placement === undefined) {
+      if (wanted === undefined || wanted === 1) return undefined;
+      throw new ServiceError('bad-request', 'copies on several nodes take a cluster (gemel cluster init)');
+    }
+    if (!isElsewhere(kind)) return this.#placement(wanted);
+    if (wanted === undefined || wanted === 1) return this.#placement(1);
+    throw new ServiceError('bad-request', 'what lies outside of Gemel has no copies on other nodes');
+  }
+
   #changeMaps(name: string, change: (maps: readonly MapRecord[]) => MapRecord[]): Promise<VolumeRecord> {
     return this.turn.run(async () => {
       const record = this.volume(name);
@@ -302,6 +323,16 @@ export class Provisioner {
       throw new ServiceError('io-error', `its data has only ${found} of ${formatSize(size)}: part of it is missing`);
     }
     this.#units.expose(current, this.#iqnOf(current), volume);
+  }
+
+  /** Ends serving a volume whose record is gone, or is another one's by now, and closes it. */
+  withdrawGone(name: string, id: string): Promise<void> {
+    return this.turn.run(async () => {
+      const found = this.#units.unit(name)?.identity.id === id ? this.#units.gone(name) : undefined;
+      if (found === undefined) return;
+      if (!this.#units.devices.has(found.iqn)) this.#server()?.closeTarget(found.iqn);
+      await found.lu.volume.close();
+    });
   }
 
   /** Ends serving, and closes the volume. Rejects when what was written could not be made stable. In the turn. */

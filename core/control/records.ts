@@ -13,18 +13,22 @@ export const VolumeKind = {
   memory: 'memory',
   /** Grains of a pool, which knows the volume by its id. */
   pool: 'pool',
+  /** Another engine, behind a NBD server: a Ceph image, a qcow2 file. */
+  nbd: 'nbd',
 } as const;
 export type VolumeKind = (typeof VolumeKind)[keyof typeof VolumeKind];
 
 /** Everybody who connects from this machine; everybody. Any other `who` is an initiator name. */
 export const LOOPBACK = 'loopback';
 export const EVERYBODY = 'all';
+/** Whoever may open the unix socket of our NBD server, or has a certificate for its port. */
+export const NBD_CLIENTS = 'nbd';
 /** What the name of a host, or of a group of hosts, has before it as `who` of a map. */
 export const HOST_PREFIX = 'host:';
 export const GROUP_PREFIX = 'group:';
 
 export interface MapRecord {
-  /** `loopback`, `all`, `host:NAME`, `group:NAME` or an initiator name in lower case. */
+  /** `loopback`, `all`, `nbd`, `host:NAME`, `group:NAME` or an initiator name in lower case. */
   readonly who: string;
   readonly readOnly: boolean;
 }
@@ -41,6 +45,8 @@ export interface VolumeRecord {
   readonly path: string;
   /** Name of the pool; for kind `pool` only. */
   readonly pool?: string;
+  /** Ids of the nodes of a cluster that keep its data; absent: the node with the catalog does. */
+  readonly replicas?: readonly string[];
   /** Bytes. */
   readonly size: number;
   /** Bytes. */
@@ -110,6 +116,13 @@ export interface PoolRecord {
   readonly state: 'creating' | 'ready' | 'deleting' | 'exporting' | 'importing';
   /** Milliseconds since 1970. */
   readonly created: number;
+}
+
+/** Series of values over time, by name: how many milliseconds before `saved`, and the value. */
+export interface ObservationRecord {
+  /** Milliseconds since 1970. */
+  readonly saved: number;
+  readonly series: Readonly<Record<string, readonly (readonly [number, number])[]>>;
 }
 
 export interface TargetRecord {

@@ -19,6 +19,7 @@ export function redacted(value: unknown): unknown {
 export const isSecretName = (name: string): boolean => SECRET_NAME.test(name);
 
 function censor(value: unknown, depth: number): unknown {
+  if (typeof value === 'string') return withoutPath(value);
   if (typeof value !== 'object' || value === null) return value;
   if (depth === 0) return '…';
   if (Array.isArray(value)) return value.map((each) => censor(each, depth - 1));
@@ -39,6 +40,14 @@ export function difference(before: unknown, after: unknown): { before: unknown; 
   const keep = (of: Record<string, unknown>): unknown =>
     redacted(Object.fromEntries(Object.entries(of).filter(([name]) => !same(name))));
   return { before: keep(before), after: keep(after) };
+}
+
+/** Of an address of the web, which system it is: user, path and query may be what the receiver knows its friends by. */
+function withoutPath(text: string): string {
+  if (!/^https?:\/\//i.test(text)) return text;
+  if (!URL.canParse(text)) return CENSORED;
+  const { origin, username, pathname, search, hash } = new URL(text);
+  return username === '' && pathname === '/' && search === '' && hash === '' ? origin : `${origin}/${CENSORED}`;
 }
 
 const isPlain = (value: unknown): value is Record<string, unknown> =>

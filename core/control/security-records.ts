@@ -62,14 +62,11 @@ export class SecurityRecords {
   /** One record: `self`. */
   readonly anchor: Collection<AuditAnchorRecord>;
 
-  constructor(store: ConfigStore) {
-    this.users = new Collection(store, 'users/');
+  /** Users and settings are the same on all nodes of a cluster (`shared`). */
+  constructor(store: ConfigStore, shared: ConfigStore) {
+    this.users = new Collection(shared, 'users/');
     this.sessions = new Collection(store, 'web-sessions/');
-    this.settings = new Collection(store, 'security-settings/');
+    this.settings = new Collection(shared, 'security-settings/');
     this.anchor = new Collection(store, 'audit-anchor/');
-  }
-
-  async load(): Promise<void> {
-    for (const each of [this.users, this.sessions, this.settings, this.anchor]) await each.load();
   }
 }

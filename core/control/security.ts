@@ -5,8 +5,10 @@ import type { Log } from '../base/log.ts';
 import type { World } from '../base/world.ts';
 import { AuditLog } from './audit/audit-log.ts';
 import { AUDIT_KEY_LENGTH } from './audit/entry.ts';
+import { Refusals } from './audit/refusals.ts';
 import type { Caller } from './callers.ts';
 import type { Catalog } from './catalog.ts';
+import type { Events } from './events.ts';
 import { FirstLogin } from './first-login.ts';
 import { LoginThrottle } from './login-throttle.ts';
 import { Login } from './login.ts';
@@ -22,6 +24,7 @@ import { WebSessions } from './web-sessions.ts';
 export interface SecurityContext {
   readonly catalog: Catalog;
   readonly tokens: Tokens;
+  readonly events: Events;
   readonly world: World;
   readonly log: Log;
   /** The data folder. */
@@ -37,9 +40,11 @@ export class Security {
   readonly firstLogin: FirstLogin;
   readonly settings: SecuritySettings;
   readonly audit: AuditLog;
+  /** Refused requests of somebody known go past this one. */
+  readonly refusals: Refusals;
   readonly #tokens: Tokens;
 
-  private constructor({ catalog, tokens, world, log, cost }: SecurityContext, audit: AuditLog) {
+  private constructor({ catalog, tokens, events, world, log, cost }: SecurityContext, audit: AuditLog) {
     const throttle = new LoginThrottle(world.clock);
     this.users = new Users(catalog, new Passwords(world.random, cost), world.clock);
     this.sessions = new WebSessions(catalog, world, log);
@@ -47,6 +52,14 @@ export class Security {
     this.firstLogin = new FirstLogin(this.users, throttle, world);
     this.settings = new SecuritySettings(catalog);
     this.audit = audit;
+    this.refusals = new Refusals({
+      clock: world.clock,
+      record: (facts) => audit.record(facts),
+      tell: ({ kind, name }, count) => {
+        const text = `${String(count)} requests of ${kind} '${name}' were refused within a minute; the audit log has them in one entry`;
+        events.post({ severity: 'warning', code: 'requests-refused', object: { kind, name }, text });
+      },
+    });
     this.#tokens = tokens;
   }
 
@@ -94,6 +107,7 @@ export class Security {
   }
 
   async close(): Promise<void> {
+    await this.refusals.flush();
     await this.audit.close();
   }
 }

@@ -13,6 +13,7 @@ import { SENSE, ScsiError } from '../scsi/sense.ts';
 import { CopyRoute } from '../volume/copy-route.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { Catalog } from './catalog.ts';
+import type { Forwarding, RemotePortal } from './forwarding.ts';
 import type { VolumeRecord } from './records.ts';
 import type { HostStanding } from './hosts.ts';
 import { visibilityOf } from './visibility.ts';
@@ -28,6 +29,8 @@ export interface UnitsOptions {
   readonly hostRate?: (host: string) => number | undefined;
   /** The host and the groups of an initiator; nobody has one when absent. */
   readonly standing?: (initiator: string) => HostStanding;
+  /** In a cluster: the nodes that serve the volumes together. */
+  readonly forwarding?: Forwarding | undefined;
 }
 
 export class Units {
@@ -38,6 +41,9 @@ export class Units {
   readonly #byNaa = new Map<string, string>();
   /** Why a volume is not served, by name. */
   readonly #problems = new Map<string, string>();
+
+  /** By name of the volume. */
+  readonly #uses = new Map<string, string[]>();
 
   constructor(options: UnitsOptions) {
     this.#options = options;
@@ -67,6 +73,22 @@ export class Units {
     return this.#visibility(record, visitor) === 'hidden' ? 'may-not' : 'may-read';
   }
 
+  /** Somebody uses the volume past SCSI (`what`: how), until the returned function is called. */
+  use(name: string, what: string): () => void {
+    const uses = this.#uses.get(name) ?? [];
+    this.#uses.set(name, uses);
+    uses.push(what);
+    return () => {
+      uses.splice(uses.indexOf(what), 1);
+      if (uses.length === 0) this.#uses.delete(name);
+    };
+  }
+
+  /** How the volume is used past SCSI now. */
+  usesOf(name: string): readonly string[] {
+    return this.#uses.get(name) ?? [];
+  }
+
   problem(name: string): string | undefined {
     return this.#problems.get(name);
   }
@@ -81,7 +103,8 @@ export class Units {
 
   /** Initiators may see the volume from now on, as its maps say. */
   expose(record: VolumeRecord, iqn: string, volume: Volume): void {
-    const { catalog, commands, clock, log, portalGroups, hostRate = () => undefined } = this.#options;
+    const { catalog, commands, clock, log, portalGroups, hostRate = () => undefined, forwarding } = this.#options;
+    const unitState = forwarding?.stateOf(volume);
     const lu = new LogicalUnit({
       name: record.name,
       volume,
@@ -93,8 +116,10 @@ export class Units {
       reservationStore: reservationsOf(catalog, record.id),
       sanitizeStore: sanitizeOf(catalog, record.id),
       copyRoute: new CopyRoute({ clock, policy: () => catalog.copyRouteOf(record.name), hostRate }),
+      ...(unitState === undefined ? {} : { unitState }),
     });
-    resumeSanitize(lu);
+    forwarding?.exposed(lu);
+    if (unitState === undefined) resumeSanitize(lu);
     this.#units.set(record.name, lu);
     this.#byNaa.set(lu.identity.naa.toString('hex'), record.name);
     this.#problems.delete(record.name);
@@ -103,7 +128,7 @@ export class Units {
       // RELATIVE TARGET PORT IDENTIFIER = portal group tag: both are 1 to 65535 and unique in the device.
       device = new ScsiDevice(
         iqn,
-        portalGroups.map((group) => ({ name: iqn, portalGroup: group, relativeId: group })),
+        forwarding?.ports(iqn) ?? portalGroups.map((group) => ({ name: iqn, portalGroup: group, relativeId: group })),
       );
       this.#devices.set(iqn, device);
     }
@@ -123,7 +148,7 @@ export class Units {
     if (lu === undefined) return undefined;
     lu.retire();
     lu.setNotReady(new ScsiError(SENSE.becomingReady));
-    for (const nexus of lu.nexuses) nexus.owner.abortUnstarted(nexus, true);
+    for (const nexus of lu.nexuses) void nexus.owner.abortUnstarted(nexus, true);
     return lu;
   }
 
@@ -135,6 +160,7 @@ export class Units {
     this.#problems.delete(record.name);
     if (lu === undefined || device === undefined) return undefined;
     this.#byNaa.delete(lu.identity.naa.toString('hex'));
+    this.#options.forwarding?.withdrawn(lu);
     lu.retire();
     device.setLun(record.lun, undefined);
     lu.tasks.abort(() => true);
@@ -142,8 +168,33 @@ export class Units {
     return lu;
   }
 
+  /** withdraw() by the name alone, for a volume whose record is gone. */
+  gone(name: string): { lu: LogicalUnit; iqn: string } | undefined {
+    const lu = this.#units.get(name);
+    if (lu === undefined) return undefined;
+    for (const [iqn, device] of this.#devices) {
+      const entry = device.entries.find((each) => each.lu === lu);
+      if (entry === undefined) continue;
+      const record = { name, lun: entry.lun } as VolumeRecord;
+      return this.withdraw(record, iqn) === undefined ? undefined : { lu, iqn };
+    }
+    return undefined;
+  }
+
   #visibility(record: VolumeRecord | undefined, visitor: Visitor): Visibility {
     return visibilityOf(record?.maps ?? [], visitor, this.#options.standing?.(visitor.initiator.name));
+  }
+
+  /** Portals of other nodes that lead to the same targets. */
+  portalsElsewhere(): readonly RemotePortal[] {
+    return this.#options.forwarding?.portals() ?? [];
+  }
+
+  /** Nodes have come or gone: the ports of all targets are others. */
+  portsChanged(): void {
+    const { forwarding } = this.#options;
+    if (forwarding === undefined) return;
+    for (const device of this.#devices.values()) device.ports = forwarding.ports(device.name);
   }
 
   /** The hosts and groups of initiators have changed. */

@@ -17,9 +17,12 @@ function few(names: readonly string[]): string {
   return names.slice(0, 3).join(', ') + (names.length > 3 ? ` and ${String(names.length - 3)} more` : '');
 }
 
-/** Initiators that see the volume now. */
+/** Initiators that see the volume now, and what else uses it. */
 export function usersOf(units: Units, name: string): string[] {
-  return [...new Set([...(units.unit(name)?.nexuses ?? [])].map((nexus) => nexus.initiator.name))];
+  return [
+    ...new Set([...(units.unit(name)?.nexuses ?? [])].map((nexus) => nexus.initiator.name)),
+    ...new Set(units.usesOf(name)),
+  ];
 }
 
 /** Throws ServiceError in-use while a session sees the volume. */

@@ -1,6 +1,7 @@
 // What somebody wants of a new volume, checked and completed.
 import { ServiceError } from '../base/errors.ts';
 import { MAX_LUNS, MAX_VOLUME, MAX_VOLUMES, MIN_VOLUME } from '../base/limits.ts';
+import { parseNbdUri } from '../base/nbd-uri.ts';
 import { formatSize } from '../base/sizes.ts';
 import { BLOCK } from '../volume/grain.ts';
 import { Durability } from '../volume/volume.ts';
@@ -11,7 +12,7 @@ import type { MapRecord, VolumeRecord } from './records.ts';
 
 export interface CreateVolume {
   readonly name: string;
-  /** Bytes; undefined only for a device, which has its own size. */
+  /** Bytes; undefined only for a device or a NBD export, which have their own size. */
   readonly size?: number | undefined;
   /** Bytes: 512 (default) or 4096. */
   readonly blockSize?: number | undefined;
@@ -21,7 +22,7 @@ export interface CreateVolume {
   readonly readOnly?: boolean | undefined;
   readonly durability?: 'durable' | 'volatile' | undefined;
   readonly kind?: VolumeKind | undefined;
-  /** Of a device. */
+  /** Of a device; the URI of a NBD export. */
   readonly path?: string | undefined;
   /** Name of the pool. When absent, and no kind is given: the default pool, if there is one (Catalog.defaultPool). */
   readonly pool?: string | undefined;
@@ -30,6 +31,8 @@ export interface CreateVolume {
   /** The lowest free one when absent. */
   readonly lun?: number | undefined;
   readonly maps?: readonly MapRecord[] | undefined;
+  /** Nodes of a cluster that keep a copy; two when absent, if there are two. */
+  readonly replicas?: number | undefined;
 }
 
 /** A request that is known to be sound; only the storage can still say no. */
@@ -68,7 +71,7 @@ export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolum
     blockSize,
     physicalBlockSize,
     durability: durabilityOf(wanted, kind),
-    thin: wanted.thin ?? kind !== VolumeKind.device,
+    thin: wanted.thin ?? !isElsewhere(kind),
     readOnly: wanted.readOnly ?? false,
     target,
     lun: lunOf(catalog, target, wanted.lun),
@@ -116,10 +119,13 @@ export function checkSize(size: number, blockSize: number): number {
   return size;
 }
 
+/** What holds the data was there before us, and stays. */
+export const isElsewhere = (kind: VolumeKind): boolean => kind === VolumeKind.device || kind === VolumeKind.nbd;
+
 function sizeOf(wanted: CreateVolume, kind: VolumeKind, blockSize: number): number {
-  if (kind === VolumeKind.device) {
+  if (isElsewhere(kind)) {
     if (wanted.size !== undefined)
-      throw new ServiceError('bad-request', 'a device has its own size; leave the size out');
+      throw new ServiceError('bad-request', 'a device, or a NBD export, has its own size; leave the size out');
     return 0;
   }
   if (wanted.size === undefined) throw new ServiceError('bad-request', 'the size is missing');
@@ -127,6 +133,11 @@ function sizeOf(wanted: CreateVolume, kind: VolumeKind, blockSize: number): numb
 }
 
 function pathOf(wanted: CreateVolume, kind: VolumeKind): string | undefined {
+  if (kind === VolumeKind.nbd) {
+    if (wanted.path === undefined) throw new ServiceError('bad-request', 'a NBD volume needs the URI of its export');
+    parseNbdUri(wanted.path);
+    return wanted.path;
+  }
   if (kind !== VolumeKind.device) {
     if (wanted.path !== undefined) throw new ServiceError('bad-request', 'only a device has a path of your choice');
     return undefined;

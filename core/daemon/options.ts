@@ -1,4 +1,5 @@
 // What the daemon is told: flag before environment before config file before default.
+import { join, resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { z } from 'zod';
 import { ServiceError } from '../base/errors.ts';
@@ -22,6 +23,10 @@ export interface DaemonOptions {
   readonly api: HostPort;
   /** PEM files of a certificate for the API and its key; undefined: of our own CA. */
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  /** Unix socket of the NBD server; undefined: none. */
+  readonly nbdSocket: string | undefined;
+  /** Its TCP address, and the PEM files of its TLS: who has no certificate of that authority gets nothing. */
+  readonly nbd: (HostPort & { readonly ca: string; readonly cert: string; readonly key: string }) | undefined;
   /** Bytes; undefined: neither a pool nor a disk at the first start. */
   readonly demoSize: number | undefined;
   /** Bytes of the pool of the first start; undefined: what the file system has. */
@@ -47,6 +52,9 @@ const Settings = z.strictObject({
   iqnPrefix: z.string().optional(),
   tlsCert: z.string().min(1).optional(),
   tlsKey: z.string().min(1).optional(),
+  nbdSocket: z.string().min(1).optional(),
+  nbdListen: z.string().optional(),
+  nbdTls: z.string().min(1).optional(),
   cacheSize: z.string().optional(),
   logLevel: z.enum(LOG_LEVELS).optional(),
   logFormat: z.enum(LOG_FORMATS).optional(),
@@ -84,7 +92,10 @@ export function readOptions(sources: OptionSources): DaemonOptions {
   const env = fromEnvironment(sources.env);
   const configFile = config ?? sources.env['GEMEL_CONFIG'];
   const file = configFile === undefined ? {} : fromFile(configFile, sources.readFile);
-  const none = { cacheSize: undefined, poolSize: undefined, tlsCert: undefined, tlsKey: undefined };
+  const none = {
+    ...{ cacheSize: undefined, poolSize: undefined, tlsCert: undefined, tlsKey: undefined },
+    ...{ nbdSocket: undefined, nbdListen: undefined, nbdTls: undefined },
+  };
   const defaults = { ...DEFAULTS, data: sources.defaultData, ...none };
   const merged = { ...defaults, ...defined(file), ...defined(env), ...defined(flags) };
   const portals = merged.portals.map(parsePortal);
@@ -98,6 +109,8 @@ export function readOptions(sources: OptionSources): DaemonOptions {
     portals,
     api,
     tls: tlsOf(merged.tlsCert, merged.tlsKey),
+    nbdSocket: nbdSocketOf(merged.nbdSocket, merged.data),
+    nbd: nbdOf(merged.nbdListen, merged.nbdTls),
     demoSize: merged.demo ? checkSize(parseSize(merged.demoSize), BLOCK) : undefined,
     poolSize: merged.poolSize === undefined ? undefined : poolSize(parseSize(merged.poolSize)),
     iqnPrefix: checkIqnPrefix(merged.iqnPrefix),
@@ -112,6 +125,33 @@ function tlsOf(cert: string | undefined, key: string | undefined): DaemonOptions
   if (cert !== undefined && key !== undefined) return { cert, key };
   if (cert === undefined && key === undefined) return undefined;
   throw new ServiceError('bad-request', '--tls-cert and --tls-key belong together');
+}
+
+/** Bytes of the path of a unix socket (sun_path). */
+const MAX_SOCKET_PATH = 107;
+
+/** In the data folder unless told otherwise; `none`: there is none. Throws ServiceError bad-request. */
+function nbdSocketOf(wanted: string | undefined, data: string): string | undefined {
+  if (wanted === 'none') return undefined;
+  if (wanted === undefined) {
+    const path = resolve(data, 'nbd.sock');
+    return Buffer.byteLength(path) > MAX_SOCKET_PATH ? undefined : path;
+  }
+  if (Buffer.byteLength(wanted) <= MAX_SOCKET_PATH) return resolve(wanted);
+  throw new ServiceError('bad-request', `nbd-socket: a path has at most ${String(MAX_SOCKET_PATH)} bytes`);
+}
+
+/** Throws ServiceError bad-request for one without the other. */
+function nbdOf(listen: string | undefined, folder: string | undefined): DaemonOptions['nbd'] {
+  if (listen === undefined && folder === undefined) return undefined;
+  if (listen === undefined || folder === undefined) {
+    throw new ServiceError(
+      'bad-request',
+      '--nbd-listen and --nbd-tls belong together: nothing is served over TCP without TLS',
+    );
+  }
+  const [ca, cert, key] = ['ca-cert.pem', 'server-cert.pem', 'server-key.pem'].map((name) => join(folder, name));
+  return { ...parseHostPort(listen, 'nbd-listen'), ca: ca ?? '', cert: cert ?? '', key: key ?? '' };
 }
 
 /** Bytes. Throws ServiceError bad-request. */
@@ -172,6 +212,9 @@ function fromFlags(
     .option('--api <host:port>', 'HTTPS address of the API (GEMEL_API_LISTEN)')
     .option('--tls-cert <file>', 'PEM certificate of the API, with its chain (GEMEL_TLS_CERT)')
     .option('--tls-key <file>', 'PEM key of that certificate (GEMEL_TLS_KEY)')
+    .option('--nbd-socket <path>', 'unix socket for NBD, or none (default: nbd.sock in --data) (GEMEL_NBD_SOCKET)')
+    .option('--nbd-listen <host:port>', 'NBD over TCP, with TLS only (GEMEL_NBD_LISTEN)')
+    .option('--nbd-tls <folder>', 'its ca-cert.pem, server-cert.pem, server-key.pem (GEMEL_NBD_TLS)')
     .option('--demo-size <size>', 'size of the thin disk made at the first start, default 10G (GEMEL_DEMO_SIZE)')
     .option('--pool-size <size>', 'pool made at the first start (default: 9/10 of what is free) (GEMEL_POOL_SIZE)')
     .option('--no-demo', 'make neither pool nor disk at the first start (GEMEL_NO_DEMO=1)')
@@ -212,6 +255,9 @@ function fromEnvironment(env: OptionSources['env']): Settings {
     cacheSize: text('GEMEL_CACHE_SIZE'),
     tlsCert: text('GEMEL_TLS_CERT'),
     tlsKey: text('GEMEL_TLS_KEY'),
+    nbdSocket: text('GEMEL_NBD_SOCKET'),
+    nbdListen: text('GEMEL_NBD_LISTEN'),
+    nbdTls: text('GEMEL_NBD_TLS'),
     logLevel: text('GEMEL_LOG_LEVEL'),
     logFormat: text('GEMEL_LOG_FORMAT'),
   };

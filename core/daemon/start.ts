@@ -12,6 +12,7 @@ import { formatHostPort, isWildcard } from '../base/host-port.ts';
 import type { Log } from '../base/log.ts';
 import type { World } from '../base/world.ts';
 import { L1Cache } from '../cache/l1-cache.ts';
+import type { ConfigStore } from '../cluster/config-store.ts';
 import { EmbeddedStore } from '../cluster/embedded-store.ts';
 import { Alerts } from '../control/alerts/alerts.ts';
 import { Readings } from '../control/alerts/readings.ts';
@@ -32,6 +33,7 @@ import { Live } from '../control/live/live.ts';
 import { liveSources } from '../control/live/sources.ts';
 import { NodeBackend } from '../control/node-backend.ts';
 import { Offload } from '../control/offload.ts';
+import { Observations } from '../control/observations.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
 import { isFull } from '../control/pool-plan.ts';
 import { PoolManager } from '../control/pools.ts';
@@ -43,6 +45,7 @@ import { Units } from '../control/units.ts';
 import { Views } from '../control/views.ts';
 import { IscsiServer } from '../iscsi/server.ts';
 import { CommandTable } from '../scsi/command-table.ts';
+import type { ScsiDevice } from '../scsi/device.ts';
 import { RESERVATION_COMMANDS } from '../scsi/reservations/index.ts';
 import { SBC_COMMANDS } from '../scsi/sbc/index.ts';
 import { SPC_COMMANDS } from '../scsi/spc/index.ts';
@@ -50,8 +53,14 @@ import { odxCommands } from '../../odx/index.ts';
 import { TokenSeal } from '../../odx/token.ts';
 import { VAAI_COMMANDS } from '../../vaai/index.ts';
 import { checkCatalog, checkPoolMeta } from './catalog-check.ts';
+import { Admission } from './cluster/admission.ts';
+import { clusterFolder } from './cluster/cluster-files.ts';
+import { ClusterManager } from './cluster/cluster-manager.ts';
+import { Membership } from './cluster/membership.ts';
+import { ClusterServing } from './cluster/serving.ts';
 import { certificateHosts, localAddresses, outsideAddress } from './addresses.ts';
 import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
+import { nbdOpener, startNbd } from './nbd.ts';
 import type { DaemonOptions } from './options.ts';
 import type { ReadyFacts } from './ready.ts';
 
@@ -59,36 +68,47 @@ import type { ReadyFacts } from './ready.ts';
 const CONSOLE = fileURLToPath(new URL('../../console', import.meta.url));
 /** Milliseconds the API gives running requests at shutdown. */
 const API_PATIENCE = 2_000;
+/** Milliseconds NBD clients are given to have their requests answered. */
+const NBD_PATIENCE = 2_000;
 
 export interface RunningDaemon {
   readonly ready: ReadyFacts;
   /** Looks at the certificate files again. */
   reload(): Promise<void>;
-  /** Drains, makes everything stable and lets go. */
-  stop(): Promise<void>;
+  /** Drains, makes everything stable and lets go. `again`: it will be started again at once, so what runs beside it stays. */
+  stop(again?: boolean): Promise<void>;
 }
 
 /** What parts made earlier ask of parts made later. */
 interface Running {
+  readonly restart: () => void;
   server?: IscsiServer;
   units?: Units;
   pools?: PoolManager;
   hosts?: Hosts;
   served?: ServedTls;
+  /** It is being stopped to be started again at once. */
+  again?: boolean;
 }
 
 /** Everything that has to be taken down again, in reverse order. */
 type Undo = () => Promise<void>;
 
-/** Starts on a data folder that exists and is locked. Rejects with a ServiceError, with nothing left running. */
+/**
+ * Starts on a data folder that exists and is locked. `restart` is called when it has to be stopped and started again: the
+ * node has joined or left a cluster. Rejects with a ServiceError, with nothing left running.
+ */
 export async function startDaemon(
   options: DaemonOptions,
   world: World,
   log: Log,
   version: string,
+  restart: () => void,
 ): Promise<RunningDaemon> {
   const undo: Undo[] = [];
-  const stop = async (): Promise<void> => {
+  const running: Running = { restart };
+  const stop = async (again = false): Promise<void> => {
+    running.again = again;
     for (const step of undo.splice(0).reverse()) {
       await step().catch((error: unknown) => {
         log.error({ error: messageOf(error) }, 'a part did not stop cleanly');
@@ -96,7 +116,6 @@ export async function startDaemon(
     }
   };
   try {
-    const running: Running = {};
     const ready = await start(options, world, log, version, { undo, running });
     return { ready, stop, reload: async () => running.served?.reload() };
   } catch (error) {
@@ -112,12 +131,15 @@ async function start(
   version: string,
   { undo, running }: { undo: Undo[]; running: Running },
 ): Promise<ReadyFacts> {
-  const catalog = await openCatalog(options, world, log);
+  const member = await Membership.open(world, log, options.data);
+  if (member !== undefined) undo.push(() => member.close(running.again === true));
+  const { catalog, own } = await openCatalog(options, world, log, member?.store);
   undo.push(() => catalog.close());
+  const keys = member === undefined ? options.data : clusterFolder(options.data);
   const events = new Events(catalog, world.clock, log);
   undo.push(() => events.settled());
   const odx = odxCommands({
-    seal: new TokenSeal(await copyTokenKey(world, options.data), world.random),
+    seal: new TokenSeal(await copyTokenKey(world, keys), world.random),
     sourceOf: ({ name }) => running.pools?.rodSource(name),
     stores: () => running.pools?.rodStores() ?? [],
     standing: ({ owner }, source) => running.units?.standing(owner.visitor, source) ?? 'gone',
@@ -132,9 +154,13 @@ async function start(
   const hostRate = (host: string): number | undefined => rates.rate(host);
   const standing = (initiator: string): HostStanding =>
     running.hosts?.standing(initiator) ?? { host: undefined, groups: [] };
-  const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups, hostRate, standing });
+  const devices = (): Iterable<ScsiDevice> => running.units?.devices.values() ?? [];
+  const { data, portals } = options;
+  const shared = member === undefined ? undefined : new ClusterServing({ member, world, log, data, portals, devices });
+  const unitParts = { catalog, commands, clock: world.clock, log, portalGroups, hostRate, standing };
+  const units = new Units({ ...unitParts, forwarding: shared?.forwarding });
   running.units = units;
-  const box = await secretBox(world, options.data, catalog);
+  const box = await secretBox(world, keys, catalog);
   const initiators = new Initiators(catalog, box, world.clock);
   const hosts = new Hosts(catalog, box, world.clock, () => {
     units.reconsiderAll();
@@ -148,15 +174,22 @@ async function start(
     ...{ world, catalog, units, log, cache, folder: join(options.data, 'pools') },
     checkMeta: checkPoolMeta,
   }));
-  const backend = new NodeBackend(world, catalog, folder, cache, pools);
-  const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
+  const local = new NodeBackend(world, catalog, folder, cache, pools, nbdOpener(world, log));
+  const backend = shared?.backend(local, (record) => provisioner.withdrawGone(record.name, record.id)) ?? local;
+  const placement =
+    shared === undefined ? undefined : (count: number | undefined): string[] => shared.volumes.placement(count);
+  const provisioner: Provisioner = new Provisioner({ catalog, units, backend, world, log, server, placement });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
-  const services = { catalog, units, pools, backend, provisioner, snapshots, hosts, events, box, world, log };
-  const automatic = automation(services);
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
+  const services = { catalog, units, pools, moves, backend, provisioner, snapshots, hosts, events, box, world, log };
+  const automatic = automation(services);
   undo.push(() => pools.close());
   await pools.openAll();
   undo.push(() => provisioner.close());
+  if (shared !== undefined) {
+    undo.push(() => shared.stop());
+    await shared.prepare({ catalog, units, provisioner });
+  }
   await snapshots.recover();
   await provisioner.openAll();
   const { demoSize, poolSize } = options;
@@ -168,37 +201,44 @@ async function start(
 
   const isLocal = localAddresses(() => world.clock.now());
   const policy = new Access(units, initiators, hosts);
-  running.server = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
+  running.server = new IscsiServer({ world, log, policy, portals: shared?.portals ?? portals, isLocal });
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
-  const trend = new CapacityTrend(world.clock, () => poolUse(pools, catalog));
+  await shared?.volumes.start();
+  const nbd = await startNbd(options, { world, log, catalog, units });
+  undo.push(() => nbd.close(NBD_PATIENCE));
+  const seen = new Observations(catalog, world.clock, log, 'trend');
+  const trend = new CapacityTrend(world.clock, () => poolUse(pools, catalog), seen);
   rates.start();
   trend.start();
   undo.push(() => {
     rates.stop();
-    trend.stop();
-    return Promise.resolve();
+    return trend.stop();
   });
 
   const { jobs, schedules, trash } = automatic;
   const views = new Views(catalog, units, backend, server, outsideAddress());
+  await shared?.publish(running.server, views.portals());
   const tokens = new Tokens(catalog, world, log);
-  const security = await Security.open({ catalog, tokens, world, log, folder: options.data });
+  const security = await Security.open({ catalog, tokens, events, world, log, folder: options.data });
   undo.push(() => security.close());
   const now = (): number => world.clock.wall();
   let consoleUrl = '';
   const certificate = (): ServedCertificate | undefined => running.served?.view(consoleUrl);
   const certificateEnd = (): number | undefined => certificate()?.notAfter;
-  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock, log);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version });
   alerts.start();
-  undo.push(() => {
-    alerts.stop();
-    return Promise.resolve();
-  });
+  undo.push(() => alerts.stop());
   const sources = liveSources({ catalog, pools, units, views, server, now });
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
+  const admission = member === undefined ? undefined : await Admission.open({ member, world, log, data: options.data });
+  if (admission !== undefined) undo.push(() => admission.close());
+  const clusterParts = { catalog, own, member, admission, world, log, data: options.data };
+  const cluster = new ClusterManager({ ...clusterParts, restart: running.restart });
   const control: ControlPlane = {
+    cluster,
+    replication: shared?.volumes,
     alerts,
     ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
@@ -233,7 +273,12 @@ async function start(
   return { ...facts, ...firstLogin, usersMissing: security.firstLogin.open, token, disks: views.disks() };
 }
 
-async function openCatalog(options: DaemonOptions, world: World, log: Log): Promise<Catalog> {
+async function openCatalog(
+  options: DaemonOptions,
+  world: World,
+  log: Log,
+  shared: ConfigStore | undefined,
+): Promise<{ catalog: Catalog; own: ConfigStore }> {
   const path = join(options.data, 'catalog');
   checkCatalog(options.data);
   let store: EmbeddedStore;
@@ -249,7 +294,8 @@ async function openCatalog(options: DaemonOptions, world: World, log: Log): Prom
   await store.reserve().catch((error: unknown) => {
     log.warn({ error: messageOf(error) }, 'no space is reserved for changes of the catalog');
   });
-  return Catalog.open(store, world.random, options.iqnPrefix, world.clock.wall());
+  const catalog = await Catalog.open(store, world.random, options.iqnPrefix, world.clock.wall(), shared);
+  return { catalog, own: store };
 }
 
 /** The URL of the API for a client on this machine. */

@@ -8,7 +8,8 @@ import { Status, TaskAttribute } from '../scsi/task.ts';
 import type { TaskResult } from '../scsi/task.ts';
 import type { SetTask } from '../scsi/task-set.ts';
 import type { RangeLock } from '../scsi/volume-face.ts';
-import type { CommandPath, Pending } from './command-path.ts';
+import type { CommandPath } from './command-path.ts';
+import type { Pending } from './pending.ts';
 
 /** Objects kept for reuse per session. */
 const MAX_SPARE = 256;

@@ -20,6 +20,8 @@ import { Status } from '../scsi/task.ts';
 import { ColdReads } from './cold-reads.ts';
 import type { Connection } from './connection.ts';
 import { IscsiTask } from './iscsi-task.ts';
+import { confirmationOf } from './pending.ts';
+import type { Aborting, Pending } from './pending.ts';
 import { PlacedWrites } from './placed-writes.ts';
 import { serialAfter, serialNext } from './serial.ts';
 import type { Session } from './session.ts';
@@ -38,19 +40,6 @@ const FINAL = 0x80;
 const READS = 0x40;
 const WRITES = 0x20;
 const IMMEDIATE = 0x40;
-/** Something accepted that has not been answered: it can be found by its tag and aborted. */
-export interface Pending {
-  readonly itt: number;
-  readonly nexus: LunNexus;
-  /** It was aborted and its abort has been answered: I/O of it still runs, but its tag belongs to the initiator again. */
-  abandoned: boolean;
-  readonly aborted: boolean;
-  /** Task management ended it. `tell`: answer TASK ABORTED, else nothing. */
-  abort(tell: boolean): void;
-  /** Resolves when nothing of it runs any more. */
-  readonly settled: Promise<void>;
-}
-
 export class CommandPath {
   readonly connection: Connection;
   readonly session: Session;
@@ -68,6 +57,8 @@ export class CommandPath {
   deferred: (pdu: Buffer, dataAt: number, dataLength: number) => void = () => undefined;
   /** Answers the PDU at `at` with a Reject. */
   reject: (bytes: Buffer, at: number, reason: number) => void = () => undefined;
+  /** Of a closed path: resolves when other nodes have ended its tasks; undefined: they had none. */
+  ending: Promise<void> | undefined;
   readonly #early: EarlyPdus;
   readonly #firstBurst: number;
   readonly #immediateData: boolean;
@@ -83,7 +74,8 @@ export class CommandPath {
     this.session = session;
     this.nexus = nexus;
     nexus.abortUnstarted = (each, tell) => {
-      this.abort((pending) => pending.nexus === each, tell);
+      const { chosen } = this.abort((pending) => pending.nexus === each, tell);
+      return Promise.resolve(chosen.length > 0);
     };
     this.#luns = nexus.luns;
     this.#placed = new PlacedWrites(this);
@@ -195,14 +187,14 @@ export class CommandPath {
   }
 
   /** Aborts what `which` picks; resolves when the picked ones have settled. */
-  abort(which: (each: Pending) => boolean, tell: boolean): { chosen: Pending[]; settled: Promise<void> } {
+  abort(which: (each: Pending) => boolean, tell: boolean): Aborting {
     const chosen = [...this.pending.values()].filter(which);
     const settled = Promise.all(chosen.map((each) => each.settled)).then(() => undefined);
     for (const each of chosen) {
       this.transfers.delete(each.itt);
       each.abort(tell);
     }
-    return { chosen, settled };
+    return { chosen, settled, confirmed: confirmationOf(chosen) };
   }
 
   /**
@@ -245,7 +237,9 @@ export class CommandPath {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const each of [...this.pending.values()]) each.abort(false);
+    const pending = [...this.pending.values()];
+    for (const each of pending) each.abort(false);
+    this.ending = confirmationOf(pending);
     this.transfers.clear();
     this.#early.clear();
     this.reads.close();

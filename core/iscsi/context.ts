@@ -27,6 +27,8 @@ export interface AccessPolicy {
   devices(): Iterable<ScsiDevice>;
   /** What `initiator` has to prove to log in to `target` (undefined: to a discovery session). */
   credentials(initiator: string, target: string | undefined): Credentials;
+  /** Portals of other nodes that serve the same targets, for discovery; none when absent. */
+  portalsElsewhere?(): readonly { readonly address: string; readonly group: number }[];
   /** Another portal that should serve this target (RFC 7143 §11.13.5 target moved), or undefined to serve it here. */
   redirect(target: string, initiator: string): { readonly portal: string; readonly permanent: boolean } | undefined;
 }

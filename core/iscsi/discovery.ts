@@ -20,6 +20,11 @@ export function sendTargets(
       const address = addressOf(portal, localAddress, visitor.local);
       if (address !== undefined) pairs.push(['TargetAddress', address]);
     }
+    for (const { address, group } of context.policy.portalsElsewhere?.() ?? []) {
+      if (device.ports.some((each) => each.portalGroup === group)) {
+        pairs.push(['TargetAddress', `${address},${String(group)}`]);
+      }
+    }
   }
   return pairs;
 }

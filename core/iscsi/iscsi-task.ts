@@ -2,7 +2,7 @@
 import { MAX_TRANSFER } from '../base/limits.ts';
 import { load32 } from '../base/bytes-at.ts';
 import { foreground } from '../base/pace.ts';
-import { checkCondition, execute, reportAttention } from '../scsi/dispatch.ts';
+import { checkCondition, commandOf, execute } from '../scsi/dispatch.ts';
 import type { DispatchTask, HeldRange } from '../scsi/dispatch.ts';
 import type { CommandSpec } from '../scsi/command-spec.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
@@ -10,7 +10,8 @@ import type { LunNexus } from '../scsi/lun-nexus.ts';
 import { noteFull } from '../scsi/offload-meter.ts';
 import { Status } from '../scsi/task.ts';
 import type { TaskResult } from '../scsi/task.ts';
-import type { CommandPath, Pending } from './command-path.ts';
+import type { CommandPath } from './command-path.ts';
+import type { Pending } from './pending.ts';
 import type { TransferSink } from './transfer.ts';
 
 const READS = 0x40;
@@ -41,6 +42,8 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
   aborted = false;
   abandoned = false;
   held: HeldRange | undefined;
+  elsewhere: { abort(): Promise<void> } | undefined;
+  confirmed: Promise<void> | undefined;
   #tell = false;
   #over = false;
   /** The data has been handed to the answers already; bytes. */
@@ -97,7 +100,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     const answers = path.connection.answers;
     const itt = load32(bytes, at + 16);
     const lu = nexus.lu;
-    lu.counters.others++;
+    if (lu.role.here) lu.counters.others++;
     const cdb = bytes.subarray(at + 32, at + 48);
     let task: IscsiTask;
     try {
@@ -140,8 +143,13 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     this.lu.counters.aborted++;
     // What runs may take effect as late as it ends: whoever wants these blocks has to wait until then.
     this.held?.makeExclusive();
+    this.confirmed = this.elsewhere?.abort();
     // A task that still waits for its data will never run: it is over now.
     if (!this.#running) this.#finish({ status: Status.taskAborted });
+  }
+
+  get expectedDataIn(): number {
+    return this.#expectation.dataIn;
   }
 
   #running = false;
@@ -220,38 +228,30 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
 
   /** Media commands count as reads and writes, whichever way they were served. */
   #count(result: TaskResult): void {
-    const counters = this.lu.counters;
+    const { counters, clock } = this.lu;
+    const { counters: session } = this.#path.session;
+    const good = this.spec.fast !== undefined && result.status === Status.good;
+    const reads = good && this.spec.fast === 'read';
+    const read = this.#sent > 0 ? this.#sent : Math.min(this.#expectation.dataIn, result.dataIn?.[0]?.length ?? 0);
+    if (reads) session.readBytes += read;
+    else if (good) session.writtenBytes += this.data.length;
+    // The node that carries a command out counts it.
+    if (!this.lu.role.here) return;
     if (result.status === Status.reservationConflict) counters.conflicts++;
-    if (this.spec.fast === undefined || result.status !== Status.good) return;
+    if (!good) return;
     counters.others--;
-    const now = this.lu.clock.now();
+    const now = clock.now();
     const micros = (now - this.#startedAt) * 1000;
     foreground.add(1, now);
-    const session = this.#path.session.counters;
-    if (this.spec.fast === 'read') {
-      const bytes = this.#sent > 0 ? this.#sent : Math.min(this.#expectation.dataIn, result.dataIn?.[0]?.length ?? 0);
+    if (reads) {
       counters.reads++;
-      counters.readBytes += bytes;
-      session.readBytes += bytes;
+      counters.readBytes += read;
       counters.readLatency.add(1, micros);
     } else {
       counters.writes++;
       counters.writtenBytes += this.data.length;
-      session.writtenBytes += this.data.length;
       counters.writeLatency.add(1, micros);
     }
-  }
-}
-
-/** The row of this CDB, and the data-out it asks for. Throws ScsiError; of a pending unit attention before all else. */
-function commandOf(nexus: LunNexus, cdb: Buffer): { spec: CommandSpec; byCdb: number } {
-  let spec: CommandSpec | undefined;
-  try {
-    spec = nexus.lu.commands.find(cdb);
-    return { spec, byCdb: spec.dataOut?.(cdb, nexus.lu) ?? 0 };
-  } catch (error) {
-    if (spec?.okWhen.unitAttention !== true) reportAttention(nexus);
-    throw error;
   }
 }
 

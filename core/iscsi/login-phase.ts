@@ -13,6 +13,8 @@ export class LoginPhase {
   readonly #machine: LoginMachine;
   #statSN = 0;
   #begun = false;
+  /** The session whose connection this login has ended to go on with it. */
+  #surrendered: Session | undefined;
 
   constructor(connection: Connection) {
     this.#connection = connection;
@@ -35,7 +37,7 @@ export class LoginPhase {
     if (response.status !== LoginStatus.success) {
       this.#refuse(bytes, at, response);
     } else if (response.done) {
-      this.#finish(bytes, at, response);
+      this.#finishWhenEnded(bytes, at, response);
     } else {
       this.#send(bytes, at, response, this.#machine.tsih);
     }
@@ -51,6 +53,46 @@ export class LoginPhase {
     if (moved) this.#connection.log.debug(fields, 'login redirected');
     else this.#connection.log.warn(fields, explain(response.status));
     this.#send(bytes, at, response, 0);
+  }
+
+  /**
+   * What this login puts an end to, ends before it is answered (RFC 7143 §6.3.4, §6.3.5); another node that carries out commands
+   * of it may take a moment.
+   */
+  #finishWhenEnded(bytes: Buffer, at: number, response: LoginResponse): void {
+    const connection = this.#connection;
+    const ending = this.#endOld(this.#machine.facts);
+    if (ending === undefined) {
+      this.#finish(bytes, at, response);
+      return;
+    }
+    const request = Buffer.from(bytes.subarray(at, at + BHS_LENGTH));
+    connection.hold();
+    void ending.then(() => {
+      if (connection.ended) {
+        const left = this.#surrendered?.nexus;
+        left?.device.detach(left);
+        return;
+      }
+      this.#finish(request, 0, response);
+      connection.planFlush();
+      connection.release();
+    });
+  }
+
+  /** Ends the connection or session that is reinstated; resolves when other nodes have done so. */
+  #endOld(facts: LoginFacts): Promise<void> | undefined {
+    const { context, portalGroup } = this.#connection;
+    if (facts.tsih !== 0) {
+      const old = this.#running(facts.tsih);
+      this.#surrendered = old?.surrender('connection reinstatement');
+      return old?.commands?.ending;
+    }
+    const initiator = { name: facts.initiatorName, isid: facts.isid };
+    const device = facts.targetName === undefined ? undefined : context.policy.device(facts.targetName);
+    const port = device?.ports.find((each) => each.portalGroup === portalGroup);
+    context.existing(initiator, port, portalGroup)?.terminate('session reinstatement');
+    return port === undefined ? undefined : device?.ending(initiator, port);
   }
 
   #finish(bytes: Buffer, at: number, response: LoginResponse): void {
@@ -83,13 +125,12 @@ export class LoginPhase {
    * to the initiator (ErrorRecoveryLevel 0); the session goes on with us. undefined: it has ended during the login.
    */
   #takeOver(facts: LoginFacts): Session | undefined {
-    const old = this.#running(facts.tsih);
-    const session = old?.surrender('connection reinstatement');
+    const session = this.#surrendered;
     if (session !== undefined) session.parameters = facts.parameters;
     return session;
   }
 
-  /** The session of a finished login; ends the one it reinstates (RFC 7143 §6.3.5). undefined: no room. */
+  /** The session of a finished login, which has ended the one it reinstates. undefined: no room. */
   #openSession(facts: LoginFacts, cmdSN: number): Session | undefined {
     const connection = this.#connection;
     const { context } = connection;
@@ -97,6 +138,7 @@ export class LoginPhase {
     const device = facts.targetName === undefined ? undefined : context.policy.device(facts.targetName);
     const port = device?.ports.find((each) => each.portalGroup === connection.portalGroup);
     if (facts.targetName !== undefined && (device === undefined || port === undefined)) return undefined;
+    // One that began while we waited for the end of the one before.
     context.existing(initiator, port, connection.portalGroup)?.terminate('session reinstatement');
     if (!context.mayEnter(connection, facts.initiatorName)) return undefined;
     const visitor = { initiator, local: connection.local };

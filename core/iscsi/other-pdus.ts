@@ -264,6 +264,22 @@ export class OtherPdus {
       return;
     }
     const response = this.#logoutResponse(reason, load16(bytes, at + 20));
+    const aborting = response === LogoutResponse.closed ? this.#commands?.abort(() => true, false) : undefined;
+    if (aborting?.confirmed === undefined) {
+      this.#answerLogout(bytes, at, response);
+      return;
+    }
+    // RFC 7143 §11.14: the tasks of the session are over when it is answered, those at another node as well.
+    const request = Buffer.from(bytes.subarray(at, at + BHS_LENGTH));
+    this.#connection.hold();
+    void aborting.confirmed.then(() => {
+      if (this.#connection.ended) return;
+      this.#answerLogout(request, 0, response);
+      this.#connection.release();
+    });
+  }
+
+  #answerLogout(bytes: Buffer, at: number, response: number): void {
     const header = Buffer.alloc(BHS_LENGTH);
     header[0] = Opcode.logoutResponse;
     header[1] = FINAL;

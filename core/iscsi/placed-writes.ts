@@ -3,7 +3,8 @@ import type { StableWaiter } from '../scsi/volume-face.ts';
 import { checkCondition } from '../scsi/dispatch.ts';
 import type { LunNexus } from '../scsi/lun-nexus.ts';
 import { Status } from '../scsi/task.ts';
-import type { CommandPath, Pending } from './command-path.ts';
+import type { CommandPath } from './command-path.ts';
+import type { Pending } from './pending.ts';
 
 /** Waiters kept for reuse per session. */
 const MAX_SPARE = 512;

@@ -9,7 +9,8 @@ import type { HeldRange } from '../scsi/dispatch.ts';
 import type { LunNexus } from '../scsi/lun-nexus.ts';
 import { Status, TaskAttribute } from '../scsi/task.ts';
 import type { SetTask } from '../scsi/task-set.ts';
-import type { CommandPath, Pending } from './command-path.ts';
+import type { CommandPath } from './command-path.ts';
+import type { Pending } from './pending.ts';
 import type { TransferSink } from './transfer.ts';
 
 export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter {

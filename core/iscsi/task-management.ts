@@ -2,10 +2,13 @@
 // its I/O, then the answer goes out even if a backend hangs; whatever finishes later answers nothing.
 import { TASK_MANAGEMENT_PATIENCE } from '../base/limits.ts';
 import { load32 } from '../base/bytes-at.ts';
+import { endTasks, isForwarded } from '../scsi/end-tasks.ts';
+import { UnitFunction } from '../scsi/forward/remote-unit.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { LunNexus } from '../scsi/lun-nexus.ts';
 import { SENSE } from '../scsi/sense.ts';
-import type { CommandPath, Pending } from './command-path.ts';
+import type { CommandPath } from './command-path.ts';
+import type { Pending } from './pending.ts';
 import type { IscsiContext } from './context.ts';
 import { lunOf } from './lun.ts';
 
@@ -59,8 +62,33 @@ export async function manageTasks(path: CommandPath, bytes: Buffer, at: number):
   // Commands that came ahead of a missing one belong to the task set as well (RFC 7143 §4.2.3.3: CmdSN below ours).
   path.abortEarly(nexus, cmdSN);
   if (code === TaskFunction.abortTaskSet) return abortTaskSet(context, path, nexus);
-  if (code === TaskFunction.clearTaskSet) return clearTaskSet(context, path, nexus);
-  return resetUnit(context, path, nexus.lu);
+  if (code === TaskFunction.clearTaskSet) {
+    return (
+      (await manageElsewhere(context, path, nexus, UnitFunction.clearTaskSet)) ?? clearTaskSet(context, path, nexus)
+    );
+  }
+  const elsewhere = await manageElsewhere(context, path, nexus, UnitFunction.logicalUnitReset);
+  return elsewhere ?? resetUnit(context, path, nexus.lu);
+}
+
+/**
+ * The node that carries the commands out does it for the whole logical unit, and has us end what has not reached it yet. Our own
+ * tasks end at once. undefined: that node is this one.
+ */
+async function manageElsewhere(
+  context: IscsiContext,
+  path: CommandPath,
+  nexus: LunNexus,
+  what: UnitFunction,
+): Promise<number | undefined> {
+  if (nexus.lu.role.here) return undefined;
+  const { chosen, settled, confirmed } = path.abort((each) => each.nexus === nexus, false);
+  const done = await nexus.lu.role.manage(nexus, what);
+  await patience(context, settled);
+  await confirmed;
+  path.abandon(chosen);
+  if (done === 'here') return undefined;
+  return done ? TaskResponse.complete : TaskResponse.rejected;
 }
 
 /** The task an ABORT TASK means (RFC 7143 §11.5.4, §11.5.5), and the number of the request itself. */
@@ -76,19 +104,21 @@ async function abortTask(
   nexus: LunNexus,
   { tag, refCmdSN, cmdSN }: TaskReference,
 ): Promise<number> {
-  const { chosen, settled } = path.abort((each) => each.itt === tag && each.nexus === nexus, false);
+  const { chosen, settled, confirmed } = path.abort((each) => each.itt === tag && each.nexus === nexus, false);
   if (chosen.length === 0) {
     const known = path.abortEarly(nexus, cmdSN, tag) > 0 || path.abortUnseen(refCmdSN, cmdSN);
     return known ? TaskResponse.complete : TaskResponse.noSuchTask;
   }
   await patience(context, settled);
+  await confirmed;
   path.abandon(chosen);
   return TaskResponse.complete;
 }
 
 async function abortTaskSet(context: IscsiContext, path: CommandPath, nexus: LunNexus): Promise<number> {
-  const { chosen, settled } = path.abort((each) => each.nexus === nexus, false);
+  const { chosen, settled, confirmed } = path.abort((each) => each.nexus === nexus, false);
   await patience(context, settled);
+  await confirmed;
   path.abandon(chosen);
   return TaskResponse.complete;
 }
@@ -97,14 +127,17 @@ async function abortTaskSet(context: IscsiContext, path: CommandPath, nexus: Lun
 async function clearTaskSet(context: IscsiContext, path: CommandPath, nexus: LunNexus): Promise<number> {
   const lu = nexus.lu;
   const tell = lu.modes.taskAbortedStatus;
-  let own: Pending[] = [];
+  let own: readonly Pending[] = [];
+  const forwarded = endTasks(lu, isForwarded, tell);
   const waits = pathsOf(context).map((each) => {
     const { chosen, settled } = each.abort((pending) => pending.nexus.lu === lu, tell && each !== path);
     if (each === path) own = chosen;
     else if (chosen.length > 0 && !tell) attention(each, lu);
     return settled;
   });
-  await patience(context, Promise.all(waits));
+  await forwarded.told;
+  if (!tell) for (const each of forwarded.losers) each.attention(SENSE.commandsClearedByOther);
+  await patience(context, Promise.all([...waits, forwarded.over]));
   path.abandon(own);
   return TaskResponse.complete;
 }
@@ -114,21 +147,30 @@ function attention(path: CommandPath, lu: LogicalUnit): void {
 }
 
 async function resetUnit(context: IscsiContext, path: CommandPath, lu: LogicalUnit): Promise<number> {
+  const forwarded = endTasks(lu, isForwarded, false);
   const { own, settled } = abortEverywhere(context, path, (each) => each.nexus.lu === lu);
   lu.reset(SENSE.busDeviceReset);
-  await patience(context, settled);
+  await forwarded.told;
+  await patience(context, Promise.all([settled, forwarded.over]));
   path.abandon(own);
   return TaskResponse.complete;
 }
 
 /** RFC 7143 §11.5.1: warm and cold reset act on all logical units; sessions stay, as §4.2.3.4 allows for warm. */
 async function resetTarget(context: IscsiContext, path: CommandPath): Promise<number> {
-  const units = new Set(path.nexus.device.entries.map((entry) => entry.lu));
-  const { own, settled } = abortEverywhere(context, path, (each) => units.has(each.nexus.lu));
-  for (const lu of units) lu.reset(SENSE.busDeviceReset);
-  await patience(context, settled);
+  const units = [...new Set(path.nexus.device.entries.map((entry) => entry.lu))];
+  const here = new Set(units.filter((lu) => lu.role.here));
+  const forwarded = [...here].map((lu) => endTasks(lu, isForwarded, false));
+  const { own, settled } = abortEverywhere(context, path, (each) => here.has(each.nexus.lu));
+  for (const lu of here) lu.reset(SENSE.busDeviceReset);
+  const elsewhere = [...path.nexus.visible()]
+    .filter((nexus) => !here.has(nexus.lu))
+    .map((nexus) => manageElsewhere(context, path, nexus, UnitFunction.logicalUnitReset));
+  await Promise.all(forwarded.map(({ told }) => told));
+  await patience(context, Promise.all([settled, ...forwarded.map(({ over }) => over)]));
   path.abandon(own);
-  return TaskResponse.complete;
+  const answers = await Promise.all(elsewhere);
+  return answers.find((answer) => answer === TaskResponse.rejected) ?? TaskResponse.complete;
 }
 
 /** Aborts on all sessions; `own` are those of the session that asked, whose tags are free once it has the answer. */

@@ -79,6 +79,11 @@ export async function memberAt(
   }
 }
 
+/** Is a member of some pool there? Rejects with a ServiceError when nobody can look. */
+export async function isMember(world: World, place: Pick<MemberRecord, 'kind' | 'path'>): Promise<boolean> {
+  return (await memberAt(world, place)) !== undefined;
+}
+
 /** Rejects with ServiceError exists where a member of a pool is. */
 export async function refuseMember(files: PoolFiles): Promise<void> {
   const found = await readHeader(files).catch(() => undefined);

@@ -40,6 +40,8 @@ export interface NewPool {
   readonly journalBytes: number;
   /** Bytes of volume data in one slab. */
   readonly slabSize: number;
+  /** 16 bytes; random when absent. */
+  readonly poolId?: Buffer;
 }
 
 /** Makes a pool where there is none. Rejects with a ServiceError; what was made is left for the caller to remove. */
@@ -52,14 +54,15 @@ export async function createPool(place: PoolPlace, wanted: NewPool): Promise<voi
   const slabGrains = Math.ceil(wanted.slabSize / GRAIN / GRAINS_OF_SUMS) * GRAINS_OF_SUMS;
   try {
     await files.prepare();
+    // Before anything is made there: what belongs to another pool stays as it is.
+    await refuseMember(files);
     const superblockFile = await files.superblock(true);
     await refuseSuperblock(superblockFile, files.name);
-    await refuseMember(files);
     const slabs: { name: string; grains: number }[] = [];
     const count = files.slabCount(wanted.size, slabGrains);
     for (let i = 0; i < count; i++) slabs.push(await files.makeSlab(i, slabGrains, journalBytes, slabs));
     await clearJournal(await files.journal(journalBytes), journalBytes);
-    const poolId = world.random.bytes(16);
+    const poolId = wanted.poolId ?? world.random.bytes(16);
     const meta = place.meta();
     try {
       const start = { generation: 1, mark: { position: 0, seq: 1 }, nextLeaf: 1, nextVolume: 1 };

@@ -298,9 +298,12 @@ export class PoolVolume implements Volume, WriteLog {
   // ---- sharing
 
   /** Somebody keeps data of this volume: it is placed, and nothing else is, before `work` runs. */
-  settled<T>(position: number, length: number, work: () => T): Promise<T> {
-    if (this.upper !== undefined) return this.upper.settled(position, length, work);
-    return this.placed().then(work);
+  async settled<T>(position: number, length: number, work: () => T): Promise<T> {
+    const { upper } = this;
+    if (upper === undefined) await this.placed();
+    // As a rule it is settled already, and there is nobody to wait for.
+    else if (!upper.quiet(position, length)) return upper.settled(position, length, work);
+    return work();
   }
 
   /**

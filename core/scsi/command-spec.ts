@@ -63,6 +63,11 @@ export interface CommandSpec {
   readonly clause: string;
   /** Carries the command out. Throws ScsiError (or VolumeError) for CHECK CONDITION. */
   readonly run: (task: ScsiTask) => TaskResult | Promise<TaskResult>;
+  /**
+   * Any node answers it, whichever owns the volume: it is about the port the command came by, or (`attention`) it is while that
+   * has a unit attention to tell.
+   */
+  readonly everywhere?: 'always' | 'attention';
   /** Marks the plain media commands that the transport may serve without creating a task. */
   readonly fast?: 'read' | 'write';
 }

@@ -1,6 +1,6 @@
 // A SCSI target device: the LUNs behind one target name, and which initiator sees which of them.
 import { MAX_LUNS } from '../base/limits.ts';
-import { LunNexus } from './lun-nexus.ts';
+import { LunNexus, initiatorPortName, nexusKey } from './lun-nexus.ts';
 import type { InitiatorPort, TargetPort } from './lun-nexus.ts';
 import type { LogicalUnit } from './logical-unit.ts';
 import { SENSE } from './sense.ts';
@@ -30,9 +30,12 @@ export class Nexus {
 
   /**
    * Aborts the tasks of one LUN of this nexus that only the transport knows of, because they still wait for their data.
-   * Set by the transport.
+   * Resolves with whether there were any when nothing of them comes later. Set by the transport.
    */
-  abortUnstarted: (nexus: LunNexus, tell: boolean) => void = () => undefined;
+  abortUnstarted: (nexus: LunNexus, tell: boolean) => Promise<boolean> = () => Promise.resolve(false);
+
+  /** The node whose target port the initiator has logged in to, when that is another one; set by who forwards for it. */
+  forwardedBy: string | undefined;
 
   /** All target devices of this node, for commands that reach other logical units. Set by the transport. */
   devices: () => Iterable<ScsiDevice>;
@@ -66,6 +69,8 @@ export class ScsiDevice {
   ports: readonly TargetPort[];
   readonly #entries = new Map<number, LunEntry>();
   readonly #nexuses = new Set<Nexus>();
+  /** Sessions that are gone, but of which another node still ends tasks, by their ports. */
+  readonly #ending = new Map<string, Promise<void>>();
 
   constructor(name: string, ports: readonly TargetPort[]) {
     this.name = name;
@@ -111,8 +116,29 @@ export class ScsiDevice {
   /** The session is gone. */
   detach(nexus: Nexus): void {
     this.#nexuses.delete(nexus);
-    for (const each of nexus.visible()) each.lu.dropNexus(each);
+    const ends: Promise<void>[] = [];
+    for (const each of nexus.visible()) {
+      const end = each.lu.dropNexus(each);
+      if (end !== undefined) ends.push(end);
+    }
     nexus.luns.fill(undefined);
+    if (ends.length > 0)
+      this.#endsLater(nexusKey(initiatorPortName(nexus.visitor.initiator), nexus.target.relativeId), ends);
+  }
+
+  /**
+   * Resolves when the node that carries commands out has ended those of earlier sessions between these ports; undefined: there
+   * are none. Until then a new session must not begin (RFC 7143 §6.3.5).
+   */
+  ending(initiator: InitiatorPort, target: TargetPort): Promise<void> | undefined {
+    return this.#ending.get(nexusKey(initiatorPortName(initiator), target.relativeId));
+  }
+
+  #endsLater(key: string, ends: readonly Promise<void>[]): void {
+    const all = Promise.all([...ends, this.#ending.get(key)]).then(() => {
+      if (this.#ending.get(key) === all) this.#ending.delete(key);
+    });
+    this.#ending.set(key, all);
   }
 
   /** Brings one nexus in line with entries and masking. True when something changed. */
@@ -127,7 +153,7 @@ export class ScsiDevice {
       if (now === undefined && visibility === 'hidden') continue;
       changed = true;
       if (now !== undefined) {
-        now.lu.dropNexus(now);
+        void now.lu.dropNexus(now);
         nexus.luns[lun] = undefined;
       }
       if (entry === undefined || visibility === 'hidden') continue;

@@ -22,6 +22,8 @@ export type DispatchTask = ScsiTask &
   SetTask & {
     /** The range lock the command holds while it runs. */
     held?: HeldRange | undefined;
+    /** While another node carries it out, or one is being waited for: ends it there, as RemoteRun.abort does. */
+    elsewhere?: { abort(): Promise<void> } | undefined;
   };
 
 const CONFLICT: TaskResult = { status: Status.reservationConflict };
@@ -30,13 +32,33 @@ const CONFLICT: TaskResult = { status: Status.reservationConflict };
  * Carries out one command. Never rejects: every failure becomes a status. The result of a task that was aborted meanwhile
  * is computed all the same; whether it is still told is the transport's business.
  */
-export async function execute(task: DispatchTask): Promise<TaskResult> {
+export function execute(task: DispatchTask): Promise<TaskResult> {
+  return task.lu.role.here || isAnsweredHere(task) ? executeHere(task) : passOn(task);
+}
+
+/** Another node owns the volume, but this is ours to say. */
+function isAnsweredHere({ spec, nexus }: DispatchTask): boolean {
+  return spec.everywhere === 'always' || (spec.everywhere === 'attention' && nexus.attentions.any);
+}
+
+/** To the node that owns the volume, when what this node has to say has been said. */
+async function passOn(task: DispatchTask): Promise<TaskResult> {
+  try {
+    if (!task.spec.okWhen.unitAttention) reportAttention(task.nexus);
+    return await task.lu.role.pass(task, (each) => executeHere(each, true));
+  } catch (error) {
+    return failed(task, error);
+  }
+}
+
+/** `told`: unit attentions have had their turn; what has come since is for the next command (SAM-5 5.14). */
+async function executeHere(task: DispatchTask, told = false): Promise<TaskResult> {
   const { lu, spec, nexus } = task;
   const turn = lu.tasks.enter(task, spec.order === 'barrier');
   try {
     if (turn !== undefined) await turn;
     if (task.aborted) return { status: Status.taskAborted };
-    if (!spec.okWhen.unitAttention) reportAttention(nexus);
+    if (!told && !spec.okWhen.unitAttention) reportAttention(nexus);
     // SAM-5 8.7: no ACA condition is ever established (NORMACA=0), so nothing can be sent under one.
     if (task.attribute > TaskAttribute.headOfQueue) throw new ScsiError(SENSE.invalidMessage);
     const refusal = precheck(nexus, spec, task.cdb);
@@ -60,6 +82,18 @@ export function reportAttention(nexus: LunNexus): void {
   nexus.lu.refresh(nexus);
   if (row === SENSE.reportedLunsChanged) nexus.owner.inventoryReported();
   if (row !== undefined) throw attentionError(row);
+}
+
+/** The row of this CDB, and the data-out it asks for. Throws ScsiError; of a pending unit attention before all else. */
+export function commandOf(nexus: LunNexus, cdb: Buffer): { spec: CommandSpec; byCdb: number } {
+  let spec: CommandSpec | undefined;
+  try {
+    spec = nexus.lu.commands.find(cdb);
+    return { spec, byCdb: spec.dataOut?.(cdb, nexus.lu) ?? 0 };
+  } catch (error) {
+    if (spec?.okWhen.unitAttention !== true) reportAttention(nexus);
+    throw error;
+  }
 }
 
 /**

@@ -6,6 +6,7 @@ import { RangeLocks } from '../volume/range-locks.ts';
 import { AluaStates, groupIdOf } from './alua.ts';
 import type { AluaState } from './alua.ts';
 import type { CommandTable } from './command-table.ts';
+import { UnitRole } from './forward/unit-role.ts';
 import { CopyOperations } from './copy-operations.ts';
 import type { LuIdentity } from './identity.ts';
 import type { LunNexus } from './lun-nexus.ts';
@@ -14,7 +15,7 @@ import { defaultModes } from './mode-state.ts';
 import { OffloadMeter } from './offload-meter.ts';
 import { resourcesOf } from './provisioning.ts';
 import { Reservations } from './reservations/reservations.ts';
-import type { ReservationStore } from './reservations/store.ts';
+import type { ReservationStore, UnitStateStore } from './reservations/store.ts';
 import { SENSE } from './sense.ts';
 import type { SenseRow, ScsiError } from './sense.ts';
 import { noSanitizeStore } from './sanitize-store.ts';
@@ -33,6 +34,8 @@ export interface LogicalUnitOptions {
   readonly log: Log;
   /** Where APTPL reservations live across restarts. */
   readonly reservationStore: ReservationStore;
+  /** Where what other nodes go on with lives, in a cluster; reservations are there then. */
+  readonly unitState?: UnitStateStore;
   /** Where an unfinished SANITIZE is remembered across restarts; nowhere when absent. */
   readonly sanitizeStore?: SanitizeStore;
   /** Whether copies to this volume are taken; all of them when absent. */
@@ -55,6 +58,8 @@ export class LogicalUnit {
   readonly alua = new AluaStates();
   readonly locks = new RangeLocks();
   readonly tasks: TaskSet;
+  /** Whether this node carries its commands out. */
+  readonly role: UnitRole;
   readonly copies = new CopyOperations();
   readonly counters = new LuCounters();
   readonly trouble: StorageTrouble;
@@ -88,7 +93,8 @@ export class LogicalUnit {
     this.tasks = new TaskSet(() => {
       this.refreshAll();
     });
-    this.reservations = new Reservations(this, options.reservationStore);
+    this.role = new UnitRole(this);
+    this.reservations = new Reservations(this, options.reservationStore, options.unitState);
     this.sanitizeStore = options.sanitizeStore ?? noSanitizeStore;
   }
 
@@ -107,7 +113,7 @@ export class LogicalUnit {
   setAccessState(group: number, state: AluaState, preferred = false): void {
     const tell = this.alua.set(group, state, preferred);
     this.refreshAll();
-    if (tell) this.attentionAll(SENSE.asymmetricAccessChanged);
+    if (tell) this.attentionAll(SENSE.asymmetricAccessChanged, undefined, true);
   }
 
   get notReady(): ScsiError | undefined {
@@ -134,6 +140,7 @@ export class LogicalUnit {
     const clear =
       !nexus.attentions.any &&
       this.#notReady === undefined &&
+      this.role.here &&
       this.inaccessible(nexus) === undefined &&
       this.tasks.open;
     nexus.readOk = clear && !this.reservations.conflicts(nexus, 'unless-exclusive');
@@ -145,9 +152,14 @@ export class LogicalUnit {
     for (const nexus of this.nexuses) this.refresh(nexus);
   }
 
-  /** Raises a unit attention for every nexus but `except`. */
-  attentionAll(row: SenseRow, except?: LunNexus): void {
-    for (const nexus of this.nexuses) if (nexus !== except) nexus.attention(row);
+  /**
+   * Raises a unit attention for every nexus but `except`; with `ownPorts` only for those by target ports of this node, since
+   * every node tells this to its own.
+   */
+  attentionAll(row: SenseRow, except?: LunNexus, ownPorts = false): void {
+    for (const nexus of this.nexuses) {
+      if (nexus !== except && !(ownPorts && nexus.owner.forwardedBy !== undefined)) nexus.attention(row);
+    }
   }
 
   /**
@@ -155,7 +167,7 @@ export class LogicalUnit {
    * descriptor is switched off.
    */
   thresholdReached(): void {
-    if (this.#tellsThreshold) this.attentionAll(SENSE.thinSoftThreshold);
+    if (this.#tellsThreshold && this.role.here) this.attentionAll(SENSE.thinSoftThreshold);
   }
 
   get #tellsThreshold(): boolean {
@@ -165,18 +177,30 @@ export class LogicalUnit {
   /** Who comes when the threshold has been reached long ago is told as well: nobody else tells a host of it. */
   addNexus(nexus: LunNexus): void {
     this.nexuses.add(nexus);
-    if (this.#tellsThreshold && resourcesOf(this)?.crossed === true) nexus.attentions.add(SENSE.thinSoftThreshold);
+    if (this.#tellsThreshold && this.role.here && resourcesOf(this)?.crossed === true) {
+      nexus.attentions.add(SENSE.thinSoftThreshold);
+    }
     this.refresh(nexus);
   }
 
-  /** The session of this nexus is gone: SPC-2 reservations, prevent flags and its tasks go with it (SAM-5 6.3.4). */
-  dropNexus(nexus: LunNexus): void {
+  /**
+   * The session of this nexus is gone: SPC-2 reservations, prevent flags and its tasks go with it (SAM-5 6.3.4). A promise: they
+   * do at another node, and it has ended them when the promise resolves.
+   */
+  dropNexus(nexus: LunNexus): Promise<void> | undefined {
     this.nexuses.delete(nexus);
     nexus.readOk = false;
     nexus.writeOk = false;
-    this.reservations.nexusLost(nexus);
+    if (this.role.here) this.reservations.nexusLost(nexus);
     this.copies.forget(nexus);
     this.tasks.abort((task) => task.nexus === nexus);
+    return this.role.remote?.forget(nexus);
+  }
+
+  /** This node carries the commands out from now on: with what its predecessor has left. */
+  inherit(): void {
+    this.blocks = Math.floor(this.volume.info.size / this.blockSize);
+    this.reservations.inherit();
   }
 
   /** LOGICAL UNIT RESET (SAM-5 6.3.3): ends all tasks and SPC-2 reservations, restores modes, tells every nexus. */
@@ -195,7 +219,8 @@ export class LogicalUnit {
   /** The volume has a new size: initiators learn it by unit attention 2A/09 (CAPACITY DATA HAS CHANGED). */
   capacityChanged(): void {
     this.blocks = Math.floor(this.volume.info.size / this.blockSize);
-    this.attentionAll(SENSE.capacityChanged);
+    // The owner of a volume tells it to the initiators of all nodes.
+    if (this.role.here) this.attentionAll(SENSE.capacityChanged);
   }
 }
 

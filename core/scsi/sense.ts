@@ -211,6 +211,8 @@ export function senseOf(error: unknown, blockSize: number): ScsiError {
       return new ScsiError(SENSE.writeProtected);
     case VolumeFault.notReady:
       return new ScsiError(SENSE.becomingReady);
+    case VolumeFault.moved:
+      return new ScsiError(SENSE.asymmetricAccessTransition);
   }
 }
 

@@ -10,6 +10,7 @@ const MESSAGES: Readonly<Record<VolumeFault, string | undefined>> = {
   // The initiator is told; nothing is wrong with the storage.
   'read-only': undefined,
   'not-ready': undefined,
+  moved: undefined,
 };
 
 /**

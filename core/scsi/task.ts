@@ -44,6 +44,8 @@ export interface ScsiTask {
   readonly data: Buffer;
   /** Bytes of data-out the initiator announced (its expected data transfer length), for residual decisions. */
   readonly expectedDataOut: number;
+  /** Bytes of data-in the initiator expects; whoever carries the command out elsewhere has to provide for them. */
+  readonly expectedDataIn?: number;
   readonly attribute: number;
   /** Set by task management; long-running commands look at it between steps and stop early. */
   readonly aborted: boolean;

@@ -16,6 +16,11 @@ export class UnitAttentions {
     return this.#pending.length > 0;
   }
 
+  /** All of them, oldest first. */
+  get pending(): readonly SenseRow[] {
+    return [...this.#pending];
+  }
+
   /** Notes a condition. A reset supersedes everything older (SAM-5 5.14.3: 29h has precedence). */
   add(row: SenseRow): void {
     if (row.asc === 0x29) this.#pending = [];

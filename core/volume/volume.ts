@@ -207,6 +207,8 @@ export const VolumeFault = {
   noSpace: 'no-space',
   readOnly: 'read-only',
   notReady: 'not-ready',
+  /** Another node serves this volume now, or is about to: it can be repeated there, or here a little later. */
+  moved: 'moved',
 } as const;
 export type VolumeFault = (typeof VolumeFault)[keyof typeof VolumeFault];
 

@@ -1,12 +1,13 @@
 // Many reads of files with one system call, and no thread for any of them: the asynchronous I/O of Linux (io_submit(2)), which
 // works as it should on files that are open with O_DIRECT. libuv has threads that read; to wake one costs more than all
 // the rest of a small read. Node has no such calls: koffi, a package that need not be there, makes them. A self-test tries all
-// that is used, and where anything is different the threads read.
+// that is used, and where anything is different the threads read. The same package says where memory lies and asks for it in
+// large pages (base/memory-address).
 import * as fs from 'node:fs';
 import { Socket } from 'node:net';
 import { endianness } from 'node:os';
 import { ASYNC_READS, ASYNC_READ_BATCH, ASYNC_READ_PIECES } from '../base/limits.ts';
-import { addressOf, useMemoryAddresses } from '../base/memory-address.ts';
+import { addressOf, useLargePages, useMemoryAddresses } from '../base/memory-address.ts';
 
 type Native = (...args: readonly number[]) => number;
 /** What is used of koffi. */
@@ -39,6 +40,8 @@ const TELLS_EVENTFD = 1;
 const NOWAIT = 8;
 /** EFD_CLOEXEC | EFD_NONBLOCK. */
 const EVENTFD_FLAGS = 0o2004000;
+/** MADV_HUGEPAGE (madvise(2)). */
+const LARGE_PAGES = 14;
 const TWO_32 = 4_294_967_296;
 /** Milliseconds the self-test may take. */
 const PATIENCE = 2000;
@@ -293,6 +296,9 @@ async function learn(): Promise<void> {
   const name: string = 'koffi';
   const { default: koffi } = (await import(name)) as { readonly default: Koffi };
   useMemoryAddresses((memory) => Number(koffi.address(memory)));
+  const madvise = koffi.load(null).func('int madvise(intptr_t address, size_t length, int advice)');
+  // A kernel that has none of them refuses, and all stays as it is.
+  useLargePages((address, bytes) => void madvise(address, bytes, LARGE_PAGES));
   const made = new AsyncReads(koffi);
   if (await selfTest(made)) {
     reads = made;

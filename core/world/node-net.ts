@@ -6,8 +6,10 @@ import { createServer, connect, Socket as NodeSocket } from 'node:net';
 import type { AddressInfo, Server, SocketConstructorOpts } from 'node:net';
 import { listenError } from '../base/host-port.ts';
 import { SEND_REST_PATIENCE } from '../base/limits.ts';
-import type { Listener, Net, Socket, SocketSink } from '../base/world.ts';
+import type { Listener, Net, Socket, SocketSink, TlsStart } from '../base/world.ts';
 import { DirectSender, directSends, sendError } from './direct-send.ts';
+import { connectTo, listenTls, startTls } from './node-connect.ts';
+import { listenOnPath } from './node-path.ts';
 
 /** The parts of Node's sockets and servers that have no types. */
 interface Internals {
@@ -18,16 +20,17 @@ interface Internals {
 const internals = (socket: NodeSocket): Internals => socket as unknown as Internals;
 
 /** What sending past the stream needs; undefined: send through it. */
-type SendMeans = Awaited<ReturnType<typeof directSends>>;
+export type SendMeans = Awaited<ReturnType<typeof directSends>>;
 
 /** Connections the kernel keeps for us while we are busy. */
 const BACKLOG = 511;
 
-abstract class BaseSocket implements Socket {
+export abstract class BaseSocket implements Socket {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly localAddress: string;
   readonly localPort: number;
+  readonly peerName: string | undefined;
   protected socket: NodeSocket;
   /** True while drained() is sure to come. */
   #watched = false;
@@ -36,8 +39,9 @@ abstract class BaseSocket implements Socket {
   readonly #requests: SendMeans;
   #direct: DirectSender | undefined;
 
-  constructor(accepted: NodeSocket, requests: SendMeans) {
+  constructor(accepted: NodeSocket, requests: SendMeans, peerName?: string) {
     this.#requests = requests;
+    this.peerName = peerName;
     this.socket = accepted;
     this.remoteAddress = plain(accepted.remoteAddress);
     this.remotePort = accepted.remotePort ?? 0;
@@ -159,12 +163,22 @@ abstract class BaseSocket implements Socket {
     this.#reason ??= reason ?? 'closed by us';
     this.socket.destroy();
   }
+
+  async secure(tls: TlsStart): Promise<Socket> {
+    const socket = this.socket;
+    // From here on everything that happens is TLS's business.
+    for (const event of ['error', 'close', 'end', 'drain', 'data']) socket.removeAllListeners(event);
+    this.#sink = undefined;
+    this.#direct = undefined;
+    const { secured, peerName } = await startTls(socket, tls);
+    return new CopyingSocket(secured, undefined, peerName);
+  }
 }
 
 const EMPTY = Buffer.alloc(0);
 
 /** Receives into the sink's memory. */
-class DirectSocket extends BaseSocket {
+export class DirectSocket extends BaseSocket {
   start(sink: SocketSink): void {
     const accepted = this.socket;
     if (accepted.destroyed) {
@@ -203,7 +217,7 @@ class DirectSocket extends BaseSocket {
 }
 
 /** Receives through 'data' events and copies. */
-class CopyingSocket extends BaseSocket {
+export class CopyingSocket extends BaseSocket {
   #sink_: SocketSink | undefined;
   /** What arrived while reading was stopped. */
   #rest: Buffer = EMPTY;
@@ -249,7 +263,15 @@ export type SendMode = 'automatic' | 'stream';
 export async function nodeNet(mode: ReceiveMode = 'automatic', sending: SendMode = 'automatic'): Promise<Net> {
   const direct = mode === 'direct' || (mode === 'automatic' && (await directWorks()));
   const requests = sending === 'automatic' ? await directSends() : undefined;
-  return { listen: (host, port, accepted) => listen(host, port, accepted, direct, requests) };
+  return {
+    listen: (host, port, accepted, tls) =>
+      tls === undefined ? listen(host, port, accepted, direct, requests) : listenTls(host, port, accepted, tls),
+    listenPath: (path, mode, accepted) =>
+      listenOnPath(path, mode, (socket) => {
+        accepted(direct ? new DirectSocket(socket, requests) : new CopyingSocket(socket, requests));
+      }),
+    connect: (to, options) => connectTo(to, options, direct, requests),
+  };
 }
 
 function listen(
@@ -275,7 +297,8 @@ function listen(
   });
 }
 
-function listenerOf(server: Server): Listener {
+/** A server that listens, as a Listener. */
+export function listenerOf(server: Server): Listener {
   const { address, port } = server.address() as AddressInfo;
   return {
     address,

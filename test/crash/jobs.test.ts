@@ -1,5 +1,5 @@
-// kill -9 of a real daemon at every commit of the journal of a provisioning job: the next start goes on, and what the job was
-// for is there once, whole.
+// kill -9 of a real daemon at commits of the journal of a provisioning job: the next start goes on, and what the job was for is
+// there once, whole. (Every commit of every kind of job: job-kinds.test.ts.)
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -41,8 +41,8 @@ describe('a daemon that is killed in the middle of a job', { timeout: 170_000 },
     try {
       await withDaemon({ args: ['--no-demo'], env }, async (daemon) => {
         await daemon.gemelJson(['pool', 'create', 'tank', '--size', '64M']);
-        // Submit, then begin and end of each of the four steps; alternately before and after it is durable.
-        for (let at = 1; at <= 9; at++) {
+        // Of nine: submit, then begin and end of each of the four steps. Alternately before and after it is durable.
+        for (const [made, at] of [1, 4, 7, 8].entries()) {
           const when = at % 2 === 0 ? 'after' : 'before';
           const where = `${when} commit ${String(at)}`;
           const name = `v${String(at)}`;
@@ -71,7 +71,7 @@ describe('a daemon that is killed in the middle of a job', { timeout: 170_000 },
             where,
           );
           const disks = (await clientOf(daemon).list('/volumes')) as { name: string; maps: { initiator: string }[] }[];
-          assert.equal(disks.length, at, `${where}: every volume is there once`);
+          assert.equal(disks.length, made + 1, `${where}: every volume is there once`);
           const maps = disks.find((disk) => disk.name === name)?.maps.map(({ initiator }) => initiator);
           assert.deepEqual(maps, ['loopback', `host:h${String(at)}`], where);
         }

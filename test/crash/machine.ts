@@ -81,7 +81,11 @@ export class Machine {
         soon: (fn) => setImmediate(fn),
       },
       random: { bytes: (length) => Buffer.alloc(length, 0x5a) },
-      net: { listen: () => Promise.reject(new Error('not used')) },
+      net: {
+        listenPath: () => Promise.reject(new Error('not used')),
+        listen: () => Promise.reject(new Error('not used')),
+        connect: () => Promise.reject(new Error('not used')),
+      },
       disk,
     };
   }

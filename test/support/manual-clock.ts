@@ -8,13 +8,19 @@ interface Due {
 
 export class ManualClock implements Clock {
   #now = 0;
+  readonly #wall: number;
   readonly #due = new Set<Due>();
+
+  /** `wall`: milliseconds since 1970 at which it begins. */
+  constructor(wall = 0) {
+    this.#wall = wall;
+  }
 
   now(): number {
     return this.#now;
   }
   wall(): number {
-    return this.#now;
+    return this.#wall + this.#now;
   }
   after(ms: number, fn: () => void): Timer {
     const due = { at: this.#now + ms, fn };

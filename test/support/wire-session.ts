@@ -140,6 +140,8 @@ export async function wireTarget(): Promise<WireTarget> {
         accept = accepted;
         return Promise.resolve({ address, port, close: () => Promise.resolve() });
       },
+      listenPath: () => Promise.reject(new Error('not used')),
+      connect: () => Promise.reject(new Error('not used')),
     },
     disk: {} as Disk,
   };

@@ -21,6 +21,7 @@ const PLACES = [
   'volumes/demo',
   'pools',
   'pools/pool0',
+  'schedules',
   'hosts',
   'replication',
   'jobs',
@@ -136,7 +137,7 @@ describe('the console', { skip }, () => {
         await page.getByRole('button', { name: 'Map', exact: true }).click();
         await dialog.getByLabel('Who may use it').selectOption('loopback');
         await press('Map');
-        await page.getByText('loopback read-write').waitFor();
+        await page.getByText('loopback (this storage machine) read-write').waitFor();
 
         await page.getByRole('button', { name: 'Grow', exact: true }).click();
         await dialog.getByLabel('New size').fill('32 MiB');
@@ -233,6 +234,9 @@ describe('the console', { skip }, () => {
         await daemon.createVolume('of-others', '64M');
         // The page looks by itself only every 30 seconds.
         await page.getByRole('link', { name: 'of-others' }).waitFor({ timeout: 15_000 });
+        await show(page, 'replication');
+        await page.getByRole('heading', { name: 'This node is alone' }).waitFor();
+        await page.getByText('2 volumes would stop until it is back: demo, of-others.').waitFor();
         assert.deepEqual(complaints, []);
       });
     });

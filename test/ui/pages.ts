@@ -4,8 +4,11 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import axe from 'axe-core';
 import type { Page } from 'playwright-core';
+import { withDaemon } from '../support/daemon.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { projectFile } from '../support/project.ts';
+import { withBrowser } from './browser.ts';
+import type { Browser } from './browser.ts';
 
 /** Pictures of what the tests have seen; not kept in the repository. */
 const ARTIFACTS = projectFile('artifacts', 'ui');
@@ -20,6 +23,16 @@ export async function until(page: Page, expression: string): Promise<void> {
     if (performance.now() > end) throw new Error(`never true: ${expression}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+/** Runs `body` with a daemon of its own and a browser in which its owner is logged in. */
+export async function withConsole(body: (daemon: Daemon, browser: Browser) => Promise<void>): Promise<void> {
+  await withDaemon({}, async (daemon) => {
+    await withBrowser(daemon.ready.api, daemon.dataFolder, async (browser) => {
+      await logIn(browser.page, daemon);
+      await body(daemon, browser);
+    });
+  });
 }
 
 /** Logs in with the token of the daemon's owner. */

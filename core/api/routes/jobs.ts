@@ -3,7 +3,7 @@ import { ServiceError } from '../../base/errors.ts';
 import { mayAct } from '../../control/callers.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
 import type { JobRecord } from '../../control/jobs/job.ts';
-import { Job, JobParams, JobWait, SubmitJob } from '../job-schemas.ts';
+import { ADMIN_JOBS, Job, JobParams, JobWait, SubmitJob } from '../job-schemas.ts';
 import { exact, listRoute } from '../paging.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
@@ -58,6 +58,8 @@ export function jobRoutes({ jobs }: ControlPlane): Route[] {
         'key-reused',
         'no-space',
         'io-error',
+        'device-in-use',
+        'newer-format',
       ],
       body: SubmitJob,
       status: 202,
@@ -65,8 +67,9 @@ export function jobRoutes({ jobs }: ControlPlane): Route[] {
       handle: async ({ body }, { caller }) => {
         // As the route of hosts wants it: whoever makes one decides who has access.
         const makesHost = body.kind === 'provision' && body.request.host !== undefined;
-        if (makesHost && (caller === undefined || !mayAct(caller.role, 'admin'))) {
-          throw new ServiceError('forbidden', 'making or changing a host needs the role admin');
+        if ((makesHost || ADMIN_JOBS.has(body.kind)) && (caller === undefined || !mayAct(caller.role, 'admin'))) {
+          const what = makesHost ? 'making or changing a host' : `a job '${body.kind}'`;
+          throw new ServiceError('forbidden', `${what} needs the role admin`);
         }
         return jobs.view(await jobs.submit(body.kind, askedOf(body), body.key));
       },

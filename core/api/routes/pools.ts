@@ -21,7 +21,7 @@ import { poolResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
-export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route[] {
+export function poolRoutes({ catalog, pools, jobs }: ControlPlane): Route[] {
   const tag = 'pools';
   const view = (name: string): PoolView => poolView(pools, pools.record(name));
   return [
@@ -53,7 +53,10 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
       body: CreatePool,
       status: 201,
       response: Pool,
-      handle: async ({ body }) => poolView(pools, await pools.create(body)),
+      handle: async ({ body }) => {
+        await jobs.through('pool-create', body, 'open');
+        return view(body.name);
+      },
     }),
     route({
       method: 'get',
@@ -112,7 +115,10 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
       params: VolumeParams,
       query: Force,
       response: ExportedPool,
-      handle: ({ params, query }) => moves.export(params.name, query.force === 'true'),
+      handle: async ({ params: { name: pool }, query }) => {
+        const { result } = await jobs.through('pool-export', { pool, force: query.force === 'true' }, 'export');
+        return result;
+      },
     }),
     route({
       method: 'post',
@@ -124,7 +130,10 @@ export function poolRoutes({ catalog, pools, moves, jobs }: ControlPlane): Route
       body: ImportPool,
       status: 201,
       response: Pool,
-      handle: async ({ body }) => poolView(pools, await moves.import(body)),
+      handle: async ({ body }) => {
+        const { object } = await jobs.through('pool-import', body, 'serve');
+        return view(object.name);
+      },
     }),
     route({
       method: 'post',

@@ -67,17 +67,20 @@ export class Recorder {
     const { row, request, body, before, look } = open;
     const who = this.#who(response, open);
     if (code !== null && (who.kind === 'nobody' ? isNoise(row, code) : code === 'throttled')) return;
-    const shown = row.response === undefined && row.method !== 'delete' ? await look?.() : result;
-    const change = code === null ? difference(before, row.confidential ? undefined : shown) : undefined;
-    const facts = {
+    const asked = {
       ...{ who, address: addressOf(request), method: request.method, route: row.path, status, code },
       object: request.path.replace(/^\/api\/v1/, '').slice(0, MAX_OBJECT),
       request: redacted(body),
-      before: change?.before ?? null,
-      after: change?.after ?? null,
     };
+    const { refusals, audit } = this.#control.security;
+    // Nor is somebody who is known.
+    const isKnown = code !== null && who.kind !== 'nobody';
+    if (isKnown && !refusals.admits({ ...asked, before: null, after: null })) return;
+    const shown = row.response === undefined && row.method !== 'delete' ? await look?.() : result;
+    const change = code === null ? difference(before, row.confidential ? undefined : shown) : undefined;
+    const facts = { ...asked, before: change?.before ?? null, after: change?.after ?? null };
     // It is done, whatever the disk says: the answer must not be lost, and the entry waits in memory.
-    if (!(await this.#control.security.audit.record(facts))) response.set('Gemel-Audit', 'pending');
+    if (!(await audit.record(facts))) response.set('Gemel-Audit', 'pending');
   }
 
   /** The route that shows what `row` changes: of the same path, or of the one above. */

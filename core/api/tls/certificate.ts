@@ -21,6 +21,8 @@ export interface CertificateRequest {
   readonly notAfter: number;
   /** DNS names and IP addresses of a server; undefined: this is a CA. */
   readonly hosts?: readonly string[];
+  /** It is shown by who connects, too: a node of a cluster. */
+  readonly client?: boolean;
 }
 
 /** The certificate in PEM. */
@@ -59,7 +61,11 @@ function extensionsOf(request: CertificateRequest): Buffer[] {
   return [
     critical('2.5.29.19', sequence()),
     critical('2.5.29.15', bitString(Buffer.from([0x80]), 7)), // digitalSignature
-    extension('2.5.29.37', sequence(oid('1.3.6.1.5.5.7.3.1'))), // serverAuth
+    // serverAuth, clientAuth
+    extension(
+      '2.5.29.37',
+      sequence(oid('1.3.6.1.5.5.7.3.1'), ...(request.client === true ? [oid('1.3.6.1.5.5.7.3.2')] : [])),
+    ),
     extension('2.5.29.17', sequence(...request.hosts.map(generalName))),
     ...ids,
   ];

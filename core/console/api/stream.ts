@@ -8,15 +8,17 @@ import type { SourceName } from './data.ts';
 /** What the pages have to load anew when the daemon speaks of a topic. */
 const SHOWN_BY: Readonly<Record<string, readonly SourceName[]>> = {
   volumes: ['volumes', 'status', 'pools', 'targets'],
-  maps: ['volumes', 'initiators'],
-  snapshots: ['snapshots', 'volumes'],
+  maps: ['volumes', 'initiators', 'hosts'],
+  snapshots: ['snapshots', 'volumes', 'schedules'],
   pools: ['pools', 'capacity'],
   targets: ['targets'],
   initiators: ['initiators'],
-  hosts: ['hosts'],
+  hosts: ['hosts', 'hostGroups', 'volumes'],
+  schedules: ['schedules'],
   jobs: ['jobs', 'volumes', 'pools'],
   events: ['events', 'alerts'],
-  sessions: ['sessions', 'status', 'volumes'],
+  cluster: ['cluster', 'replication'],
+  sessions: ['sessions', 'status', 'volumes', 'hosts'],
 };
 /** Milliseconds between two attempts; the second is for when it has failed again and again. */
 const RETRY = 2_000;

@@ -10,14 +10,20 @@ import { toast, toastProblem } from '../parts/toast.ts';
 import { View, button, empty, note, pageHead, sentence, shown, state } from '../parts/view.ts';
 import { linkTo } from '../router.ts';
 import { forRole, session } from '../session.ts';
-import { checkName } from './volume-wizard.ts';
+import { checkName } from './access-fields.ts';
 
 type Alert = Item<'GET /alerts'>;
 type Rule = Item<'GET /alert-rules'>;
 type Target = Item<'GET /alert-targets'>;
 type Severity = Alert['severity'];
 
-const PAGE_OF: Readonly<Record<string, string>> = { volume: 'volumes', pool: 'pools', host: 'hosts', job: 'jobs' };
+const PAGE_OF: Readonly<Record<string, string>> = {
+  volume: 'volumes',
+  pool: 'pools',
+  host: 'hosts',
+  job: 'jobs',
+  schedule: 'schedules',
+};
 
 export function severity(level: Severity): unknown {
   const kind = level === 'info' ? 'info' : level === 'warning' ? 'warning' : 'danger';

@@ -5,7 +5,7 @@ import { changed, data } from '../api/data.ts';
 import { duration, when } from '../parts/format.ts';
 import { table } from '../parts/table.ts';
 import { toast, toastProblem } from '../parts/toast.ts';
-import { View, button, empty, note, pageHead, sentence, shown, state } from '../parts/view.ts';
+import { View, button, capital, empty, note, pageHead, sentence, shown, state } from '../parts/view.ts';
 import { linkTo } from '../router.ts';
 import { forRole } from '../session.ts';
 import { progress } from './pools.ts';
@@ -18,6 +18,15 @@ const STATES: Readonly<Record<Job['state'], 'success' | 'info' | 'warning' | 'da
   done: 'success',
   failed: 'danger',
   cancelled: 'neutral',
+};
+
+/** Of the steps; others are neither good nor bad. */
+const STEP_STATES: Readonly<Record<string, 'success' | 'info' | 'warning' | 'danger'>> = {
+  running: 'info',
+  done: 'success',
+  undone: 'warning',
+  failed: 'danger',
+  'not-undone': 'danger',
 };
 
 class Jobs extends View {
@@ -56,7 +65,7 @@ function list(): unknown {
       'Jobs',
       jobs,
       [
-        { label: 'What', cell: ({ id, title }) => html`<a href=${linkTo('jobs', id)}>${title}</a>` },
+        { label: 'What', cell: ({ id, title }) => html`<a href=${linkTo('jobs', id)}>${capital(title)}</a>` },
         { label: 'State', sort: (job) => job.state, cell: (job) => state(STATES[job.state], job.state) },
         { label: 'Begun', sort: ({ created }) => created, cell: ({ created }) => when(created) },
         { label: 'Took', numeric: true, cell: took },
@@ -78,7 +87,7 @@ function took({ created, ended }: Job): string {
 function live(job: Job): unknown {
   const eta = job.etaSeconds === null ? '' : `, ${duration(job.etaSeconds)} left`;
   return html`<div class="job">
-    ${progress(`${job.title}${job.doing === null ? '' : `: ${job.doing}`}${eta}`, job.progress)}
+    ${progress(`${capital(job.title)}${job.doing === null ? '' : `: ${job.doing}`}${eta}`, job.progress)}
     ${
       job.cancellable
         ? forRole(
@@ -96,7 +105,7 @@ function one(id: string): unknown {
     const back = html`<a href=${linkTo('jobs')}>All jobs</a>`;
     if (job === undefined)
       return html`${pageHead('Job', back)} ${empty('tasks', 'There is no such job', 'Old ones are forgotten.')}`;
-    return html`${pageHead(job.title, back)}
+    return html`${pageHead(capital(job.title), back)}
       ${isOver(job) ? nothing : html`<section class="card wide">${live(job)}</section>`}
       ${job.error === null ? nothing : note('danger', sentence(job.error.message))}
       ${job.notUndone.map(({ step, error }) => note('danger', html`Could not be taken back, somebody has to look: <b>${step}</b>, ${error}`))}
@@ -104,11 +113,11 @@ function one(id: string): unknown {
         <h2 id="job-steps">Steps</h2>
         ${table('Steps', job.steps, [
           { label: 'Step', cell: ({ name }) => name },
-          { label: 'State', cell: (step) => step.state },
+          { label: 'State', cell: (step) => state(STEP_STATES[step.state] ?? 'neutral', step.state) },
           { label: 'Why', cell: ({ error }) => error ?? '' },
         ])}
         <p class="muted">
-          ${state(STATES[job.state], job.state)} Begun
+          ${state(STATES[job.state], job.state)}, begun
           ${when(job.created)}${job.ended === null ? '' : `, took ${took(job)}`}.
         </p>
       </section>`;
@@ -118,9 +127,9 @@ function one(id: string): unknown {
 async function cancel({ id, title }: Job): Promise<void> {
   try {
     await call('POST /jobs/{id}/cancel', { params: { id } });
-    toast('info', `${title} is being cancelled, and what it did taken back`);
+    toast('info', `${capital(title)} is being cancelled, and what it did taken back`);
   } catch (error) {
-    toastProblem(`${title} goes on`, error);
+    toastProblem(`${capital(title)} goes on`, error);
   }
   changed('jobs');
 }

@@ -13,6 +13,8 @@ class Overview extends View {
   constructor() {
     super();
     this.watch(data.status, data.pools, data.capacity, data.volumes, data.stats, data.findings);
+    // The wizard, offered while there is no volume, asks for them.
+    this.watch(data.hosts, data.hostGroups);
   }
 
   override render(): unknown {

@@ -10,7 +10,7 @@ import { View, button, empty, meter, note, pageHead, sentence, shown, state } fr
 import { go, linkTo } from '../router.ts';
 import { forRole } from '../session.ts';
 import { fullIn } from './overview.ts';
-import { checkName } from './volume-wizard.ts';
+import { checkName } from './access-fields.ts';
 
 const act = (...args: Parameters<typeof button>): unknown => forRole('admin', button(...args));
 const operate = (...args: Parameters<typeof button>): unknown => forRole('operator', button(...args));
@@ -213,6 +213,8 @@ export function progress(label: string, share: number): unknown {
   </div>`;
 }
 
+const SCRUBBED = { done: 'complete', aborted: 'stopped before its end', failed: 'failed' } as const;
+
 function scrubState({ scrub: last }: Pool): unknown {
   if (last === null)
     return html`<p class="muted">
@@ -223,7 +225,7 @@ function scrubState({ scrub: last }: Pool): unknown {
     note('danger', `${volume} at ${position}: ${reason}`),
   );
   return html`<p>
-      Last scrub: ${last.state}, begun ${when(last.started)}; ${plural(last.damaged.length, 'damaged place')}.
+      Last scrub: ${SCRUBBED[last.state]}, begun ${when(last.started)}; ${plural(last.damaged.length, 'damaged place')}.
     </p>
     ${damaged}`;
 }
@@ -398,7 +400,10 @@ function removePool(pool: Pool): void {
 async function scrub({ name, scrub: last }: Pool): Promise<void> {
   try {
     if (last?.state === 'running') await call('DELETE /pools/{name}/scrub', { params: { name } });
-    else await call('POST /pools/{name}/scrub', { params: { name }, body: {} });
+    else {
+      await call('POST /pools/{name}/scrub', { params: { name }, body: {} });
+      toast('info', `Pool ${name} is being scrubbed`, 'It can be watched and stopped here and on the page Jobs.');
+    }
   } catch (error) {
     toastProblem('Scrub', error);
   }

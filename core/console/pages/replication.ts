@@ -1,16 +1,174 @@
-import { html } from 'lit';
-import { View, empty, pageHead } from '../parts/view.ts';
+// Replication: the nodes, who has which volume in step, and what would happen if a node died now.
+import { html, nothing } from 'lit';
+import type { Cluster, Replication } from '../api/cluster-types.ts';
+import { data } from '../api/data.ts';
+import type { Volume } from '../api/data.ts';
+import { copyable } from '../parts/copy.ts';
+import { forecast } from '../parts/forecast.ts';
+import type { Forecast } from '../parts/forecast.ts';
+import { bytes, plural } from '../parts/format.ts';
+import { choice } from '../parts/form.ts';
+import { topology } from '../parts/topology.ts';
+import { View, note, pageHead, sentence, shown, state } from '../parts/view.ts';
+import { linkTo } from '../router.ts';
+import { replicatedVolumes } from './replication-volumes.ts';
 
-class Replication extends View {
+class ReplicationPage extends View {
+  static override properties = { dying: { state: true } };
+  /** Id of the node of which is asked what would happen; empty: this one. */
+  declare dying: string;
+
+  constructor() {
+    super();
+    this.dying = '';
+    this.watch(data.cluster, data.replication, data.volumes);
+  }
+
   override render(): unknown {
     return html`${pageHead('Replication', 'The same volumes on two or three nodes.')}
-    ${empty(
-      'sync',
-      'This node stands alone',
-      html`Keeping volumes in step on several nodes comes with the mirror, which this version does not have yet: what is
-        acknowledged is on stable media of <b>this</b> node only. Until then, keep backups elsewhere.`,
+    ${shown(data.cluster, (cluster) =>
+      cluster.cluster === null ? alone() : shown(data.replication, (volumes) => this.#cluster(cluster, volumes)),
     )}`;
+  }
+
+  #cluster(cluster: Cluster, volumes: readonly Replication[]): unknown {
+    const { store, takeover, advice } = cluster;
+    const dying =
+      cluster.nodes.find(({ id }) => id === this.dying) ?? cluster.nodes.find(({ self }) => self) ?? cluster.nodes[0];
+    return html`${store.answers ? nothing : note('danger', html`The configuration store does not answer: ${sentence(store.problem ?? 'nobody knows why')} Volumes that are in step go on; nothing can be changed, and nobody takes over.`)}
+      <section class="card wide" aria-labelledby="replication-nodes">
+        <h2 id="replication-nodes">Nodes</h2>
+        ${topology(cluster, volumes)}
+        <p>
+          ${
+            takeover === 'automatic'
+              ? state('success', 'When a node dies, another one takes over by itself.')
+              : state('warning', 'Nobody takes over by itself when a node dies.')
+          }
+        </p>
+        ${advice === null ? nothing : note('info', sentence(advice))}
+      </section>
+      ${
+        dying === undefined
+          ? nothing
+          : html`<section class="card wide" aria-labelledby="replication-forecast">
+              <h2 id="replication-forecast">What if a node died now?</h2>
+              ${choice(
+                'Node',
+                cluster.nodes.map(({ id, name, self }) => ({ value: id, label: self ? `${name} (this one)` : name })),
+                dying.id,
+                {
+                  name: 'dying',
+                  change: (id) => {
+                    this.dying = id;
+                  },
+                },
+              )}
+              ${prediction(forecast(cluster, volumes, dying.id), unmirrored(volumes, dying.self))}
+            </section>`
+      }
+      <section class="card wide" aria-labelledby="replication-volumes">
+        <h2 id="replication-volumes">Volumes</h2>
+        ${replicatedVolumes(cluster, volumes)}
+      </section>
+      ${divergence(cluster, volumes)}`;
   }
 }
 
-customElements.define('gemel-replication', Replication);
+/** Volumes that are on this node only. Of other nodes nobody here knows them. */
+function unmirrored(volumes: readonly Replication[], self: boolean): readonly Volume[] {
+  const mirrored = new Set(volumes.map(({ volume }) => volume));
+  return self ? (data.volumes.value ?? []).filter(({ name }) => !mirrored.has(name)) : [];
+}
+
+const some = (names: readonly string[]): unknown =>
+  html`${names.slice(0, 5).map((name, i) => html`${i > 0 ? ', ' : ''}<a href=${linkTo('volumes', name)}>${name}</a>`)}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`;
+
+function prediction({ goOn, stop, lessSafe }: Forecast, only: readonly Volume[]): unknown {
+  const reasons = new Map<string, string[]>();
+  for (const { volume, why } of stop) reasons.set(why, [...(reasons.get(why) ?? []), volume]);
+  const nothingHappens = goOn.length + stop.length + lessSafe.length + only.length === 0;
+  return html`${nothingHappens ? note('info', 'No host would notice: it has no volume.') : nothing}
+  ${goOn.length === 0 ? nothing : note('success', html`${plural(goOn.length, 'volume')} would go on at another node, after a pause of some seconds: ${some(goOn)}.`)}
+  ${[...reasons].map(([why, names]) => note('danger', html`${plural(names.length, 'volume')} would stop, because ${why}: ${some(names)}.`))}
+  ${only.length === 0 ? nothing : note('danger', html`${plural(only.length, 'volume')} would stop, because no other node has ${only.length === 1 ? 'it' : 'them'}: ${some(only.map(({ name }) => name))}.`)}
+  ${lessSafe.length === 0 ? nothing : note('info', html`${plural(lessSafe.length, 'volume')} would go on where ${lessSafe.length === 1 ? 'it is' : 'they are'}, with one copy less: ${some(lessSafe)}.`)}`;
+}
+
+/** After a blackout in which somebody had to choose. */
+function divergence(cluster: Cluster, volumes: readonly Replication[]): unknown {
+  const nameOf = (id: string | null): string => cluster.nodes.find((each) => each.id === id)?.name ?? id ?? 'nobody';
+  const forced = volumes.filter(({ forcedBy }) => forcedBy !== null);
+  return html`<section class="card wide" aria-labelledby="replication-divergence">
+    <h2 id="replication-divergence">Divergence</h2>
+    ${
+      forced.length === 0
+        ? html`<p class="muted">Nobody had to choose between two states of a volume.</p>`
+        : forced.map(({ volume, owner, forcedBy, epoch, replicas }) =>
+            note(
+              'warning',
+              html`<a href=${linkTo('volumes', volume)}>${volume}</a>: ${forcedBy} has made ${nameOf(owner)} the owner
+                (epoch ${epoch}) though others may have had newer data.
+                ${replicas
+                  .filter(({ lacksBytes }) => lacksBytes > 0)
+                  .map(
+                    ({ node, lacksBytes }) => html`<div>${nameOf(node)} differs in up to ${bytes(lacksBytes)}.</div>`,
+                  )}`,
+            ),
+          )
+    }
+  </section>`;
+}
+
+function alone(): unknown {
+  const volumes = data.volumes.value ?? [];
+  const volatile = volumes.filter(({ durability }) => durability === 'volatile');
+  return html`<section class="card wide" aria-labelledby="replication-alone">
+      <h2 id="replication-alone">This node is alone</h2>
+      <p>What is acknowledged is on stable media of <b>this</b> node only: keep backups elsewhere.</p>
+      <h3>What if it died now?</h3>
+      ${
+        volumes.length === 0
+          ? note('info', 'No host would notice: there is no volume.')
+          : note(
+              'warning',
+              html`${plural(volumes.length, 'volume')} would stop until it is back:
+              ${some(volumes.map(({ name }) => name))}.
+              ${volatile.length === 0 ? 'What was acknowledged is there then, as long as its disks are.' : html`What was written last to ${some(volatile.map(({ name }) => name))} would be lost (volatile).`}`,
+            )
+      }
+    </section>
+    <section class="card wide" aria-labelledby="replication-begin">
+      <h2 id="replication-begin">Make a cluster</h2>
+      <p>
+        Volumes then lie on two or three nodes, and another node takes over when one dies. Initiators are interrupted
+        for some seconds at the first step.
+      </p>
+      <ol class="steps">
+        <li>
+          <h3>Here</h3>
+          <p>
+            Begin, with the address by which the other nodes reach this one. It prints a token.<br />
+            ${copyable('gemel cluster init --address HOST:PORT', 'the first command')}
+          </p>
+        </li>
+        <li>
+          <h3>On the second node, which has no volumes yet</h3>
+          <p>
+            Join, with the token in a file.<br />
+            ${copyable('gemel cluster join --token-of-cluster FILE --address HOST:PORT', 'the second command')}
+          </p>
+        </li>
+        <li>
+          <h3>On any third machine</h3>
+          <p>
+            A witness: two nodes alone cannot tell a dead peer from a cut cable, so without a third vote nobody takes
+            over by itself. <code>gemel cluster token</code> makes another token.<br />
+            ${copyable('gemel witness --folder FOLDER --token-of-cluster FILE --address HOST:PORT', 'the third command')}
+          </p>
+        </li>
+      </ol>
+    </section>`;
+}
+
+customElements.define('gemel-replication', ReplicationPage);

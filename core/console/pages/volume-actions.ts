@@ -5,10 +5,11 @@ import { changed } from '../api/data.ts';
 import type { Snapshot, Volume } from '../api/data.ts';
 import { bytes, plural, when } from '../parts/format.ts';
 import { openForm } from '../parts/form.ts';
+import { subjectText } from '../parts/subjects.ts';
 import { toast, toastProblem } from '../parts/toast.ts';
 import { note } from '../parts/view.ts';
 import { go } from '../router.ts';
-import { checkName, mapFields, mapsOf } from './volume-wizard.ts';
+import { checkName, mapFields, mapsOf } from './access-fields.ts';
 
 export function grow(volume: Volume): void {
   openForm({
@@ -109,8 +110,6 @@ export function clone(volume: Volume, snapshots: readonly Snapshot[], from?: Sna
 }
 
 export function map(volume: Volume): void {
-  const fields = mapFields().filter((field) => field.name !== 'who');
-  const [choice] = mapFields();
   openForm({
     title: `Map ${volume.name}`,
     action: 'Map',
@@ -118,12 +117,7 @@ export function map(volume: Volume): void {
       {
         title: 'Access',
         intro: 'Whoever is named here sees the volume at its next login or rescan; those who see it already go on.',
-        fields: [
-          ...(choice === undefined
-            ? []
-            : [{ ...choice, choices: (choice.choices ?? []).filter(({ value }) => value !== 'nobody') }]),
-          ...fields,
-        ],
+        fields: mapFields(volume),
       },
     ],
     submit: async (values) => {
@@ -131,7 +125,7 @@ export function map(volume: Volume): void {
         const params = { name: volume.name, initiator };
         await call('PUT /volumes/{name}/maps/{initiator}', { params, body: { access } });
       }
-      changed('volumes', 'initiators');
+      changed('volumes', 'initiators', 'hosts');
       toast('success', `${volume.name} is mapped`);
     },
   });
@@ -145,13 +139,14 @@ export function unmap(volume: Volume, initiator: string): void {
     steps: [
       {
         title: 'Unmap',
-        intro: html`<b>${initiator}</b> will not see ${volume.name} any more, at once. Take it out of use there first.`,
+        intro: html`<b>${subjectText(initiator)}</b> will not see ${volume.name} any more, at once. Take it out of use
+          there first.`,
       },
     ],
     submit: async () => {
       await call('DELETE /volumes/{name}/maps/{initiator}', { params: { name: volume.name, initiator } });
-      changed('volumes', 'initiators');
-      toast('success', `${initiator} does not see ${volume.name} any more`);
+      changed('volumes', 'initiators', 'hosts');
+      toast('success', `${subjectText(initiator)} does not see ${volume.name} any more`);
     },
   });
 }

@@ -4,58 +4,11 @@ import { call } from '../api/client.ts';
 import { changed, data } from '../api/data.ts';
 import { bytes } from '../parts/format.ts';
 import { openForm } from '../parts/form.ts';
-import type { Choice, Field, Values } from '../parts/form.ts';
+import type { Choice } from '../parts/form.ts';
+import { subjectText } from '../parts/subjects.ts';
 import { toast } from '../parts/toast.ts';
 import { go } from '../router.ts';
-
-const NAME = /^[a-z0-9][a-z0-9.-]{0,62}$/;
-export const checkName = (text: string): string | undefined =>
-  NAME.test(text) ? undefined : 'Up to 63 of a-z, 0-9, "." and "-", beginning with a letter or digit.';
-const IQN = /^(iqn\.\d{4}-\d{2}\.|eui\.|naa\.)[^\s/]{1,220}$/;
-export const checkInitiators = (lines: readonly string[]): string | undefined => {
-  const wrong = lines.find((line) => !IQN.test(line));
-  return wrong === undefined
-    ? undefined
-    : `"${wrong.slice(0, 60)}" is not an iSCSI name: it begins with iqn., eui. or naa.`;
-};
-
-/** The fields that say who may use a volume. */
-export function mapFields(): Field[] {
-  return [
-    {
-      name: 'who',
-      label: 'Who may use it',
-      type: 'select',
-      choices: [
-        { value: 'named', label: 'The initiators named below' },
-        { value: 'loopback', label: 'This storage machine only' },
-        { value: 'nobody', label: 'Nobody yet' },
-        { value: 'all', label: 'Every initiator that reaches a portal (labs)' },
-      ],
-    },
-    {
-      name: 'initiators',
-      label: 'iSCSI names, one per line',
-      type: 'lines',
-      required: true,
-      help: 'Of every host that shares the volume: all members of a cluster need it.',
-      when: (values) => values.text('who') === 'named',
-      check: (_text, values) => checkInitiators(values.lines('initiators')),
-    },
-    {
-      name: 'readOnly',
-      label: 'They may only read',
-      type: 'checkbox',
-      when: (values) => values.text('who') !== 'nobody',
-    },
-  ];
-}
-
-export function mapsOf(values: Values): { initiator: string; access: 'read-write' | 'read-only' }[] {
-  const who = values.text('who');
-  const names = who === 'named' ? values.lines('initiators') : who === 'nobody' ? [] : [who];
-  return names.map((initiator) => ({ initiator, access: values.flag('readOnly') ? 'read-only' : 'read-write' }));
-}
+import { checkName, mapFields, mapsOf } from './access-fields.ts';
 
 export function createVolume(): void {
   const pools = (data.pools.value ?? []).filter((pool) => pool.state === 'online');
@@ -136,7 +89,7 @@ export function createVolume(): void {
             <dd>${values.text('durability')}</dd>
             <dt>For</dt>
             <dd>
-              ${mapsOf(values).map(({ initiator }) => html`<div>${initiator}</div>`)}${mapsOf(values).length === 0 ? 'nobody yet' : ''}
+              ${mapsOf(values).map(({ initiator, access }) => html`<div>${subjectText(initiator)}${access === 'read-only' ? ', may only read' : ''}</div>`)}${mapsOf(values).length === 0 ? 'nobody yet' : ''}
             </dd>
           </dl>`,
       },

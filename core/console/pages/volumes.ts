@@ -6,12 +6,14 @@ import { activityPlots } from '../parts/activity.ts';
 import { copyable } from '../parts/copy.ts';
 import { bytes, count, latency, percent, plural, rate, when } from '../parts/format.ts';
 import { offloadMeter } from '../parts/offload.ts';
+import { subject, subjectText } from '../parts/subjects.ts';
 import { table } from '../parts/table.ts';
 import type { Column } from '../parts/table.ts';
 import { View, button, empty, meter, note, pageHead, sentence, shown, state } from '../parts/view.ts';
 import { linkTo } from '../router.ts';
 import { forRole } from '../session.ts';
 import { deletedVolumes } from './deleted-volumes.ts';
+import { schedulesOf } from './schedules.ts';
 import { clone, grow, map, remove, removeSnapshot, reopen, rollBack, takeSnapshot, unmap } from './volume-actions.ts';
 import { createVolume } from './volume-wizard.ts';
 
@@ -54,7 +56,18 @@ class Volumes extends View {
 
   constructor() {
     super();
-    this.watch(data.volumes, data.deletedVolumes, data.pools, data.snapshots, data.stats, data.offload, data.findings);
+    this.watch(
+      data.volumes,
+      data.deletedVolumes,
+      data.pools,
+      data.hosts,
+      data.hostGroups,
+      data.snapshots,
+      data.stats,
+      data.offload,
+      data.findings,
+      data.schedules,
+    );
   }
 
   override render(): unknown {
@@ -143,7 +156,7 @@ class Volumes extends View {
         </section>
         <section class="card wide" aria-labelledby="volume-snapshots">
           <h2 id="volume-snapshots">Snapshots</h2>
-          ${snapshotTable(volume, snapshots)}
+          ${snapshotTable(volume, snapshots)} ${pooled ? schedulesOf(name) : nothing}
         </section>`;
     });
   }
@@ -215,13 +228,13 @@ function access(volume: Volume): unknown {
             ${volume.maps.map(
               ({ initiator, access: may }) =>
                 html`<li>
-                  <span class="grow">${initiator} <span class="muted">${may}</span></span>
+                  <span class="grow">${subject(initiator)} <span class="muted">${may}</span></span>
                   ${forRole(
                     'operator',
                     html`<button
                       type="button"
                       class="plain"
-                      aria-label=${`Unmap ${initiator}`}
+                      aria-label=${`Unmap ${subjectText(initiator)}`}
                       title="Unmap"
                       @click=${() => {
                         unmap(volume, initiator);
@@ -244,8 +257,8 @@ function lifetime(name: string): unknown {
   return html`<p class="muted">
     Since the daemon started: ${count(stats.reads)} reads (${bytes(stats.readBytes)}), ${count(stats.writes)} writes
     (${bytes(stats.writtenBytes)}), ${count(stats.errors)} ended with CHECK CONDITION, ${count(stats.conflicts)} with a
-    reservation conflict. 99 % of reads within ${latency(stats.readLatency.p99)}, of writes within
-    ${latency(stats.writeLatency.p99)}.
+    reservation conflict. ${stats.reads === 0 ? nothing : `99 % of reads within ${latency(stats.readLatency.p99)}.`}
+    ${stats.writes === 0 ? nothing : `99 % of writes within ${latency(stats.writeLatency.p99)}.`}
   </p>`;
 }
 

@@ -5,6 +5,7 @@ import type { TemplateResult } from 'lit';
 import { problemOf } from '../api/client.ts';
 import type { ApiProblem } from '../api/client.ts';
 import { bytes, parseBytes } from './format.ts';
+import './several.ts';
 import { View, button, problemBox } from './view.ts';
 
 export interface Choice {
@@ -15,8 +16,13 @@ export interface Choice {
 export interface Field {
   readonly name: string;
   readonly label: string;
-  /** `size`: bytes, typed like `10 GiB`. */
-  readonly type: 'text' | 'size' | 'password' | 'select' | 'checkbox' | 'lines';
+  /** `size`: bytes, typed like `10 GiB`. `lines`, `several`: Values.lines; for `several` those of the choices that are ticked. `custom`: what `control` draws. */
+  readonly type: 'text' | 'size' | 'password' | 'select' | 'checkbox' | 'lines' | 'several' | 'custom';
+  readonly control?: (given: {
+    readonly values: Values;
+    readonly wrong: string | undefined;
+    readonly set: (value: string) => void;
+  }) => unknown;
   readonly help?: string;
   readonly choices?: readonly Choice[];
   readonly value?: string | boolean;
@@ -196,7 +202,7 @@ export class Form extends View {
     </ol>`;
   }
 
-  #field(field: Field): TemplateResult {
+  #field(field: Field): unknown {
     const wrong = this.tried ? this.#wrongWith(field) : undefined;
     const input = (event: Event): void => {
       const control = event.currentTarget as HTMLInputElement;
@@ -231,6 +237,29 @@ export class Form extends View {
             this.requestUpdate();
           },
         });
+      case 'custom':
+        return field.control?.({
+          values: this.values,
+          wrong,
+          set: (given) => {
+            this.values.set(field.name, given);
+            this.requestUpdate();
+          },
+        });
+      case 'several':
+        return html`<gemel-several
+          .name=${field.name}
+          .label=${field.label}
+          .help=${help}
+          .wrong=${wrong}
+          .needed=${field.required === true}
+          .choices=${field.choices ?? []}
+          .chosen=${this.values.lines(field.name)}
+          .change=${(chosen: string[]) => {
+            this.values.set(field.name, chosen.join('\n'));
+            this.requestUpdate();
+          }}
+        ></gemel-several>`;
       case 'lines':
         return html`<cds-textarea layout="vertical"
           >${label}<textarea name=${field.name} rows="4" .value=${value} @input=${input}></textarea
@@ -268,7 +297,11 @@ export class Form extends View {
     if (field.when?.(this.values) === false) return undefined;
     const text = this.values.text(field.name);
     if (text === '' && field.type !== 'checkbox')
-      return field.required === true ? `${field.label} is needed.` : undefined;
+      return field.required !== true
+        ? undefined
+        : field.type === 'several'
+          ? 'Choose at least one.'
+          : `${field.label} is needed.`;
     if (field.type === 'size' && this.values.size(field.name) === undefined)
       return 'Write a number and a unit, like 100 GiB.';
     return field.check?.(text, this.values);

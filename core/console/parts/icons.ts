@@ -11,6 +11,7 @@ import { ClarityIcons } from '@cds/core/icon/icon.service.js';
 import { angleIcon } from '@cds/core/icon/shapes/angle.js';
 import { arrowIcon } from '@cds/core/icon/shapes/arrow.js';
 import { bellIcon } from '@cds/core/icon/shapes/bell.js';
+import { calendarIcon } from '@cds/core/icon/shapes/calendar.js';
 import { clusterIcon } from '@cds/core/icon/shapes/cluster.js';
 import { cogIcon } from '@cds/core/icon/shapes/cog.js';
 import { connectIcon } from '@cds/core/icon/shapes/connect.js';
@@ -36,7 +37,17 @@ import { userIcon } from '@cds/core/icon/shapes/user.js';
 import { warningStandardIcon } from '@cds/core/icon/shapes/warning-standard.js';
 
 ClarityIcons.addIcons(
-  ...[angleIcon, arrowIcon, bellIcon, clusterIcon, cogIcon, connectIcon, copyToClipboardIcon, dashboardIcon],
+  ...[
+    angleIcon,
+    arrowIcon,
+    bellIcon,
+    calendarIcon,
+    clusterIcon,
+    cogIcon,
+    connectIcon,
+    copyToClipboardIcon,
+    dashboardIcon,
+  ],
   ...[downloadIcon, errorStandardIcon, hardDriveDisksIcon, hardDriveIcon, hostIcon, infoStandardIcon, logoutIcon],
   ...[moonIcon, plusIcon, refreshIcon, searchIcon, successStandardIcon, sunIcon, syncIcon, tasksIcon, timesIcon],
   ...[userIcon, warningStandardIcon],

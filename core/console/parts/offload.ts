@@ -4,7 +4,7 @@ import type { TemplateResult } from 'lit';
 import { data } from '../api/data.ts';
 import type { OffloadOf } from '../api/data.ts';
 import { bytes, count, plural, when } from './format.ts';
-import { note } from './view.ts';
+import { note, sentence } from './view.ts';
 
 const KINDS: Readonly<Record<string, string>> = {
   'extended-copy': 'Copy (XCOPY)',
@@ -23,7 +23,7 @@ export function offloadMeter(name: string): TemplateResult {
   ${findings.map(({ level, host, text, remedy }) =>
     note(
       level === 'problem' ? 'danger' : level === 'note' ? 'info' : 'success',
-      html`${host === null ? '' : html`<b>${host}</b>: `}${text} ${remedy ?? ''}`,
+      html`${host === null ? '' : html`<b>${host}</b>: `}${sentence(text)} ${remedy ?? ''}`,
     ),
   )}`;
 }

@@ -11,9 +11,11 @@ export interface Column<T> {
   readonly numeric?: boolean;
 }
 
+/** Rows up to this many are seen at a glance: no search box. */
+const GLANCE = 8;
 /** Rows up to this many are all in the document. */
 const ALL = 100;
-/** Pixels; the style sheet has the same. */
+/** Pixels of a row of one line, as in the style sheet. */
 const ROW_HEIGHT = 40;
 /** Rows above and below what is in sight. */
 const MARGIN = 20;
@@ -38,6 +40,8 @@ export class Table<T> extends View {
   declare sorted: { column: number; descending: boolean };
   declare wanted: string;
   declare first: number;
+  /** Pixels of a row as they are drawn: some have two lines. */
+  #rowHeight = ROW_HEIGHT;
 
   constructor() {
     super();
@@ -54,12 +58,12 @@ export class Table<T> extends View {
     const all = rows.length <= ALL;
     const first = all ? 0 : Math.max(0, Math.min(this.first, rows.length) - MARGIN);
     const last = all ? rows.length : Math.min(rows.length, this.first + 60 + MARGIN);
-    return html`${this.search === undefined || this.rows.length < 2 ? nothing : this.#searchBox(rows.length)}
+    return html`${this.search === undefined || this.rows.length <= GLANCE ? nothing : this.#searchBox(rows.length)}
       <div
         class="table-box"
         tabindex=${all ? -1 : 0}
         @scroll=${(event: Event) => {
-          this.first = Math.floor((event.currentTarget as HTMLElement).scrollTop / ROW_HEIGHT);
+          this.first = Math.floor((event.currentTarget as HTMLElement).scrollTop / this.#rowHeight);
         }}
       >
         <table aria-label=${this.label} aria-rowcount=${rows.length + 1}>
@@ -69,7 +73,7 @@ export class Table<T> extends View {
             </tr>
           </thead>
           <tbody>
-            ${gap(first, this.columns.length)}
+            ${gap(first * this.#rowHeight, this.columns.length)}
             ${rows.slice(first, last).map(
               (row, i) =>
                 html`<tr aria-rowindex=${first + i + 2}>
@@ -78,10 +82,20 @@ export class Table<T> extends View {
                   )}
                 </tr>`,
             )}
-            ${gap(rows.length - last, this.columns.length)}
+            ${gap((rows.length - last) * this.#rowHeight, this.columns.length)}
           </tbody>
         </table>
       </div>`;
+  }
+
+  /** How high rows are is seen once they are there, and only from the top: measuring while somebody scrolls would make them jump. */
+  protected override updated(): void {
+    if (this.rows.length <= ALL || this.first > 0) return;
+    const rows = [...this.querySelectorAll<HTMLElement>('tbody tr:not(.gap)')];
+    const height = rows.reduce((sum, { offsetHeight }) => sum + offsetHeight, 0) / Math.max(1, rows.length);
+    if (height < 1 || Math.abs(height - this.#rowHeight) < 1) return;
+    this.#rowHeight = height;
+    this.requestUpdate();
   }
 
   #visibleRows(): readonly T[] {
@@ -137,10 +151,10 @@ export class Table<T> extends View {
 }
 
 /** Room for rows that are not in the document. */
-function gap(rows: number, columns: number): unknown {
-  if (rows <= 0) return nothing;
+function gap(pixels: number, columns: number): unknown {
+  if (pixels <= 0) return nothing;
   return html`<tr aria-hidden="true" class="gap">
-    <td colspan=${columns} .height=${String(rows * ROW_HEIGHT)}></td>
+    <td colspan=${columns} .height=${String(Math.round(pixels))}></td>
   </tr>`;
 }
 

@@ -12,7 +12,7 @@ interface Toast {
 
 /** Milliseconds good news stays. */
 const STAYS = 6_000;
-const MOST = 5;
+const MOST = 3;
 
 const toasts: Toast[] = [];
 const changes = new EventTarget();

@@ -120,8 +120,10 @@ export function meter(share: number, label: string, warnAt = 0.8): TemplateResul
   return html`<meter class=${level} min="0" max="1" .value=${clamped} aria-label=${label} title=${label}></meter>`;
 }
 
+export const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
 /** With a capital and a full stop. */
 export function sentence(text: string): string {
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  const begun = capital(text);
   return /[.!?:]$/.test(begun) ? begun : `${begun}.`;
 }

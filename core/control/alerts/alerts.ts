@@ -1,6 +1,6 @@
 // Looks at everything on a timer, says what changed, and sends it to the targets.
 import { ServiceError, messageOf } from '../../base/errors.ts';
-import { ALERT_HOLD, ALERT_INTERVAL, MAX_ALERT_SECRET, MAX_ALERT_TARGETS } from '../../base/limits.ts';
+import { ALERT_HOLD, ALERT_INTERVAL, ALERT_SAVE, MAX_ALERT_SECRET, MAX_ALERT_TARGETS } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import { Turn } from '../../base/turn.ts';
 import type { Timer, World } from '../../base/world.ts';
@@ -16,7 +16,7 @@ import { DeliveryError } from './notification.ts';
 import type { Notification, Sender } from './notification.ts';
 import type { Readings } from './readings.ts';
 import type { AlertTargetRecord, EmailSettings, SyslogSettings, WebhookSettings } from './records.ts';
-import { AlertStates, RULES } from './rules.ts';
+import { AlertStates, RULES, keyOf } from './rules.ts';
 import type { Alert, AlertChange, RuleName, RuleSettings } from './rules.ts';
 import { syslogSender } from './syslog.ts';
 import { webhookSender } from './webhook.ts';
@@ -67,11 +67,15 @@ export class Alerts {
   readonly #turn = new Turn();
   #timer: Timer | undefined;
   #unwatch: (() => void) | undefined;
+  #looks = 0;
+  #noted: Promise<void> = Promise.resolve();
 
   /** Throws ServiceError folder-unusable when the secrets of the catalog belong to another key. */
   constructor(options: AlertsOptions) {
     this.#options = options;
     for (const record of options.catalog.alertTargets.values()) this.#open(record);
+    const known = options.catalog.alertStates.values().filter(({ rule }) => rule in RULES);
+    this.#states.restore(known.map((record) => ({ ...record, rule: record.rule as RuleName })));
   }
 
   /** Begins to look. */
@@ -83,10 +87,13 @@ export class Alerts {
     this.#again();
   }
 
-  stop(): void {
+  /** Resolves when everything is noted that the next start has to know. */
+  async stop(): Promise<void> {
     this.#timer?.cancel();
     this.#unwatch?.();
     for (const delivery of this.#deliveries.values()) delivery.close();
+    await this.#noted;
+    await this.#options.readings.save();
   }
 
   active(): Alert[] {
@@ -99,6 +106,25 @@ export class Alerts {
     const { now, wall } = { now: world.clock.now(), wall: world.clock.wall() };
     const changes = this.#states.take(readings.take(), (rule) => this.#settings(rule), now, wall);
     for (const change of changes) this.#tell(change);
+    if (changes.length > 0) this.#note(changes);
+    if (++this.#looks % ALERT_SAVE === 0) this.#noted = this.#noted.then(() => readings.save());
+  }
+
+  /** After it was told: a crash in between tells it once more rather than never. */
+  #note(changes: readonly AlertChange[]): void {
+    const { catalog, log } = this.#options;
+    this.#noted = this.#noted.then(async () => {
+      const edits = changes.flatMap(({ state, rule, object, text, since }) => {
+        const record = { rule, object, text, since };
+        const key = keyOf(record);
+        if (state === 'raised') return catalog.alertStates.edit(key, record);
+        return catalog.alertStates.get(key) === undefined ? [] : catalog.alertStates.edit(key, undefined);
+      });
+      if (edits.length > 0) await catalog.apply(...edits);
+    });
+    this.#noted = this.#noted.catch((error: unknown) => {
+      log.warn({ error: messageOf(error) }, 'what is wrong could not be noted: a restart tells it again');
+    });
   }
 
   rules(): AlertRuleView[] {

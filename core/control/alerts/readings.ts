@@ -2,17 +2,22 @@
 import {
   ALERT_FULL_SAMPLES,
   ALERT_FULL_SPAN,
+  ALERT_INTERVAL,
   ALERT_MIN_COMMANDS,
   ALERT_PATH_MEMORY,
   DEFAULT_THRESHOLD,
 } from '../../base/limits.ts';
 import { formatSize } from '../../base/sizes.ts';
+import type { Log } from '../../base/log.ts';
 import type { Clock } from '../../base/world.ts';
 import { GRAIN } from '../../volume/grain.ts';
 import type { Catalog } from '../catalog.ts';
+import { Observations } from '../observations.ts';
+import type { Sample } from '../observations.ts';
 import type { PoolManager } from '../pools.ts';
 import type { SessionSource } from '../sessions.ts';
 import type { Units } from '../units.ts';
+import { EVERYBODY, GROUP_PREFIX, HOST_PREFIX, LOOPBACK } from '../records.ts';
 import type { Reading } from './rules.ts';
 
 const HOUR = 3_600_000;
@@ -27,24 +32,35 @@ export interface Watched {
   readonly certificateEnd: () => number | undefined;
 }
 
-interface Sample {
-  readonly at: number;
-  readonly taken: number;
-}
-
 export class Readings {
   readonly #watched: Watched;
   readonly #clock: Clock;
   /** Fill levels of the last hours, by pool. */
-  readonly #levels = new Map<string, Sample[]>();
+  readonly #levels: Map<string, Sample[]>;
   /** Sums of the counters at the last look, by id of the volume. */
   readonly #counted = new Map<string, { count: number; sum: number }>();
   /** The most sessions an initiator had, and when it had so many last. */
   readonly #paths = new Map<string, { most: number; at: number }>();
 
-  constructor(watched: Watched, clock: Clock) {
+  readonly #kept: { readonly levels: Observations; readonly paths: Observations };
+
+  /** Knows what earlier lives of the daemon have seen. */
+  constructor(watched: Watched, clock: Clock, log: Log) {
     this.#watched = watched;
     this.#clock = clock;
+    const kept = (id: string): Observations => new Observations(watched.catalog, clock, log, id);
+    this.#kept = { levels: kept('alert-levels'), paths: kept('alert-paths') };
+    this.#levels = this.#kept.levels.load(ALERT_INTERVAL * ALERT_FULL_SAMPLES);
+    for (const [iqn, [sample]] of this.#kept.paths.load(ALERT_PATH_MEMORY)) {
+      if (sample !== undefined) this.#paths.set(iqn, { most: sample.value, at: sample.at });
+    }
+  }
+
+  /** Keeps what a restart must not forget. */
+  async save(): Promise<void> {
+    await this.#kept.levels.save(this.#levels);
+    const paths = [...this.#paths].map(([iqn, { most, at }]) => [iqn, [{ at, value: most }]] as const);
+    await this.#kept.paths.save(new Map(paths));
   }
 
   take(): Reading[] {
@@ -53,6 +69,7 @@ export class Readings {
 
   #pools(): Reading[] {
     const { catalog, pools } = this.#watched;
+    for (const name of this.#levels.keys()) if (catalog.pools.get(name) === undefined) this.#levels.delete(name);
     return catalog.pools.values().flatMap((record) => {
       const { name, threshold = DEFAULT_THRESHOLD } = record;
       if (record.state !== 'ready') return [];
@@ -104,12 +121,12 @@ export class Readings {
   /** Hours until nothing is free at the speed of the last hours; infinite when it does not fill. */
   #hoursToFull(pool: string, taken: number, total: number): number {
     const now = this.#clock.now();
-    const all = [...(this.#levels.get(pool) ?? []), { at: now, taken }].slice(-ALERT_FULL_SAMPLES);
+    const all = [...(this.#levels.get(pool) ?? []), { at: now, value: taken }].slice(-ALERT_FULL_SAMPLES);
     this.#levels.set(pool, all);
     const first = all[0];
     // A copy that runs for some minutes says nothing about tomorrow.
-    if (first === undefined || now - first.at < ALERT_FULL_SPAN || taken <= first.taken) return Infinity;
-    return ((total - taken) * (now - first.at)) / (taken - first.taken) / HOUR;
+    if (first === undefined || now - first.at < ALERT_FULL_SPAN || taken <= first.value) return Infinity;
+    return ((total - taken) * (now - first.at)) / (taken - first.value) / HOUR;
   }
 
   #volumes(): Reading[] {
@@ -153,7 +170,9 @@ export class Readings {
       const iqn = initiator.toLowerCase();
       if (target !== undefined) sessions.set(iqn, (sessions.get(iqn) ?? 0) + 1);
     }
-    const mapped = new Set(catalog.volumes.values().flatMap(({ maps }) => maps.map(({ who }) => who)));
+    const mapped = new Set(
+      catalog.volumes.values().flatMap(({ maps }) => maps.flatMap(({ who }) => initiatorsOf(catalog, who))),
+    );
     for (const iqn of this.#paths.keys()) if (!mapped.has(iqn)) this.#paths.delete(iqn);
     return [...mapped].flatMap((iqn): Reading[] => {
       const has = sessions.get(iqn) ?? 0;
@@ -192,4 +211,13 @@ export class Readings {
       days > 0 ? `the certificate of the API ends on ${when}` : `the certificate of the API ended on ${when}`;
     return [{ rule: 'certificate-expiring', object: { kind: 'certificate', name: 'api' }, value: days, text }];
   }
+}
+
+/** Who is meant by the subject of a map, by name; nobody who is not known by name is missed. */
+function initiatorsOf({ hosts, hostGroups }: Catalog, who: string): readonly string[] {
+  if (who === EVERYBODY || who === LOOPBACK) return [];
+  if (who.startsWith(HOST_PREFIX)) return hosts.get(who.slice(HOST_PREFIX.length))?.iqns ?? [];
+  if (!who.startsWith(GROUP_PREFIX)) return [who];
+  const members = hostGroups.get(who.slice(GROUP_PREFIX.length))?.hosts ?? [];
+  return members.flatMap((name) => hosts.get(name)?.iqns ?? []);
 }

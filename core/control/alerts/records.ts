@@ -1,5 +1,5 @@
 // What the catalog keeps of alerts.
-import type { Severity } from '../events.ts';
+import type { EventObject, Severity } from '../events.ts';
 import type { Sealed } from '../records.ts';
 
 export interface EmailSettings {
@@ -44,4 +44,13 @@ export interface AlertTargetRecord {
 export interface AlertRuleRecord {
   readonly enabled?: boolean | undefined;
   readonly limit?: number | undefined;
+}
+
+/** Something that is wrong and has been told: a restart neither tells it again nor forgets that it has to be told as over. */
+export interface AlertStateRecord {
+  readonly rule: string;
+  readonly object: EventObject;
+  readonly text: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
 }

@@ -77,6 +77,10 @@ export interface AlertChange extends Alert {
   readonly state: 'raised' | 'cleared';
 }
 
+/** By which an alert is known, also in the catalog. */
+export const keyOf = ({ rule, object }: Pick<Alert, 'rule' | 'object'>): string =>
+  `${rule}/${object.kind}/${object.name}`;
+
 interface Standing {
   alert: Alert;
   raised: boolean;
@@ -92,6 +96,14 @@ export class AlertStates {
   /** `hold`: milliseconds something has to be so before it is told. */
   constructor(hold: number) {
     this.#hold = hold;
+  }
+
+  /** What was wrong and told before a restart. */
+  restore(alerts: readonly Omit<Alert, 'severity'>[]): void {
+    for (const each of alerts) {
+      const alert = { ...each, severity: RULES[each.rule].severity };
+      this.#standing.set(keyOf(each), { alert, raised: true, contrary: undefined });
+    }
   }
 
   active(): Alert[] {
@@ -110,7 +122,7 @@ export class AlertStates {
     const seen = new Set<string>();
     for (const reading of readings) {
       const { rule, object, text } = reading;
-      const key = `${rule} ${object.kind} ${object.name}`;
+      const key = keyOf(reading);
       const rules = settings(rule);
       const verdict = rules.enabled ? judge(reading, rules) : 'good';
       const known = this.#standing.get(key);

@@ -1,10 +1,9 @@
-// Jobs on a pool: scrub, check, more room.
+// Jobs on the data of a pool: scrub, check.
 import { ServiceError } from '../../base/errors.ts';
 import { MAX_REPORTED_DAMAGE, SCRUB_RATE } from '../../base/limits.ts';
 import type { CheckResult } from '../../pool/check.ts';
 import type { Catalog } from '../catalog.ts';
 import type { EventObject, Events } from '../events.ts';
-import type { GrowPool } from '../pool-plan.ts';
 import type { PoolManager } from '../pools.ts';
 import type { AnyKind, JobRecord } from './job.ts';
 import { JobStopped, isOver, jobKind } from './job.ts';
@@ -17,10 +16,6 @@ export interface ScrubJob {
 }
 
 export interface CheckJob {
-  readonly pool: string;
-}
-
-export interface GrowPoolJob extends GrowPool {
   readonly pool: string;
 }
 
@@ -118,27 +113,6 @@ export function poolKinds({ catalog, pools, events }: PoolKindOptions): AnyKind[
               events.post({ severity: 'critical', code: 'pool-inconsistent', object: poolObject({ pool }), text });
             }
             return { ...result };
-          },
-        },
-      ],
-    }),
-    jobKind<GrowPoolJob>({
-      kind: 'pool-grow',
-      // Whether the disk was added before the crash is seen in the pool; asking again is for people.
-      resume: 'undo',
-      cancellable: false,
-      title: ({ pool }) => `more room for pool ${pool}`,
-      object: poolObject,
-      prepare: ({ pool, bytes, folder, device }) => {
-        pools.pool(pool);
-        return { pool, bytes, folder, device };
-      },
-      steps: () => [
-        {
-          name: 'grow',
-          do: async ({ request: { pool, ...wanted } }) => {
-            await pools.grow(pool, wanted);
-            return undefined;
           },
         },
       ],

@@ -2,6 +2,7 @@
 import { MAX_PARAMETER_LIST, MAX_REGISTRATIONS } from '../../base/limits.ts';
 import { OK_WITHOUT_MEDIUM, Reserved, all } from '../command-spec.ts';
 import type { CommandSpec } from '../command-spec.ts';
+import { endTasks } from '../end-tasks.ts';
 import { initiatorPortName, nexusKey } from '../lun-nexus.ts';
 import { SENSE, ScsiError, badCdb, badParameter } from '../sense.ts';
 import { GOOD, Status } from '../task.ts';
@@ -188,12 +189,8 @@ function preempt(request: Request, gone: Set<string>): TaskResult {
  */
 async function abortPreempted({ lu }: ScsiTask, gone: ReadonlySet<string>): Promise<void> {
   const tell = lu.modes.taskAbortedStatus;
-  for (const nexus of lu.nexuses) {
-    if (!gone.has(nexus.key)) continue;
-    nexus.preventsRemoval = false;
-    nexus.owner.abortUnstarted(nexus, tell);
-  }
-  await lu.tasks.end((other) => gone.has(other.nexus.key), tell);
+  for (const nexus of lu.nexuses) if (gone.has(nexus.key)) nexus.preventsRemoval = false;
+  await endTasks(lu, (nexus) => gone.has(nexus.key), tell).over;
 }
 
 /** True when this key preempts the reservation itself and not only registrations. */

@@ -4,14 +4,14 @@ import type { CommandSpec } from '../command-spec.ts';
 import { GOOD, Status } from '../task.ts';
 import type { ScsiTask, TaskResult } from '../task.ts';
 
-function reserve({ lu, nexus }: ScsiTask): TaskResult {
-  return lu.reservations.reserveLegacy(nexus) ? GOOD : { status: Status.reservationConflict };
+async function reserve({ lu, nexus }: ScsiTask): Promise<TaskResult> {
+  return (await lu.reservations.reserveLegacy(nexus)) ? GOOD : { status: Status.reservationConflict };
 }
 
-function release({ lu, nexus }: ScsiTask): TaskResult {
+async function release({ lu, nexus }: ScsiTask): Promise<TaskResult> {
   // SPC-3 5.6.3: while persistent reservations are in use, RELEASE conflicts; otherwise a foreign RELEASE does nothing.
   if (lu.reservations.registrations.length > 0) return { status: Status.reservationConflict };
-  lu.reservations.releaseLegacy(nexus);
+  await lu.reservations.releaseLegacy(nexus);
   return GOOD;
 }
 

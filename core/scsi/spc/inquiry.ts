@@ -78,6 +78,7 @@ export const INQUIRY: readonly CommandSpec[] = [
     cdbUsage: [0x12, 0x01, 0xff, 0xff, 0xff, 0x00],
     access: 'none',
     reserved: Reserved.allowed,
+    everywhere: 'always',
     okWhen: OK_ALWAYS,
     order: 'free',
     clause: 'SPC-4 6.6',

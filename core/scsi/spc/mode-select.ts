@@ -81,7 +81,8 @@ function checkPage(page: ModePage, wanted: Buffer, now: Buffer, at: number, lu: 
   if (invalid !== undefined) throw badParameter(at + invalid.byte, invalid.bit);
 }
 
-function modeSelect({ lu, nexus, cdb, data }: ScsiTask, form: HeaderForm, listLength: number): TaskResult {
+async function modeSelect(task: ScsiTask, form: HeaderForm, listLength: number): Promise<TaskResult> {
+  const { lu, nexus, cdb, data } = task;
   if (listLength === 0) return GOOD; // SPC-4 6.11: not an error
   // PF=0: pages in the vendor's own format, and we have none.
   if ((cdb.readUInt8(1) & 0x10) === 0) throw badCdb(1, 4);
@@ -90,7 +91,7 @@ function modeSelect({ lu, nexus, cdb, data }: ScsiTask, form: HeaderForm, listLe
   const next: ModeState = { ...lu.modes };
   for (let at = checkHeader(list, form, lu); at < list.length;) at = takePage(list, at, lu, next);
   if (modePagesOf(lu).every((page) => page.content(lu, next).equals(page.content(lu, lu.modes)))) return GOOD;
-  Object.assign(lu.modes, next);
+  await lu.reservations.selectModes(next);
   lu.refreshAll(); // SWP decides about the fast path
   lu.attentionAll(SENSE.modeParametersChanged, nexus);
   return GOOD;

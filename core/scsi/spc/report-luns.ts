@@ -36,6 +36,7 @@ export const REPORT_LUNS: readonly CommandSpec[] = [
     cdbUsage: [0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
     access: 'none',
     reserved: Reserved.allowed,
+    everywhere: 'always',
     okWhen: OK_ALWAYS,
     order: 'free',
     clause: 'SPC-4 6.33',

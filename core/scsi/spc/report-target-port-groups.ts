@@ -44,6 +44,7 @@ export const REPORT_TARGET_PORT_GROUPS: readonly CommandSpec[] = [
     cdbUsage: [0xa3, 0xea, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
     access: 'none',
     reserved: Reserved.allowed,
+    everywhere: 'always',
     okWhen: { ...OK_WITHOUT_MEDIUM, unavailable: true },
     order: 'free',
     clause: 'SPC-4 6.37',

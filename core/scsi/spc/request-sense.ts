@@ -36,6 +36,7 @@ export const REQUEST_SENSE: readonly CommandSpec[] = [
     cdbUsage: [0x03, 0x01, 0, 0, 0xff, 0],
     access: 'none',
     reserved: Reserved.allowed,
+    everywhere: 'attention',
     okWhen: OK_ALWAYS,
     order: 'free',
     clause: 'SPC-4 6.39',

@@ -74,7 +74,7 @@ describe('readings', () => {
       const source = { portals: [], sessions: () => sessions, closeTarget: () => undefined };
       const certificate: { end?: number } = {};
       const watched = { ...plane, server: () => source, certificateEnd: () => certificate.end };
-      const readings = new Readings(watched, clock);
+      const readings = new Readings(watched, clock, silentLog);
       const value = (rule: RuleName): number | undefined => readings.take().find((each) => each.rule === rule)?.value;
 
       await plane.pools.create({ name: 'tank', size: 64 << 20 });

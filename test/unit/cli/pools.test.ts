@@ -53,6 +53,7 @@ describe('gemel with a pool', () => {
       assert.match(await gemel('pool scrub tank --rate 1G --wait'), /^done, no damage found/);
       assert.ok(seen.some((each) => each.startsWith('scrubbing tank')));
       assert.match(await gemel('pool grow tank --by 1M'), /^tank has 64 MiB now/);
+      assert.match(await gemel('pool grow tank'), /^2 .*more room for pool tank: no device of pool 'tank' has grown/);
       assert.match(await gemel('volume delete disk'), /^5 .*has snapshots \(first\)/);
       assert.equal(await gemel('volume delete disk --with-snapshots --purge --wait'), 'Deleted disk\n');
       assert.match(await gemel('pool delete tank'), /^5 .*has volumes \(copy\)/);

@@ -4,14 +4,23 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { ServiceError } from '../../../core/base/errors.ts';
 import { silentLog } from '../../../core/base/log.ts';
-import { AUDIT_FILE, MAX_AUDIT_FILES, MAX_WAITING_AUDIT } from '../../../core/base/limits.ts';
+import {
+  AUDIT_FILE,
+  AUDIT_REFUSALS,
+  AUDIT_REFUSAL_EVERY,
+  AUDIT_SUMMARY,
+  MAX_AUDIT_FILES,
+  MAX_WAITING_AUDIT,
+} from '../../../core/base/limits.ts';
 import type { World } from '../../../core/base/world.ts';
 import { AuditLog } from '../../../core/control/audit/audit-log.ts';
 import type { AuditFacts } from '../../../core/control/audit/entry.ts';
+import { Refusals } from '../../../core/control/audit/refusals.ts';
 import type { AuditAnchorRecord } from '../../../core/control/security-records.ts';
 import { difference, redacted } from '../../../core/control/redact.ts';
 import { nodeWorld } from '../../../core/world/node-world.ts';
 import { temporaryFolder } from '../../support/cleanup.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { codeOf } from './fixture.ts';
 
 const KEY = Buffer.alloc(32, 5);
@@ -244,5 +253,63 @@ describe('what the audit log says', () => {
     });
     assert.deepEqual(difference(undefined, before), { before: null, after: before });
     assert.deepEqual(difference(before, undefined), { before, after: null });
+  });
+});
+
+describe('addresses in the audit log', () => {
+  it('name the system and nothing that may be a key to it', () => {
+    const webhook = { url: 'https://hooks.example.com:8443/services/T0/B0/xyzzy?token=abc#frag' };
+    const before = { webhook, note: 'see http://inside' };
+    assert.deepEqual(redacted(before), {
+      webhook: { url: 'https://hooks.example.com:8443/[secret]' },
+      note: 'see http://inside',
+    });
+    assert.deepEqual(redacted({ url: 'https://anna:xyzzy@hooks.example.com' }), {
+      url: 'https://hooks.example.com/[secret]',
+    });
+    assert.deepEqual(redacted({ origins: ['https://vc.example.com'] }), { origins: ['https://vc.example.com'] });
+    assert.deepEqual(redacted({ url: 'https://[xyzzy' }), { url: '[secret]' });
+    // That it changed is seen, what it was is not.
+    const after = { webhook: { url: 'https://hooks.example.com:8443/services/other' } };
+    const { before: was, after: is } = difference({ webhook }, after);
+    assert.deepEqual(was, is);
+    assert.ok(!JSON.stringify([was, is]).includes('services'));
+  });
+});
+
+describe('refusals of one caller', () => {
+  it('are on record one by one up to a measure, and together beyond it', async () => {
+    const clock = new ManualClock(Date.UTC(2026, 10, 27));
+    const recorded: AuditFacts[] = [];
+    const told: string[] = [];
+    const refusals = new Refusals({
+      clock,
+      record: (each) => {
+        recorded.push(each);
+        return Promise.resolve(true);
+      },
+      tell: ({ name }, count) => told.push(`${name} ${String(count)}`),
+    });
+    const ask = (name: string, code: string): boolean =>
+      refusals.admits(facts('x', { who: { kind: 'token', name, role: 'viewer' }, status: 403, code }));
+    let admitted = 0;
+    for (let i = 0; i < 1000; i++) if (ask('loud', i % 10 === 0 ? 'not-found' : 'forbidden')) admitted++;
+    assert.equal(admitted, AUDIT_REFUSALS);
+    assert.equal(ask('quiet', 'forbidden'), true, 'one caller does not use up what is others');
+    clock.advance(AUDIT_SUMMARY);
+    await refusals.flush();
+    assert.deepEqual(told, ['loud 940']);
+    const [summary] = recorded;
+    assert.deepEqual([recorded.length, summary?.route, summary?.who.name], [1, '*', 'loud']);
+    assert.deepEqual(summary?.request, {
+      refusedMore: 940,
+      codes: { forbidden: 846, 'not-found': 94 },
+      first: '2026-11-27T00:00:00.000Z',
+      last: '2026-11-27T00:00:00.000Z',
+      lastObject: '/volumes/x',
+    });
+    // Later some are told one by one again.
+    clock.advance(10 * AUDIT_REFUSAL_EVERY);
+    assert.equal(Array.from({ length: 30 }, () => ask('loud', 'forbidden')).filter(Boolean).length, 16);
   });
 });

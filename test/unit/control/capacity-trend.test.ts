@@ -8,7 +8,7 @@ const GIB = 1024 ** 3;
 const MINUTE = 60_000;
 
 describe('capacity trend', () => {
-  it('says when a pool will be full, after it has watched for ten minutes', () => {
+  it('says when a pool will be full, after it has watched for ten minutes', async () => {
     const clock = new ManualClock();
     let used = 10 * GIB;
     const use = (): PoolUse[] => [{ pool: 'p', capacityBytes: 100 * GIB, usedBytes: used }];
@@ -30,12 +30,12 @@ describe('capacity trend', () => {
     assert.equal(later.bytesPerDay, 1440 * GIB);
     // 75 GiB are left at one a minute.
     assert.equal(later.secondsToFull, 75 * 60);
-    trend.stop();
+    await trend.stop();
     clock.advance(60 * MINUTE);
     assert.equal(trend.views()[0]?.observedSeconds, 15 * 60, 'it does not look any more');
   });
 
-  it('gives no date to a pool that does not grow, and forgets one that is gone', () => {
+  it('gives no date to a pool that does not grow, and forgets one that is gone', async () => {
     const clock = new ManualClock();
     let pools: PoolUse[] = [{ pool: 'p', capacityBytes: 100, usedBytes: 50 }];
     const trend = new CapacityTrend(clock, () => pools);
@@ -50,6 +50,6 @@ describe('capacity trend', () => {
     pools = kept === undefined ? [] : [kept];
     clock.advance(MINUTE);
     assert.equal(trend.views()[0]?.observedSeconds, 0, 'a pool that comes back is a new one');
-    trend.stop();
+    await trend.stop();
   });
 });

@@ -1,5 +1,6 @@
 // A control plane on a temporary data folder, with a recording log and no network.
 import { join } from 'node:path';
+import { ServiceError } from '../../../core/base/errors.ts';
 import type { Log, LogFields } from '../../../core/base/log.ts';
 import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { EmbeddedStore } from '../../../core/cluster/embedded-store.ts';
@@ -8,6 +9,8 @@ import { Alerts } from '../../../core/control/alerts/alerts.ts';
 import { Readings } from '../../../core/control/alerts/readings.ts';
 import { CapacityTrend } from '../../../core/control/capacity-trend.ts';
 import { Catalog } from '../../../core/control/catalog.ts';
+import { ALONE } from '../../../core/control/cluster.ts';
+import type { ClusterControl } from '../../../core/control/cluster.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
 import { Hosts } from '../../../core/control/hosts.ts';
@@ -17,6 +20,7 @@ import { Live } from '../../../core/control/live/live.ts';
 import { liveSources } from '../../../core/control/live/sources.ts';
 import { NodeBackend } from '../../../core/control/node-backend.ts';
 import { PoolMoves } from '../../../core/control/pool-moves.ts';
+import type { ImportPool } from '../../../core/control/pool-moves.ts';
 import { Offload } from '../../../core/control/offload.ts';
 import { PoolManager } from '../../../core/control/pools.ts';
 import { Provisioner } from '../../../core/control/provision.ts';
@@ -51,6 +55,12 @@ export function recordingLog(lines: string[]): Log {
   return { debug: write, info: write, warn: write, error: write, child: () => recordingLog(lines) };
 }
 
+const refused = (): Promise<never> => Promise.reject(new ServiceError('bad-request', 'no cluster here'));
+const NO_CLUSTER: ClusterControl = {
+  view: () => Promise.resolve(ALONE),
+  ...{ init: refused, token: refused, join: refused, remove: refused, leave: refused },
+};
+
 export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const world = await nodeWorld();
   const logged: string[] = [];
@@ -77,10 +87,11 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     ...{ world, catalog, units, log, cache, folder: join(folder, 'pools') },
     checkMeta: checkPoolMeta,
   });
-  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools);
+  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools, () =>
+    Promise.reject(new Error('not used')),
+  );
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
-  const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   const box = new SecretBox(key, world.random);
   let initiators: Initiators;
   let hosts: Hosts;
@@ -93,21 +104,24 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     await catalog.close();
     throw error;
   }
-  const services = { catalog, units, pools, backend, provisioner, snapshots, hosts, events, box, world, log };
+  const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
+  const services = { catalog, units, pools, moves, backend, provisioner, snapshots, hosts, events, box, world, log };
   const { jobs, schedules, trash, stop } = automation(services);
   await pools.openAll();
   await snapshots.recover();
   await provisioner.openAll();
   await jobs.resume();
   const tokens = new Tokens(catalog, world, log);
-  const security = await Security.open({ catalog, tokens, world, log, folder, cost: CHEAP });
+  const security = await Security.open({ catalog, tokens, events, world, log, folder, cost: CHEAP });
   const certificateEnd = (): undefined => undefined;
-  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock);
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock, log);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version: '1.2.3' });
   const views = new Views(catalog, units, backend, server, '192.0.2.1');
   const sources = liveSources({ catalog, pools, units, views, server, now: () => 61_000 });
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   return {
+    cluster: NO_CLUSTER,
+    replication: undefined,
     hosts,
     jobs,
     schedules,
@@ -137,7 +151,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     now: () => 61_000,
     close: async () => {
       await stop();
-      alerts.stop();
+      await alerts.stop();
       live.close();
       await security.close();
       await provisioner.close();
@@ -172,4 +186,15 @@ export async function codeOf(work: () => unknown): Promise<string> {
     return error instanceof Error && 'code' in error ? String(error.code) : String(error);
   }
   return 'no error';
+}
+
+/** As the API does it. */
+export async function exportPool(plane: Plane, pool: string): Promise<{ parts: { kind: string; path: string }[] }> {
+  const { result } = await plane.jobs.through('pool-export', { pool }, 'export');
+  return result as { parts: { kind: string; path: string }[] };
+}
+
+/** As the API does it. The name of the pool. */
+export async function importPool(plane: Plane, wanted: ImportPool): Promise<string> {
+  return (await plane.jobs.through('pool-import', wanted, 'serve')).object.name;
 }

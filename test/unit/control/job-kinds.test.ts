@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { temporaryFolder } from '../../support/cleanup.ts';
 import { codeOf, withPlane } from './fixture.ts';
 import type { Plane } from './fixture.ts';
 import type { JobRecord } from '../../../core/control/jobs/job.ts';
@@ -107,5 +110,57 @@ describe('jobs of the control plane', () => {
       for (const kind of ['pool-check', 'pool-scrub', 'pool-grow'])
         assert.equal(await codeOf(() => plane.jobs.submit(kind, { pool: 'none' })), 'not-found');
     });
+  });
+
+  it('make a pool, make it larger, take it away and bring it back', async () => {
+    const root = temporaryFolder('pool-jobs');
+    try {
+      const folder = join(root.path, 'tank');
+      await withPlane(async (plane) => {
+        const made = await run(plane, 'pool-create', { ...POOL, folder }, 'k');
+        assert.deepEqual([made.state, made.error], ['done', undefined]);
+        assert.equal((await plane.jobs.submit('pool-create', { ...POOL, folder }, 'k')).id, made.id);
+        assert.equal(await codeOf(() => plane.jobs.submit('pool-create', POOL)), 'exists');
+        // Somebody else's pool in the same place is the reason, and stays.
+        const second = await run(plane, 'pool-create', { name: 'other', size: POOL.size, folder });
+        assert.deepEqual([second.state, second.error?.code, second.steps[0]?.state], ['failed', 'exists', 'undone']);
+        assert.equal(plane.catalog.pools.get('other'), undefined);
+        await plane.provisioner.create({ name: 'v', size: 8 * MIB });
+        await plane.units.unit('v')?.volume.write(0, Buffer.alloc(MIB, 5), 0, MIB, false);
+        const grown = await run(plane, 'pool-grow', { pool: 'tank', bytes: MIB });
+        const { from, to } = grown.result as { from: number; to: number };
+        assert.ok(from >= POOL.size && to > from);
+        const out = await run(plane, 'pool-export', { pool: 'tank' });
+        assert.deepEqual(out.result, { name: 'tank', parts: [{ kind: 'folder', path: folder }] });
+        assert.deepEqual([plane.catalog.pools.size, plane.catalog.volumes.size], [0, 0]);
+        const back = await run(plane, 'pool-import', { name: 'lake', parts: [{ folder }] });
+        assert.deepEqual(back.result, { name: 'lake', volumes: 1 });
+        const into = Buffer.alloc(4096);
+        await plane.units.unit('v')?.volume.read(0, 4096, into, 0);
+        assert.equal(into[0], 5);
+        const { steps } = await plane.jobs.submit('pool-export', { pool: 'lake' });
+        assert.equal(steps.length, 1);
+      });
+    } finally {
+      root.remove();
+    }
+  });
+
+  it('stop making a pool when they are told to, and leave nothing of it', async () => {
+    const root = temporaryFolder('pool-jobs');
+    try {
+      const folder = join(root.path, 'tank');
+      await withPlane(async (plane) => {
+        const { id } = await plane.jobs.submit('pool-create', { ...POOL, folder });
+        await plane.jobs.cancel(id);
+        const over = await plane.jobs.wait(id);
+        assert.equal(over.state, 'cancelled');
+        assert.equal(plane.catalog.pools.get('tank'), undefined);
+        assert.deepEqual(existsSync(folder) ? readdirSync(folder) : [], []);
+        assert.equal((await run(plane, 'pool-create', { ...POOL, folder })).state, 'done');
+      });
+    } finally {
+      root.remove();
+    }
   });
 });

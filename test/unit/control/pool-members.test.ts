@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { poolView } from '../../../core/control/pool-views.ts';
 import { temporaryFolder } from '../../support/cleanup.ts';
-import { codeOf, openPlane, withPlane } from './fixture.ts';
+import { codeOf, exportPool, importPool, openPlane, withPlane } from './fixture.ts';
 import type { Plane } from './fixture.ts';
 
 const MIB = 1024 * 1024;
@@ -42,6 +42,19 @@ async function spread(plane: Plane, folders: readonly string[]): Promise<void> {
 }
 
 describe('a pool of several disks', () => {
+  it('keeps what it has in a folder in which somebody wants to make another pool', async () => {
+    await withFolders(['one'], async ([one = '']) => {
+      await withPlane(async (plane, reopen) => {
+        await spread(plane, [one]);
+        const before = readdirSync(one).sort();
+        assert.equal(await codeOf(() => plane.pools.create({ name: 'x', size: 16 * MIB, folder: one })), 'exists');
+        assert.equal(plane.catalog.pools.get('x'), undefined);
+        assert.deepEqual(readdirSync(one).sort(), before);
+        await holds(await reopen(), 'v', 7, 30 * MIB);
+      });
+    });
+  });
+
   it('spreads over them, grows where it has least, and is deleted from all', async () => {
     await withFolders(['one', 'two'], async ([one = '', two = '']) => {
       await withPlane(async (plane, reopen) => {
@@ -138,7 +151,7 @@ describe('a pool that moves', () => {
           return { naa, serial, iqn, lun, size, maps, state };
         };
         const before = facts(plane);
-        const { parts } = await plane.moves.export('tank', false);
+        const { parts } = await exportPool(plane, 'tank');
         assert.deepEqual(
           parts.map((part) => part.path),
           [main, one],
@@ -150,24 +163,24 @@ describe('a pool that moves', () => {
         try {
           const wanted = { parts: [{ folder: main }, { folder: moved }] };
           const missing = { parts: [{ folder: main }] };
-          assert.equal(await codeOf(() => other.moves.import(missing)), 'bad-request');
+          assert.equal(await codeOf(() => importPool(other, missing)), 'bad-request');
           await other.provisioner.create({ name: 'v', size: 8 * MIB });
-          assert.equal(await codeOf(() => other.moves.import(wanted)), 'exists');
+          assert.equal(await codeOf(() => importPool(other, wanted)), 'exists');
           assert.equal(other.catalog.pools.size, 0);
           await other.provisioner.delete('v', false);
-          assert.equal((await other.moves.import({ ...wanted, name: 'lake' })).name, 'lake');
+          assert.equal(await importPool(other, { ...wanted, name: 'lake' }), 'lake');
           assert.deepEqual(facts(other), before);
           await holds(other, 'v', 8, MIB);
           assert.deepEqual((await other.pools.check('lake')).findings, []);
-          assert.equal(await codeOf(() => plane.moves.import(wanted)), 'in-use', 'one node at a time');
+          assert.equal(await codeOf(() => importPool(plane, wanted)), 'in-use', 'one node at a time');
           const nowhere = { parts: [{ folder: plane.folder }] };
-          await assert.rejects(plane.moves.import(nowhere), { code: 'not-found', message: /^there is no pool in / });
+          await assert.rejects(importPool(plane, nowhere), { code: 'not-found', message: /^there is no pool in / });
           assert.ok(!existsSync(join(plane.folder, 'superblock')), 'looking at a folder leaves nothing in it');
           await other.snapshots.rollback('v', 's');
           await holds(other, 'v', 7, 20 * MIB);
           // And back again, from a pool that has never been anything but imported.
-          await other.moves.export('lake', false);
-          await plane.moves.import({ ...wanted, name: 'tank' });
+          await exportPool(other, 'lake');
+          await importPool(plane, { ...wanted, name: 'tank' });
           assert.deepEqual(facts(plane), before);
           await holds(plane, 'v', 7, 20 * MIB);
         } finally {
@@ -189,9 +202,9 @@ describe('a pool that moves', () => {
       const again = await reopen();
       assert.equal(again.pools.record('tank').state, 'ready');
       await holds(again, 'v', 5, MIB);
-      await again.moves.export('tank', false);
+      await exportPool(again, 'tank');
       assert.ok(!existsSync(join(home, 'meta')));
-      await again.moves.import({ parts: [{ folder: home }] });
+      await importPool(again, { parts: [{ folder: home }] });
       await holds(again, 'v', 5, MIB);
     });
   });

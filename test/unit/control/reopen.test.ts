@@ -39,7 +39,7 @@ describe('opening a volume again', () => {
       await plane.provisioner.create({ name: 'v', size: 8 * MIB, maps: [{ who: NAME, readOnly: false }] });
       const nexus = attach(plane);
       const told: boolean[] = [];
-      nexus.abortUnstarted = (_nexus, tell) => told.push(tell);
+      nexus.abortUnstarted = (_nexus, tell) => Promise.resolve(told.push(tell) > 0);
       const before = plane.units.unit('v');
       assert.equal(await codeOf(() => plane.provisioner.reopen('v', false)), 'in-use');
       assert.equal(plane.units.unit('v'), before);

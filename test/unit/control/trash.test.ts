@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { codeOf, withPlane } from './fixture.ts';
+import { codeOf, exportPool, withPlane } from './fixture.ts';
 import type { Plane } from './fixture.ts';
 
 const MIB = 1 << 20;
@@ -89,7 +89,7 @@ describe('deleted volumes', () => {
       await remove(plane, 'one');
       for (const name of ['v', 'two']) await remove(plane, name, { purge: true });
       assert.equal(await codeOf(() => plane.pools.delete('tank')), 'has-volumes');
-      assert.equal(await codeOf(() => plane.moves.export('tank', false)), 'in-use');
+      assert.equal(await codeOf(() => exportPool(plane, 'tank')), 'in-use');
       await plane.trash.purge('one');
       await plane.pools.delete('tank');
     });

@@ -2,11 +2,19 @@
 // and that they neither end the process nor keep it.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, mock, test } from 'node:test';
 import { ASYNC_READS, ASYNC_READ_PIECES } from '../../../core/base/limits.ts';
-import { MEMORY_ALIGNMENT, addressOf, alignedMemory, useMemoryAddresses } from '../../../core/base/memory-address.ts';
+import {
+  LARGE_PAGE,
+  MEMORY_ALIGNMENT,
+  addressOf,
+  alignedMemory,
+  largeMemory,
+  useLargePages,
+  useMemoryAddresses,
+} from '../../../core/base/memory-address.ts';
 import { L1Cache } from '../../../core/cache/l1-cache.ts';
 import { asyncReads, learnAsyncReads } from '../../../core/world/async-reads.ts';
 import type { AsyncReads } from '../../../core/world/async-reads.ts';
@@ -179,6 +187,37 @@ describe('reads without threads', { skip }, () => {
       assert.equal((place(cache.slab(frame)) + cache.offset(frame)) % MEMORY_ALIGNMENT, 0);
       assert.ok(cache.offset(frame) + 65_536 <= cache.slab(frame).length);
     }
+  });
+
+  test('much memory is asked for in large pages, and begins with one', (t) => {
+    if (!existsSync('/sys/kernel/mm/transparent_hugepage')) {
+      t.skip('this kernel has no large pages');
+      return;
+    }
+    const memory = largeMemory(3 * LARGE_PAGE + MEMORY_ALIGNMENT);
+    assert.equal(memory.length, 3 * LARGE_PAGE + MEMORY_ALIGNMENT);
+    assert.equal(place(memory) % LARGE_PAGE, 0);
+    // proc_pid_smaps(5): one paragraph for each mapping, in which `hg` says that it was asked for.
+    const mappings = readFileSync('/proc/self/smaps', 'latin1').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+    const at = place(memory);
+    const mine = mappings.find((each) => {
+      const [, from = '', to = ''] = /^([0-9a-f]+)-([0-9a-f]+) /.exec(each) ?? [];
+      return parseInt(from, 16) <= at && at < parseInt(to, 16);
+    });
+    assert.match(mine ?? '', /^VmFlags:.* hg\b/m);
+  });
+
+  test('only whole large pages are asked for, and little memory is not', () => {
+    const asked: number[] = [];
+    useMemoryAddresses((memory) => (memory.length < LARGE_PAGE ? 4096 : 3 * LARGE_PAGE - 4096));
+    useLargePages((address, bytes) => asked.push(address, bytes));
+    assert.equal(largeMemory(LARGE_PAGE - 1).length, LARGE_PAGE - 1);
+    assert.deepEqual(asked, []);
+    assert.equal(largeMemory(LARGE_PAGE + 65_536).length, LARGE_PAGE + 65_536);
+    assert.deepEqual(asked, [3 * LARGE_PAGE, LARGE_PAGE]);
+    useLargePages(undefined);
+    assert.equal(largeMemory(LARGE_PAGE).length, LARGE_PAGE);
+    assert.equal(asked.length, 2);
   });
 
   test('without anybody who can tell where memory lies there is memory all the same', () => {

@@ -1,0 +1,92 @@
+// The cluster this node is in, or could be.
+import { z } from 'zod';
+import type { ControlPlane } from '../../control/control-plane.ts';
+import type { ClusterView, JoinToken } from '../../control/cluster.ts';
+import { route } from '../route.ts';
+import type { Route } from '../route.ts';
+import { Cluster, ClusterBegun, JoinCluster, JoinTokenShown, NewCluster, NodeName } from '../cluster-schemas.ts';
+
+export function clusterRoutes({ cluster }: ControlPlane): Route[] {
+  const tag = 'cluster';
+  return [
+    route({
+      method: 'get',
+      path: '/cluster',
+      tag,
+      role: 'viewer',
+      summary: 'The nodes of the cluster, and whether one takes over from another',
+      response: Cluster,
+      problems: [],
+      handle: async () => shown(await cluster.view()),
+    }),
+    route({
+      method: 'post',
+      path: '/cluster',
+      tag,
+      role: 'admin',
+      summary: 'Begin a cluster with this node; the daemon starts itself again',
+      body: NewCluster,
+      status: 201,
+      response: ClusterBegun,
+      problems: ['bad-request', 'exists', 'program-missing', 'cluster-unavailable'],
+      handle: ({ body }) => cluster.init(body),
+    }),
+    route({
+      method: 'post',
+      path: '/cluster/join',
+      tag,
+      role: 'admin',
+      summary: 'Join the cluster a token is of; the daemon starts itself again',
+      body: JoinCluster,
+      problems: ['bad-request', 'exists', 'in-use', 'unauthorized', 'peer-unreachable', 'cluster-unavailable'],
+      handle: ({ body: { token, ...as } }) => cluster.join(token, as),
+    }),
+    route({
+      method: 'post',
+      path: '/cluster/tokens',
+      tag,
+      role: 'admin',
+      summary: 'A token that lets one more node in, once',
+      status: 201,
+      response: JoinTokenShown,
+      confidential: true,
+      problems: ['bad-request', 'cluster-unavailable'],
+      handle: async () => tokenShown(await cluster.token()),
+    }),
+    route({
+      method: 'delete',
+      path: '/cluster/nodes/:node',
+      tag,
+      role: 'admin',
+      summary: 'Forget a node that is gone for good',
+      params: z.strictObject({ node: NodeName }),
+      problems: ['bad-request', 'not-found', 'in-use', 'cluster-unavailable'],
+      handle: ({ params }) => cluster.remove(params.node),
+    }),
+    route({
+      method: 'delete',
+      path: '/cluster',
+      tag,
+      role: 'admin',
+      summary: 'Leave the cluster; the last node keeps the catalog. The daemon starts itself again',
+      problems: ['bad-request', 'in-use', 'cluster-unavailable'],
+      handle: () => cluster.leave(),
+    }),
+  ];
+}
+
+const tokenShown = ({ token, expires }: JoinToken): z.infer<typeof JoinTokenShown> => ({
+  token,
+  expires: new Date(expires).toISOString(),
+});
+
+function shown({ cluster, node, nodes, store, takeover, advice }: ClusterView): z.infer<typeof Cluster> {
+  return {
+    cluster: cluster ?? null,
+    node: node ?? null,
+    nodes: nodes.map((each) => ({ ...each })),
+    store: { answers: store.answers, problem: store.problem ?? null },
+    takeover,
+    advice: advice ?? null,
+  };
+}

@@ -1,0 +1,137 @@
+// Volumes on several nodes: who serves each, who has it in step, and moving it.
+import { z } from 'zod';
+import { ServiceError } from '../../base/errors.ts';
+import type { ControlPlane } from '../../control/control-plane.ts';
+import { printable } from '../../control/names.ts';
+import type { Replication, ReplicationView } from '../../control/replication.ts';
+import { listRoute, prefix } from '../paging.ts';
+import { route } from '../route.ts';
+import type { Route } from '../route.ts';
+import { VolumeName, VolumeParams } from '../schemas.ts';
+
+const bytes = z.int().nonnegative();
+const nodeId = z.string().meta({ description: 'id of a node' });
+const Replica = z.object({
+  node: nodeId,
+  inSync: z.boolean(),
+  state: z
+    .enum(['owner', 'sync', 'joining', 'leaving', 'out', 'unknown'])
+    .meta({ description: 'unknown: only the owner of the volume knows more' }),
+  why: z.string(),
+  lacksBytes: bytes.meta({ description: 'that it is known to lack' }),
+  resync: z
+    .object({
+      leftBytes: bytes,
+      totalBytes: bytes,
+      bytesPerSecond: z.number().nonnegative(),
+      etaSeconds: z.number().nonnegative().nullable().meta({ description: 'null: not known yet' }),
+    })
+    .nullable()
+    .meta({ description: 'null: nothing is being copied to it' }),
+});
+export const ReplicationShown = z.object({
+  volume: VolumeName,
+  id: z.string(),
+  role: z
+    .enum(['owner', 'replica', 'joining', 'waiting', 'changing'])
+    .meta({ description: 'what this node is to the volume' }),
+  owner: nodeId.nullable().meta({ description: 'null: nobody is known to serve it' }),
+  epoch: z.int(),
+  session: z.int(),
+  inSync: z.array(nodeId).meta({ description: 'nodes that have every acknowledged write' }),
+  replicas: z.array(Replica),
+  forcedBy: z
+    .string()
+    .nullable()
+    .meta({ description: 'who promoted the owner though others may have had newer data; null: nobody had to' }),
+  why: z.string(),
+});
+const HandOver = z.strictObject({
+  to: z.string().min(1).max(63).meta({ description: 'name or id of a node that has it in step' }),
+});
+const HandedOver = z.object({
+  pauseMs: z.number().nonnegative().meta({ description: 'milliseconds in which nobody served the volume' }),
+  replication: ReplicationShown,
+});
+
+type Shown = z.infer<typeof ReplicationShown>;
+
+const shown = ({ owner, forcedBy, inSync, replicas, ...view }: ReplicationView): Shown => ({
+  ...view,
+  owner: owner ?? null,
+  forcedBy: forcedBy ?? null,
+  inSync: [...inSync],
+  replicas: replicas.map(({ resync, ...replica }) => ({
+    ...replica,
+    resync: resync === undefined ? null : { ...resync, etaSeconds: resync.etaSeconds ?? null },
+  })),
+});
+
+/** A node that is in no cluster has no such volumes. */
+export function replicationRoutes(control: ControlPlane & { readonly replication?: Replication | undefined }): Route[] {
+  const tag = 'replication';
+  const mirrored = (name: string): { replication: Replication; view: ReplicationView } => {
+    control.provisioner.volume(name);
+    const { replication } = control;
+    const view = replication?.get(name);
+    if (replication === undefined || view === undefined) {
+      throw new ServiceError('not-found', `volume '${printable(name)}' is on one node only`);
+    }
+    return { replication, view };
+  };
+  return [
+    listRoute<ReplicationView>({
+      path: '/replication',
+      tag,
+      summary: 'The volumes that are on several nodes, and how they are',
+      item: ReplicationShown,
+      rows: () => control.replication?.list() ?? [],
+      key: ({ volume }) => volume,
+      keyName: 'volume',
+      filters: { volume: prefix(({ volume }) => volume) },
+      view: shown,
+    }),
+    route({
+      method: 'get',
+      path: '/volumes/:name/replication',
+      tag,
+      role: 'viewer',
+      summary: 'Who serves a volume, and who has it in step',
+      problems: ['not-found'],
+      params: VolumeParams,
+      response: ReplicationShown,
+      handle: ({ params }) => shown(mirrored(params.name).view),
+    }),
+    route({
+      method: 'post',
+      path: '/volumes/:name/replication/hand-over',
+      tag,
+      role: 'operator',
+      summary: 'Let another node serve the volume from now on; hosts see a pause and no error',
+      problems: ['not-found', 'in-use', 'cluster-unavailable'],
+      params: VolumeParams,
+      body: HandOver,
+      response: HandedOver,
+      handle: async ({ params: { name }, body: { to } }) => {
+        const { replication, view } = mirrored(name);
+        const pauseMs = await replication.handOver(name, to);
+        return { pauseMs, replication: shown(replication.get(name) ?? view) };
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/volumes/:name/replication/promote',
+      tag,
+      role: 'admin',
+      summary: 'Take the copy of this node for the one that counts, though others may have newer data',
+      problems: ['not-found', 'in-use', 'cluster-unavailable'],
+      params: VolumeParams,
+      response: ReplicationShown,
+      handle: async ({ params: { name } }, { caller }) => {
+        const { replication, view } = mirrored(name);
+        await replication.promote(name, caller?.name ?? 'somebody');
+        return shown(replication.get(name) ?? view);
+      },
+    }),
+  ];
+}

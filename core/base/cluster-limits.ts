@@ -1,0 +1,42 @@
+// Limits of the configuration store of a cluster (etcd); limits.ts passes them on.
+/** Milliseconds a call of one member may take; of a request with all its attempts; between two looks whether it answers. */
+export const ETCD_DEADLINE = 1_500;
+export const ETCD_PATIENCE = 6_000;
+export const ETCD_LOOK = 1_000;
+/** Milliseconds between signs of life on a connection, and after which it is given up without one. */
+export const ETCD_KEEPALIVE = 1_000;
+/** Milliseconds before a stream that ended is begun again, and a watch may lag behind what a read has seen. */
+export const ETCD_RETRY = 200;
+export const ETCD_LAG = 2_000;
+/** Changes or conditions of one transaction, bytes of one record, bytes of one message, and records of one page. */
+export const ETCD_TXN_OPS = 8_192;
+export const ETCD_RECORD = 1_048_576;
+export const ETCD_MESSAGE = 16_777_216;
+export const ETCD_PAGE = 500;
+/** Milliseconds between looks whether etcd runs, between two starts of it, and in which it has to end. */
+export const ETCD_WATCHDOG = 1_000;
+export const ETCD_RESTART = 3_000;
+export const ETCD_STOP = 5_000;
+/** Bytes of its log, which begins anew then. */
+export const ETCD_LOG = 8_388_608;
+/** Milliseconds between looks after the members of a cluster, and between two complaints that the others are missing. */
+export const CLUSTER_ROUND = 2_000;
+export const CLUSTER_TELL = 10_000;
+/** Removed records of one kind that are remembered, so that old news does not bring them back. */
+export const REMOVED_RECORDS = 4_096;
+/** Milliseconds a new etcd has until its first answer. */
+export const ETCD_FIRST = 30_000;
+/** Nodes of a cluster, its witness included: what etcd is good for, and a pair or three replicas need. */
+export const MAX_NODES = 5;
+/** Milliseconds a join token is good for; of a request to be let in; bytes of one; connections at once. */
+export const JOIN_LIFETIME = 900_000;
+export const ADMISSION_PATIENCE = 30_000;
+export const ADMISSION_BODY = 65_536;
+export const ADMISSION_CONNECTIONS = 16;
+/** Milliseconds `gemel` waits for a daemon that starts itself again. */
+export const CLUSTER_RESTART = 60_000;
+/** Milliseconds another node has to make its copy of a new volume; between looks whether what is served is what should be. */
+export const REPLICA_PATIENCE = 30_000;
+export const CLUSTER_LOOK = 10_000;
+/** Milliseconds commands have to end before a planned hand-over. */
+export const HAND_OVER_PATIENCE = 5_000;

@@ -1,0 +1,29 @@
+// Limits of forwarded SCSI commands; limits.ts has them all.
+
+/**
+ * Milliseconds after which a command that came to one node does not begin at another any more, whether it waited for an owner or
+ * was on its way; then it ends with 02/04/0A, and the initiator repeats it. Less than initiators take to give a path up and repeat
+ * the command on another one (Linux 10 s, Windows 15 s, ESXi 30 s): a copy of it that came later would undo what was written since.
+ */
+export const FORWARD_HOLD = 5_000;
+/** Milliseconds on top of it before a command whose link broke is told to the initiator: the owner has noticed by then. */
+export const FORWARD_SLACK = 500;
+/** Milliseconds until a command that found the owner elsewhere than expected is tried again. */
+export const FORWARD_RETRY = 50;
+/** The owner's clock is asked for anew when the last reading is older than this, milliseconds. */
+export const FORWARD_CLOCK_AGE = 10_000;
+/** Largest difference of two nodes' clock rates, as a fraction. */
+export const MAX_CLOCK_DRIFT = 0.01;
+/** Milliseconds the owner has for a forwarded command, the longest there are (SANITIZE, copies) included. */
+export const FORWARD_PATIENCE = 86_400_000;
+/** Milliseconds the owner, or a forwarding node, has to end tasks of the other; it answers sooner even if a disk hangs. */
+export const FORWARD_END_PATIENCE = 5_000;
+/** Commands, nexuses and bytes of data one peer may have at the owner at a time. */
+export const MAX_FORWARDED_TASKS = 16_384;
+export const MAX_FORWARDED_NEXUSES = 65_536;
+export const MAX_FORWARDED_BYTES = 536_870_912;
+/** Bytes of a name in a forwarded nexus, and of its longest CDB. */
+export const MAX_FORWARDED_NAME = 512;
+export const MAX_FORWARDED_CDB = 260;
+/** Bytes of sense data in an answer (SPC-4 4.5.1: 252 at most). */
+export const MAX_SENSE = 252;

@@ -1,0 +1,77 @@
+// Limits of what the nodes of a cluster say to each other, and of the copies they keep in step.
+
+// ---- links between nodes
+/** Milliseconds a connection to another node has to stand, with the handshake of TLS; and from there to HELLO. */
+export const PEER_CONNECT_TIMEOUT = 2_000;
+export const PEER_HELLO_TIMEOUT = 2_000;
+/** Milliseconds between two attempts to reach a node: at first, and at most. */
+export const PEER_RETRY = 100;
+export const PEER_RETRY_MAX = 1_000;
+/** Bytes of the header of a message, and of what comes behind it. */
+export const MAX_PEER_HEADER = 65_536;
+export const MAX_PEER_PAYLOAD = 16_842_752;
+/** Requests under way on one connection, and bytes of them: more are not read until some are answered. */
+export const MAX_PEER_REQUESTS = 4_096;
+export const MAX_PEER_BYTES = 268_435_456;
+/** Bytes a connection reads at once. */
+export const PEER_RECEIVE_BUFFER = 262_144;
+/** Milliseconds between two looks at requests whose patience is over. */
+export const PEER_SWEEP = 100;
+/** Connections that have not said HELLO; reasons of refusal that are remembered so that each is logged once. */
+export const MAX_PEER_STRANGERS = 64;
+export const MAX_PEER_REFUSALS = 256;
+
+// ---- leases (docs/mirror.md)
+/** Milliseconds between beacons; for which one answered beacon lets an owner serve reads; and more for which its peer keeps off. */
+export const BEACON_INTERVAL = 250;
+export const LEASE_TIME = 2_000;
+export const LEASE_GRACE = 2_500;
+/** Milliseconds without an answered beacon after which a node counts as gone, though its connection stands. */
+export const PEER_SILENCE = 1_500;
+
+// ---- replicas
+/** Replicas of one volume. */
+export const MAX_REPLICAS = 3;
+/** Milliseconds a replica has for a write, and for what is about whole volumes. */
+export const MIRROR_PATIENCE = 1_500;
+export const MIRROR_CONTROL_PATIENCE = 5_000;
+/** Milliseconds a command waits for the owner to be known, or for a lease; for a record that cannot be changed. */
+export const OWNER_PATIENCE = 5_000;
+export const HOLD_PATIENCE = 15_000;
+/** Milliseconds between two attempts to change a record, and between two looks at one nobody has told of a change of. */
+export const RECORD_RETRY = 100;
+export const RECORD_LOOK = 2_000;
+/** Bytes of writes of one volume under way to its replicas, above which writes wait. */
+export const MIRROR_IN_FLIGHT = 67_108_864;
+/** Bytes of what the SCSI side keeps with a volume (reservations). */
+export const MAX_UNIT_STATE = 262_144;
+
+// ---- regions
+/** Smallest region, bytes, and regions of one volume, above which regions are larger. */
+export const REGION_BYTES = 65_536;
+export const MAX_REGIONS = 16_777_216;
+/** Regions that may be written to without a note first; the least lately used are forgotten, so many at a time. */
+export const HOT_REGIONS = 4_096;
+export const HOT_FORGET = 256;
+/** Bytes of an operation from which it is noted as a range of its own. */
+export const WIDE_OPERATION = 16_777_216;
+/** Bytes of the log of a volume's regions until it begins anew; of one record of it. */
+export const REGION_LOG_BYTES = 4_194_304;
+export const REGION_RECORD = 4_096;
+
+// ---- resync
+/** Bytes copied at a time, copies at a time, bytes that are cleared at a time. */
+export const RESYNC_RUN = 1_048_576;
+export const RESYNC_PARALLEL = 4;
+
+/** Bytes a second by default while hosts are busy; milliseconds since the last command in which they are. */
+export const RESYNC_BUSY_RATE = 67_108_864;
+export const RESYNC_BUSY_MS = 100;
+/** Milliseconds until a replica that failed is tried again: at first, and at most. */
+export const REJOIN_RETRY = 1_000;
+export const REJOIN_RETRY_MAX = 60_000;
+/** Of writes in a row, a replica that takes longer than so many milliseconds for so many of them is slow, and left out. */
+export const SLOW_REPLICA_MS = 500;
+export const SLOW_REPLICA_WRITES = 16;
+/** Ranges a report of a verification names. */
+export const MAX_VERIFY_RANGES = 1_000;

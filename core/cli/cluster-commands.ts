@@ -1,0 +1,144 @@
+// `cluster`: nodes that keep the same disks. `witness`: a vote for two of them.
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { ServiceError, messageOf } from '../base/errors.ts';
+import { CLUSTER_RESTART } from '../base/limits.ts';
+import type { Cluster, JoinToken } from './answers.ts';
+import { readSecret, segment, show } from './command.ts';
+import type { CliContext } from './command.ts';
+import { table } from './output.ts';
+
+const DAEMON = fileURLToPath(new URL('../../../bin/gemeld.js', import.meta.url));
+
+export function addClusterCommands(program: Command, context: CliContext): void {
+  const cluster = program
+    .command('cluster')
+    .description('nodes that keep the same disks, and take over from each other');
+  cluster
+    .command('init')
+    .description('begin a cluster with this node; interrupts its initiators for some seconds')
+    .requiredOption('--address <host:port>', 'by which the other nodes reach this one; three more ports follow')
+    .option('--name <name>', 'of this node; the name of the machine when absent')
+    .action(async (options: { address: string; name?: string }, command: Command) => {
+      await context.client(command).call('POST', '/cluster', options);
+      const token = await afterRestart(context, command, () =>
+        context.client(command).call('POST', '/cluster/tokens', {}),
+      );
+      show(context, command, token as JoinToken, (each) => `The cluster has begun.\n${tokenText(each)}`);
+    });
+  cluster
+    .command('token')
+    .description('make a token that lets one more node in, once')
+    .action(async (_options: unknown, command: Command) => {
+      const made = (await context.client(command).call('POST', '/cluster/tokens', {})) as JoinToken;
+      show(context, command, made, tokenText);
+    });
+  cluster
+    .command('join')
+    .description('join a cluster with this node, which must have no disks')
+    .requiredOption('--token-of-cluster <file>', 'the token; - for standard input')
+    .requiredOption('--address <host:port>', 'by which the other nodes reach this one; three more ports follow')
+    .option('--name <name>', 'of this node; the name of the machine when absent')
+    .action(async (options: { tokenOfCluster: string; address: string; name?: string }, command: Command) => {
+      const { tokenOfCluster, ...as } = options;
+      const token = readSecret(context, tokenOfCluster).trim();
+      await context.client(command).call('POST', '/cluster/join', { token, ...as });
+      const joined = await afterRestart(context, command, async () => {
+        const view = (await context.client(command).call('GET', '/cluster')) as Cluster;
+        if (view.cluster === null) throw new ServiceError('daemon-unreachable', 'the daemon has not started again yet');
+        return view;
+      });
+      show(context, command, joined, (view) => statusText(view, context.width));
+    });
+  cluster
+    .command('status')
+    .description('show the nodes, and what would be lost if one died now')
+    .action(async (_options: unknown, command: Command) => {
+      const view = (await context.client(command).call('GET', '/cluster')) as Cluster;
+      show(context, command, view, (each) => statusText(each, context.width));
+    });
+  cluster
+    .command('remove <node>')
+    .description('forget a node that is gone for good')
+    .action(async (node: string, _options: unknown, command: Command) => {
+      await context.client(command).call('DELETE', `/cluster/nodes/${segment(node)}`);
+      show(context, command, { removed: node }, () => `Forgot node ${node}`);
+    });
+  cluster
+    .command('leave')
+    .description('leave the cluster with this node; the last one keeps everything')
+    .action(async (_options: unknown, command: Command) => {
+      await context.client(command).call('DELETE', '/cluster');
+      show(context, command, { left: true }, () => 'This node is alone again in a moment');
+    });
+  program
+    .command('witness')
+    .description('run a vote for a cluster here, until it is stopped; keeps no disks')
+    .requiredOption('--folder <folder>', 'where it keeps what it has to remember')
+    .option('--address <host:port>', 'by which the nodes reach it; at the first start')
+    .option('--token-of-cluster <file>', 'the token, at the first start; - for standard input')
+    .option('--name <name>', 'the name of the machine when absent')
+    .action((options: { folder: string; address?: string; tokenOfCluster?: string; name?: string }) => {
+      const token = options.tokenOfCluster === undefined ? '' : readSecret(context, options.tokenOfCluster).trim();
+      return witness({ ...options, token });
+    });
+}
+
+/** The witness is a mode of the daemon: it runs etcd, and nothing of the command line. */
+function witness(options: { folder: string; address?: string; name?: string; token: string }): Promise<void> {
+  const { folder, address, name, token } = options;
+  const named = (flag: string, value: string | undefined): string[] => (value === undefined ? [] : [flag, value]);
+  const args = ['witness', '--data', folder, ...named('--address', address), ...named('--name', name)];
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [DAEMON, ...args], { stdio: ['pipe', 'inherit', 'inherit'] });
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(token);
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+    child.on('error', (error) => {
+      reject(new ServiceError('internal', messageOf(error)));
+    });
+    child.on('exit', (status) => {
+      process.exitCode = status ?? 1;
+      resolve();
+    });
+  });
+}
+
+/** Repeats `ask` while the daemon is starting again. Rejects with what it said last. */
+async function afterRestart<T>(_context: CliContext, _command: Command, ask: () => Promise<T>): Promise<T> {
+  const end = Date.now() + CLUSTER_RESTART;
+  for (;;) {
+    // The old one answers for a moment longer.
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    try {
+      return await ask();
+    } catch (error) {
+      const waiting = error instanceof ServiceError && (error.row.retriable || error.code === 'bad-request');
+      if (!waiting || Date.now() > end) throw error;
+    }
+  }
+}
+
+const tokenText = ({ token, expires }: JoinToken): string =>
+  `This token lets one node in, until ${expires}. Give it to \`gemel cluster join\` or \`gemel witness\` there:\n${token}`;
+
+function statusText(view: Cluster, width: number | undefined): string {
+  if (view.cluster === null) return 'This node is alone. Try: gemel cluster init --address HOST:PORT';
+  const columns = [
+    { title: '', value: (each: Cluster['nodes'][number]) => (each.self ? '*' : '') },
+    { title: 'NODE', value: (each: Cluster['nodes'][number]) => each.name, shrink: 1 },
+    { title: 'ROLE', value: (each: Cluster['nodes'][number]) => each.role },
+    { title: 'ADDRESS', value: (each: Cluster['nodes'][number]) => each.address, shrink: 2 },
+    { title: 'VOTE', value: (each: Cluster['nodes'][number]) => (each.leader ? `${each.vote}, leader` : each.vote) },
+    { title: 'ANSWERS', value: (each: Cluster['nodes'][number]) => (each.answers ? 'yes' : 'no') },
+  ];
+  const lines = [`Cluster ${view.cluster.slice(0, 8)}`, '', table(view.nodes, columns, width), ''];
+  const { answers, problem } = view.store;
+  lines.push(answers ? 'The configuration store answers.' : `The configuration store is lost: ${problem ?? ''}`);
+  lines.push(
+    view.takeover === 'automatic' ? 'When a node dies, another one takes over.' : 'Nobody takes over when a node dies.',
+  );
+  if (view.advice !== null) lines.push(`To do: ${view.advice}.`);
+  return lines.join('\n');
+}

@@ -1,0 +1,66 @@
+// What control knows of clusters. The daemon does it (core/daemon/cluster): it takes processes and certificates.
+
+export interface ClusterNodeView {
+  readonly id: string;
+  readonly index: number;
+  readonly name: string;
+  readonly role: 'data' | 'witness';
+  /** HOST:PORT of the peer link. */
+  readonly address: string;
+  readonly self: boolean;
+  /** In the configuration store. */
+  readonly vote: 'voter' | 'learner' | 'none';
+  readonly leader: boolean;
+  /** Its member of the configuration store answers. */
+  readonly answers: boolean;
+}
+
+export interface ClusterView {
+  /** Undefined: this node is alone. */
+  readonly cluster: string | undefined;
+  readonly node: string | undefined;
+  readonly nodes: readonly ClusterNodeView[];
+  readonly store: { readonly answers: boolean; readonly problem: string | undefined };
+  /** Whether another node takes over by itself when one dies. */
+  readonly takeover: 'automatic' | 'none';
+  /** What should be done, in a sentence. */
+  readonly advice: string | undefined;
+}
+
+/** What lets a node in, once. */
+export interface JoinToken {
+  readonly token: string;
+  /** Milliseconds since 1970. */
+  readonly expires: number;
+}
+
+export interface Membership {
+  /** HOST:PORT under which the other nodes reach this one; the next three ports are used, too. */
+  readonly address: string;
+  /** The name of the machine when absent. */
+  readonly name?: string | undefined;
+}
+
+export interface ClusterControl {
+  view(): Promise<ClusterView>;
+  /** Begins a cluster with this node; the daemon starts itself again afterwards. Rejects with ServiceError. */
+  init(as: Membership): Promise<{ cluster: string }>;
+  /** A token for one more node. Rejects with ServiceError. */
+  token(): Promise<JoinToken>;
+  /** Becomes a node of the cluster the token is of; the daemon starts itself again afterwards. Rejects with ServiceError. */
+  join(token: string, as: Membership): Promise<void>;
+  /** Forgets another node, which is gone for good. Rejects with ServiceError. */
+  remove(name: string): Promise<void>;
+  /** This node leaves; the last one takes the catalog along. The daemon starts itself again. Rejects with ServiceError. */
+  leave(): Promise<void>;
+}
+
+/** Of a node that is in no cluster. */
+export const ALONE: ClusterView = {
+  cluster: undefined,
+  node: undefined,
+  nodes: [],
+  store: { answers: true, problem: undefined },
+  takeover: 'none',
+  advice: undefined,
+};

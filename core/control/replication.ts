@@ -1,0 +1,45 @@
+// What people see and do of mirrored volumes.
+
+export interface ResyncView {
+  readonly leftBytes: number;
+  readonly totalBytes: number;
+  readonly bytesPerSecond: number;
+  readonly etaSeconds: number | undefined;
+}
+
+export interface ReplicaView {
+  /** Id of the node. */
+  readonly node: string;
+  readonly inSync: boolean;
+  /** `unknown`: only the owner knows more. */
+  readonly state: 'owner' | 'sync' | 'joining' | 'leaving' | 'out' | 'unknown';
+  /** For people. */
+  readonly why: string;
+  readonly lacksBytes: number;
+  readonly resync: ResyncView | undefined;
+}
+
+export interface ReplicationView {
+  readonly volume: string;
+  readonly id: string;
+  /** What this node is to the volume. */
+  readonly role: 'owner' | 'replica' | 'joining' | 'waiting' | 'changing';
+  /** Id of the node; undefined: nobody is known to be. */
+  readonly owner: string | undefined;
+  readonly epoch: number;
+  readonly session: number;
+  readonly inSync: readonly string[];
+  readonly replicas: readonly ReplicaView[];
+  readonly forcedBy: string | undefined;
+  readonly why: string;
+}
+
+/** The mirrored volumes of this node. */
+export interface Replication {
+  list(): ReplicationView[];
+  get(volume: string): ReplicationView | undefined;
+  /** Another node (name or id) serves the volume from now on. Resolves with the pause in milliseconds. Rejects with ServiceError. */
+  handOver(volume: string, to: string): Promise<number>;
+  /** A person takes the copy of this node for the one that counts; `by`: who. Rejects with ServiceError. */
+  promote(volume: string, by: string): Promise<void>;
+}

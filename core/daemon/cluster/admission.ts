@@ -1,0 +1,210 @@
+// Lets nodes into the cluster: a small HTTPS server beside the API, which knows one request and wants a join token.
+import { createServer } from 'node:https';
+import type { Server } from 'node:https';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { ServiceError, messageOf } from '../../base/errors.ts';
+import { listenError } from '../../base/host-port.ts';
+import {
+  ADMISSION_BODY,
+  ADMISSION_CONNECTIONS,
+  ADMISSION_PATIENCE,
+  JOIN_LIFETIME,
+  MAX_NODES,
+} from '../../base/limits.ts';
+import type { Log } from '../../base/log.ts';
+import { Turn } from '../../base/turn.ts';
+import type { World } from '../../base/world.ts';
+import type { ClusterNode } from '../../cluster/member.ts';
+import { certify } from './authority.ts';
+import { COMMON_KEYS, Node, clusterFolder } from './cluster-files.ts';
+import { peerUrl } from './etcd-process.ts';
+import { hashOfSecret, writeJoinToken } from './join-token.ts';
+import { CLUSTER_RECORD, nodeKey } from './membership.ts';
+import type { Membership } from './membership.ts';
+
+/** Port above the one of the peer link. */
+export const ADMISSION_PORT = 3;
+const JOINS = 'join/';
+
+export const Application = z.strictObject({
+  secret: z.string().regex(/^[\w-]{43}$/),
+  node: Node.omit({ index: true }),
+  /** PEM. */
+  publicKey: z.string().max(2_000),
+});
+export type Application = z.infer<typeof Application>;
+
+export const Admitted = z.strictObject({
+  cluster: z.string(),
+  node: Node,
+  nodes: z.array(Node),
+  cert: z.string(),
+  /** Of the CA; not for a witness. */
+  caKey: z.string().optional(),
+  initialCluster: z.string(),
+  /** What the secrets of the catalog are sealed with, and tokens of copies; base64. Not for a witness. */
+  keys: z.record(z.enum(COMMON_KEYS), z.string()).optional(),
+});
+export type Admitted = z.infer<typeof Admitted>;
+
+export interface ClusterRecord {
+  readonly uuid: string;
+  readonly format: 1;
+  /** Of the next node. */
+  readonly nextIndex: number;
+}
+
+export interface AdmissionOptions {
+  readonly member: Membership;
+  readonly world: World;
+  readonly log: Log;
+  /** The data folder. */
+  readonly data: string;
+}
+
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #turn = new Turn();
+  readonly #server: Server;
+
+  private constructor(options: AdmissionOptions) {
+    this.#options = options;
+    const { ca, cert, key } = options.member.tls;
+    this.#server = createServer({ cert: cert + ca, key, minVersion: 'TLSv1.3' }, (request, response) => {
+      void this.#serve(request, response);
+    });
+    this.#server.maxConnections = ADMISSION_CONNECTIONS;
+    this.#server.requestTimeout = this.#server.headersTimeout = ADMISSION_PATIENCE;
+  }
+
+  /** Rejects with ServiceError when it cannot listen. */
+  static async open(options: AdmissionOptions): Promise<Admission> {
+    const admission = new Admission(options);
+    const { host, port } = options.member.self.address;
+    await new Promise<void>((resolve, reject) => {
+      const failed = (error: Error): void => {
+        reject(listenError(error, 'cluster', host, port + ADMISSION_PORT));
+      };
+      admission.#server.once('error', failed).listen(port + ADMISSION_PORT, host, () => {
+        admission.#server.off('error', failed);
+        resolve();
+      });
+    });
+    return admission;
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => {
+        resolve();
+      });
+      this.#server.closeAllConnections();
+    });
+  }
+
+  /** A token for one node. Rejects with ServiceError. */
+  async token(): Promise<{ token: string; expires: number }> {
+    const { member, world } = this.#options;
+    const now = world.clock.wall();
+    const secret = world.random.bytes(32).toString('base64url');
+    const expires = now + JOIN_LIFETIME;
+    const old = (await member.store.list(JOINS)).filter(({ value }) => (value as { expires: number }).expires < now);
+    await member.store.commit([
+      { key: JOINS + hashOfSecret(secret), value: { expires } },
+      ...old.map(({ key }) => ({ key, value: undefined })),
+    ]);
+    const { id, address } = member.self;
+    const where = { host: address.host, port: address.port + ADMISSION_PORT };
+    return { token: writeJoinToken({ ...where, node: id, ca: member.tls.ca, secret }), expires };
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let answer: { status: number; body: unknown };
+    try {
+      if (request.method !== 'POST' || request.url !== '/join') throw new ServiceError('not-found', 'nothing is here');
+      const application = Application.safeParse(JSON.parse(await bodyOf(request)));
+      if (!application.success) throw new ServiceError('bad-request', 'this is no application');
+      answer = { status: 200, body: await this.#turn.run(() => this.#admit(application.data)) };
+    } catch (error) {
+      const known = error instanceof ServiceError ? error : new ServiceError('bad-request', messageOf(error));
+      this.#options.log.warn({ from: request.socket.remoteAddress, why: known.message }, 'a node was not let in');
+      answer = { status: known.row.http, body: { code: known.code, message: known.message } };
+    }
+    response.writeHead(answer.status, { 'Content-Type': 'application/json', Connection: 'close' });
+    response.end(JSON.stringify(answer.body));
+  }
+
+  async #admit({ secret, node: applicant, publicKey }: Application): Promise<Admitted> {
+    const { member, world, data, log } = this.#options;
+    const { store, tls } = member;
+    const join_ = await store.get(JOINS + hashOfSecret(secret));
+    const good = join_ !== undefined && (join_.value as { expires: number }).expires > world.clock.wall();
+    if (!good) throw new ServiceError('unauthorized', 'the join token is not known, used, or too old');
+    const record = await store.get(CLUSTER_RECORD);
+    if (record === undefined || tls.caKey === undefined) throw new Error('the cluster has no record');
+    const { nextIndex, ...rest } = record.value as unknown as ClusterRecord;
+    const known = member.nodes();
+    if (known.length >= MAX_NODES) throw new ServiceError('limit-reached', `a cluster has ${String(MAX_NODES)} nodes`);
+    const taken = known.find(({ id, name }) => id === applicant.id || name === applicant.name);
+    if (taken !== undefined) {
+      const how = `if it is gone for good, gemel cluster remove ${taken.name} first`;
+      throw new ServiceError('exists', `there is a node '${taken.name}' already (${how})`);
+    }
+    const node: ClusterNode = { ...applicant, index: nextIndex };
+    let cert: string;
+    try {
+      cert = certify(world, { cert: tls.ca, key: tls.caKey }, node.id, node.address.host, publicKey);
+    } catch (error) {
+      throw new ServiceError('bad-request', 'its key is no key', { cause: error });
+    }
+    // There is one learner at a time: who waits for its vote gets it now.
+    for (const { id, isLearner, name } of await member.etcd.members()) {
+      if (isLearner && name !== '') await member.etcd.promote(id);
+    }
+    const { ok } = await store.commit(
+      [
+        { key: CLUSTER_RECORD, value: { ...rest, nextIndex: nextIndex + 1 } },
+        { key: nodeKey(node.id), value: Node.parse(node) },
+        { key: join_.key, value: undefined },
+      ],
+      [
+        { key: CLUSTER_RECORD, revision: record.revision },
+        { key: join_.key, revision: join_.revision },
+        { key: nodeKey(node.id), revision: 0 },
+      ],
+    );
+    if (!ok) throw new ServiceError('in-use', 'another node is being let in: repeat it with a new token');
+    try {
+      await member.etcd.addLearner(peerUrl(node.address));
+    } catch (error) {
+      await store.commit([{ key: nodeKey(node.id), value: undefined }]).catch(() => undefined);
+      throw error;
+    }
+    const members = await member.etcd.members();
+    const initialCluster = members
+      .map(({ name, peerUrls }) => `${name === '' ? node.id : name}=${peerUrls[0] ?? ''}`)
+      .join(',');
+    log.info({ node: node.name, role: node.role }, 'let a node into the cluster');
+    const nodes = [...known, node].map((each) => Node.parse(each));
+    const common = { cluster: member.cluster, node: Node.parse(node), nodes, cert, initialCluster };
+    if (node.role === 'witness') return common;
+    const key = async (name: string): Promise<string> =>
+      ((await world.disk.readFile(join(clusterFolder(data), name))) ?? Buffer.alloc(0)).toString('base64');
+    const keys = { 'secret.key': await key('secret.key'), 'copy-token.key': await key('copy-token.key') };
+    return { ...common, caKey: tls.caKey, keys };
+  }
+}
+
+/** Rejects when there is more than a node has to say. */
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  let length = 0;
+  for await (const part of request as AsyncIterable<Buffer>) {
+    length += part.length;
+    if (length > ADMISSION_BODY) throw new ServiceError('too-large', 'this is no application');
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString();
+}

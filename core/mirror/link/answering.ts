@@ -1,0 +1,65 @@
+// The answering side of a connection from another node: requests go to their handlers in the order of the stream.
+import { messageOf } from '../../base/errors.ts';
+import { MAX_PEER_BYTES, MAX_PEER_REQUESTS } from '../../base/limits.ts';
+import { FrameFlag } from '../wire/frame.ts';
+import type { Frame } from '../wire/frame.ts';
+import type { FrameConnection } from './connection.ts';
+import { PeerRefusal } from './peer-link.ts';
+import type { PeerAnswer, PeerHandler } from './peer-link.ts';
+
+/** Requests of one connection that are being answered. */
+export class Answering {
+  readonly #connection: FrameConnection;
+  readonly #handlers: ReadonlyMap<number, PeerHandler>;
+  #running = 0;
+  #bytes = 0;
+
+  constructor(connection: FrameConnection, handlers: ReadonlyMap<number, PeerHandler>) {
+    this.#connection = connection;
+    this.#handlers = handlers;
+  }
+
+  /** A request has come. False: enough for now. */
+  take(frame: Frame): boolean {
+    const { type, id } = frame;
+    const bytes = frame.header.length + frame.payload.length;
+    this.#running++;
+    this.#bytes += bytes;
+    const over = (): void => {
+      this.#running--;
+      this.#bytes -= bytes;
+      if (!this.#isFull) this.#connection.resume();
+    };
+    this.#ask(frame).then(
+      ({ header, pieces }) => {
+        this.#connection.send(type, FrameFlag.answer, id, header, pieces ?? []);
+        over();
+      },
+      (error: unknown) => {
+        this.#connection.send(type, FrameFlag.answer | FrameFlag.refused, id, refusalHeader(error), []);
+        over();
+      },
+    );
+    return !this.#isFull;
+  }
+
+  get #isFull(): boolean {
+    return this.#running >= MAX_PEER_REQUESTS || this.#bytes >= MAX_PEER_BYTES;
+  }
+
+  async #ask(frame: Frame): Promise<PeerAnswer> {
+    const handler = this.#handlers.get(frame.type);
+    if (handler === undefined)
+      throw new PeerRefusal('unknown-type', `message type ${String(frame.type)} is not known here`);
+    return handler(frame.header, frame.payload);
+  }
+}
+
+/** Characters of an error that go over the wire. */
+const MAX_TEXT = 1000;
+
+/** A refusal as the header of an answer. */
+export function refusalHeader(error: unknown): Buffer {
+  const code = error instanceof PeerRefusal ? error.code : 'internal';
+  return Buffer.from(JSON.stringify({ code, message: messageOf(error).slice(0, MAX_TEXT) }));
+}

@@ -1,0 +1,66 @@
+// What one node can ask another one: requests in one ordered stream per direction, whatever they are about.
+import type { PeerClock } from './channel.ts';
+
+/** What a request was answered with. */
+export interface PeerReply {
+  readonly header: Buffer;
+  readonly data: Buffer;
+}
+
+/** What a handler answers. The pieces must not change any more. */
+export interface PeerAnswer {
+  readonly header: Buffer;
+  readonly pieces?: readonly Buffer[];
+}
+
+/**
+ * Called in the order of the stream, one message per call. What happens before the first await happens before the next
+ * message is looked at. An error is told to who asked: as it is when it is a PeerRefusal.
+ */
+export type PeerHandler = (header: Buffer, data: Buffer) => Promise<PeerAnswer>;
+
+/** The peer has understood the request and does not do it. */
+export class PeerRefusal extends Error {
+  /** For programs. */
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.name = 'PeerRefusal';
+    this.code = code;
+  }
+}
+
+/** No answer: the link is down, or went down, or patience is over. The peer may have done what was asked, or may still. */
+export class PeerSilence extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'PeerSilence';
+  }
+}
+
+export interface PeerLink {
+  /** The other node. */
+  readonly node: string;
+  /** Requests can be made. */
+  readonly up: boolean;
+  /** Boot id of the other node on the connection that stands, or stood last; undefined: there was none. */
+  readonly boot: string | undefined;
+  /** Version of the messages both use. 0: the link was never up. */
+  readonly version: number;
+  /** What the clock of the peer said last; undefined: nothing yet. Its rate is close to that of ours, nothing else is. */
+  readonly clock: PeerClock | undefined;
+  /**
+   * Sends a request behind all earlier ones. `patience`: milliseconds. The pieces must not change until it settles. Rejects
+   * with a PeerRefusal or a PeerSilence.
+   */
+  request(type: number, header: Buffer, pieces: readonly Buffer[], patience: number): Promise<PeerReply>;
+  /** Who answers requests of this type that the peer makes. */
+  handle(type: number, handler: PeerHandler): void;
+  onUp(listener: () => void): void;
+  onDown(listener: () => void): void;
+  /** The connection the peer made its requests on is gone, or replaced: told before a request of a new one is handled. */
+  onLeft(listener: () => void): void;
+  /** Breaks the connection: everything under way is rejected, and it is made anew. */
+  reset(reason: string): void;
+}

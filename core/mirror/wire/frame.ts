@@ -1,0 +1,149 @@
+// Frames between nodes, bytes <-> objects. 32 bytes, all numbers big-endian, then the header of the message and its payload:
+//    0  magic "GMLP"
+//    4  version of this layout, type of the message, flags (2 bytes)
+//    8  request id: an answer carries that of its request
+//   12  number of the frame on this connection and in this direction, from 0
+//   16  bytes of the header     20  bytes of the payload
+//   24  CRC32C of the payload   28  CRC32C of bytes 0 to 27 and of the header
+// The number finds what was repeated, left out or put into another order, whatever TCP or a box in between did.
+import { load16, load32, store32 } from '../../base/bytes-at.ts';
+import { crc32c } from '../../base/crc32c.ts';
+import { MAX_PEER_HEADER, MAX_PEER_PAYLOAD, PEER_RECEIVE_BUFFER } from '../../base/limits.ts';
+
+export const FRAME_HEAD = 32;
+export const FRAME_VERSION = 1;
+const MAGIC = 0x474d_4c50;
+const EMPTY = Buffer.alloc(0);
+
+export const FrameFlag = { answer: 1, refused: 2 } as const;
+const ALL_FLAGS = FrameFlag.answer | FrameFlag.refused;
+
+export interface Frame {
+  readonly type: number;
+  readonly flags: number;
+  readonly id: number;
+  readonly header: Buffer;
+  readonly payload: Buffer;
+}
+
+/** What arrived is not what a node of ours sends: the connection is of no more use. */
+export class FrameError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'FrameError';
+  }
+}
+
+/** The first piece of a frame: head and header. `payload`: what the caller sends behind it, in order. */
+export function frameHead(
+  type: number,
+  flags: number,
+  id: number,
+  number: number,
+  header: Buffer,
+  payload: readonly Buffer[],
+): Buffer {
+  const head = Buffer.allocUnsafe(FRAME_HEAD + header.length);
+  let length = 0;
+  let sum = 0;
+  for (const piece of payload) {
+    length += piece.length;
+    sum = crc32c(piece, 0, piece.length, sum);
+  }
+  if (header.length > MAX_PEER_HEADER || length > MAX_PEER_PAYLOAD) throw new RangeError('message too large');
+  store32(head, 0, MAGIC);
+  head[4] = FRAME_VERSION;
+  head[5] = type;
+  head[6] = 0;
+  head[7] = flags;
+  store32(head, 8, id);
+  store32(head, 12, number);
+  store32(head, 16, header.length);
+  store32(head, 20, length);
+  store32(head, 24, sum);
+  header.copy(head, FRAME_HEAD);
+  store32(head, 28, crc32c(header, 0, header.length, crc32c(head, 0, 28)));
+  return head;
+}
+
+/** Takes bytes as they come, gives frames. Headers and payloads are memory of their own. */
+export class FrameReader {
+  readonly #memory = Buffer.allocUnsafeSlow(PEER_RECEIVE_BUFFER);
+  #start = 0;
+  #end = 0;
+  #number = 0;
+  /** A payload that is not complete: what is read next goes straight into it. */
+  #open: { frame: Frame; sum: number; filled: number } | undefined;
+  readonly #deliver: (frame: Frame) => void;
+
+  constructor(deliver: (frame: Frame) => void) {
+    this.#deliver = deliver;
+  }
+
+  /** Where the next bytes go. Never empty. */
+  buffer(): Buffer {
+    if (this.#open !== undefined) return this.#open.frame.payload.subarray(this.#open.filled);
+    if (this.#start > 0) {
+      this.#memory.copyWithin(0, this.#start, this.#end);
+      this.#end -= this.#start;
+      this.#start = 0;
+    }
+    return this.#memory.subarray(this.#end);
+  }
+
+  /** `bytes` are at the start of the buffer offered last. Throws a FrameError. */
+  received(bytes: number): void {
+    const open = this.#open;
+    if (open !== undefined) {
+      open.filled += bytes;
+      if (open.filled < open.frame.payload.length) return;
+      this.#open = undefined;
+      this.#complete(open.frame, open.sum);
+      return;
+    }
+    this.#end += bytes;
+    while (this.#next());
+  }
+
+  /** One frame out of memory. False: there is none as a whole. */
+  #next(): boolean {
+    const memory = this.#memory;
+    const at = this.#start;
+    const available = this.#end - at;
+    if (available < FRAME_HEAD) {
+      // Who speaks something else altogether may not send that much.
+      if (available >= 4) checkMagic(memory, at);
+      return false;
+    }
+    checkMagic(memory, at);
+    if (memory[at + 4] !== FRAME_VERSION) throw new FrameError(`frame version ${String(memory[at + 4])}`);
+    const headerLength = load32(memory, at + 16);
+    const length = load32(memory, at + 20);
+    if (headerLength > MAX_PEER_HEADER || length > MAX_PEER_PAYLOAD) throw new FrameError('message too large');
+    const behind = at + FRAME_HEAD + headerLength;
+    if (behind > this.#end) return false;
+    const sum = crc32c(memory, at + FRAME_HEAD, behind, crc32c(memory, at, at + 28));
+    if (sum !== load32(memory, at + 28)) throw new FrameError('damaged header');
+    const flags = load16(memory, at + 6);
+    if ((flags & ~ALL_FLAGS) !== 0) throw new FrameError('unknown flags');
+    if (load32(memory, at + 12) !== this.#number) throw new FrameError('frame out of order');
+    this.#number = (this.#number + 1) >>> 0;
+    const header = Buffer.from(memory.subarray(at + FRAME_HEAD, behind));
+    const payload = length === 0 ? EMPTY : Buffer.allocUnsafe(length);
+    const frame: Frame = { type: memory[at + 5] as number, flags, id: load32(memory, at + 8), header, payload };
+    const filled = memory.copy(payload, 0, behind, Math.min(behind + length, this.#end));
+    this.#start = behind + filled;
+    if (filled === length) this.#complete(frame, load32(memory, at + 24));
+    else this.#open = { frame, sum: load32(memory, at + 24), filled };
+    return this.#open === undefined;
+  }
+
+  #complete(frame: Frame, sum: number): void {
+    if (crc32c(frame.payload) !== sum) throw new FrameError('damaged payload');
+    this.#deliver(frame);
+  }
+}
+
+function checkMagic(memory: Buffer, at: number): void {
+  if (load32(memory, at) !== MAGIC) throw new FrameError('this is not the language of our nodes');
+}
