@@ -454,14 +454,11 @@ export class PoolVolume implements Volume, WriteLog {
       }
       const from = Math.max(position - grain * GRAIN, 0) / BLOCK;
       const to = Math.min(end - grain * GRAIN, GRAIN) / BLOCK;
-      const place = this.map.place(grain);
-      const next = this.map.valid(grain) & ~blockMask(from, to);
-      if (to - from !== BLOCKS) {
-        this.#thin(grain, next);
-        continue;
+      if (to - from !== BLOCKS) this.#thin(grain, this.map.valid(grain) & ~blockMask(from, to));
+      else {
+        this.#promises.drop(grain);
+        if (this.map.place(grain) !== 0) this.#set(grain, 0, 0);
       }
-      this.#promises.drop(grain);
-      if (place !== 0) this.#set(grain, 0, 0);
     }
   }
 
