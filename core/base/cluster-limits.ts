@@ -30,7 +30,7 @@ export const ETCD_FIRST = 30_000;
 export const MAX_NODES = 5;
 /** Milliseconds a join token is good for; of a request to be let in; bytes of one; connections at once. */
 export const JOIN_LIFETIME = 900_000;
-export const ADMISSION_PATIENCE = 30_000;
+export const ADMISSION_PATIENCE = 60_000;
 export const ADMISSION_BODY = 65_536;
 export const ADMISSION_CONNECTIONS = 16;
 /** Milliseconds `gemel` waits for a daemon that starts itself again. */

@@ -30,6 +30,8 @@ export interface ClusterVolumesOptions {
 export class ClusterVolumes implements Replication {
   readonly #options: ClusterVolumesOptions;
   readonly #ends: (() => void)[] = [];
+  /** By id, as initiators were told last. */
+  readonly #sizes = new Map<string, number>();
   #timer: Timer | undefined;
   #stopped = false;
 
@@ -192,10 +194,16 @@ export class ClusterVolumes implements Replication {
     const record = catalog.volumes.get(name);
     const wanted = record?.state === 'ready' && backend.holds(record);
     const right = served === undefined ? !wanted : wanted && served.identity.id === record.id;
-    if (record !== undefined && served !== undefined && right) units.reconsider(this.#iqnOf(record));
+    if (record !== undefined && served !== undefined && right) {
+      units.reconsider(this.#iqnOf(record));
+      // Another node has resized it, here as well.
+      if ((this.#sizes.get(record.id) ?? record.size) !== record.size) served.capacityChanged();
+      this.#sizes.set(record.id, record.size);
+    }
     if (right) return;
     const gone = served !== undefined && served.identity.id !== record?.id ? served.identity.id : undefined;
     if (gone !== undefined) {
+      this.#sizes.delete(gone);
       void provisioner
         .withdrawGone(name, gone)
         .catch(() => undefined)

@@ -73,6 +73,10 @@ export class MirrorBackend implements VolumeBackend {
     return replicas === undefined || replicas.includes(this.#options.member.self.id);
   }
 
+  leads({ replicas }: VolumeRecord): boolean {
+    return replicas === undefined || replicas[0] === this.#options.member.self.id;
+  }
+
   place(plan: PlannedVolume): Promise<string> {
     return this.#options.local.place(plan);
   }

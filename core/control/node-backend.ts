@@ -48,6 +48,9 @@ export class NodeBackend implements VolumeBackend {
   holds(): boolean {
     return true;
   }
+  leads(): boolean {
+    return true;
+  }
 
   async place(plan: PlannedVolume): Promise<string> {
     if (plan.pool !== undefined) this.#pools.pool(plan.pool);

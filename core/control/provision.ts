@@ -73,7 +73,7 @@ export class Provisioner {
       }
       try {
         if (record.state === 'ready') await this.#openOne(record);
-        else await this.#erase(record);
+        else if (this.#backend.leads(record)) await this.#erase(record);
       } catch (error) {
         this.#units.setProblem(record.name, messageOf(error));
         this.#log.error(
@@ -91,7 +91,7 @@ export class Provisioner {
   create(wanted: CreateVolume, source?: string, id = this.newId()): Promise<VolumeRecord> {
     return this.turn.run(async () => {
       const planned = planVolume(this.#catalog, wanted);
-      const replicas = this.#replicas(planned, wanted.replicas);
+      const replicas = this.#replicas(planned, source === undefined ? wanted.replicas : 1);
       const plan = replicas === undefined ? planned : { ...planned, replicas };
       const path = await this.#backend.place(plan);
       const created = this.#world.clock.wall();

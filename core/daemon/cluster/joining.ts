@@ -116,8 +116,10 @@ export async function copyRecords(
 
 /** The record with other nodes for the data of a volume, if it is that of one; undefined: without any. */
 export function withReplicas(key: string, value: Json, replicas: readonly string[] | undefined): Json {
-  const changed = (volume: object): Json =>
-    ({ ...volume, replicas: replicas === undefined ? undefined : [...replicas] });
+  const changed = (volume: object): Json => ({
+    ...volume,
+    replicas: replicas === undefined ? undefined : [...replicas],
+  });
   if (key.startsWith('volumes/')) return changed(value as object);
   if (!key.startsWith('deleted/')) return value;
   const deleted = value as unknown as { volume: object };
