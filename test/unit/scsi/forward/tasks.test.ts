@@ -100,6 +100,8 @@ describe('forwarded tasks that end', () => {
     // It waits for the aborted one, whose write hangs still, and is the last to land.
     const next = pattern(512, 1);
     const second = atOwner.scsi(write16(5, 1), { write: next });
+    const waits = new Promise<string>((resolve) => setTimeout(resolve, 300, 'waits'));
+    assert.equal(await Promise.race([second.then(() => 'has overtaken it'), waits]), 'waits');
     volume.goOn();
     assert.equal((await second).status, 0);
     assert.ok((await elsewhere.scsi(read16(5, 1), { read: 512 })).data.equals(next));
