@@ -86,8 +86,13 @@ export class Leases {
 
   /** True while the lease of that generation has not run out. */
   isHeld(node: string, generation: number): boolean {
+    return this.isHeldAt(node, generation, this.#clock.now());
+  }
+
+  /** The same, when it is `now` by the clock. */
+  isHeldAt(node: string, generation: number, now: number): boolean {
     const held = this.#held.get(node);
-    return held?.generation === generation && generation > 0 && this.#clock.now() < held.until;
+    return held?.generation === generation && generation > 0 && now < held.until;
   }
 
   #plan(): void {

@@ -92,7 +92,9 @@ export class RegionLog {
     const whole = stored.state as Whole | undefined;
     const isLost = !fresh && (whole === undefined || stored.damaged);
     const stamps = fresh ? [FIRST_STAMP] : [];
-    const none: Facts = { promised: NOBODY, stamps, joining: false, tracks: {}, unitState: undefined, clean: fresh };
+    // What is of unknown content stays so over any number of starts, until it has been made whole.
+    const joining = isLost;
+    const none: Facts = { promised: NOBODY, stamps, joining, tracks: {}, unitState: undefined, clean: fresh };
     if (whole === undefined || isLost) {
       // The promise survives where it can: a lost bitmap is no reason to follow somebody of the past.
       const promised = whole?.facts.promised ?? NOBODY;

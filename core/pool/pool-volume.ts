@@ -33,10 +33,8 @@ export class PoolVolume implements Volume, WriteLog {
   #placedAt = -1;
   /** By grain: the last call that puts something into it. */
   readonly #placingIn = new Map<number, Promise<void>>();
-  /** Large writes, and copies into this volume, that have begun. */
-  readonly #writing = new Set<Promise<boolean>>();
-  /** Logged by write() and on the way to its place. */
-  readonly #placing = new Set<Promise<void>>();
+  readonly #writing = new Set<Promise<boolean>>(); // large writes, and copies into this volume, that have begun
+  readonly #placing = new Set<Promise<void>>(); // logged by write() and on the way to its place
   #short = false; // admit() found no free grain, and some will be
   upper: LogUpper | undefined;
   #closed = false;
@@ -299,10 +297,9 @@ export class PoolVolume implements Volume, WriteLog {
 
   /** Somebody keeps data of this volume: it is placed, and nothing else is, before `work` runs. */
   async settled<T>(position: number, length: number, work: () => T): Promise<T> {
-    const { upper } = this;
+    const { upper } = this; // as a rule it is quiet already, and there is nobody to wait for
+    if (upper?.quiet(position, length) === false) return upper.settled(position, length, work);
     if (upper === undefined) await this.placed();
-    // As a rule it is settled already, and there is nobody to wait for.
-    else if (!upper.quiet(position, length)) return upper.settled(position, length, work);
     return work();
   }
 
@@ -457,14 +454,11 @@ export class PoolVolume implements Volume, WriteLog {
       }
       const from = Math.max(position - grain * GRAIN, 0) / BLOCK;
       const to = Math.min(end - grain * GRAIN, GRAIN) / BLOCK;
-      const place = this.map.place(grain);
-      const next = this.map.valid(grain) & ~blockMask(from, to);
-      if (to - from !== BLOCKS) {
-        this.#thin(grain, next);
-        continue;
+      if (to - from !== BLOCKS) this.#thin(grain, this.map.valid(grain) & ~blockMask(from, to));
+      else {
+        this.#promises.drop(grain);
+        if (this.map.place(grain) !== 0) this.#set(grain, 0, 0);
       }
-      this.#promises.drop(grain);
-      if (place !== 0) this.#set(grain, 0, 0);
     }
   }
 

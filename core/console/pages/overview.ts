@@ -122,7 +122,7 @@ function capacityCard(pools: readonly Pool[]): unknown {
 export function fullIn(pool: string): string {
   const trend = data.capacity.value?.find((each) => each.pool === pool);
   if (trend?.bytesPerDay === undefined || trend.bytesPerDay === null)
-    return 'Time to full: known after ten minutes of watching';
+    return 'Time to full: not known yet, after ten minutes of watching';
   if (trend.secondsToFull === null) return 'Time to full: it is not growing';
   return `Full in ${duration(trend.secondsToFull)} at ${bytes(trend.bytesPerDay)} a day`;
 }

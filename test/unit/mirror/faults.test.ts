@@ -201,6 +201,27 @@ describe('faults of the mirror', { timeout: 170_000 }, () => {
     });
   });
 
+  test('a copy of unknown content stays one over any number of starts', async () => {
+    await withCluster(['a', 'b'], async (c) => {
+      await c.inSync(['a', 'b']);
+      await put(c, 'a', 1, 1);
+      await Promise.all([c.kill('a'), c.kill('b')]);
+      const { RegionLog } = await import('../../../core/mirror/region-log.ts');
+      await RegionLog.remove(c.world, `${c.folder}/a/v`);
+      for (let start = 0; start < 2; start++) {
+        await c.boot('a');
+        await until(() => /cannot be used/.test(c.volume('a').ownership.why));
+        await assert.rejects(c.node('a').mirror.promote('v', 'operator'));
+        await c.kill('a');
+      }
+      await c.boot('a');
+      await c.boot('b');
+      await c.inSync(['a', 'b']);
+      assert.equal(await get(c, 'b', 1), 1);
+      await assertSame(c, 'a', 'b');
+    });
+  });
+
   test('the record of somebody else is not touched by a stale attempt', async () => {
     await withCluster(['a', 'b'], async (c) => {
       await c.inSync(['a', 'b']);
