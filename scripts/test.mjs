@@ -44,6 +44,9 @@ const PEERS = [
     'fish',
     'groff',
     'chromium',
+    'spin',
+    'gcc',
+    'libc6-dev',
     'libnbd-bin',
     'nbdkit',
   ],
@@ -60,6 +63,8 @@ const STAGES = [
   { name: 'tidy', concurrency: 2, timeout: 60_000 },
   { name: 'unit', concurrency: 2, timeout: 180_000 },
   { name: 'crash', concurrency: 2, timeout: 180_000 },
+  { name: 'sim', concurrency: 1, timeout: 180_000 },
+  { name: 'model', concurrency: 1, timeout: 180_000, peers: true },
   { name: 'fuzz', concurrency: 1, timeout: 180_000 },
   { name: 'conformance', concurrency: 2, timeout: 600_000, peers: true },
   { name: 'interop', concurrency: 1, timeout: 300_000, peers: true },
@@ -74,7 +79,7 @@ const STAGES = [
  */
 const LANES = [
   [['lint'], ['format', 'types', 'tidy']],
-  [['interop'], ['fuzz', 'package', 'ui']],
+  [['interop'], ['sim', 'model', 'fuzz', 'package', 'ui']],
 ];
 /** Milliseconds a test file has to undo what it did before it is killed. */
 const GRACE = 5000;

@@ -23,6 +23,7 @@ import { API_PREFIX } from './prefix.ts';
 import { rawRoutesOf } from './raw.ts';
 import type { RawRoute } from './raw.ts';
 import { PROBLEM_TYPE, problemOf, toServiceError } from './problem.ts';
+import { isJobChanging } from './resources.ts';
 import type { Route } from './route.ts';
 import { deletedVolumeRoutes } from './routes/deleted-volumes.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -102,7 +103,7 @@ export function createApp(control: ControlPlane, log: Log, page?: RequestHandler
   if (page !== undefined) app.use(page);
   app.use(courtesy(), identify(control));
   for (const row of raw.filter(({ role }) => role !== 'public')) app.get(row.path, serveRaw(row));
-  const conditions = new Conditions();
+  const conditions = new Conditions((id) => isJobChanging(control.jobs, id));
   const recorder = new Recorder(control, routes);
   for (const row of routes) {
     app[row.method](
@@ -160,7 +161,7 @@ function serve(row: Route, { recorder, conditions, requests }: Serving): Request
     };
     const perform = async (): Promise<string | undefined> => {
       try {
-        return await conditions.run(row, request, response, input.params, async () => {
+        return await conditions.run(row, request, response, input, async () => {
           await recorder.prepare(response, input);
           const result: unknown = await row.handle(input, contextOf(request, response));
           await recorder.finish(response, { status: row.status, code: null, result });

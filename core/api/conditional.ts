@@ -17,6 +17,12 @@ export function etagOf(revision: number, text: string): string {
 /** Conditions of requests, and the order of changes of the same record. */
 export class Conditions {
   readonly #turns = new Map<string, { turn: Turn; users: number }>();
+  readonly #isChanging: (id: string) => boolean;
+
+  /** `isChanging`: a job is at work that changes the record with this id (Resource). */
+  constructor(isChanging: (id: string) => boolean) {
+    this.#isChanging = isChanging;
+  }
 
   /**
    * Does what a request asks for if its conditions hold; changes of one record are done one after the other, so that nothing
@@ -27,15 +33,23 @@ export class Conditions {
     row: Route,
     request: Request,
     response: Response,
-    params: unknown,
+    input: { readonly params: unknown; readonly body: unknown },
     perform: () => Promise<unknown>,
   ): Promise<string | undefined> {
-    const { resource, method } = row;
-    if (resource === undefined) return textOf(row, await perform());
-    const look = (): Resource => resource(params as never);
+    const { resource, method, begins } = row;
+    if (resource === undefined) {
+      const later = begins?.(input.body as never);
+      const done = later === undefined ? perform() : this.#inTurn(later, perform);
+      return textOf(row, await done);
+    }
+    const look = (): Resource => resource(input.params as never);
     if (method === 'get') return this.#show(row, request, response, look().revision, perform);
     return this.#inTurn(look().id, async () => {
-      require(request, method, look().revision);
+      const { id, revision } = look();
+      require(request, method, revision);
+      if (revision !== undefined && request.get('if-match') !== undefined && this.#isChanging(id)) {
+        throw new ServiceError('precondition-failed', 'a job is changing it: wait for the job, then read it again');
+      }
       const text = textOf(row, await perform());
       const after = look().revision;
       if (text !== undefined && after !== undefined) response.set('ETag', etagOf(after, text));

@@ -1,5 +1,6 @@
 // Which record the ETag of a path stands for.
 import type { Catalog } from '../control/catalog.ts';
+import type { Jobs } from '../control/jobs/jobs.ts';
 import type { Resource } from './route.ts';
 
 export const volumeResource = ({ volumes }: Catalog, name: string): Resource => ({
@@ -37,3 +38,9 @@ export const initiatorResource = ({ initiators }: Catalog, iqn: string): Resourc
   id: `initiators/${iqn.toLowerCase()}`,
   revision: initiators.revision(iqn.toLowerCase()),
 });
+
+/** Jobs are about a `volume`, a `pool` …; records are below `volumes`, `pools` …. */
+export function isJobChanging(jobs: Jobs, id: string): boolean {
+  const [, plural = '', name = ''] = /^([^/]+)\/(.*)$/.exec(id) ?? [];
+  return jobs.isChanging(plural.replace(/s$/, ''), name);
+}

@@ -44,6 +44,8 @@ export interface Route {
   readonly problems: readonly ErrorCode[] | undefined;
   /** What is shown or changed, when it has an ETag. */
   readonly resource: ((params: never) => Resource) | undefined;
+  /** Id of the record (Resource) that what is asked for will change later: it is not begun in the middle of another change. */
+  readonly begins: ((body: never) => string | undefined) | undefined;
   /**
    * True: a POST that may simply be done again when the daemon died in the middle of it (a name is not given twice; a check
    * changes nothing). Otherwise a repetition under its idempotency key is told that nobody knows.
@@ -70,6 +72,7 @@ export function route<
     readonly response?: z.ZodType;
     readonly problems?: readonly ErrorCode[];
     readonly resource?: (params: z.infer<P>) => Resource;
+    readonly begins?: (body: z.infer<B>) => string | undefined;
     readonly repeatable?: boolean;
     readonly confidential?: boolean;
     readonly handle: (
@@ -79,7 +82,7 @@ export function route<
   },
 ): Route {
   const { method, path, tag, summary, role, body, response, problems, resource, repeatable = false, handle } = row;
-  const { confidential = false } = row;
+  const { confidential = false, begins } = row;
   return {
     method,
     path,
@@ -90,6 +93,7 @@ export function route<
     response,
     problems,
     resource,
+    begins,
     repeatable,
     confidential,
     params: row.params ?? NOTHING,

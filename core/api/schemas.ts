@@ -50,6 +50,12 @@ export const CreateVolume = z.strictObject({
   target: VolumeName.optional().meta({ description: 'volumes with the same target are LUNs of one iSCSI target' }),
   lun: Lun.optional(),
   maps: z.array(MapEntry).max(MAX_MAPS).optional(),
+  replicas: z
+    .int()
+    .min(1)
+    .max(3)
+    .optional()
+    .meta({ description: 'nodes of the cluster that keep a copy; 2 when absent, if there are two' }),
 });
 
 export const ResizeVolume = z.strictObject({ size: sizeOfVolume, force: z.boolean().default(false) });

@@ -30,8 +30,13 @@ export const ETCD_FIRST = 30_000;
 export const MAX_NODES = 5;
 /** Milliseconds a join token is good for; of a request to be let in; bytes of one; connections at once. */
 export const JOIN_LIFETIME = 900_000;
-export const ADMISSION_PATIENCE = 30_000;
+export const ADMISSION_PATIENCE = 60_000;
 export const ADMISSION_BODY = 65_536;
 export const ADMISSION_CONNECTIONS = 16;
 /** Milliseconds `gemel` waits for a daemon that starts itself again. */
 export const CLUSTER_RESTART = 60_000;
+/** Milliseconds another node has to make its copy of a new volume; between looks whether what is served is what should be. */
+export const REPLICA_PATIENCE = 30_000;
+export const CLUSTER_LOOK = 10_000;
+/** Milliseconds commands have to end before a planned hand-over. */
+export const HAND_OVER_PATIENCE = 5_000;

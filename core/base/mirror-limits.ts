@@ -11,7 +11,7 @@ export const PEER_RETRY_MAX = 1_000;
 export const MAX_PEER_HEADER = 65_536;
 export const MAX_PEER_PAYLOAD = 16_842_752;
 /** Requests under way on one connection, and bytes of them: more are not read until some are answered. */
-export const MAX_PEER_REQUESTS = 4_096;
+export const MAX_PEER_REQUESTS = 16_384;
 export const MAX_PEER_BYTES = 268_435_456;
 /** Bytes a connection reads at once. */
 export const PEER_RECEIVE_BUFFER = 262_144;

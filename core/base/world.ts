@@ -131,6 +131,11 @@ export interface DiskFile {
   readLarge(into: readonly Buffer[], position: number): Promise<void>;
   /** The same for a small read into one place. */
   readSmall(into: Buffer, at: number, length: number, position: number): Promise<void>;
+  /**
+   * readSmall() without a promise, where that is possible at once. False: nothing was begun, use readSmall. Otherwise `done` is
+   * told once, never before this returns, whether all of it was read; if not, use readSmall. Absent: never possible.
+   */
+  readSoon?(into: Buffer, at: number, length: number, position: number, done: (whole: boolean) => void): boolean;
   /** What was written before this call is on stable media when it resolves (fdatasync). */
   dataSync(): Promise<void>;
   /** Frees the space behind the range, which reads as zeros afterwards. False: not supported here, nothing changed. */

@@ -24,6 +24,35 @@ export function bring(blocks: CachedBlocks, position: number, length: number): P
   return from + length <= FRAME ? bringOne(blocks, grain, from, from + length) : bringAll(blocks, position, length);
 }
 
+/** The same without a promise, see Volume.bringSoon: blocks of one grain, none of which is there. */
+export function bringSoon(
+  blocks: CachedBlocks,
+  position: number,
+  length: number,
+  done: (there: boolean) => void,
+): boolean {
+  const { cache, backing } = blocks;
+  const grain = Math.floor(position / FRAME);
+  const from = position - grain * FRAME;
+  if (from + length > FRAME || backing.readSoon === undefined) return false;
+  const frame = blocks.frameFor(grain);
+  if (frame < 0) return false;
+  const bits = touchedBlocks(from, from + length);
+  if ((bits & ((cache.valid[frame] as number) | (cache.filling[frame] as number))) !== 0) return false;
+  const first = lowestBlock(bits);
+  const end = runEnd(bits, first);
+  const start = grain * FRAME + first * BLOCK;
+  const bytes = Math.min((end - first) * BLOCK, backing.info.size - start);
+  const version = blocks.version(grain);
+  const ended = (whole: boolean): void => {
+    cache.filling[frame] = (cache.filling[frame] as number) & ~bits;
+    done(whole && publishOne(blocks, grain, frame, bits, version));
+  };
+  if (!backing.readSoon(start, bytes, cache.slab(frame), cache.offset(frame) + first * BLOCK, ended)) return false;
+  cache.filling[frame] = (cache.filling[frame] as number) | bits;
+  return true;
+}
+
 /** Bytes [from, upTo) of a grain. Most cold reads are small: this makes as little as it can for one. */
 function bringOne(blocks: CachedBlocks, grain: number, from: number, upTo: number): Promise<boolean> {
   const { cache, backing } = blocks;
@@ -36,12 +65,12 @@ function bringOne(blocks: CachedBlocks, grain: number, from: number, upTo: numbe
   if (bits === 0 || bits !== blockMask(first, end)) return bringAll(blocks, grain * FRAME + from, upTo - from);
   if ((bits & filling) !== 0) return NOT_SO;
   cache.filling[frame] = filling | bits;
-  const mine: Fill = { grain, frame, bits, version: blocks.version(grain) };
+  const version = blocks.version(grain);
   const position = grain * FRAME + first * BLOCK;
   const bytes = Math.min((end - first) * BLOCK, backing.info.size - position);
   return backing.read(position, bytes, cache.slab(frame), cache.offset(frame) + first * BLOCK).then(
     () => {
-      const whole = publishOne(blocks, mine);
+      const whole = publishOne(blocks, grain, frame, bits, version);
       cache.filling[frame] = (cache.filling[frame] as number) & ~bits;
       return whole;
     },
@@ -118,11 +147,12 @@ function placesOf({ cache, backing }: CachedBlocks, fills: readonly Fill[]): Pla
 /** False: some of it is not what the volume holds any more. */
 function publish(blocks: CachedBlocks, fills: readonly Fill[]): boolean {
   let all = true;
-  for (const each of fills) if (!publishOne(blocks, each)) all = false;
+  for (const { grain, frame, bits, version } of fills)
+    if (!publishOne(blocks, grain, frame, bits, version)) all = false;
   return all;
 }
 
-function publishOne(blocks: CachedBlocks, { grain, frame, bits, version }: Fill): boolean {
+function publishOne(blocks: CachedBlocks, grain: number, frame: number, bits: number, version: number): boolean {
   const { cache } = blocks;
   if (blocks.version(grain) !== version || blocks.index.get(grain) !== frame) return false;
   cache.valid[frame] = (cache.valid[frame] as number) | bits;

@@ -6,7 +6,7 @@ import type { Clock } from '../base/world.ts';
 import { BLOCK, GRAIN } from '../volume/grain.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
 import type { Extent, LogUpper, SpaceResources, StableWaiter, Volume, VolumeInfo, WriteLog } from '../volume/volume.ts';
-import { bring } from './bring.ts';
+import { bring, bringSoon } from './bring.ts';
 import { CachedBlocks } from './cached-blocks.ts';
 import { Destager } from './destager.ts';
 import type { L1Cache } from './l1-cache.ts';
@@ -79,6 +79,11 @@ export class CachedVolume implements Volume, LogUpper {
     const there = await bring(this.#blocks, position, length);
     if (this.#unstable(position, length)) await this.#settledLog(position);
     return there;
+  }
+
+  bringSoon(position: number, length: number, done: (there: boolean) => void): boolean {
+    // Who is told that it is there asks readNow, which looks whether it is stable by then.
+    return !this.#closed && !this.#unstable(position, length) && bringSoon(this.#blocks, position, length, done);
   }
 
   /** What is in the range could be gone after a crash: whoever reads it waits until it cannot. */
@@ -341,7 +346,7 @@ export class CachedVolume implements Volume, LogUpper {
   // ---- the rest
 
   async extents(position: number, length: number, limit: number): Promise<Extent[]> {
-    if (this.#writeBack) await this.#destager.sweep(position, length);
+    if (this.#writeBack && !this.#blocks.quiet(position, length)) await this.#destager.sweep(position, length);
     return this.#backing.extents(position, length, limit);
   }
 

@@ -17,6 +17,7 @@ export interface CreateOptions {
   readonly blockSize?: string;
   readonly physicalBlockSize?: string;
   readonly thick?: boolean;
+  readonly replicas?: string;
   readonly readOnly?: boolean;
   readonly durability?: string;
   readonly target?: string;
@@ -49,6 +50,7 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     .addOption(new Option('--physical-block-size <bytes>', 'default 4096').choices(['512', '4096']))
     .addOption(new Option('--thin', 'take space as it is written (default)').conflicts('thick'))
     .option('--thick', 'take all the space now')
+    .option('--replicas <number>', 'nodes of the cluster that keep a copy (default: 2, if there are two)')
     .option('--read-only', 'initiators cannot write')
     .addOption(
       new Option('--durability <when>', 'durable (default): acknowledged when stable').choices(['durable', 'volatile']),
@@ -164,6 +166,9 @@ export function createBody(name: string, options: CreateOptions): Record<string,
     ...(options.mapReadOnly ?? []).map((initiator) => ({ initiator, access: 'read-only' })),
   ];
   const number = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
+  if (options.replicas !== undefined && !/^[1-3]$/.test(options.replicas)) {
+    throw new ServiceError('bad-request', `'${options.replicas.slice(0, 40)}' is no number of copies: 1, 2 or 3`);
+  }
   if (options.lun !== undefined && !/^\d{1,5}$/.test(options.lun)) {
     throw new ServiceError('bad-request', `'${options.lun.slice(0, 40)}' is not a LUN; it is a number from 0`);
   }
@@ -181,6 +186,7 @@ export function createBody(name: string, options: CreateOptions): Record<string,
     target: options.target,
     lun: number(options.lun),
     maps,
+    replicas: number(options.replicas),
   };
 }
 

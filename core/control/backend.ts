@@ -4,6 +4,10 @@ import type { SnapshotRecord, VolumeRecord } from './records.ts';
 
 /** Where the data of volumes lives. The provisioner decides when; this decides how. */
 export interface VolumeBackend {
+  /** False: the data is on other nodes of the cluster only. */
+  holds(record: VolumeRecord): boolean;
+  /** This node is the one that looks after the volume when nobody asks: it finishes what was interrupted, and what is due. */
+  leads(record: VolumeRecord): boolean;
   /** What the record of this new volume says about where its data is. Throws ServiceError when it is impossible. */
   place(plan: PlannedVolume): Promise<string>;
   /** The absolute path of the data of a volume; undefined: it is in memory. */

@@ -12,6 +12,7 @@ import type { PoolMoves } from './pool-moves.ts';
 import type { Offload } from './offload.ts';
 import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
+import type { Replication } from './replication.ts';
 import type { Schedules } from './schedules.ts';
 import type { SessionSource } from './sessions.ts';
 import type { Security } from './security.ts';
@@ -26,6 +27,8 @@ import type { Views } from './views.ts';
 export interface ControlPlane {
   readonly catalog: Catalog;
   readonly cluster: ClusterControl;
+  /** Undefined: this node is in no cluster. */
+  readonly replication: Replication | undefined;
   readonly events: Events;
   readonly alerts: Alerts;
   readonly requests: KeptRequests;

@@ -45,6 +45,13 @@ export class NodeBackend implements VolumeBackend {
     this.#folder = folder;
   }
 
+  holds(): boolean {
+    return true;
+  }
+  leads(): boolean {
+    return true;
+  }
+
   async place(plan: PlannedVolume): Promise<string> {
     if (plan.pool !== undefined) this.#pools.pool(plan.pool);
     if (plan.kind === VolumeKind.nbd) return this.#placeNbd(plan.path ?? '');

@@ -17,7 +17,7 @@ import { refuseDeletion, refuseUsed, usersOf } from './uses.ts';
 import { Turn } from '../base/turn.ts';
 import type { Units } from './units.ts';
 import { checkSize, checkSubject, isElsewhere, planVolume, sizeUnit } from './volume-request.ts';
-import type { CreateVolume } from './volume-request.ts';
+import type { CreateVolume, PlannedVolume } from './volume-request.ts';
 
 export interface ProvisionerOptions {
   readonly catalog: Catalog;
@@ -25,6 +25,8 @@ export interface ProvisionerOptions {
   readonly backend: VolumeBackend;
   readonly world: World;
   readonly log: Log;
+  /** Nodes for a volume with so many copies, in a cluster. */
+  readonly placement?: ((copies: number | undefined) => readonly string[]) | undefined;
   /** The running server; undefined before it listens. */
   readonly server: () => SessionSource | undefined;
 }
@@ -36,6 +38,7 @@ export class Provisioner {
   readonly #world: World;
   readonly #log: Log;
   readonly #server: () => SessionSource | undefined;
+  readonly #placement: ProvisionerOptions['placement'];
   /** Whatever changes volumes, or what belongs to them, happens one after the other. */
   readonly turn = new Turn();
 
@@ -46,6 +49,7 @@ export class Provisioner {
     this.#world = options.world;
     this.#log = options.log;
     this.#server = options.server;
+    this.#placement = options.placement;
   }
 
   /** 32 random hexadecimal digits. */
@@ -63,9 +67,13 @@ export class Provisioner {
   /** Serves every volume of the catalog, after finishing what a crash interrupted. A volume that fails is reported. */
   async openAll(): Promise<void> {
     for (const record of this.#catalog.volumes.values()) {
+      if (!this.#backend.holds(record)) {
+        this.#units.setProblem(record.name, 'its data is on another node');
+        continue;
+      }
       try {
         if (record.state === 'ready') await this.#openOne(record);
-        else await this.#erase(record);
+        else if (this.#backend.leads(record)) await this.#erase(record);
       } catch (error) {
         this.#units.setProblem(record.name, messageOf(error));
         this.#log.error(
@@ -82,7 +90,9 @@ export class Provisioner {
    */
   create(wanted: CreateVolume, source?: string, id = this.newId()): Promise<VolumeRecord> {
     return this.turn.run(async () => {
-      const plan = planVolume(this.#catalog, wanted);
+      const planned = planVolume(this.#catalog, wanted);
+      const replicas = this.#replicas(planned, source === undefined ? wanted.replicas : 1);
+      const plan = replicas === undefined ? planned : { ...planned, replicas };
       const path = await this.#backend.place(plan);
       const created = this.#world.clock.wall();
       const creating: VolumeRecord = { ...plan, id, path, created, state: 'creating' };
@@ -269,6 +279,17 @@ export class Provisioner {
 
   // ---- internals
 
+  /** Where the data goes in a cluster; undefined: this node is alone. Throws ServiceError bad-request. */
+  #replicas({ kind }: PlannedVolume, wanted: number | undefined): readonly string[] | undefined {
+    if (this.#placement === undefined) {
+      if (wanted === undefined || wanted === 1) return undefined;
+      throw new ServiceError('bad-request', 'copies on several nodes take a cluster (gemel cluster init)');
+    }
+    if (!isElsewhere(kind)) return this.#placement(wanted);
+    if (wanted === undefined || wanted === 1) return this.#placement(1);
+    throw new ServiceError('bad-request', 'what lies outside of Gemel has no copies on other nodes');
+  }
+
   #changeMaps(name: string, change: (maps: readonly MapRecord[]) => MapRecord[]): Promise<VolumeRecord> {
     return this.turn.run(async () => {
       const record = this.volume(name);
@@ -302,6 +323,16 @@ export class Provisioner {
       throw new ServiceError('io-error', `its data has only ${found} of ${formatSize(size)}: part of it is missing`);
     }
     this.#units.expose(current, this.#iqnOf(current), volume);
+  }
+
+  /** Ends serving a volume whose record is gone, or is another one's by now, and closes it. */
+  withdrawGone(name: string, id: string): Promise<void> {
+    return this.turn.run(async () => {
+      const found = this.#units.unit(name)?.identity.id === id ? this.#units.gone(name) : undefined;
+      if (found === undefined) return;
+      if (!this.#units.devices.has(found.iqn)) this.#server()?.closeTarget(found.iqn);
+      await found.lu.volume.close();
+    });
   }
 
   /** Ends serving, and closes the volume. Rejects when what was written could not be made stable. In the turn. */

@@ -4,6 +4,7 @@ import { MAX_GROUP, MAX_SCHEDULES, MAX_SCHEDULE_RULES, SCHEDULE_INTERVAL } from 
 import type { Log } from '../base/log.ts';
 import { Turn } from '../base/turn.ts';
 import type { Clock } from '../base/world.ts';
+import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
 import { checkName, printable } from './names.ts';
@@ -18,6 +19,7 @@ const MAX_NAME = 36;
 
 export interface SchedulesOptions {
   readonly catalog: Catalog;
+  readonly backend: Pick<VolumeBackend, 'leads'>;
   readonly provisioner: Provisioner;
   readonly snapshots: Snapshots;
   readonly events: Events;
@@ -158,6 +160,8 @@ export class Schedules {
       const record = catalog.schedules.get(name);
       const rule = record?.rules[i];
       if (record?.enabled !== true || rule === undefined) return;
+      // In a cluster the node that looks after the volumes does it.
+      if (!record.volumes.every((volume) => this.#isOurs(volume))) return;
       const due = lastDue(rule, clock.wall());
       if (due <= (record.done[i] ?? 0)) continue;
       const problems: string[] = [];
@@ -178,6 +182,11 @@ export class Schedules {
         log.error({ schedule: name, error: messageOf(why) }, 'the run of a schedule could not be noted');
       });
     }
+  }
+
+  #isOurs(volume: string): boolean {
+    const record = this.#options.catalog.volumes.get(volume);
+    return record === undefined || this.#options.backend.leads(record);
   }
 
   /** A run that a crash interrupted after its snapshots were taken takes no others: their name says when they were due. */

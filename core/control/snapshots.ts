@@ -73,7 +73,8 @@ export class Snapshots {
   /** Finishes or takes back what a crash interrupted. When the pools are open, before the volumes are. */
   async recover(): Promise<void> {
     for (const record of this.#options.catalog.snapshots.values()) {
-      if (record.state === 'ready') continue;
+      const volume = this.#options.catalog.volumes.get(record.volume);
+      if (record.state === 'ready' || (volume !== undefined && !this.#options.backend.leads(volume))) continue;
       await this.#erase([record]).catch((error: unknown) => {
         const fields = { volume: record.volume, snapshot: record.name, error: messageOf(error) };
         this.#options.log.error(fields, 'an interrupted change of a snapshot could not be finished');
@@ -131,7 +132,17 @@ export class Snapshots {
   }
 
   #ofPool(record: VolumeRecord): VolumeRecord & { readonly pool: string } {
-    const { pool } = record;
+    const { pool, replicas = [] } = record;
+    // They are made in one pool; the others would not have them, and would be something else after a roll-back.
+    if (replicas.length > 1) {
+      throw new ServiceError(
+        'bad-request',
+        `volume '${record.name}' has copies on several nodes: those have no snapshots`,
+      );
+    }
+    if (!this.#options.backend.holds(record)) {
+      throw new ServiceError('bad-request', `the data of volume '${record.name}' is on another node: ask that one`);
+    }
     if (pool !== undefined && record.state === 'ready') return { ...record, pool };
     throw new ServiceError(
       'bad-request',

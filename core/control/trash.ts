@@ -150,6 +150,7 @@ export class Trash {
     const failed = new Set<string>();
     for (const { volume, until } of this.list().reverse()) {
       if (this.#rounds.stopped) return;
+      if (!this.#options.backend.leads(volume)) continue;
       const pool =
         volume.pool !== undefined && pools.problem(volume.pool) === undefined ? pools.pool(volume.pool) : undefined;
       if (volume.pool !== undefined && pool === undefined) continue;

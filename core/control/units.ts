@@ -30,7 +30,7 @@ export interface UnitsOptions {
   /** The host and the groups of an initiator; nobody has one when absent. */
   readonly standing?: (initiator: string) => HostStanding;
   /** In a cluster: the nodes that serve the volumes together. */
-  readonly forwarding?: Forwarding;
+  readonly forwarding?: Forwarding | undefined;
 }
 
 export class Units {
@@ -166,6 +166,19 @@ export class Units {
     lu.tasks.abort(() => true);
     if (device.entries.length === 0) this.#devices.delete(iqn);
     return lu;
+  }
+
+  /** withdraw() by the name alone, for a volume whose record is gone. */
+  gone(name: string): { lu: LogicalUnit; iqn: string } | undefined {
+    const lu = this.#units.get(name);
+    if (lu === undefined) return undefined;
+    for (const [iqn, device] of this.#devices) {
+      const entry = device.entries.find((each) => each.lu === lu);
+      if (entry === undefined) continue;
+      const record = { name, lun: entry.lun } as VolumeRecord;
+      return this.withdraw(record, iqn) === undefined ? undefined : { lu, iqn };
+    }
+    return undefined;
   }
 
   #visibility(record: VolumeRecord | undefined, visitor: Visitor): Visibility {

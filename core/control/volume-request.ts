@@ -31,6 +31,8 @@ export interface CreateVolume {
   /** The lowest free one when absent. */
   readonly lun?: number | undefined;
   readonly maps?: readonly MapRecord[] | undefined;
+  /** Nodes of a cluster that keep a copy; two when absent, if there are two. */
+  readonly replicas?: number | undefined;
 }
 
 /** A request that is known to be sound; only the storage can still say no. */

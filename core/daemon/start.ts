@@ -45,6 +45,7 @@ import { Units } from '../control/units.ts';
 import { Views } from '../control/views.ts';
 import { IscsiServer } from '../iscsi/server.ts';
 import { CommandTable } from '../scsi/command-table.ts';
+import type { ScsiDevice } from '../scsi/device.ts';
 import { RESERVATION_COMMANDS } from '../scsi/reservations/index.ts';
 import { SBC_COMMANDS } from '../scsi/sbc/index.ts';
 import { SPC_COMMANDS } from '../scsi/spc/index.ts';
@@ -56,6 +57,7 @@ import { Admission } from './cluster/admission.ts';
 import { clusterFolder } from './cluster/cluster-files.ts';
 import { ClusterManager } from './cluster/cluster-manager.ts';
 import { Membership } from './cluster/membership.ts';
+import { ClusterServing } from './cluster/serving.ts';
 import { certificateHosts, localAddresses, outsideAddress } from './addresses.ts';
 import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
 import { nbdOpener, startNbd } from './nbd.ts';
@@ -152,7 +154,11 @@ async function start(
   const hostRate = (host: string): number | undefined => rates.rate(host);
   const standing = (initiator: string): HostStanding =>
     running.hosts?.standing(initiator) ?? { host: undefined, groups: [] };
-  const units = new Units({ catalog, commands, clock: world.clock, log, portalGroups, hostRate, standing });
+  const devices = (): Iterable<ScsiDevice> => running.units?.devices.values() ?? [];
+  const { data, portals } = options;
+  const shared = member === undefined ? undefined : new ClusterServing({ member, world, log, data, portals, devices });
+  const unitParts = { catalog, commands, clock: world.clock, log, portalGroups, hostRate, standing };
+  const units = new Units({ ...unitParts, forwarding: shared?.forwarding });
   running.units = units;
   const box = await secretBox(world, keys, catalog);
   const initiators = new Initiators(catalog, box, world.clock);
@@ -168,8 +174,11 @@ async function start(
     ...{ world, catalog, units, log, cache, folder: join(options.data, 'pools') },
     checkMeta: checkPoolMeta,
   }));
-  const backend = new NodeBackend(world, catalog, folder, cache, pools, nbdOpener(world, log));
-  const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
+  const local = new NodeBackend(world, catalog, folder, cache, pools, nbdOpener(world, log));
+  const backend = shared?.backend(local, (record) => provisioner.withdrawGone(record.name, record.id)) ?? local;
+  const placement =
+    shared === undefined ? undefined : (count: number | undefined): string[] => shared.volumes.placement(count);
+  const provisioner: Provisioner = new Provisioner({ catalog, units, backend, world, log, server, placement });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   const services = { catalog, units, pools, moves, backend, provisioner, snapshots, hosts, events, box, world, log };
@@ -177,6 +186,10 @@ async function start(
   undo.push(() => pools.close());
   await pools.openAll();
   undo.push(() => provisioner.close());
+  if (shared !== undefined) {
+    undo.push(() => shared.stop());
+    await shared.prepare({ catalog, units, provisioner });
+  }
   await snapshots.recover();
   await provisioner.openAll();
   const { demoSize, poolSize } = options;
@@ -188,9 +201,10 @@ async function start(
 
   const isLocal = localAddresses(() => world.clock.now());
   const policy = new Access(units, initiators, hosts);
-  running.server = new IscsiServer({ world, log, policy, portals: options.portals, isLocal });
+  running.server = new IscsiServer({ world, log, policy, portals: shared?.portals ?? portals, isLocal });
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
+  await shared?.volumes.start();
   const nbd = await startNbd(options, { world, log, catalog, units });
   undo.push(() => nbd.close(NBD_PATIENCE));
   const seen = new Observations(catalog, world.clock, log, 'trend');
@@ -204,6 +218,7 @@ async function start(
 
   const { jobs, schedules, trash } = automatic;
   const views = new Views(catalog, units, backend, server, outsideAddress());
+  await shared?.publish(running.server, views.portals());
   const tokens = new Tokens(catalog, world, log);
   const security = await Security.open({ catalog, tokens, events, world, log, folder: options.data });
   undo.push(() => security.close());
@@ -223,6 +238,7 @@ async function start(
   const cluster = new ClusterManager({ ...clusterParts, restart: running.restart });
   const control: ControlPlane = {
     cluster,
+    replication: shared?.volumes,
     alerts,
     ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },

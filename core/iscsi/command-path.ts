@@ -17,6 +17,7 @@ import type { Nexus } from '../scsi/device.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { LunNexus } from '../scsi/lun-nexus.ts';
 import { Status } from '../scsi/task.ts';
+import { ColdReads } from './cold-reads.ts';
 import type { Connection } from './connection.ts';
 import { IscsiTask } from './iscsi-task.ts';
 import { confirmationOf } from './pending.ts';
@@ -48,6 +49,7 @@ export class CommandPath {
   readonly #luns: readonly (LunNexus | undefined)[];
   readonly nexus: Nexus;
   readonly #placed: PlacedWrites;
+  readonly #cold: ColdReads;
   readonly reads: ReadGate;
   /** Bytes held for write data that has not come yet, see tryAwait. */
   awaited = 0;
@@ -77,6 +79,7 @@ export class CommandPath {
     };
     this.#luns = nexus.luns;
     this.#placed = new PlacedWrites(this);
+    this.#cold = new ColdReads(this);
     this.#early = new EarlyPdus(connection.context.memory);
     this.reads = new ReadGate(connection.send, connection.context.answers, connection.context.courtesy);
     this.#firstBurst = session.parameters.firstBurst;
@@ -327,7 +330,10 @@ export class CommandPath {
     if (length > SEND_QUEUE_LOW && !this.#roomFor(length)) return false;
     const volume = lu.volume;
     if (!answers.sendsViews(length) || !answers.dataInViews(itt, volume, position, length)) {
-      if (!answers.fits(length) || !answers.dataInFrom(itt, volume, position, length)) return false;
+      if (!answers.fits(length)) return false;
+      if (!answers.dataInFrom(itt, volume, position, length)) {
+        return this.#cold.begin(itt, nexus, position, length, this.#batchStart);
+      }
     }
     this.#countRead(lu, length);
     return true;
@@ -405,7 +411,7 @@ export class CommandPath {
     this.checkTag(itt);
     const write = new StreamWrite(this, nexus, itt, position, length, this.#batchStart);
     if (!write.begin()) return false;
-    this.#admit(write);
+    this.admit(write);
     this.#collect(bytes, at, dataAt, dataLength, length, write);
     return true;
   }
@@ -425,7 +431,7 @@ export class CommandPath {
     }
     const task = IscsiTask.create(this, nexus, bytes, at, this.#batchStart);
     if (task === undefined) return;
-    this.#admit(task);
+    this.admit(task);
     const flags = bytes[at + 1] as number;
     if ((flags & WRITES) !== 0 && task.collects > 0) this.#collect(bytes, at, dataAt, dataLength, task.collects, task);
     else task.complete();
@@ -440,7 +446,8 @@ export class CommandPath {
     this.reject(bytes, at, RejectReason.invalidPduField);
   }
 
-  #admit(pending: Pending): void {
+  /** Takes up something that is answered later. */
+  admit(pending: Pending): void {
     this.pending.set(pending.itt, pending);
     this.session.active++;
   }

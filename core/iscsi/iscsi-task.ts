@@ -100,7 +100,7 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     const answers = path.connection.answers;
     const itt = load32(bytes, at + 16);
     const lu = nexus.lu;
-    lu.counters.others++;
+    if (lu.role.here) lu.counters.others++;
     const cdb = bytes.subarray(at + 32, at + 48);
     let task: IscsiTask;
     try {
@@ -228,24 +228,28 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
 
   /** Media commands count as reads and writes, whichever way they were served. */
   #count(result: TaskResult): void {
-    const counters = this.lu.counters;
+    const { counters, clock } = this.lu;
+    const { counters: session } = this.#path.session;
+    const good = this.spec.fast !== undefined && result.status === Status.good;
+    const reads = good && this.spec.fast === 'read';
+    const read = this.#sent > 0 ? this.#sent : Math.min(this.#expectation.dataIn, result.dataIn?.[0]?.length ?? 0);
+    if (reads) session.readBytes += read;
+    else if (good) session.writtenBytes += this.data.length;
+    // The node that carries a command out counts it.
+    if (!this.lu.role.here) return;
     if (result.status === Status.reservationConflict) counters.conflicts++;
-    if (this.spec.fast === undefined || result.status !== Status.good) return;
+    if (!good) return;
     counters.others--;
-    const now = this.lu.clock.now();
+    const now = clock.now();
     const micros = (now - this.#startedAt) * 1000;
     foreground.add(1, now);
-    const session = this.#path.session.counters;
-    if (this.spec.fast === 'read') {
-      const bytes = this.#sent > 0 ? this.#sent : Math.min(this.#expectation.dataIn, result.dataIn?.[0]?.length ?? 0);
+    if (reads) {
       counters.reads++;
-      counters.readBytes += bytes;
-      session.readBytes += bytes;
+      counters.readBytes += read;
       counters.readLatency.add(1, micros);
     } else {
       counters.writes++;
       counters.writtenBytes += this.data.length;
-      session.writtenBytes += this.data.length;
       counters.writeLatency.add(1, micros);
     }
   }

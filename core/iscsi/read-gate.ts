@@ -44,6 +44,15 @@ export class ReadGate {
     });
   }
 
+  /** True when enter() would let this read from the disk go on at once: begin() is that, in the same turn. */
+  admits(bytes: number): boolean {
+    return this.#line.length === 0 && this.#mayRun(bytes, true);
+  }
+
+  begin(bytes: number): void {
+    this.#begin(bytes, true);
+  }
+
   /** `commands` of this session were answered at once, at clock time `at`. */
   served(commands: number, at: number): void {
     this.#courtesy.served(this.pace, commands, at);

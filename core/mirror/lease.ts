@@ -86,8 +86,13 @@ export class Leases {
 
   /** True while the lease of that generation has not run out. */
   isHeld(node: string, generation: number): boolean {
+    return this.isHeldAt(node, generation, this.#clock.now());
+  }
+
+  /** The same, when it is `now` by the clock. */
+  isHeldAt(node: string, generation: number, now: number): boolean {
     const held = this.#held.get(node);
-    return held?.generation === generation && generation > 0 && this.#clock.now() < held.until;
+    return held?.generation === generation && generation > 0 && now < held.until;
   }
 
   #plan(): void {
@@ -106,10 +111,13 @@ export class Leases {
 
   #send(link: NodeLink, sentAt: number): void {
     const held = this.#heldFrom(link.node);
-    if (!link.up) held.answered = sentAt;
+    if (!link.beacons.up && !link.up) held.answered = sentAt;
     else if (sentAt - held.answered > PEER_SILENCE) {
       held.answered = sentAt;
-      link.reset(`no beacon was answered for ${String(PEER_SILENCE)} ms`);
+      const why = `no beacon was answered for ${String(PEER_SILENCE)} ms`;
+      // A peer that lost its power has closed nothing: such connections would stand for minutes.
+      link.beacons.reset(why);
+      link.reset(why);
     }
     if (!link.beacons.up) return;
     const header = json({ clock: sentAt });

@@ -15,6 +15,7 @@ export class MirroredVolume implements Volume {
   readonly steward: Steward;
   readonly #backing: Volume;
   readonly #durability: Durability;
+  #closing: Promise<void> | undefined;
   readonly writeAtomic?: Volume['writeAtomic'] & {};
   readonly readPlaces?: Volume['readPlaces'] & {};
   readonly bring?: Volume['bring'] & {};
@@ -61,8 +62,11 @@ export class MirroredVolume implements Volume {
     const term = this.steward.term;
     // What is being written is not there yet: who reads it waits until it is everywhere, or nowhere.
     if (term === undefined || term.locks.blocks(position, length, false)) return false;
+    if (!this.#backing.readNow(position, length, target, at)) return false;
     // The lease is looked at after the blocks were.
-    return this.#backing.readNow(position, length, target, at) && term.mayServe && this.#noteRead(term);
+    const now = term.options.clock.now();
+    term.busyAt = now;
+    return term.mayServeAt(now);
   }
 
   viewNow(position: number, length: number, pieces: Buffer[]): boolean {
@@ -135,11 +139,6 @@ export class MirroredVolume implements Volume {
       }
     }
     return undefined;
-  }
-
-  #noteRead(term: Term): true {
-    term.busyAt = term.options.clock.now();
-    return true;
   }
 
   // ---- writing
@@ -297,7 +296,11 @@ export class MirroredVolume implements Volume {
   }
 
   /** The owner stops serving; nothing is handed over. The local copy is made stable and closed. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     await this.steward.close();
     await this.#backing.close();
     await this.steward.options.regions.update({ clean: true });

@@ -48,6 +48,11 @@ export class RegionFile {
     return this.#at >= REGION_LOG_BYTES;
   }
 
+  /** An append has failed: only a checkpoint makes it whole again. */
+  get isBroken(): boolean {
+    return this.#broken;
+  }
+
   /** Appends a change; it is on stable media when this resolves. One at a time. After a failure no other is taken. */
   async append(change: unknown): Promise<void> {
     if (this.#broken) throw new Error('the log of regions could not be written');
@@ -81,6 +86,7 @@ export class RegionFile {
     this.#generation = generation;
     this.#sequence = 0;
     this.#at = 0;
+    this.#broken = false;
   }
 
   async close(): Promise<void> {

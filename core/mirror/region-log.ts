@@ -92,7 +92,9 @@ export class RegionLog {
     const whole = stored.state as Whole | undefined;
     const isLost = !fresh && (whole === undefined || stored.damaged);
     const stamps = fresh ? [FIRST_STAMP] : [];
-    const none: Facts = { promised: NOBODY, stamps, joining: false, tracks: {}, unitState: undefined, clean: fresh };
+    // What is of unknown content stays so over any number of starts, until it has been made whole.
+    const joining = isLost;
+    const none: Facts = { promised: NOBODY, stamps, joining, tracks: {}, unitState: undefined, clean: fresh };
     if (whole === undefined || isLost) {
       // The promise survives where it can: a lost bitmap is no reason to follow somebody of the past.
       const promised = whole?.facts.promised ?? NOBODY;
@@ -299,6 +301,8 @@ export class RegionLog {
         change.cold = change.cold.filter((region) => (this.#hot.get(region)?.inFlight ?? 0) === 0);
       for (const region of change.cold ?? []) this.#hot.delete(region);
       try {
+        // Whatever a failed append has left behind: it belongs to a generation that counts no more.
+        if (this.#file.isBroken) await this.#file.checkpoint(this.#whole());
         await this.#file.append(change);
         this.#apply(change);
         if (this.#file.isFull) await this.#file.checkpoint(this.#whole());

@@ -1,5 +1,12 @@
 // Looks after one volume on one node: reads the record, follows the owner or becomes it, and never both.
-import { LEASE_GRACE, MIRROR_CONTROL_PATIENCE, OWNER_PATIENCE, RECORD_LOOK, RESYNC_BUSY_RATE } from '../base/limits.ts';
+import {
+  LEASE_GRACE,
+  MAX_UNIT_STATE,
+  MIRROR_CONTROL_PATIENCE,
+  OWNER_PATIENCE,
+  RECORD_LOOK,
+  RESYNC_BUSY_RATE,
+} from '../base/limits.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { Turn } from '../base/turn.ts';
@@ -203,12 +210,13 @@ export class Steward {
 
   async #decide(known: KnownRecord): Promise<void> {
     const { node, leases, clock, regions } = this.options;
-    const { owner, inSync, replicas } = known.record;
+    const { owner, inSync, replicas, joined } = known.record;
+    const isOurs = regions.facts.stamps.includes(joined[node] ?? '');
     if (!replicas.includes(node)) {
       this.#explain('this node has no replica of it');
     } else if (!inSync.includes(node)) {
       this.#explain(`only ${inSync.join(', ')} has everything: this copy waits for it`);
-    } else if (!this.replica.isWhole || clock.now() < this.#unfitUntil) {
+    } else if (!this.replica.isWhole || !isOurs || clock.now() < this.#unfitUntil) {
       this.#explain('this copy cannot be used: it is lost, or what was in memory is, or its disk fails');
       if (owner === node)
         await this.#leaveTo(
@@ -477,8 +485,9 @@ export class Steward {
 
   /** Keeps state of the SCSI side at every replica that is in sync; undefined forgets it. Rejects with a VolumeError. */
   async setUnitState(state: Buffer | undefined): Promise<void> {
-    const writer = await this.serving();
     const data = state ?? Buffer.alloc(0);
+    if (data.length > MAX_UNIT_STATE) throw new RangeError('too much state for a unit');
+    const writer = await this.serving();
     await writer.everywhere({ operation: Operation.unitState, fua: true, position: 0, length: data.length, data }, () =>
       this.options.regions.update({ unitState: data.length === 0 ? undefined : data.toString('base64') }),
     );

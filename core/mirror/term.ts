@@ -144,9 +144,14 @@ export class Term {
 
   /** What is read now is what was acknowledged last: no other node can have taken over. */
   get mayServe(): boolean {
+    return this.mayServeAt(this.options.clock.now());
+  }
+
+  /** The same, when it is `now` by the clock. */
+  mayServeAt(now: number): boolean {
     if (this.#over !== undefined || this.#fenced) return false;
     for (const each of this.members.values()) {
-      if (each.counts && !this.options.leases.isHeld(each.node, each.generation)) return false;
+      if (each.counts && !this.options.leases.isHeldAt(each.node, each.generation, now)) return false;
     }
     return true;
   }
@@ -200,6 +205,14 @@ export class Term {
   }
 
   // ---- members
+
+  /** A link has as much to carry as it may: writes wait before they begin. */
+  get isCongested(): boolean {
+    for (const { node, state } of this.members.values()) {
+      if ((state === 'sync' || state === 'joining') && this.options.linkTo(node)?.data.isBusy === true) return true;
+    }
+    return false;
+  }
 
   /** Called at every beat: leases that began anew are made good for this volume. */
   beat(): void {

@@ -77,7 +77,7 @@ export class Writer {
     const term = this.#term;
     const { backing, regions, durability } = term.options;
     if (term.isOver || this.#closed !== undefined || this.#bytes + length > MIRROR_IN_FLIGHT) return WriteNow.refused;
-    if (term.writesThrough || !regions.isHot(position, length)) return WriteNow.refused;
+    if (term.writesThrough || term.isCongested || !regions.isHot(position, length)) return WriteNow.refused;
     for (const member of term.members.values()) {
       if (member.state === 'leaving' && member.counts) return WriteNow.refused;
       const isSkipped = term.isSkipped(member, position, length);
@@ -220,6 +220,10 @@ export class Writer {
     this.#term.check();
     while (this.#closed !== undefined) {
       await this.#term.bounded(this.#closed);
+      this.#term.check();
+    }
+    while (this.#term.isCongested) {
+      await new Promise<void>((resolve) => this.#term.options.clock.after(1, resolve));
       this.#term.check();
     }
   }

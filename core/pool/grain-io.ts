@@ -49,6 +49,23 @@ export class GrainIo {
     }
   }
 
+  /** Bytes [from, from+length) of a grain, unchecked, without a promise; see DiskFile.readSoon. */
+  readSoon(
+    grain: number,
+    from: number,
+    length: number,
+    target: Buffer,
+    at: number,
+    done: (whole: boolean) => void,
+  ): boolean {
+    try {
+      return this.#core.slabs.readSoon(grain, from, length, target, at, done);
+    } catch {
+      // A grain outside the pool: the long way says so.
+      return false;
+    }
+  }
+
   /** Bytes from `from` on of grains that are one behind the other in a slab, to `into`, unchecked. See matches(). */
   async readRun(first: number, from: number, into: readonly Buffer[]): Promise<void> {
     const { slabs } = this.#core;
@@ -59,10 +76,14 @@ export class GrainIo {
     }
   }
 
+  /** True when the checksums of the grain are in memory. */
+  hasSums(grain: number): boolean {
+    return this.#core.slabs.sumsNow(grain) !== undefined;
+  }
+
   /** Resolves when the checksums of the grain are in memory, or when they cannot be read. */
   loadSums(grain: number): Promise<unknown> | undefined {
-    const { slabs } = this.#core;
-    return slabs.sumsNow(grain) === undefined ? slabs.sums(grain).catch(() => undefined) : undefined;
+    return this.hasSums(grain) ? undefined : this.#core.slabs.sums(grain).catch(() => undefined);
   }
 
   /** True when the blocks of the mask, where the grain begins at `at`, match checksums that are in memory. */

@@ -40,6 +40,10 @@ export class PartFile implements DiskFile {
     return this.#file.readSmall(into, at, length, this.#at(position, length));
   }
 
+  readSoon(into: Buffer, at: number, length: number, position: number, done: (whole: boolean) => void): boolean {
+    return this.#file.readSoon?.(into, at, length, this.#at(position, length), done) === true;
+  }
+
   readLarge(into: readonly Buffer[], position: number): Promise<void> {
     const length = into.reduce((sum, { length }) => sum + length, 0);
     return this.#file.readLarge(into, this.#at(position, length));

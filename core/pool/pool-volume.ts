@@ -33,10 +33,8 @@ export class PoolVolume implements Volume, WriteLog {
   #placedAt = -1;
   /** By grain: the last call that puts something into it. */
   readonly #placingIn = new Map<number, Promise<void>>();
-  /** Large writes, and copies into this volume, that have begun. */
-  readonly #writing = new Set<Promise<boolean>>();
-  /** Logged by write() and on the way to its place. */
-  readonly #placing = new Set<Promise<void>>();
+  readonly #writing = new Set<Promise<boolean>>(); // large writes, and copies into this volume, that have begun
+  readonly #placing = new Set<Promise<void>>(); // logged by write() and on the way to its place
   #short = false; // admit() found no free grain, and some will be
   upper: LogUpper | undefined;
   #closed = false;
@@ -75,6 +73,10 @@ export class PoolVolume implements Volume, WriteLog {
   read(position: number, length: number, target: Buffer, at: number): Promise<void> {
     if (this.#closed) return Promise.reject(new VolumeError(VolumeFault.notReady, 'the volume is closed'));
     return this.#reader.read(position, length, target, at);
+  }
+
+  readSoon(position: number, length: number, target: Buffer, at: number, done: (whole: boolean) => void): boolean {
+    return !this.#closed && this.#reader.readSoon(position, length, target, at, done);
   }
 
   readPlaces(places: readonly Place[]): Promise<void> {
@@ -294,9 +296,11 @@ export class PoolVolume implements Volume, WriteLog {
   // ---- sharing
 
   /** Somebody keeps data of this volume: it is placed, and nothing else is, before `work` runs. */
-  settled<T>(position: number, length: number, work: () => T): Promise<T> {
-    if (this.upper !== undefined) return this.upper.settled(position, length, work);
-    return this.placed().then(work);
+  async settled<T>(position: number, length: number, work: () => T): Promise<T> {
+    const { upper } = this; // as a rule it is quiet already, and there is nobody to wait for
+    if (upper?.quiet(position, length) === false) return upper.settled(position, length, work);
+    if (upper === undefined) await this.placed();
+    return work();
   }
 
   /**
@@ -450,14 +454,11 @@ export class PoolVolume implements Volume, WriteLog {
       }
       const from = Math.max(position - grain * GRAIN, 0) / BLOCK;
       const to = Math.min(end - grain * GRAIN, GRAIN) / BLOCK;
-      const place = this.map.place(grain);
-      const next = this.map.valid(grain) & ~blockMask(from, to);
-      if (to - from !== BLOCKS) {
-        this.#thin(grain, next);
-        continue;
+      if (to - from !== BLOCKS) this.#thin(grain, this.map.valid(grain) & ~blockMask(from, to));
+      else {
+        this.#promises.drop(grain);
+        if (this.map.place(grain) !== 0) this.#set(grain, 0, 0);
       }
-      this.#promises.drop(grain);
-      if (place !== 0) this.#set(grain, 0, 0);
     }
   }
 

@@ -80,6 +80,20 @@ export class Slabs {
     return slab.file.readSmall(target, at, length, slab.position + sumsBytes(slab.grains) + index * GRAIN + from);
   }
 
+  /** The same without a promise; see DiskFile.readSoon. */
+  readSoon(
+    grain: number,
+    from: number,
+    length: number,
+    target: Buffer,
+    at: number,
+    done: (whole: boolean) => void,
+  ): boolean {
+    const { slab, index } = this.#spot(grain);
+    const position = slab.position + sumsBytes(slab.grains) + index * GRAIN + from;
+    return slab.file.readSoon?.(target, at, length, position, done) === true;
+  }
+
   /** The same for a large read, into several places. */
   readLarge(grain: number, from: number, into: readonly Buffer[]): Promise<void> {
     const { slab, index } = this.#spot(grain);

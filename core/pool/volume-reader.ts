@@ -38,6 +38,20 @@ export class VolumeReader {
     });
   }
 
+  /** The same where one read of a disk is all that it takes, see Volume.readSoon: everything is there, as are its checksums. */
+  readSoon(position: number, length: number, target: Buffer, at: number, done: (whole: boolean) => void): boolean {
+    const grain = Math.floor(position / GRAIN);
+    const from = position - grain * GRAIN;
+    if (position % BLOCK !== 0 || length % BLOCK !== 0 || from + length > GRAIN) return false;
+    const wanted = wantedOf(position, length);
+    const place = this.#map.place(grain);
+    const io = this.#io;
+    if ((this.#map.valid(grain) & wanted) !== wanted || !io.hasSums(place - 1)) return false;
+    return io.readSoon(place - 1, from, length, target, at, (whole) => {
+      done(whole && this.#map.place(grain) === place && io.matches(place - 1, wanted, target, at - from));
+    });
+  }
+
   /** The same into several places. */
   async readPlaces(places: readonly Place[]): Promise<void> {
     let running: Promise<void>[] = [];

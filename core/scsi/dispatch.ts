@@ -184,12 +184,17 @@ export function checkCondition(nexus: LunNexus, error: unknown): TaskResult {
 }
 
 function failed(task: DispatchTask, error: unknown): TaskResult {
-  const { lu } = task;
+  const kind = kindOf(task);
+  if (kind !== undefined) noteRefusal(task.nexus, kind, senseOf(error, task.lu.blockSize));
+  return failure(task, task.spec.name, error);
+}
+
+/** What a command of this name that runs, and is in the task set, ends with when this was thrown. */
+export function failure(task: SetTask, name: string, error: unknown): TaskResult {
+  const { lu } = task.nexus;
   const scsi = senseOf(error, lu.blockSize);
   if (scsi.sense.key !== 0x6) lu.counters.errors++;
-  if (!(error instanceof ScsiError)) lu.trouble.report(error, task.spec.name);
-  const kind = kindOf(task);
-  if (kind !== undefined) noteRefusal(task.nexus, kind, scsi);
+  if (!(error instanceof ScsiError)) lu.trouble.report(error, name);
   applyQueueError(task);
   return { status: Status.checkCondition, sense: encodeSense(scsi, lu.modes.descriptorSense) };
 }
@@ -198,8 +203,8 @@ function failed(task: DispatchTask, error: unknown): TaskResult {
  * SPC-4 7.5.8 QERR: 01b aborts everybody's tasks on CHECK CONDITION, 11b those of the same nexus. Other nexuses that lose
  * tasks learn it by TASK ABORTED (TAS=1) or by unit attention (SAM-5 5.6).
  */
-function applyQueueError(task: DispatchTask): void {
-  const { lu } = task;
+function applyQueueError(task: SetTask): void {
+  const { lu } = task.nexus;
   const qerr = lu.modes.queueErrorManagement;
   if (qerr !== 1 && qerr !== 3) return;
   const tell = lu.modes.taskAbortedStatus;

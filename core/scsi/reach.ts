@@ -35,8 +35,10 @@ export class Reach {
    */
   paths(): readonly LunNexus[] {
     if (this.#asker.lu === this.lu) return [this.#asker];
-    const { initiator } = this.#asker;
-    const there = [...this.lu.nexuses].filter((each) => each.initiator.name === initiator.name);
+    const { name } = this.#asker.initiator;
+    // Asked before every step of every copy.
+    const there: LunNexus[] = [];
+    for (const each of this.lu.nexuses) if (each.initiator.name === name) there.push(each);
     const [port] = this.#device.ports;
     if (there.length > 0 || port === undefined) return there;
     const { owner } = this.#asker;

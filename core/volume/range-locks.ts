@@ -3,7 +3,15 @@
 import { MAX_RANGE_LOCKS } from '../base/limits.ts';
 import { VolumeError, VolumeFault } from './volume.ts';
 
-interface Held {
+export interface RangeLock {
+  /** Gives the range free. Harmless when repeated. */
+  release(): void;
+  /** From now on others wait for it even where they would have shared the range. Who shares it already is not touched. */
+  makeExclusive(): void;
+}
+
+/** A range in the line. It is its own lock, so that a lock is one object. */
+class Held implements RangeLock {
   readonly position: number;
   readonly end: number;
   exclusive: boolean;
@@ -11,13 +19,24 @@ interface Held {
   index: number;
   /** Set while it waits. */
   go: (() => void) | undefined;
-}
+  readonly #locks: RangeLocks;
 
-export interface RangeLock {
-  /** Gives the range free. Harmless when repeated. */
-  release(): void;
-  /** From now on others wait for it even where they would have shared the range. Who shares it already is not touched. */
-  makeExclusive(): void;
+  constructor(locks: RangeLocks, position: number, end: number, exclusive: boolean, index: number) {
+    this.#locks = locks;
+    this.position = position;
+    this.end = end;
+    this.exclusive = exclusive;
+    this.index = index;
+    this.go = undefined;
+  }
+
+  release(): void {
+    this.#locks.leave(this);
+  }
+
+  makeExclusive(): void {
+    this.#locks.sharpen(this);
+  }
 }
 
 const overlap = (a: Held, b: Held): boolean => a.position < b.end && b.position < a.end && (a.exclusive || b.exclusive);
@@ -61,7 +80,7 @@ export class RangeLocks {
   /** The range, if it is free now and fewer locks than the limit are out. Bytes. */
   tryAcquire(position: number, length: number, exclusive: boolean): RangeLock | undefined {
     if (this.#line.length >= this.#limit || this.blocks(position, length, exclusive)) return undefined;
-    return this.#lockOf(this.#enter(position, length, exclusive));
+    return this.#enter(position, length, exclusive);
   }
 
   /**
@@ -74,37 +93,31 @@ export class RangeLocks {
     }
     const waits = this.blocks(position, length, exclusive);
     const mine = this.#enter(position, length, exclusive);
-    const lock = this.#lockOf(mine);
-    if (!waits) return Promise.resolve(lock);
+    if (!waits) return Promise.resolve(mine);
     this.#waiting++;
     return new Promise((resolve) => {
       mine.go = () => {
-        resolve(lock);
+        resolve(mine);
       };
     });
   }
 
   #enter(position: number, length: number, exclusive: boolean): Held {
-    const mine: Held = { position, end: position + length, exclusive, index: this.#line.length, go: undefined };
+    const mine = new Held(this, position, position + length, exclusive, this.#line.length);
     this.#line.push(mine);
     if (exclusive) this.#exclusive++;
     return mine;
   }
 
-  #lockOf(mine: Held): RangeLock {
-    return {
-      release: () => {
-        this.#release(mine);
-      },
-      makeExclusive: () => {
-        if (mine.index < 0 || mine.exclusive) return;
-        mine.exclusive = true;
-        this.#exclusive++;
-      },
-    };
+  /** RangeLock.makeExclusive(). */
+  sharpen(mine: Held): void {
+    if (mine.index < 0 || mine.exclusive) return;
+    mine.exclusive = true;
+    this.#exclusive++;
   }
 
-  #release(mine: Held): void {
+  /** RangeLock.release(). */
+  leave(mine: Held): void {
     const at = mine.index;
     if (at < 0) return;
     mine.index = -1;

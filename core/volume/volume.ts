@@ -154,6 +154,14 @@ export interface Volume {
    */
   bring?(position: number, length: number): Promise<boolean>;
 
+  /**
+   * read() of what takes one read of a device, without a promise. False: nothing was begun, use read. Otherwise `done` is told
+   * once, never before this returns, whether `target` has it; if not, use read, which tells why. Absent: never possible.
+   */
+  readSoon?(position: number, length: number, target: Buffer, at: number, done: (whole: boolean) => void): boolean;
+  /** The same for bring(): `done` is told whether readNow and viewNow have the range now; if not, use read. */
+  bringSoon?(position: number, length: number, done: (there: boolean) => void): boolean;
+
   /** Takes the data in this turn (the source may be reused when it returns), or refuses. Throws a VolumeError. */
   writeNow(position: number, source: Buffer, at: number, length: number): WriteNow;
   /** Calls waiter.stable when everything placed so far is stable. Never calls before it returns. */

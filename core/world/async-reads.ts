@@ -19,8 +19,8 @@ interface Koffi {
 
 /** Numbers of the system calls: those of x86-64, and of the architectures that came later. */
 const CALLS = {
-  x64: { setup: 206, getEvents: 208, submit: 209, readNow: 327 },
-  arm64: { setup: 0, getEvents: 4, submit: 2, readNow: 286 },
+  x64: { setup: 206, getEvents: 208, submit: 209, readNow: 327, cached: 451, write: 1 },
+  arm64: { setup: 0, getEvents: 4, submit: 2, readNow: 286, cached: 451, write: 64 },
 } as const;
 
 /** struct iocb, struct iovec, a pointer, struct io_event (io_submit(2), linux/aio_abi.h), bytes. */
@@ -28,6 +28,10 @@ const IOCB = 64;
 const IOVEC = 16;
 const POINTER = 8;
 const EVENT = 32;
+/** struct cachestat_range and struct cachestat (linux/mman.h): its first number is that of the pages in the page cache. */
+const CACHED_RANGE = 16;
+const CACHED_FACTS = 40;
+const PAGE = 4096;
 /** IOCB_CMD_PREAD, IOCB_CMD_PREADV, IOCB_FLAG_RESFD. */
 const PREAD = 0;
 const PREADV = 7;
@@ -70,6 +74,8 @@ export class AsyncReads {
   /** Slots that are filled in and not submitted. */
   #waiting: number[] = [];
   #broken = false;
+  /** The kernel does not tell what its page cache has. */
+  #blind = false;
 
   /** Throws where anything of it is missing. */
   constructor(koffi: Koffi) {
@@ -79,7 +85,7 @@ export class AsyncReads {
     this.#native = libc.func('long syscall(long number, long a, long b, long c, long d, long e, long f)');
     this.#errno = koffi.errno;
     this.#calls = calls;
-    const memory = new ArrayBuffer(this.#lastAt + IOVEC);
+    const memory = new ArrayBuffer(this.#lastAt + CACHED_RANGE + CACHED_FACTS);
     this.#words = new Uint32Array(memory);
     this.#results = new Int32Array(memory);
     this.#address = addressOf(Buffer.from(memory)) ?? 0;
@@ -126,10 +132,23 @@ export class AsyncReads {
    * be told; some of it may have been stored.
    */
   readNow(fd: number, address: number, length: number, position: number): boolean {
+    if (!this.#mayHave(fd, length, position)) return false;
     this.#store(this.#lastAt, address);
     this.#store(this.#lastAt + POINTER, length);
     const high = 0; // of the position, where a long has 32 bits
     return this.#native(this.#calls.readNow, fd, this.#address + this.#lastAt, 1, position, high, NOWAIT) === length;
+  }
+
+  /** False: the page cache lacks some of it. To read in order to see makes the kernel read ahead, whatever is said of waiting. */
+  #mayHave(fd: number, length: number, position: number): boolean {
+    if (this.#blind) return true;
+    const last = this.#lastAt;
+    this.#store(last, position);
+    this.#store(last + POINTER, length);
+    const range = this.#address + last;
+    // Linux has it since 6.5.
+    if (this.#native(this.#calls.cached, fd, range, range + CACHED_RANGE, 0, 0, 0) !== 0) this.#blind = true;
+    return this.#blind || (this.#words[(last + CACHED_RANGE) / 4] as number) * PAGE >= length;
   }
 
   #take(memory: unknown, done: ReadDone): number {
@@ -192,16 +211,17 @@ export class AsyncReads {
       const at = (this.#eventsAt + i * EVENT) / 4;
       this.#finish(this.#words[at] as number, this.#results[at + 4] as number);
     }
-    // Others had better not wait for all of them: what these bring is on its way first, and the disk busy again.
-    if (count === ASYNC_READ_BATCH) setImmediate(this.#reapNext);
+    if (count === ASYNC_READ_BATCH) this.#reapAgain();
   }
 
-  readonly #reapNext = (): void => {
-    setImmediate(this.#reapMore);
-  };
-  readonly #reapMore = (): void => {
-    this.#reap(0);
-  };
+  /**
+   * There may be more. Not now: what these bring is to be on its way first, and what comes in meanwhile on its way to the disk.
+   * Otherwise all reads of a deep queue soon end and begin together, and either the disk or the processor waits.
+   */
+  #reapAgain(): void {
+    this.#store(this.#lastAt, 1);
+    this.#native(this.#calls.write, this.#eventfd, this.#address + this.#lastAt, POINTER, 0, 0, 0);
+  }
 
   /** Hears from the eventfd that reads have ended: libuv reads it like a pipe. */
   #listen(): Socket {
@@ -210,7 +230,8 @@ export class AsyncReads {
       readable: true,
       writable: false,
       onread: {
-        buffer: Buffer.alloc(POINTER),
+        // Larger than what is read at once, or libuv would read, and call, again at once.
+        buffer: Buffer.alloc(2 * POINTER),
         callback: () => {
           this.#reap(0);
           return true;

@@ -6,6 +6,7 @@ import { constants } from 'node:os';
 import { DIRECT_READ_BYTES, DIRECT_READ_SLOTS } from '../base/limits.ts';
 import { MEMORY_ALIGNMENT, addressOf } from '../base/memory-address.ts';
 import { asyncReads } from './async-reads.ts';
+import type { ReadDone } from './async-reads.ts';
 import { ByCache, BySpeed, Streams } from './read-ways.ts';
 
 /** Positions and lengths have to be multiples of this, too. */
@@ -13,6 +14,8 @@ const ALIGNMENT = MEMORY_ALIGNMENT;
 const { EINVAL, EOPNOTSUPP } = constants.errno;
 /** WebAssembly is not among the types of Node; its pages are 64 KiB, and begin at a multiple of that. */
 const WASM_PAGE = 65_536;
+/** One small read in so many is timed. */
+const TIMED = 8;
 interface Wasm {
   readonly Memory: new (size: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer };
 }
@@ -66,6 +69,7 @@ export class DirectReads {
   /** Small reads under way, whichever way. */
   #smallReads = 0;
   #closed: (() => void) | undefined;
+  #reads = 0;
   readonly #bySpeed = new BySpeed();
   readonly #large = new ByCache(false);
   readonly #small = new ByCache(true);
@@ -147,6 +151,47 @@ export class DirectReads {
     if (!reads.read(fd, into, address, length, position, ended)) return false;
     this.#running++;
     return true;
+  }
+
+  /** readSmall() of what nobody reads in order, if that is better made past the page cache: see DiskFile.readSoon. */
+  readSoon(into: Buffer, at: number, length: number, position: number, done: (whole: boolean) => void): boolean {
+    const reads = asyncReads();
+    if (reads === undefined || !this.#possible(length, position)) return false;
+    const address = placeOf(into, at);
+    const fd = this.#direct;
+    const ways = this.#small;
+    if (address === undefined || fd === undefined || this.#streams.follows(position)) return false;
+    if (this.#ask(ways, address, length, position)) {
+      this.#streams.ended(position + length);
+      setImmediate(done, true);
+      return true;
+    }
+    if (!ways.past || !reads.read(fd, into, address, length, position, this.#endOf(length, done))) return false;
+    this.#streams.ended(position + length);
+    this.#smallReads++;
+    this.#running++;
+    return true;
+  }
+
+  /** What is called when the small read is over. */
+  #endOf(length: number, done: (whole: boolean) => void): ReadDone {
+    // Not for each of them: to look at the clock takes as long as much of the rest.
+    if (this.#reads++ % TIMED !== 0) {
+      return (result) => {
+        this.#smallReads--;
+        this.#ended(result);
+        done(result === length);
+      };
+    }
+    const begun = performance.now();
+    const before = this.#smallReads;
+    return (result) => {
+      // They come and end in bunches.
+      this.#small.took(performance.now() - begun, Math.max(before, this.#smallReads));
+      this.#smallReads--;
+      this.#ended(result);
+      done(result === length);
+    };
   }
 
   /** `done` is told whether `into` has all of it; if not, the read has to be made through the page cache. */

@@ -222,6 +222,10 @@ class NodeFile implements DiskFile {
     });
   }
 
+  readSoon(into: Buffer, at: number, length: number, position: number, done: (whole: boolean) => void): boolean {
+    return this.#directReads.readSoon(into, at, length, position, done);
+  }
+
   async #readAll(into: readonly Buffer[], length: number, position: number): Promise<void> {
     const [only] = into;
     if (only !== undefined && into.length === 1) return this.read(only, 0, length, position);

@@ -77,12 +77,22 @@ export class Streams {
   readonly #ends = new Float64Array(READ_STREAMS).fill(-1);
   #next = 0;
 
+  /** True when one ended at `position`. */
+  follows(position: number): boolean {
+    return this.#ends.includes(position);
+  }
+
+  /** A read ends there. */
+  ended(position: number): void {
+    this.#ends[this.#next] = position;
+    this.#next = (this.#next + 1) % READ_STREAMS;
+  }
+
   /** True when a read that begins at `position` goes on where one ended. To be told of every read. */
   goesOn(position: number, length: number): boolean {
     const found = this.#ends.indexOf(position);
     if (found >= 0) this.#ends[found] = -1;
-    this.#ends[this.#next] = position + length;
-    this.#next = (this.#next + 1) % READ_STREAMS;
+    this.ended(position + length);
     return found >= 0;
   }
 }

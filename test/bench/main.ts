@@ -25,6 +25,7 @@ const { values, positionals } = parseArgs({
     minutes: { type: 'string', default: '10' },
     reps: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '1.5' },
+    'cold-seconds': { type: 'string', default: '10' },
     case: { type: 'string' },
     size: { type: 'string' },
     durability: { type: 'string', default: 'volatile' },
@@ -160,7 +161,12 @@ async function compare(): Promise<void> {
 async function runOnDisk(kind: 'pool' | 'copy'): Promise<string> {
   const { reps, seconds, json } = values;
   const common = { folder, tool: tools.load, size: megabytes, parts: chosen, json, markdown: values.markdown };
-  const options = { ...common, reps: Number(reps), seconds: Number(seconds) };
+  const options = {
+    ...common,
+    reps: Number(reps),
+    seconds: Number(seconds),
+    coldSeconds: Number(values['cold-seconds']),
+  };
   if (kind === 'copy') {
     // Not before it is needed: it brings its own way of cleaning up when it is interrupted.
     const { CopyBench } = await import('./copy.ts');

@@ -14,9 +14,13 @@ export interface LoadSample extends Sample {
   readonly maxus: number;
 }
 
-/** Runs the load generator to its end. */
-export function load(tool: string, url: string, options: readonly string[]): LoadSample {
-  const done = spawnSync(tool, ['-u', url, ...options], { encoding: 'utf8', timeout: 300_000 });
+/** Runs the load generator to its end; `cpu`: the one it may use. */
+export function load(tool: string, url: string, options: readonly string[], cpu?: number): LoadSample {
+  const pinned = cpu === undefined ? [] : ['taskset', '-c', String(cpu), tool];
+  const done = spawnSync(pinned[0] ?? tool, [...pinned.slice(1), '-u', url, ...options], {
+    encoding: 'utf8',
+    timeout: 300_000,
+  });
   if (done.status !== 0) throw new Error(`${url} ${options.join(' ')}: ${done.stderr}`);
   return JSON.parse(done.stdout) as LoadSample;
 }
@@ -51,22 +55,37 @@ export interface FioResult {
   readonly how: string;
   readonly iops: number;
   readonly bytesPerSecond: number;
+  /** Processors it was busy with, without what interrupts took. */
+  readonly cores: number;
 }
 
 interface FioJob {
+  readonly usr_cpu: number;
+  readonly sys_cpu: number;
   readonly read: { readonly iops: number; readonly bw_bytes: number };
   readonly write: { readonly iops: number; readonly bw_bytes: number };
 }
 
-function fio(how: string, options: readonly string[], seconds: number): FioResult | undefined {
+export interface FioRun {
+  readonly seconds: number;
+  /** Seconds before that, which do not count. */
+  readonly warm?: number;
+  readonly cpu?: number | undefined;
+}
+
+function fio(how: string, options: readonly string[], { seconds, warm = 0.3, cpu }: FioRun): FioResult | undefined {
   const always = ['--name=bench', '--output-format=json', '--time_based', '--group_reporting', '--thread'];
-  const time = [`--runtime=${String(seconds)}`, '--ramp_time=0.3', '--randrepeat=0', '--norandommap'];
-  const done = spawnSync('fio', [...always, ...time, ...options], { encoding: 'utf8', timeout: 300_000 });
+  const time = [`--runtime=${String(seconds)}`, `--ramp_time=${String(warm)}`, '--randrepeat=0', '--norandommap'];
+  const pinned = cpu === undefined ? [] : ['taskset', '-c', String(cpu), 'fio'];
+  const done = spawnSync(pinned[0] ?? 'fio', [...pinned.slice(1), ...always, ...time, ...options], {
+    encoding: 'utf8',
+    timeout: 300_000,
+  });
   if (done.status !== 0) return undefined;
   const job = (JSON.parse(done.stdout.slice(done.stdout.indexOf('{'))) as { jobs: FioJob[] }).jobs[0];
   if (job === undefined) return undefined;
   const { iops, bw_bytes: bytesPerSecond } = job.read.iops > 0 ? job.read : job.write;
-  return { how, iops, bytesPerSecond };
+  return { how, iops, bytesPerSecond, cores: (job.usr_cpu + job.sys_cpu) / 100 };
 }
 
 const QUEUES: readonly { readonly how: string; readonly options: readonly string[] }[] = [
@@ -75,31 +94,41 @@ const QUEUES: readonly { readonly how: string; readonly options: readonly string
   { how: '32 threads', options: ['--ioengine=psync', '--direct=1', '--numjobs=32'] },
 ];
 
-/** One after the other in 256 KiB, eight at a time, as fioRandom: with and without the page cache. */
-export function fioSequential(file: string, seconds: number): FioResult[] {
-  const size = [`--filename=${file}`, '--rw=read', '--bs=256k'];
-  const queues = [
-    { how: 'libaio, direct', options: ['--ioengine=libaio', '--direct=1', '--iodepth=8'] },
-    { how: '1 thread, buffered', options: ['--ioengine=psync'] },
-  ];
-  const results = queues.flatMap(({ how, options }) => {
-    dropCaches();
-    return fio(how, [...size, ...options], seconds) ?? [];
-  });
-  if (results.length === 0) throw new Error(`fio runs with no engine on ${file}`);
-  return results.sort((a, b) => b.bytesPerSecond - a.bytesPerSecond);
-}
-
-/** 4 KiB at random places at queue depth 32, with each engine that runs here; the fastest comes first. */
-export function fioRandom(file: string, kind: 'randread' | 'randwrite', seconds: number): FioResult[] {
+/** 4 KiB written at random places at queue depth 32, with each engine that runs here; the fastest comes first. */
+export function fioRandom(file: string, seconds: number): FioResult[] {
   const results = QUEUES.flatMap(({ how, options }) => {
-    if (kind === 'randread') dropCaches();
-    const sync = kind === 'randwrite' ? ['--sync=dsync', '--overwrite=1'] : [];
-    const size = [`--filename=${file}`, `--rw=${kind}`, '--bs=4k', ...sync];
-    return fio(how, [...size, ...options], seconds) ?? [];
+    const size = [`--filename=${file}`, '--rw=randwrite', '--bs=4k', '--sync=dsync', '--overwrite=1'];
+    return fio(how, [...size, ...options], { seconds }) ?? [];
   });
   if (results.length === 0) throw new Error(`fio runs with no engine on ${file}`);
   return results.sort((a, b) => b.iops - a.iops);
+}
+
+/** Part of a file that is full of data; bytes. */
+export interface FilledPart {
+  readonly file: string;
+  readonly from: number;
+  readonly bytes: number;
+}
+
+export interface ReadPattern {
+  readonly block: '4k' | '256k';
+  readonly depth: number;
+  readonly inOrder: boolean;
+}
+
+/** Reads past the page cache, with the engine that is faster; `cpu`: the one it may use. */
+export function fioReads(part: FilledPart, pattern: ReadPattern, run: FioRun, engines: readonly string[]): FioResult {
+  const where = [`--filename=${part.file}`, `--offset=${String(part.from)}`, `--size=${String(part.bytes)}`];
+  const how = [`--rw=${pattern.inOrder ? 'read' : 'randread'}`, `--bs=${pattern.block}`];
+  const results = engines.flatMap((engine) => {
+    dropCaches();
+    const queue = [`--ioengine=${engine}`, '--direct=1', `--iodepth=${String(pattern.depth)}`];
+    return fio(engine, [...where, ...how, ...queue], run) ?? [];
+  });
+  const best = results.sort((a, b) => b.iops - a.iops)[0];
+  if (best === undefined) throw new Error(`fio runs with no engine on ${part.file}`);
+  return best;
 }
 
 /**
@@ -111,7 +140,7 @@ export function fioAppend(file: string, bytes: number, parallel: number, seconds
   const options = ['--rw=write', `--bs=${String(bytes)}`, '--ioengine=psync', '--sync=dsync', '--overwrite=1'];
   const share = `${String(100 / parallel)}%`;
   const jobs = [`--numjobs=${String(parallel)}`, `--offset_increment=${share}`, `--size=${share}`];
-  const result = fio(how, [`--filename=${file}`, ...options, ...jobs], seconds);
+  const result = fio(how, [`--filename=${file}`, ...options, ...jobs], { seconds });
   if (result === undefined) throw new Error(`fio cannot append to ${file}`);
   return result;
 }

@@ -8,6 +8,8 @@ export interface DiskBenchOptions {
   readonly tool: string;
   readonly reps: number;
   readonly seconds: number;
+  /** Of each reading from the disk: longer, because a disk has to settle. */
+  readonly coldSeconds: number;
   /** MiB of the volume that is read, written or copied. */
   readonly size: number;
   readonly parts: readonly string[] | undefined;

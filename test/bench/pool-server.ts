@@ -1,5 +1,6 @@
 // A process that serves one volume of a pool over iSCSI as the daemon would (LUN 0), and a memory volume beside it (LUN 1).
 // Started by pool.ts with its options as JSON; answers requests over the channel it was started with.
+import { randomBytes } from 'node:crypto';
 import { silentLog } from '../../core/base/log.ts';
 import type { Log } from '../../core/base/log.ts';
 import { CachedVolume } from '../../core/cache/cached-volume.ts';
@@ -25,6 +26,8 @@ export interface ServerOptions {
 
 export type ServerRequest =
   | { readonly kind: 'checkpoint' | 'facts' | 'close' }
+  /** Writes all of the volume once, with data that nobody could compress. */
+  | { readonly kind: 'fill' }
   /** Snapshots, with a small write before each so that they differ. */
   | { readonly kind: 'snapshots'; readonly count: number };
 
@@ -70,6 +73,12 @@ async function serve(options: ServerOptions): Promise<void> {
   const handle = async (request: ServerRequest): Promise<void> => {
     const begun = performance.now();
     if (request.kind === 'checkpoint') await made.checkpoint();
+    if (request.kind === 'fill') {
+      for (let at = 0; at < options.volume; at += MIB) {
+        const length = Math.min(MIB, options.volume - at);
+        await volume.write(at, randomBytes(length), 0, length, false);
+      }
+    }
     if (request.kind === 'snapshots') {
       const block = Buffer.alloc(4096, 0x77);
       for (let i = 0; i < request.count; i++) {

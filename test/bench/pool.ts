@@ -1,16 +1,16 @@
 // `npm run bench -- pool [--data DIR --reps N --seconds S --size MIB --case durable,cache,cold,maps,snapshots,open]`: what a
 // pool costs on a real disk, beside tgt made as durable and beside fio doing the same to the disk.
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, statfsSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, release, totalmem } from 'node:os';
+import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { CACHE_SHARE, MAX_DEFAULT_CACHE } from '../../core/base/limits.ts';
-import { projectRoot } from '../support/project.ts';
-import type { ReaderResult } from './node-reader.ts';
+import { DAEMON_ENV, DAEMON_FLAGS, child, program } from './child.ts';
 import { filledFile, has } from './peers.ts';
-import { dropCaches, fioAppend, fioRandom, fioSequential, load, startDurableTgt } from './pool-peers.ts';
-import type { FioResult, LoadSample } from './pool-peers.ts';
+import { coldReads, dataOf } from './pool-cold.ts';
+import { fioAppend, fioRandom, load, startDurableTgt } from './pool-peers.ts';
+import type { LoadSample } from './pool-peers.ts';
 import type { CloneTimes, OpenCost } from './pool-maps.ts';
 import { absolute, compared, median, poolMarkdown } from './pool-report.ts';
 import type { DiskBenchOptions, PoolRow } from './pool-report.ts';
@@ -23,17 +23,8 @@ const PARTS = ['durable', 'cache', 'cold', 'maps', 'snapshots', 'open'] as const
 type Part = (typeof PARTS)[number];
 const READS = ['-m', '100', '-b', '4k', '-q', '32'];
 const WRITES = ['-m', '0', '-b', '4k', '-q', '32'];
-const READ_ALL = ['-S', '-m', '100', '-b', '256k', '-q', '8'];
-const IN_ORDER_SECONDS = 0.5;
 const FILL = ['-S', '-m', '0', '-b', '1m', '-q', '8'];
 const QD = 32;
-/** As the daemon is started (scripts/bootstrap.mjs). */
-const DAEMON_FLAGS = ['--max-semi-space-size=32'];
-const DAEMON_ENV = {
-  ...process.env,
-  UV_THREADPOOL_SIZE: process.env['UV_THREADPOOL_SIZE'] ?? String(Math.min(32, 4 + 4 * availableParallelism())),
-};
-const program = (name: string): string => join(projectRoot, 'dist', 'test', 'bench', name);
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A pool in a process of its own. */
@@ -218,7 +209,7 @@ export class PoolBench {
         ours.push(this.#load(gemel.pool, WRITES));
         const after = await gemel.ask({ kind: 'checkpoint' });
         if (tgt !== undefined) theirs.push(this.#load(tgt.url, WRITES));
-        const fio = fioRandom(disk, 'randwrite', seconds);
+        const fio = fioRandom(disk, seconds);
         // What one append of the journal had, on average; its header is what fio writes besides the blocks.
         const bytes = (after.appendedBytes - before.appendedBytes) / Math.max(1, after.appends - before.appends);
         const blocks = Math.max(2, Math.round(bytes / 4096));
@@ -299,49 +290,23 @@ export class PoolBench {
   }
 
   async #cold(): Promise<void> {
-    const { folder, reps, seconds, size } = this.#options;
+    const { folder, reps, coldSeconds, size, tool } = this.#options;
     const gemel = await this.#start('cold', { cache: 8 * MIB });
-    await this.#fill(gemel, gemel.pool);
-    // Of the slab a part is a hole, which costs nothing to read: a file as large as the volume, full of data.
-    const file = filledFile(join(folder, 'cold.img'), size);
-    const ours: number[] = [];
-    const theirs: number[] = [];
-    const oursInOrder: number[] = [];
-    const theirsInOrder: number[] = [];
-    const node: number[] = [];
-    const nodeInOrder: number[] = [];
-    let how = { random: '', inOrder: '' };
-    const text = (fio: FioResult[]): string => fio.map((each) => `${each.how} ${each.iops.toFixed(0)}`).join(', ');
-    for (let rep = 0; rep < reps; rep++) {
-      dropCaches();
-      ours.push(this.#load(gemel.pool, READS).iops);
-      const fio = fioRandom(file, 'randread', seconds);
-      theirs.push(fio[0]?.iops ?? NaN);
-      dropCaches();
-      // Not longer than the volume is: the second time round it is no longer cold.
-      oursInOrder.push(this.#load(gemel.pool, READ_ALL, IN_ORDER_SECONDS).iops);
-      const inOrder = fioSequential(file, IN_ORDER_SECONDS);
-      theirsInOrder.push(inOrder[0]?.iops ?? NaN);
-      node.push(nodeReader(file, ['4096', '32', 'random'], seconds));
-      nodeInOrder.push(nodeReader(file, ['262144', '8', 'sequential'], IN_ORDER_SECONDS));
-      how = { random: text(fio), inOrder: text(inOrder) };
-      const raw = { ours: ours.at(-1), fio, node: node.at(-1), oursInOrder: oursInOrder.at(-1), inOrder };
-      this.#raw[`cold ${String(rep)}`] = { ...raw, nodeInOrder: nodeInOrder.at(-1) };
-      this.#say(`cold reads, repetition ${String(rep + 1)}`);
-    }
-    const title = '4 KiB random read from disk, QD 32 / fio';
-    const next = '256 KiB sequential read from disk, QD 8 / fio';
-    this.#rows.push(
-      compared(title, 'IOPS', ours, theirs, { atLeast: 0.9 }, `fastest of: ${how.random}`),
-      compared(next, 'IOPS', oursInOrder, theirsInOrder, { atLeast: 0.9 }, `fastest of: ${how.inOrder}`),
-    );
-    const only = 'a Node program that does nothing but read';
-    this.#rows.push(
-      compared(`${only}, 4 KiB random, QD 32 / fio`, 'IOPS', node, theirs, undefined),
-      compared(`${only}, 256 KiB sequential, QD 8 / fio`, 'IOPS', nodeInOrder, theirsInOrder, undefined),
-      compared('4 KiB random read from disk, QD 32 / that program', 'IOPS', ours, node, undefined),
-      compared('256 KiB sequential read from disk, QD 8 / that program', 'IOPS', oursInOrder, nodeInOrder, undefined),
-    );
+    await gemel.ask({ kind: 'fill' });
+    await gemel.ask({ kind: 'checkpoint' });
+    const { rows, raw } = coldReads({
+      tool,
+      url: gemel.pool,
+      pid: gemel.pid,
+      ...dataOf(join(folder, 'cold'), size * MIB),
+      reps,
+      seconds: coldSeconds,
+      say: (text) => {
+        this.#say(text);
+      },
+    });
+    this.#rows.push(...rows);
+    this.#raw['cold'] = raw;
     await this.#stop(gemel);
   }
 
@@ -416,24 +381,7 @@ export class PoolBench {
   }
 }
 
-/** Reads a second of node-reader.ts, past the page cache or through it, whichever is faster. */
-function nodeReader(file: string, how: readonly string[], seconds: number): number {
-  const rates = ['direct', 'buffered'].map((way) => {
-    dropCaches();
-    return (child('node-reader.js', [file, ...how, way, String(seconds)]) as ReaderResult).iops;
-  });
-  return Math.max(...rates);
-}
-
 const slowest = (times: readonly number[]): string => `slowest ${Math.max(...times).toFixed(1)} ms`;
-
-/** What a process of the benchmark says. */
-function child(name: string, args: readonly string[]): unknown {
-  const command = ['--expose-gc', program(name), ...args];
-  const done = spawnSync(process.execPath, command, { encoding: 'utf8', env: DAEMON_ENV, timeout: 600_000 });
-  if (done.status !== 0) throw new Error(`${name} ${args.join(' ')}: ${done.stderr}`);
-  return JSON.parse(done.stdout) as unknown;
-}
 
 /** The load generator beside something else. */
 function spawnLoad(tool: string, url: string, options: readonly string[]): Promise<LoadSample> {

@@ -8,6 +8,7 @@ export interface Sample {
   readonly p50us: number;
   readonly p99us: number;
   readonly srv_cores: number;
+  readonly cli_cores: number;
   readonly iops_per_core: number;
   /** Commands that were refused with these statuses and sent again. */
   readonly busy: number;

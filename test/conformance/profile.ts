@@ -36,7 +36,7 @@ const SLOW_SUITES: ReadonlyMap<string, number> = new Map([
 /** Small enough to be quick, large enough for every test (they want 1 MiB and more at both ends). */
 const LUN_SIZE = '64M';
 
-interface SuiteRun {
+export interface SuiteRun {
   outcomes: Map<string, TestOutcome>;
   /** What to show when a test has no outcome. */
   log: string;
@@ -50,7 +50,12 @@ async function runCu(filter: string, urls: readonly string[]): Promise<SuiteRun>
   return { outcomes: parseOutcomes(result.stdout), log: condense(describeRun(result)) };
 }
 
-async function runSuite(suite: string, tests: Map<string, Expected>, urls: readonly string[]): Promise<SuiteRun> {
+/** Runs the tests of a suite that are not omitted. */
+export async function runSuite(
+  suite: string,
+  tests: Map<string, Expected>,
+  urls: readonly string[],
+): Promise<SuiteRun> {
   const wanted = [...tests].filter(([, expected]) => expected.kind !== 'omit').map(([name]) => name);
   if (wanted.length === tests.size) return runCu(suite, urls);
   // Some are left out: iscsi-test-cu can only run a whole suite or one test.
@@ -63,7 +68,8 @@ async function runSuite(suite: string, tests: Map<string, Expected>, urls: reado
   return all;
 }
 
-function judge(name: string, expected: Expected, suiteRun: SuiteRun): void {
+/** Fails, unless the test came out as expected. */
+export function judge(name: string, expected: Expected, suiteRun: SuiteRun): void {
   const outcome = suiteRun.outcomes.get(name);
   assert.ok(outcome, `no verdict: crash, hang or lost connection\n${suiteRun.log}`);
   const said = condense(outcome.text);

@@ -99,11 +99,14 @@ export class SimDisk implements Disk {
     this.#random = random;
   }
 
+  /** Turns of the event loop by which writes of a file are late. */
+  late: (path: string) => number = () => 0;
+
   /** The order in which things happen is any. */
-  async wait(): Promise<void> {
+  async wait(late = 0): Promise<void> {
     // Now and then something takes much longer than what came after it.
     const most = this.#random() < 0.06 ? 24 : 3;
-    for (let turns = Math.floor(this.#random() * most); turns >= 0; turns--) {
+    for (let turns = late + Math.floor(this.#random() * most); turns >= 0; turns--) {
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
     if (this.power.off) await never();
@@ -176,6 +179,18 @@ class SimFile implements DiskFile {
     return this.read(into, at, length, position);
   }
 
+  readSoon(into: Buffer, at: number, length: number, position: number, done: (whole: boolean) => void): boolean {
+    this.read(into, at, length, position).then(
+      () => {
+        done(true);
+      },
+      () => {
+        done(false);
+      },
+    );
+    return true;
+  }
+
   async readLarge(into: readonly Buffer[], position: number): Promise<void> {
     const whole = Buffer.alloc(into.reduce((sum, { length }) => sum + length, 0));
     await this.read(whole, 0, whole.length, position);
@@ -183,7 +198,7 @@ class SimFile implements DiskFile {
   }
 
   async write(from: Buffer, at: number, length: number, position: number): Promise<void> {
-    await this.#disk.wait();
+    await this.#disk.wait(this.#disk.late(this.path));
     this.#check('write', position);
     const mine = { position, data: Buffer.from(from.subarray(at, at + length)) };
     this.#file.pending.push(mine);

@@ -18,6 +18,7 @@ import type { Volume } from '../../core/volume/volume.ts';
 import { nodeWorld } from '../../core/world/node-world.ts';
 import { linkPair } from './forward-link.ts';
 import type { LinkPair } from './forward-link.ts';
+import { peerPair } from './peer-pair.ts';
 import { COMMANDS, IQN } from './target.ts';
 
 /** Milliseconds a planned change of the owner may wait for commands that run. */
@@ -37,6 +38,8 @@ export interface TwoNodesOptions {
   readonly log?: Log;
   /** Port of each server on loopback; any by default. */
   readonly ports?: Readonly<Record<NodeName, number>>;
+  /** The link of the daemon, over loopback, instead of one in memory. */
+  readonly peers?: boolean;
 }
 
 export interface TestNode {
@@ -51,6 +54,7 @@ export interface TwoNodes {
   readonly a: TestNode;
   readonly b: TestNode;
   readonly world: World;
+  /** Unused with `peers`. */
   readonly link: LinkPair;
   /** The state the owner keeps for its successor. */
   readonly state: () => Buffer | undefined;
@@ -68,6 +72,7 @@ export async function startTwoNodes(options: TwoNodesOptions = {}): Promise<TwoN
   const log = options.log ?? silentLog;
   const volume = options.volume ?? new MemoryVolume(16 * 1_048_576);
   const link = linkPair('a', 'b');
+  const peers = options.peers === true ? await peerPair(world, log) : undefined;
   let state: Buffer | undefined;
   const keeper = {
     unitState: () => state,
@@ -112,8 +117,8 @@ export async function startTwoNodes(options: TwoNodesOptions = {}): Promise<TwoN
     return { server, device, lu, ownership, port: server.portals[0]?.port ?? 0 };
   };
 
-  const a = await start('a', link.first);
-  const b = await start('b', link.second);
+  const a = await start('a', peers?.first ?? link.first);
+  const b = await start('b', peers?.second ?? link.second);
   const nodes = { a, b };
   const takeOver = (to: NodeName): void => {
     const other = to === 'a' ? b : a;
@@ -136,6 +141,7 @@ export async function startTwoNodes(options: TwoNodesOptions = {}): Promise<TwoN
     },
     async close() {
       await Promise.all([a.server.shutdown(), b.server.shutdown()]);
+      await peers?.close();
       a.ownership.close();
       b.ownership.close();
     },

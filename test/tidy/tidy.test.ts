@@ -36,10 +36,7 @@ describe('the house', () => {
     assert.deepEqual([...product, ...tests].flatMap(tooLong), []);
   });
   test('no product file is dead', () => {
-    assert.deepEqual(
-      deadFiles(product, ['core/daemon.ts', 'core/cli/main.ts', 'core/console/main.ts', 'core/mirror/mirror-node.ts']),
-      [],
-    );
+    assert.deepEqual(deadFiles(product, ['core/daemon.ts', 'core/cli/main.ts', 'core/console/main.ts']), []);
   });
   test('no test helper is dead', () => {
     const entries = tests.map(({ path }) => path).filter((path) => /(\.test|\/main|\/worker)\.ts$/.test(path));

@@ -24,6 +24,22 @@ function askedOf(body: z.infer<typeof SubmitJob>): object {
   };
 }
 
+/** The record that a job changes, when it is one there is already. */
+function changedBy({ kind, request }: z.infer<typeof SubmitJob>): string | undefined {
+  switch (kind) {
+    case 'volume-delete':
+    case 'volume-resize':
+      return `volumes/${request.name}`;
+    case 'snapshot-delete':
+      return `snapshots/${request.volume}@${request.snapshot}`;
+    case 'pool-grow':
+    case 'pool-export':
+      return `pools/${request.pool}`;
+    default:
+      return undefined;
+  }
+}
+
 export function jobRoutes({ jobs }: ControlPlane): Route[] {
   const tag = 'jobs';
   return [
@@ -62,6 +78,7 @@ export function jobRoutes({ jobs }: ControlPlane): Route[] {
         'newer-format',
       ],
       body: SubmitJob,
+      begins: changedBy,
       status: 202,
       response: Job,
       handle: async ({ body }, { caller }) => {

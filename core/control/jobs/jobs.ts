@@ -113,6 +113,13 @@ export class Jobs {
       .sort((a, b) => b.created - a.created);
   }
 
+  /** True while a job changes what is called `name`; its long steps that nothing depends on do not count. */
+  isChanging(kind: string, name: string): boolean {
+    return [...this.#live.values()].some(
+      ({ record, changes }) => changes && record.object.kind === kind && record.object.name === name,
+    );
+  }
+
   view(record: JobRecord): JobView {
     const cancellable = this.#kinds.get(record.kind)?.cancellable === true;
     return viewOf(record, cancellable, this.#live.get(record.id), this.#options.world.clock.now());

@@ -63,6 +63,12 @@ export class LiveJob {
     return isOver(this.record) || this.stuck !== undefined || this.steps[at]?.background === true;
   }
 
+  /** It is not over, and what it is at, or is to begin with next, is not something that nothing depends on. */
+  get changes(): boolean {
+    const next = this.record.steps.findIndex(({ state }) => state !== 'done');
+    return !isOver(this.record) && (this.record.state === 'undoing' || this.steps[next]?.background !== true);
+  }
+
   get progress(): number {
     return progressOf(this.record, this.steps, this.share);
   }

@@ -10,6 +10,7 @@ import {
   ADMISSION_BODY,
   ADMISSION_CONNECTIONS,
   ADMISSION_PATIENCE,
+  ETCD_RETRY,
   JOIN_LIFETIME,
   MAX_NODES,
 } from '../../base/limits.ts';
@@ -159,10 +160,7 @@ export class Admission {
     } catch (error) {
       throw new ServiceError('bad-request', 'its key is no key', { cause: error });
     }
-    // There is one learner at a time: who waits for its vote gets it now.
-    for (const { id, isLearner, name } of await member.etcd.members()) {
-      if (isLearner && name !== '') await member.etcd.promote(id);
-    }
+    await this.#untilDone(() => this.#promoteLearner());
     const { ok } = await store.commit(
       [
         { key: CLUSTER_RECORD, value: { ...rest, nextIndex: nextIndex + 1 } },
@@ -177,7 +175,7 @@ export class Admission {
     );
     if (!ok) throw new ServiceError('in-use', 'another node is being let in: repeat it with a new token');
     try {
-      await member.etcd.addLearner(peerUrl(node.address));
+      await this.#untilDone(() => this.#addLearner(peerUrl(node.address)));
     } catch (error) {
       await store.commit([{ key: nodeKey(node.id), value: undefined }]).catch(() => undefined);
       throw error;
@@ -194,6 +192,34 @@ export class Admission {
       ((await world.disk.readFile(join(clusterFolder(data), name))) ?? Buffer.alloc(0)).toString('base64');
     const keys = { 'secret.key': await key('secret.key'), 'copy-token.key': await key('copy-token.key') };
     return { ...common, caKey: tls.caKey, keys };
+  }
+
+  /** There is one learner at a time: who waits for its vote gets it now. */
+  async #promoteLearner(): Promise<void> {
+    const { etcd } = this.#options.member;
+    const learner = (await etcd.members()).find(({ isLearner, name }) => isLearner && name !== '');
+    if (learner !== undefined) await etcd.promote(learner.id);
+  }
+
+  /** Can be repeated: an attempt without an answer may have succeeded. */
+  async #addLearner(url: string): Promise<void> {
+    const { etcd } = this.#options.member;
+    if ((await etcd.members()).some(({ peerUrls }) => peerUrls.includes(url))) return;
+    await etcd.addLearner(url);
+  }
+
+  /** Etcd refuses changes of its members until all of them have been connected for some seconds. */
+  async #untilDone(change: () => Promise<void>): Promise<void> {
+    const { clock } = this.#options.world;
+    for (const end = clock.now() + ADMISSION_PATIENCE * 0.6; ;) {
+      try {
+        await change();
+        return;
+      } catch (error) {
+        if (clock.now() > end) throw error;
+        await new Promise<void>((resolve) => clock.after(ETCD_RETRY, resolve));
+      }
+    }
   }
 }
 

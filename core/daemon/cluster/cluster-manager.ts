@@ -17,7 +17,7 @@ import type {
 import type { Admission } from './admission.ts';
 import { clusterFolder, COMMON_KEYS, removeCluster } from './cluster-files.ts';
 import { peerUrl } from './etcd-process.ts';
-import { copyRecords, enter, found, nodeAddress, nodeName } from './joining.ts';
+import { copyRecords, enter, found, nodeAddress, nodeName, withReplicas } from './joining.ts';
 import type { Place } from './joining.ts';
 import { nodeKey } from './membership.ts';
 import type { Membership } from './membership.ts';
@@ -136,7 +136,9 @@ export class ClusterManager implements ClusterControl {
             `the last data node leaves last: gemel cluster remove ${others[0]?.name ?? ''}`,
           );
         }
-        await copyRecords(member.store, own, catalog.sharedPrefixes);
+        await copyRecords(member.store, own, catalog.sharedPrefixes, (key, value) =>
+          withReplicas(key, value, undefined),
+        );
         for (const name of COMMON_KEYS) await rename(join(clusterFolder(data), name), join(data, name));
       }
       await member.leaving();

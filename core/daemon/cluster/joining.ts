@@ -10,7 +10,7 @@ import type { HostPort } from '../../base/host-port.ts';
 import { ADMISSION_PATIENCE, ADMISSION_BODY, ETCD_FIRST, ETCD_RETRY, ETCD_TXN_OPS } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import type { World } from '../../base/world.ts';
-import type { Change, ConfigStore } from '../../cluster/config-store.ts';
+import type { Change, ConfigStore, Json } from '../../cluster/config-store.ts';
 import { EtcdClient } from '../../cluster/etcd/client.ts';
 import { EtcdStore } from '../../cluster/etcd-store.ts';
 import { CLUSTER_PREFIX, serverNameOf } from '../../cluster/member.ts';
@@ -77,7 +77,8 @@ export async function found(
   try {
     process.start();
     const store = await firstAnswer(world, log, client);
-    await copyRecords(own, store, prefixes);
+    // What was there has one copy, here.
+    await copyRecords(own, store, prefixes, (key, value) => withReplicas(key, value, [node.id]));
     const record: ClusterRecord = { uuid: cluster, format: 1, nextIndex: 1 };
     await store.commit([
       { key: CLUSTER_RECORD, value: { ...record } },
@@ -96,16 +97,33 @@ export async function found(
 }
 
 /** Copies all records below `prefixes`; those that are there and not in `from` are removed. */
-export async function copyRecords(from: ConfigStore, to: ConfigStore, prefixes: readonly string[]): Promise<void> {
+export async function copyRecords(
+  from: ConfigStore,
+  to: ConfigStore,
+  prefixes: readonly string[],
+  change: (key: string, value: Json) => Json,
+): Promise<void> {
   const changes: Change[] = [];
   for (const prefix of prefixes) {
     const records = await from.list(prefix);
     const keys = new Set(records.map(({ key }) => key));
     for (const { key } of await to.list(prefix)) if (!keys.has(key)) changes.push({ key, value: undefined });
-    for (const { key, value } of records) changes.push({ key, value });
+    for (const { key, value } of records) changes.push({ key, value: change(key, value) });
   }
   const step = ETCD_TXN_OPS / 16;
   for (let at = 0; at < changes.length; at += step) await to.commit(changes.slice(at, at + step));
+}
+
+/** The record with other nodes for the data of a volume, if it is that of one; undefined: without any. */
+export function withReplicas(key: string, value: Json, replicas: readonly string[] | undefined): Json {
+  const changed = (volume: object): Json => ({
+    ...volume,
+    replicas: replicas === undefined ? undefined : [...replicas],
+  });
+  if (key.startsWith('volumes/')) return changed(value as object);
+  if (!key.startsWith('deleted/')) return value;
+  const deleted = value as unknown as { volume: object };
+  return { ...deleted, volume: changed(deleted.volume) };
 }
 
 /** Etcd has just been started. */

@@ -62,6 +62,11 @@ export class PeerChannel {
     this.#kind = kind;
   }
 
+  /** So much is under way that nobody should begin more than has to be. */
+  get isBusy(): boolean {
+    return this.#waiting.size >= MAX_PEER_REQUESTS / 2 || this.#bytes >= MAX_PEER_BYTES / 2;
+  }
+
   /** Begins to connect. */
   open(): void {
     void this.#connect();

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { jobKind } from '../../../core/control/jobs/job.ts';
 import { withApi } from './fixture.ts';
 
 const PATH = '/api/v1/volumes/v';
@@ -69,6 +70,53 @@ describe('conditional requests', () => {
       assert.equal((await put({ 'If-None-Match': '*' })).status, 412);
       assert.equal((await put({ 'If-None-Match': '"x"' })).status, 400);
       assert.equal((await put({ 'If-Match': '*' })).status, 200);
+    });
+  });
+
+  it('hold off while a job changes what was read, and not while it only looks', async () => {
+    await withApi(async ({ ask, plane, admin: token }) => {
+      await ask('POST', '/api/v1/volumes', { token, body: BODY });
+      let go: () => void = () => undefined;
+      const wait = (): Promise<undefined> =>
+        new Promise(
+          (resolve) =>
+            (go = () => {
+              resolve(undefined);
+            }),
+        );
+      const kind = (name: string, background: boolean) =>
+        jobKind<{ readonly of: string }>({
+          ...{ kind: name, resume: 'continue', cancellable: false, title: () => name, prepare: (asked) => asked },
+          object: ({ of }) => ({ kind: 'volume', name: of }),
+          steps: () => [{ name: 'wait', background, do: wait }],
+        });
+      plane.jobs.register([kind('changes', false), kind('looks', true)]);
+      const change = async (mib: number) => {
+        const tag = String((await ask('GET', PATH, { token })).headers.etag);
+        return ask('PATCH', PATH, { token, body: size(mib), headers: { 'If-Match': tag } });
+      };
+      const begin = async (name: string, of: string): Promise<string> => {
+        const { id } = await plane.jobs.submit(name, { of });
+        await plane.jobs.wait(id, 60_000, ({ steps }) => steps[0]?.state === 'running');
+        return id;
+      };
+      const changing = await begin('changes', 'v');
+      const refused = await change(16);
+      assert.deepEqual([refused.status, refused.json['code']], [412, 'precondition-failed']);
+      assert.match(String(refused.json['detail']), /a job is changing it/);
+      assert.equal((await ask('PATCH', PATH, { token, body: size(16) })).status, 200, 'who does not ask is served');
+      go();
+      await plane.jobs.wait(changing);
+      assert.equal((await change(24)).status, 200);
+      for (const [name, of] of [
+        ['changes', 'w'],
+        ['looks', 'v'],
+      ] as const) {
+        const id = await begin(name, of);
+        assert.equal((await change(24)).status, 200, `${name} ${of}`);
+        go();
+        await plane.jobs.wait(id);
+      }
     });
   });
 });

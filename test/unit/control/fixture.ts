@@ -121,6 +121,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   return {
     cluster: NO_CLUSTER,
+    replication: undefined,
     hosts,
     jobs,
     schedules,

@@ -60,7 +60,8 @@ async function withSchedules(
     const clock = new ManualClock();
     clock.advance(at('2026-11-27T05:08'));
     const { catalog, provisioner, snapshots, events } = plane;
-    const anew = (): Schedules => new Schedules({ catalog, provisioner, snapshots, events, clock, log: silentLog });
+    const anew = (): Schedules =>
+      new Schedules({ catalog, backend: { leads: () => true }, provisioner, snapshots, events, clock, log: silentLog });
     await body(plane, anew(), clock, anew);
   });
 }

@@ -1,54 +1,23 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { VolumeError } from '../../../core/volume/volume.ts';
-import { MirrorCluster, block, content } from '../../support/mirror-cluster.ts';
+import { assertSame, get, put, withCluster } from '../../support/mirror-use.ts';
 import { until } from '../../support/until.ts';
-
-const BLOCK = 4096;
-
-async function cluster(
-  names: readonly string[],
-  use: (c: MirrorCluster) => Promise<void>,
-  prepare?: (c: MirrorCluster) => void,
-): Promise<void> {
-  const c = await MirrorCluster.make(names, prepare);
-  try {
-    await use(c);
-  } finally {
-    await c.close();
-  }
-}
-
-/** Writes block `n` of the volume at a node; `version` is what it says afterwards. */
-async function put(c: MirrorCluster, node: string, n: number, version: number): Promise<void> {
-  await c.volume(node).write(n * BLOCK, block(version), 0, BLOCK, false);
-}
-async function get(c: MirrorCluster, node: string, n: number): Promise<number> {
-  const data = Buffer.alloc(BLOCK);
-  await c.volume(node).read(n * BLOCK, BLOCK, data, 0);
-  return data.readUInt32BE(0);
-}
-/** The copies of two nodes are the same, once they are. */
-async function same(c: MirrorCluster, a: string, b: string): Promise<void> {
-  const [one, two] = [c.node(a).copies.get('v'), c.node(b).copies.get('v')];
-  assert.ok(one !== undefined && two !== undefined);
-  assert.ok((await content(one)).equals(await content(two)), `the copies of ${a} and ${b} differ`);
-}
 
 describe('a mirrored volume', { timeout: 120_000 }, () => {
   test('is served by one node, and every acknowledged write is on both', async () => {
-    await cluster(['a', 'b'], async (c) => {
+    await withCluster(['a', 'b'], async (c) => {
       await c.inSync(['a', 'b']);
       assert.equal(await c.owner(), 'a');
       await Promise.all(Array.from({ length: 50 }, (_, i) => put(c, 'a', i, i + 1)));
-      await same(c, 'a', 'b');
+      await assertSame(c, 'a', 'b');
       assert.equal(await get(c, 'a', 49), 50);
       await assert.rejects(get(c, 'b', 1), (error: unknown) => error instanceof VolumeError && error.fault === 'moved');
     });
   });
 
   test('goes on when the replica dies; when it is back it gets what it lacks, and no more', async () => {
-    await cluster(['a', 'b'], async (c) => {
+    await withCluster(['a', 'b'], async (c) => {
       await c.inSync(['a', 'b']);
       for (let i = 0; i < 20; i++) await put(c, 'a', i, 1);
       await c.kill('b');
@@ -56,12 +25,12 @@ describe('a mirrored volume', { timeout: 120_000 }, () => {
       await c.inSync(['a']);
       await c.boot('b');
       await c.inSync(['a', 'b']);
-      await same(c, 'a', 'b');
+      await assertSame(c, 'a', 'b');
     });
   });
 
   test('is taken over when the owner dies, with every acknowledged write', async () => {
-    await cluster(['a', 'b'], async (c) => {
+    await withCluster(['a', 'b'], async (c) => {
       await c.inSync(['a', 'b']);
       for (let i = 0; i < 20; i++) await put(c, 'a', i, i + 100);
       const start = performance.now();
@@ -72,14 +41,14 @@ describe('a mirrored volume', { timeout: 120_000 }, () => {
       await put(c, 'b', 3, 999);
       await c.boot('a');
       await c.inSync(['a', 'b']);
-      await same(c, 'a', 'b');
+      await assertSame(c, 'a', 'b');
       assert.equal(c.volume('a').ownership.role, 'replica');
       assert.ok(pause < 20_000, String(pause));
     });
   });
 
   test('is handed over without a gap', async () => {
-    await cluster(['a', 'b'], async (c) => {
+    await withCluster(['a', 'b'], async (c) => {
       await c.inSync(['a', 'b']);
       await put(c, 'a', 1, 5);
       const pause = await c.node('a').mirror.handOver('v', 'b');
@@ -87,13 +56,13 @@ describe('a mirrored volume', { timeout: 120_000 }, () => {
       assert.equal(await c.owner(), 'b');
       assert.equal(await get(c, 'b', 1), 5);
       await put(c, 'b', 2, 6);
-      await same(c, 'a', 'b');
+      await assertSame(c, 'a', 'b');
       assert.ok(pause < 5_000, String(pause));
     });
   });
 
   test('the node that was cut off stops, the other one goes on; they come together again', async () => {
-    await cluster(['a', 'b'], async (c) => {
+    await withCluster(['a', 'b'], async (c) => {
       await c.inSync(['a', 'b']);
       await put(c, 'a', 1, 1);
       c.cut('a', 'b');
@@ -102,7 +71,7 @@ describe('a mirrored volume', { timeout: 120_000 }, () => {
       await until(() => c.volume('b').ownership.role === 'waiting');
       c.heal('a', 'b');
       await c.inSync(['a', 'b']);
-      await same(c, 'a', 'b');
+      await assertSame(c, 'a', 'b');
     });
   });
 });

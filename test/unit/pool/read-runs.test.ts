@@ -1,7 +1,7 @@
 // Grains that lie one behind the other in the pool are read in one piece, and each of their blocks is checked all the same.
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
-import { VolumeError, VolumeFault } from '../../../core/volume/volume.ts';
+import { Durability, VolumeError, VolumeFault } from '../../../core/volume/volume.ts';
 import { Machine, stopAll } from '../../crash/machine.ts';
 import type { Running } from '../../crash/machine.ts';
 
@@ -65,6 +65,41 @@ describe('reading several grains of a pool', () => {
     const expected = Buffer.concat([pattern(10 * GRAIN), Buffer.alloc(2 * GRAIN)]);
     expected.fill(0, 2 * GRAIN + BLOCK, 2 * GRAIN + 2 * BLOCK).fill(0, 5 * GRAIN, 6 * GRAIN);
     assert.ok(target.equals(expected));
+  });
+
+  it('without a promise, takes what is whole, there and right, and leaves the rest to a read', async () => {
+    const { machine, id } = await written();
+    stopAll();
+    const data = pattern(10 * GRAIN).subarray(35 * BLOCK, 36 * BLOCK);
+    assert.ok(machine.damage('slab-00000', machine.findBytes('slab-00000', data)));
+    const running = (await machine.start()) as Running;
+    const volume = running.pool.open(id, { blockSize: 512, durability: Durability.durable, readOnly: false });
+    const target = Buffer.alloc(4 * BLOCK);
+    const soon = (position: number, length: number): Promise<boolean | 'not begun'> =>
+      new Promise((resolve) => {
+        let returned = false;
+        const done = (whole: boolean): void => {
+          assert.ok(returned, 'told before it was begun');
+          resolve(whole);
+        };
+        if (!volume.readSoon(position, length, target, 0, done)) resolve('not begun');
+        returned = true;
+      });
+    assert.equal(await soon(BLOCK, 2 * BLOCK), 'not begun', 'the checksums are not in memory');
+    await volume.read(0, BLOCK, target, 0);
+    assert.equal(await soon(BLOCK, 2 * BLOCK), true);
+    assert.ok(target.subarray(0, 2 * BLOCK).equals(pattern(4 * BLOCK).subarray(BLOCK, 3 * BLOCK)));
+    assert.equal(await soon(34 * BLOCK, 2 * BLOCK), false, 'a flipped bit');
+    assert.equal(await soon(512, BLOCK), 'not begun', 'no whole blocks');
+    assert.equal(await soon(15 * BLOCK, 2 * BLOCK), 'not begun', 'two grains');
+    assert.equal(await soon(10 * GRAIN, BLOCK), 'not begun', 'a hole');
+    running.disk.fault = (operation) => (operation === 'read' ? new Error('EIO') : undefined);
+    assert.equal(await soon(BLOCK, BLOCK), false);
+    running.disk.fault = () => undefined;
+    // A grain that goes elsewhere meanwhile: what was read may be somebody else's by then.
+    const moving = soon(BLOCK, BLOCK);
+    await volume.unmap(0, GRAIN);
+    assert.equal(await moving, false);
   });
 
   it('finds the flipped bit in the middle of a run, and says where', async () => {

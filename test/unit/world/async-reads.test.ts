@@ -145,6 +145,24 @@ describe('reads without threads', { skip }, () => {
       await file.readLarge(large, 0);
       assert.ok(Buffer.concat(large).equals(expected.subarray(0, 48 * BLOCK)), `round ${String(round)}`);
     }
+    // What has to be written first makes it wait, so it would not be read.
+    await file.dataSync();
+    const soon = (at: number, position: number): Promise<boolean | 'not begun'> =>
+      new Promise((resolve) => {
+        if (file.readSoon?.(memory, at, BLOCK, position, resolve) !== true) resolve('not begun');
+      });
+    const found = new Map<unknown, number>();
+    for (let round = 0; round < 150; round++) {
+      const n = (round * 7) % (BLOCKS - 4);
+      const outcome = await soon(BLOCK, n * BLOCK);
+      found.set(outcome, (found.get(outcome) ?? 0) + 1);
+      if (outcome !== true) continue;
+      assert.ok(memory.subarray(BLOCK, 2 * BLOCK).equals(expected.subarray(n * BLOCK, (n + 1) * BLOCK)));
+    }
+    // As above; none of them fails.
+    assert.ok((found.get(true) ?? 0) > 1 && !found.has(false), JSON.stringify([...found]));
+    assert.equal(await soon(1, 5 * BLOCK), 'not begun', 'not aligned');
+    assert.notEqual(await soon(0, BLOCKS * BLOCK), true, 'beyond the end');
     // How many of the small ones depends on how fast the disk is.
     assert.ok(one.mock.callCount() > 1, `${String(one.mock.callCount())} small reads`);
     assert.ok(several.mock.callCount() > 100, `${String(several.mock.callCount())} large reads`);

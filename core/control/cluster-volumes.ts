@@ -1,0 +1,234 @@
+// Keeps what this node serves in line with the catalog of the cluster, whoever has changed it, and with who owns what.
+import { ServiceError } from '../base/errors.ts';
+import { CLUSTER_LOOK, HAND_OVER_PATIENCE } from '../base/limits.ts';
+import type { Log } from '../base/log.ts';
+import type { Clock, Timer } from '../base/world.ts';
+import type { ClusterMember, ClusterNode } from '../cluster/member.ts';
+import type { MirrorNode } from '../mirror/mirror-node.ts';
+import type { Ownership } from '../mirror/ownership.ts';
+import type { Catalog } from './catalog.ts';
+import type { Forwarding } from './forwarding.ts';
+import type { MirrorBackend } from './mirror-backend.ts';
+import { isMirrored } from './mirror-backend.ts';
+import type { Provisioner } from './provision.ts';
+import type { VolumeRecord } from './records.ts';
+import type { ReplicaView, Replication, ReplicationView } from './replication.ts';
+import type { Units } from './units.ts';
+
+export interface ClusterVolumesOptions {
+  readonly catalog: Catalog;
+  readonly units: Units;
+  readonly provisioner: Provisioner;
+  readonly backend: MirrorBackend;
+  readonly mirror: MirrorNode;
+  readonly member: ClusterMember;
+  readonly forwarding: Forwarding;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class ClusterVolumes implements Replication {
+  readonly #options: ClusterVolumesOptions;
+  readonly #ends: (() => void)[] = [];
+  /** By id, as initiators were told last. */
+  readonly #sizes = new Map<string, number>();
+  #timer: Timer | undefined;
+  #stopped = false;
+
+  constructor(options: ClusterVolumesOptions) {
+    this.#options = options;
+  }
+
+  /** Before volumes are opened: nobody may be told that this node owns one before the mirror says so. */
+  prepare(): void {
+    const { mirror, forwarding, member } = this.#options;
+    this.#ends.push(
+      mirror.onOwnership((ownership) => {
+        this.#tell(ownership);
+      }),
+    );
+    mirror.quiesce = async (id) => {
+      if (await forwarding.handOver(id, HAND_OVER_PATIENCE)) return;
+      throw new ServiceError('in-use', 'commands that run on it do not end');
+    };
+    this.#connect();
+    this.#ends.push(
+      member.watchNodes(() => {
+        this.#connect();
+      }),
+    );
+  }
+
+  /** When everything of the catalog is open. */
+  async start(): Promise<void> {
+    const { catalog, units, backend } = this.#options;
+    this.#ends.push(
+      catalog.watch(({ kind, id }) => {
+        if (kind === 'volumes') this.#reconcile(id);
+        else if (kind === 'hosts' || kind === 'host-groups') units.reconsiderAll();
+      }),
+    );
+    await backend.start();
+    this.#look();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    for (const end of this.#ends.splice(0)) end();
+    await this.#options.backend.stop();
+  }
+
+  /** Ids of the nodes for a volume with `count` copies, this one first. Throws ServiceError bad-request. */
+  placement(count: number | undefined): string[] {
+    const { member } = this.#options;
+    const others = member.nodes().filter(({ id, role }) => role === 'data' && id !== member.self.id);
+    const wanted = count ?? Math.min(2, others.length + 1);
+    if (wanted > others.length + 1) {
+      const what = `${String(wanted)} copies of a volume take as many nodes, and there are ${String(others.length + 1)}`;
+      throw new ServiceError('bad-request', what);
+    }
+    return [member.self.id, ...others.slice(0, wanted - 1).map(({ id }) => id)];
+  }
+
+  // ---- what people see and do
+
+  list(): ReplicationView[] {
+    return this.#options.catalog.volumes.values().flatMap(({ name }) => this.get(name) ?? []);
+  }
+
+  get(volume: string): ReplicationView | undefined {
+    const { catalog, mirror, member } = this.#options;
+    const record = catalog.volumes.get(volume);
+    const known = record === undefined ? undefined : mirror.ownership(record.id);
+    if (record === undefined || known === undefined) return undefined;
+    const seen = new Map(mirror.replicas(record.id).map((each) => [each.node, each]));
+    const replicas = known.replicas.map((node): ReplicaView => {
+      const inSync = known.inSync.includes(node);
+      const status = seen.get(node);
+      if (status === undefined) {
+        const own = node === member.self.id ? known.why : '';
+        return {
+          node,
+          inSync,
+          state: node === known.owner ? 'owner' : 'unknown',
+          why: own,
+          lacksBytes: 0,
+          resync: undefined,
+        };
+      }
+      const { resync, state, why, lacks } = status;
+      const progress =
+        resync === undefined
+          ? undefined
+          : {
+              ...{ leftBytes: resync.left, totalBytes: resync.total, bytesPerSecond: resync.rate },
+              etaSeconds: resync.secondsLeft,
+            };
+      return { node, inSync: status.inSync, state, why, lacksBytes: lacks, resync: progress };
+    });
+    const { role, owner, epoch, session, inSync, forcedBy, why } = known;
+    const shown = { role, owner: owner === '' ? undefined : owner, epoch, session, inSync, forcedBy, why };
+    return { volume, id: record.id, ...shown, replicas };
+  }
+
+  async handOver(volume: string, to: string): Promise<number> {
+    const { mirror, member } = this.#options;
+    const record = this.#mirrored(volume);
+    const node = member.nodes().find(({ id, name }) => id === to || name === to);
+    if (node === undefined) throw new ServiceError('not-found', `there is no node '${to}'`);
+    try {
+      return await mirror.handOver(record.id, node.id);
+    } finally {
+      // Also when it failed: commands wait until somebody is known to be the owner.
+      const ownership = mirror.ownership(record.id);
+      if (ownership !== undefined) this.#tell(ownership);
+    }
+  }
+
+  promote(volume: string, by: string): Promise<void> {
+    return this.#options.mirror.promote(this.#mirrored(volume).id, by);
+  }
+
+  #mirrored(volume: string): VolumeRecord {
+    const record = this.#options.provisioner.volume(volume);
+    if (isMirrored(record)) return record;
+    throw new ServiceError('bad-request', `volume '${volume}' has one copy`);
+  }
+
+  // ---- keeping in line
+
+  /** The links to the other data nodes, and what goes over them. */
+  #connect(): void {
+    const { member, mirror, forwarding, units } = this.#options;
+    const others = member.nodes().filter(({ id, role }) => role === 'data' && id !== member.self.id);
+    for (const { id, address } of others) {
+      if (mirror.peers.get(id) !== undefined) continue;
+      forwarding.addPeer(mirror.addPeer({ node: id, ...address }));
+    }
+    const known = new Set(others.map(({ id }) => id));
+    for (const { node } of mirror.peers.all()) if (!known.has(node)) mirror.removePeer(node);
+    units.portsChanged();
+  }
+
+  /** This node is told that it is the owner only when it may serve. */
+  #tell({ volume, role, owner, replicas }: Ownership): void {
+    const { forwarding, member } = this.#options;
+    const elsewhere = owner !== '' && owner !== member.self.id ? owner : undefined;
+    const serves = role === 'owner' ? member.self.id : role === 'changing' ? undefined : elsewhere;
+    forwarding.setOwner(volume, serves, replicas[0]);
+  }
+
+  #look(): void {
+    if (this.#stopped) return;
+    for (const name of this.#options.catalog.volumes.ids()) this.#reconcile(name);
+    this.#timer = this.#options.clock.after(CLUSTER_LOOK, () => {
+      this.#look();
+    });
+  }
+
+  /** Serves what should be served, and ends what should not. What this node itself is doing comes first: it has the turn. */
+  #reconcile(name: string): void {
+    const { provisioner, catalog, units, backend, log } = this.#options;
+    const served = units.unit(name);
+    const record = catalog.volumes.get(name);
+    const wanted = record?.state === 'ready' && backend.holds(record);
+    const right = served === undefined ? !wanted : wanted && served.identity.id === record.id;
+    if (record !== undefined && served !== undefined && right) {
+      units.reconsider(this.#iqnOf(record));
+      // Another node has resized it, here as well.
+      if ((this.#sizes.get(record.id) ?? record.size) !== record.size) served.capacityChanged();
+      this.#sizes.set(record.id, record.size);
+    }
+    if (right) return;
+    const gone = served !== undefined && served.identity.id !== record?.id ? served.identity.id : undefined;
+    if (gone !== undefined) {
+      this.#sizes.delete(gone);
+      void provisioner
+        .withdrawGone(name, gone)
+        .catch(() => undefined)
+        .then(() => {
+          log.info({ volume: name }, 'volume was deleted at another node');
+        });
+    }
+    void provisioner.turn.run(async () => {
+      if (this.#stopped) return;
+      const now = catalog.volumes.get(name);
+      if (now?.state !== 'ready' || !backend.holds(now) || units.unit(name) !== undefined) return;
+      await provisioner.serve(now);
+      if (units.unit(name) !== undefined) log.info({ volume: name }, 'volume is served');
+    });
+  }
+
+  #iqnOf({ target }: VolumeRecord): string {
+    const { catalog } = this.#options;
+    return catalog.targets.get(target)?.iqn ?? catalog.iqnOf(target);
+  }
+}
+
+/** The nodes as target ports, with the number of portal groups each has. */
+export const portNodes = (
+  nodes: readonly ClusterNode[],
+  groups: (node: string) => number,
+): { node: string; index: number; portalGroups: number }[] =>
+  nodes.filter(({ role }) => role === 'data').map(({ id, index }) => ({ node: id, index, portalGroups: groups(id) }));

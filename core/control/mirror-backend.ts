@@ -1,0 +1,230 @@
+// Where the data of volumes lives in a cluster: on the nodes of `replicas`, each with storage of its own.
+import { ServiceError, messageOf } from '../base/errors.ts';
+import { REPLICA_PATIENCE } from '../base/limits.ts';
+import type { Log } from '../base/log.ts';
+import { Turn } from '../base/turn.ts';
+import type { Clock } from '../base/world.ts';
+import type { Json } from '../cluster/config-store.ts';
+import type { ClusterMember } from '../cluster/member.ts';
+import { recordKey } from '../mirror/config-record.ts';
+import type { MirrorNode } from '../mirror/mirror-node.ts';
+import type { MirroredVolume } from '../mirror/mirrored-volume.ts';
+import type { Volume } from '../volume/volume.ts';
+import type { VolumeBackend } from './backend.ts';
+import type { SnapshotRecord, VolumeRecord } from './records.ts';
+import type { PlannedVolume } from './volume-request.ts';
+
+/** What a node has to do, or has done, about its copy of a volume: `volume/<id>/replica/<node>`. */
+type Order =
+  | { readonly state: 'make'; readonly record: VolumeRecord }
+  | { readonly state: 'made' }
+  | { readonly state: 'failed'; readonly why: string }
+  | { readonly state: 'remove'; readonly record: VolumeRecord };
+
+const VOLUMES = 'volume/';
+const orderKey = (id: string, node: string): string => `${VOLUMES}${id}/replica/${node}`;
+const asJson = (order: Order): Json => order as unknown as Json;
+
+export interface MirrorBackendOptions {
+  /** The storage of this node. */
+  readonly local: VolumeBackend;
+  readonly member: ClusterMember;
+  readonly mirror: MirrorNode;
+  /** For the region logs. */
+  readonly folder: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Ends serving a volume whose copy is to be removed. */
+  readonly withdraw: (record: VolumeRecord) => Promise<void>;
+}
+
+export const isMirrored = ({ replicas = [] }: Pick<VolumeRecord, 'replicas'>): boolean => replicas.length > 1;
+
+export class MirrorBackend implements VolumeBackend {
+  readonly #options: MirrorBackendOptions;
+  /** Copies that were made for volumes which are not served yet. */
+  readonly #made = new Map<string, MirroredVolume>();
+  /** One order after the other. */
+  readonly #turn = new Turn();
+  #unwatch: (() => void) | undefined;
+
+  constructor(options: MirrorBackendOptions) {
+    this.#options = options;
+  }
+
+  /** Carries out what other nodes want of this one, now and from now on. */
+  async start(): Promise<void> {
+    const { member } = this.#options;
+    const own = `/replica/${member.self.id}`;
+    this.#unwatch = member.store.watch(VOLUMES, ({ key, value }) => {
+      if (key.endsWith(own) && value !== undefined) this.#later(key, value as unknown as Order);
+    });
+    for (const { key, value } of await member.store.list(VOLUMES)) {
+      if (key.endsWith(own)) this.#later(key, value as unknown as Order);
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#unwatch?.();
+    await this.#turn.run(() => Promise.resolve());
+  }
+
+  holds({ replicas }: VolumeRecord): boolean {
+    return replicas === undefined || replicas.includes(this.#options.member.self.id);
+  }
+
+  leads({ replicas }: VolumeRecord): boolean {
+    return replicas === undefined || replicas[0] === this.#options.member.self.id;
+  }
+
+  place(plan: PlannedVolume): Promise<string> {
+    return this.#options.local.place(plan);
+  }
+  locate(record: VolumeRecord): string | undefined {
+    return this.#options.local.locate(record);
+  }
+  check(record: VolumeRecord): void {
+    this.#options.local.check(record);
+  }
+  tokens(record: VolumeRecord): number {
+    return this.#options.local.tokens(record);
+  }
+  removeSnapshot(snapshot: SnapshotRecord): Promise<void> {
+    return this.#options.local.removeSnapshot(snapshot);
+  }
+
+  async create(record: VolumeRecord, source?: string): Promise<Volume> {
+    const { local, mirror, member } = this.#options;
+    if (!isMirrored(record)) return local.create(record, source);
+    if (source !== undefined)
+      throw new ServiceError('bad-request', 'a copy of a volume cannot be mirrored from the start');
+    const { id, replicas = [] } = record;
+    const others = replicas.filter((node) => node !== member.self.id);
+    await this.#order(others.map((node) => [orderKey(id, node), { state: 'make', record }]));
+    const volume = await this.#make(record);
+    try {
+      await Promise.all(others.map((node) => this.#awaitMade(id, node)));
+      await mirror.create(id, replicas, member.self.id);
+    } catch (error) {
+      await mirror.close(id).catch(() => undefined);
+      throw error;
+    }
+    return volume;
+  }
+
+  async open(record: VolumeRecord): Promise<Volume> {
+    const { local, mirror, member } = this.#options;
+    if (!this.holds(record)) throw new ServiceError('bad-request', 'its data is on another node');
+    if (!isMirrored(record)) return local.open(record);
+    const made = this.#made.get(record.id);
+    this.#made.delete(record.id);
+    if (made !== undefined) return made;
+    // What the layers above have closed is still known to the mirror.
+    await mirror.close(record.id).catch(() => undefined);
+    const backing = await local.open(record);
+    try {
+      return await mirror.open(this.#mirrored(record, false), backing);
+    } catch (error) {
+      await backing.close().catch(() => undefined);
+      throw new ServiceError('io-error', `${member.self.name}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** Of a mirrored volume on all nodes; those that do not answer do it when they are back. */
+  async remove(record: VolumeRecord): Promise<void> {
+    const { local, member } = this.#options;
+    if (!isMirrored(record)) {
+      if (this.holds(record)) await local.remove(record);
+      return;
+    }
+    const { id, replicas = [] } = record;
+    const others = replicas.filter((node) => node !== member.self.id);
+    await this.#order([
+      ...others.map((node): [string, Order] => [orderKey(id, node), { state: 'remove', record }]),
+      [orderKey(id, member.self.id), undefined],
+      [recordKey(id), undefined],
+    ]);
+    await this.#removeHere(record);
+  }
+
+  #mirrored({ id, durability }: VolumeRecord, fresh: boolean): Parameters<MirrorNode['open']>[0] {
+    return { id, durability, folder: this.#options.folder, fresh };
+  }
+
+  async #make(record: VolumeRecord): Promise<MirroredVolume> {
+    const { local, mirror } = this.#options;
+    const backing = await local.create(record);
+    try {
+      return await mirror.open(this.#mirrored(record, true), backing);
+    } catch (error) {
+      await backing.close().catch(() => undefined);
+      await local.remove(record).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #removeHere(record: VolumeRecord): Promise<void> {
+    const { local, mirror } = this.#options;
+    this.#made.delete(record.id);
+    await mirror.close(record.id).catch(() => undefined);
+    await local.remove(record);
+  }
+
+  async #order(orders: readonly (readonly [key: string, order: Order | undefined])[]): Promise<void> {
+    const { store } = this.#options.member;
+    await store.commit(orders.map(([key, order]) => ({ key, value: order === undefined ? undefined : asJson(order) })));
+  }
+
+  /** Rejects with ServiceError unless the other node has made its copy in time. */
+  async #awaitMade(id: string, node: string): Promise<void> {
+    const { member, clock } = this.#options;
+    const name = member.nodes().find((each) => each.id === node)?.name ?? node;
+    const key = orderKey(id, node);
+    for (const end = clock.now() + REPLICA_PATIENCE; ;) {
+      const order = (await member.store.get(key))?.value as unknown as Order | undefined;
+      if (order?.state === 'made') return;
+      if (order?.state === 'failed') throw new ServiceError('io-error', `on node ${name}: ${order.why}`);
+      if (clock.now() > end) throw new ServiceError('peer-unreachable', `node ${name} does not make its copy`);
+      await new Promise<void>((resolve) => {
+        const timer = clock.after(250, resolve);
+        const end = member.store.watch(key, () => {
+          timer.cancel();
+          end();
+          resolve();
+        });
+        clock.after(300, end);
+      });
+    }
+  }
+
+  #later(key: string, order: Order): void {
+    if (order.state !== 'make' && order.state !== 'remove') return;
+    const { log } = this.#options;
+    void this.#turn
+      .run(() => this.#carryOut(key, order))
+      .catch((error: unknown) => {
+        log.error({ volume: order.record.name, error: messageOf(error) }, `a copy was not ${order.state}d`);
+      });
+  }
+
+  async #carryOut(key: string, order: Extract<Order, { record: VolumeRecord }>): Promise<void> {
+    const { withdraw, log } = this.#options;
+    const { record } = order;
+    if (order.state === 'remove') {
+      await withdraw(record);
+      await this.#removeHere(record);
+      await this.#order([[key, undefined]]);
+      log.info({ volume: record.name }, 'the copy of a deleted volume was removed');
+      return;
+    }
+    if (this.#made.has(record.id)) return;
+    try {
+      // What an interrupted attempt left behind was never used.
+      await this.#removeHere(record).catch(() => undefined);
+      this.#made.set(record.id, await this.#make(record));
+      await this.#order([[key, { state: 'made' }]]);
+    } catch (error) {
+      await this.#order([[key, { state: 'failed', why: messageOf(error) }]]);
+    }
+  }
+}

@@ -1,0 +1,109 @@
+// What a daemon in a cluster has besides what a single one has: the mirror, and the way to what other nodes own.
+import { join } from 'node:path';
+import type { Log } from '../../base/log.ts';
+import type { World } from '../../base/world.ts';
+import type { VolumeBackend } from '../../control/backend.ts';
+import type { Catalog } from '../../control/catalog.ts';
+import { ClusterVolumes, portNodes } from '../../control/cluster-volumes.ts';
+import { Forwarding } from '../../control/forwarding.ts';
+import { MirrorBackend } from '../../control/mirror-backend.ts';
+import { NodeFacts } from '../../control/node-facts.ts';
+import type { Provisioner } from '../../control/provision.ts';
+import type { Units } from '../../control/units.ts';
+import type { PortalOptions } from '../../iscsi/context.ts';
+import { MirrorNode } from '../../mirror/mirror-node.ts';
+import type { ScsiDevice } from '../../scsi/device.ts';
+import { portOfNode } from '../../scsi/forward/ownership.ts';
+import type { Membership } from './membership.ts';
+
+export interface ClusterServingOptions {
+  readonly member: Membership;
+  readonly world: World;
+  readonly log: Log;
+  /** The data folder. */
+  readonly data: string;
+  readonly portals: readonly PortalOptions[];
+  readonly devices: () => Iterable<ScsiDevice>;
+}
+
+/** What control has that this needs, when it is there. */
+export interface Served {
+  readonly catalog: Catalog;
+  readonly units: Units;
+  readonly provisioner: Provisioner;
+}
+
+export class ClusterServing {
+  readonly mirror: MirrorNode;
+  readonly forwarding: Forwarding;
+  readonly facts: NodeFacts;
+  /** The portals of this node, with tags no other node has. */
+  readonly portals: readonly PortalOptions[];
+  readonly #options: ClusterServingOptions;
+  #volumes: ClusterVolumes | undefined;
+  #backend: MirrorBackend | undefined;
+
+  constructor(options: ClusterServingOptions) {
+    this.#options = options;
+    const { member, world, log, portals, devices } = options;
+    const { self, store, tls, cluster, bootId } = member;
+    const node = { node: self.id, boot: bootId, cluster };
+    this.mirror = new MirrorNode({ world, store, ...node, log, tls, listen: self.address });
+    this.facts = new NodeFacts(member, world.clock, log);
+    this.forwarding = new Forwarding({
+      ...{ clock: world.clock, log, self: self.id, devices },
+      nodes: () => portNodes(member.nodes(), (id) => (id === self.id ? this.#groups.length : this.facts.groups(id))),
+      portals: () => this.facts.portals(),
+    });
+    this.portals = portals.map((portal) => ({
+      ...portal,
+      group: portOfNode(self, this.#groups.indexOf(portal.group)),
+    }));
+  }
+
+  get volumes(): ClusterVolumes {
+    if (this.#volumes === undefined) throw new Error('nothing is served yet');
+    return this.#volumes;
+  }
+
+  get #groups(): number[] {
+    return [...new Set(this.#options.portals.map(({ group }) => group))];
+  }
+
+  backend(local: VolumeBackend, withdraw: ConstructorParameters<typeof MirrorBackend>[0]['withdraw']): MirrorBackend {
+    const { member, world, log, data } = this.#options;
+    const { clock } = world;
+    const folder = join(data, 'mirror');
+    return (this.#backend = new MirrorBackend({ local, member, mirror: this.mirror, folder, clock, log, withdraw }));
+  }
+
+  /** Listens for the other nodes. Before volumes are opened. Rejects with a ServiceError. */
+  async prepare(served: Served): Promise<void> {
+    const { member, world, log } = this.#options;
+    if (this.#backend === undefined) throw new Error('there is no backend yet');
+    const { mirror, forwarding } = this;
+    const parts = { mirror, forwarding, member, backend: this.#backend, clock: world.clock, log };
+    this.#volumes = new ClusterVolumes({ ...served, ...parts });
+    await this.facts.start(() => {
+      served.units.portsChanged();
+    });
+    await this.mirror.start();
+    this.#volumes.prepare();
+  }
+
+  /** Tells the other nodes where this one serves; `addresses`: of the portals, as others reach them. */
+  publish(
+    { portals }: { portals: readonly { readonly group: number }[] },
+    addresses: readonly string[],
+  ): Promise<void> {
+    const reachable = portals.map(({ group }, i) => ({ address: addresses[i] ?? '', group }));
+    return this.facts.publish({ groups: this.#groups.length, portals: reachable });
+  }
+
+  /** Gives what others can serve to them. */
+  async stop(): Promise<void> {
+    await this.#volumes?.stop();
+    this.facts.stop();
+    await this.mirror.stop();
+  }
+}

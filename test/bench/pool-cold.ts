@@ -1,0 +1,117 @@
+// Reads from the disk: the pool over iSCSI, fio on the very part of the slab that the volume fills, and Node programs that do
+// nothing but read it. All of them past the page cache, each for a while after it has settled, free and pinned alike.
+import { spawnSync } from 'node:child_process';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { sumsBytes } from '../../core/pool/format.ts';
+import { GRAIN } from '../../core/volume/grain.ts';
+import { child } from './child.ts';
+import type { ReaderResult } from './node-reader.ts';
+import { dropCaches, fioReads, load } from './pool-peers.ts';
+import type { FilledPart, FioResult, LoadSample, ReadPattern } from './pool-peers.ts';
+import { compared, median } from './pool-report.ts';
+import type { PoolRow } from './pool-report.ts';
+
+/** Seconds before each measurement that do not count, or as long as it itself where that is less. */
+const WARM = 3;
+const GOAL = { atLeast: 0.9 };
+const RANDOM: ReadPattern = { block: '4k', depth: 32, inOrder: false };
+const IN_ORDER: ReadPattern = { block: '256k', depth: 8, inOrder: true };
+
+export interface ColdOptions extends FilledPart {
+  readonly tool: string;
+  readonly url: string;
+  /** Of the server. */
+  readonly pid: number;
+  readonly reps: number;
+  readonly seconds: number;
+  readonly say: (text: string) => void;
+}
+
+/** Where the data of a pool lies that has one volume, written once from its beginning to its end. Throws when it is not there. */
+export function dataOf(pool: string, bytes: number): FilledPart {
+  const file = join(pool, 'slab-00000');
+  const { size, blocks } = statSync(file);
+  // A slab is its checksums, then its grains.
+  let grains = Math.floor(size / GRAIN);
+  while (sumsBytes(grains) + grains * GRAIN > size) grains--;
+  if (blocks * 512 < bytes) throw new Error(`${file} is not full of data: what is a hole costs nothing to read`);
+  return { file, from: sumsBytes(grains), bytes };
+}
+
+interface Measured {
+  readonly ours: LoadSample[];
+  readonly fio: FioResult[];
+  /** Reads a second. */
+  readonly node: number[];
+}
+
+export function coldReads(options: ColdOptions): { rows: PoolRow[]; raw: Record<string, unknown> } {
+  const rows: PoolRow[] = [];
+  const raw: Record<string, unknown> = {};
+  for (const pattern of [RANDOM, IN_ORDER]) {
+    for (const pinned of [false, true]) {
+      const title = `${pattern.block} ${pattern.inOrder ? 'sequential' : 'random'} read from disk, QD ${String(pattern.depth)}`;
+      const name = pinned ? `${title}, pinned` : title;
+      const measured = measure(options, pattern, pinned, name);
+      raw[name] = measured;
+      rows.push(...rowsOf(name, measured, pinned));
+    }
+  }
+  return { rows, raw };
+}
+
+/** Pinned: the server and fio have the first processor, the generator the second; the Node programs are not measured. */
+function measure(options: ColdOptions, pattern: ReadPattern, pinned: boolean, name: string): Measured {
+  const { tool, url, pid, reps, seconds, say } = options;
+  const warm = Math.min(WARM, seconds);
+  const measured: Measured = { ours: [], fio: [], node: [] };
+  const time = ['-t', String(seconds), '-w', String(warm), '-P', String(pid)];
+  const order = pattern.inOrder ? ['-S'] : [];
+  const reads = [...order, '-m', '100', '-b', pattern.block, '-q', String(pattern.depth), ...time];
+  pin(pid, pinned ? '0' : '0-1023');
+  for (let rep = 0; rep < reps; rep++) {
+    dropCaches();
+    measured.ours.push(load(tool, url, reads, pinned ? 1 : undefined));
+    const run = { seconds, warm, cpu: pinned ? 0 : undefined };
+    measured.fio.push(fioReads(options, pattern, run, ['libaio', 'io_uring']));
+    if (!pinned) measured.node.push(nodeReader(options, pattern));
+    say(`${name}, repetition ${String(rep + 1)}`);
+  }
+  pin(pid, '0-1023');
+  return measured;
+}
+
+function rowsOf(name: string, { ours, fio, node }: Measured, pinned: boolean): PoolRow[] {
+  const iops = ours.map((each) => each.iops);
+  const theirs = fio.map((each) => each.iops);
+  const of = (cores: readonly number[]): string => median(cores).toFixed(2);
+  const server = of(ours.map((each) => each.srv_cores));
+  const generator = of(ours.map((each) => each.cli_cores));
+  const shared = `busy processors: daemon ${server}, generator ${generator}; fio ${of(fio.map((each) => each.cores))}`;
+  const rows = [compared(`${name} / fio`, 'IOPS', iops, theirs, pinned ? undefined : GOAL, shared)];
+  if (pinned) return rows;
+  rows.push(
+    compared(`${name} / a Node program that only reads`, 'IOPS', iops, node, undefined),
+    compared(`that program / fio`, 'IOPS', node, theirs, undefined, 'io_submit or threads, whichever is faster'),
+  );
+  return rows;
+}
+
+/** Reads a second of node-reader.ts, whichever way is faster. */
+function nodeReader({ file, from, bytes, seconds }: ColdOptions, { block, depth, inOrder }: ReadPattern): number {
+  const size = block === '4k' ? '4096' : '262144';
+  const order = inOrder ? 'sequential' : 'random';
+  const rates = ['direct', 'submit'].map((way) => {
+    dropCaches();
+    const args = [file, size, String(depth), order, way, String(seconds), String(from), String(bytes)];
+    return (child('node-reader.js', args) as ReaderResult).iops;
+  });
+  return Math.max(...rates);
+}
+
+/** All threads of the process. */
+function pin(pid: number, to: string): void {
+  const done = [1, 2, 3].some(() => spawnSync('taskset', ['-acp', to, String(pid)]).status === 0);
+  if (!done) throw new Error(`taskset cannot pin process ${String(pid)}`);
+}

@@ -1,0 +1,190 @@
+// Two real daemons and a witness, each with its own etcd: a cluster is made, a mirrored volume is served by both nodes, its
+// owner is killed, comes back, and everybody leaves again.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { after, before, describe, test } from 'node:test';
+import { atExit, temporaryFolder } from '../support/cleanup.ts';
+import { startDaemon } from '../support/daemon.ts';
+import type { Daemon, Disk } from '../support/daemon.ts';
+import { basePorts } from '../support/etcd.ts';
+import { needsAll } from '../support/needs.ts';
+import { killGroup, run } from '../support/process.ts';
+import { projectFile } from '../support/project.ts';
+import { needsQemuTools } from '../support/qemu.ts';
+
+interface View {
+  cluster: string | null;
+  takeover: string;
+  nodes: { name: string; vote: string; answers: boolean }[];
+}
+
+const skip = needsAll(['etcd', 'etcd-server']) || needsQemuTools();
+/** Milliseconds for anything that should happen within seconds, on a machine that is busy with something else. */
+const PATIENCE = 60_000;
+
+/** Kills the etcd of a node, which outlives its daemon. */
+function killEtcd(folder: string): void {
+  try {
+    process.kill(Number(readFileSync(join(folder, 'cluster', 'etcd.pid'), 'utf8')), 'SIGKILL');
+  } catch {
+    // There is none.
+  }
+}
+
+async function until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
+  for (const end = Date.now() + PATIENCE; ;) {
+    const found = await look();
+    if (found !== undefined && found !== false) return found;
+    assert.ok(Date.now() < end, `${what}: not within ${PATIENCE} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+/** Reads and writes through one portal; the patterns must be what they should be. */
+async function io(daemon: Daemon, disk: Disk, ...commands: string[]): Promise<void> {
+  const args = ['-f', 'raw', ...commands.flatMap((each) => ['-c', each]), daemon.url(disk)];
+  const { code, stdout, stderr } = await run('qemu-io', args, { timeoutMs: PATIENCE });
+  assert.equal(code, 0, stdout + stderr);
+  assert.doesNotMatch(stdout + stderr, /verification failed|error|can't open/i);
+}
+
+describe('a cluster of two nodes and a witness', { skip }, () => {
+  const witnessFolder = temporaryFolder('witness');
+  const ends: (() => Promise<void> | void)[] = [];
+  let [alpha, beta] = [] as unknown as [Daemon, Daemon];
+  let ports: number[];
+  let witness: ChildProcess | undefined;
+  let disk: Disk;
+
+  const view = async (daemon: Daemon): Promise<View> => (await daemon.gemelJson(['cluster', 'status'])) as View;
+  const token = async (): Promise<string> => ((await alpha.gemelJson(['cluster', 'token'])) as { token: string }).token;
+  const address = (i: number): string => `127.0.0.1:${ports[i] ?? 0}`;
+
+  before(async () => {
+    ports = (await basePorts(3)).map((port) => port);
+    for (let i = 0; i < 2; i++) {
+      const { daemon, end } = await startDaemon({ args: ['--no-demo'] });
+      if (i === 0) alpha = daemon;
+      else beta = daemon;
+      const kill = (): void => {
+        killEtcd(daemon.dataFolder);
+      };
+      const forget = atExit(kill);
+      ends.push(async () => {
+        kill();
+        forget();
+        await end();
+      });
+      await daemon.gemelJson(['pool', 'create', 'p1', '--size', '2G']);
+    }
+    const forget = atExit(() => {
+      killEtcd(witnessFolder.path);
+    });
+    ends.push(() => {
+      if (witness !== undefined) killGroup(witness, 'SIGKILL');
+      killEtcd(witnessFolder.path);
+      forget();
+      witnessFolder.remove();
+    });
+  });
+  after(async () => {
+    for (const end of ends.reverse()) await end();
+  });
+
+  test('a node begins it, and keeps the volumes it had', async () => {
+    await alpha.createVolume('before', '64M');
+    const begun = (await alpha.gemelJson(['cluster', 'init', '--address', address(0), '--name', 'alpha'], {
+      timeoutMs: 2 * PATIENCE,
+    })) as { token: string };
+    assert.match(begun.token, /^gemel-join\./);
+    const disk = await alpha.volume('before');
+    await io(alpha, disk, 'write -P 1 0 64k', 'read -P 1 0 64k');
+    const wrong = await beta.gemel(['cluster', 'join', '--token-of-cluster', '-', '--address', address(1)], {
+      input: begun.token.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A')).slice(0, -8),
+    });
+    assert.equal(wrong.code, 2, wrong.stderr);
+    const args = ['cluster', 'join', '--token-of-cluster', '-', '--address', address(1), '--name', 'beta'];
+    const options = { input: begun.token, timeoutMs: 2 * PATIENCE };
+    const joined = (await beta.gemelJson(args, options)) as View;
+    assert.deepEqual(
+      joined.nodes.map(({ name, vote }) => [name, vote]),
+      [
+        ['alpha', 'voter'],
+        ['beta', 'learner'],
+      ],
+      'the second node has no vote until there is a third',
+    );
+    assert.equal(joined.takeover, 'none');
+    assert.equal((await beta.gemel(args, options)).code, 5, 'a node is in one cluster');
+  });
+
+  test('a witness makes an automatic takeover possible', async () => {
+    const args = ['witness', '--folder', witnessFolder.path, '--address', address(2), '--name', 'watch'];
+    const child = spawn(process.execPath, [projectFile('bin', 'gemel.js'), ...args, '--token-of-cluster', '-'], {
+      stdio: ['pipe', 'ignore', 'inherit'],
+      detached: true,
+    });
+    witness = child;
+    child.stdin.end(await token());
+    const { nodes } = await until('three votes', async () => {
+      const now = await view(beta);
+      return now.takeover === 'automatic' && now.nodes.every(({ vote }) => vote === 'voter') ? now : undefined;
+    });
+    assert.deepEqual(
+      nodes.map(({ name }) => name),
+      ['alpha', 'beta', 'watch'],
+    );
+  });
+
+  test('a volume made at one node is served by both', async () => {
+    disk = await alpha.createVolume('shared', '128M');
+    await until('both serve it', async () => {
+      const found = (await beta.listVolumes()) as (Disk & { state: string })[];
+      return found.some(({ name, state }) => name === 'shared' && state === 'online');
+    });
+    const there = await beta.volume('shared');
+    assert.equal(there.iqn, disk.iqn, 'its identity is the same everywhere');
+    await io(alpha, disk, 'write -P 2 0 1M', 'read -P 2 0 1M');
+    await io(beta, disk, 'read -P 2 0 1M', 'write -P 3 1M 64k', 'read -P 3 1M 64k');
+    await io(alpha, disk, 'read -P 3 1M 64k');
+    const snapshot = await alpha.gemel(['snapshot', 'create', 'shared', 's1']);
+    assert.equal(snapshot.code, 2, `what one node alone would have: ${snapshot.stderr}`);
+  });
+
+  test('another node changes who may see it', async () => {
+    await beta.gemelJson(['map', 'shared', 'iqn.2026-01.x:host']);
+    await until('the change is seen', async () => {
+      const shown = (await alpha.gemelJson(['volume', 'show', 'shared'])) as { maps: { initiator: string }[] };
+      return shown.maps.some(({ initiator }) => initiator === 'iqn.2026-01.x:host');
+    });
+  });
+
+  test('when its owner is killed, with its etcd, the other node serves it with everything that was written', async () => {
+    await alpha.crash();
+    killEtcd(alpha.dataFolder);
+    await io(beta, disk, 'read -P 2 0 1M', 'read -P 3 1M 64k', 'write -P 4 2M 64k', 'read -P 4 2M 64k');
+    await alpha.start();
+    await io(alpha, disk, 'read -P 4 2M 64k', 'read -P 2 0 1M');
+  });
+
+  test('what is deleted at one node is gone at the other', async () => {
+    await until(
+      'deleted',
+      async () => (await beta.gemel(['volume', 'delete', 'shared', '--force', '--purge'])).code === 0,
+    );
+    await until('gone', async () => (await alpha.listVolumes()).every(({ name }) => name !== 'shared'));
+  });
+
+  test('all leave, and the last one has what it had before', async () => {
+    await until('the witness is removed', async () => (await alpha.gemel(['cluster', 'remove', 'watch'])).code === 0);
+    assert.equal((await beta.gemel(['cluster', 'leave'])).code, 0);
+    await until('beta is alone', async () => (await view(beta).catch(() => undefined))?.cluster === null);
+    await until('alpha leaves', async () => (await alpha.gemel(['cluster', 'leave'])).code === 0);
+    await until('alpha is alone', async () => (await view(alpha).catch(() => undefined))?.cluster === null);
+    await io(alpha, await alpha.volume('before'), 'read -P 1 0 64k');
+  });
+});

@@ -1,0 +1,74 @@
+// Whether what hosts saw of one block can be explained by one block: some order of the operations, each between its beginning
+// and its end, in which every read returns what was written last (Wing and Gong's search, with Lowe's memory of what has been
+// tried). Every write writes a value of its own.
+
+/** An operation on one block. Times are those of the host; `end` is Infinity when nobody knows whether it was done. */
+export interface Operation {
+  readonly kind: 'read' | 'write';
+  readonly value: number;
+  readonly start: number;
+  readonly end: number;
+  /** Who, for reports. */
+  readonly by: string;
+}
+
+/** What is wrong; undefined: it can be explained. `initial`: the value before all of them. */
+export function violation(all: readonly Operation[], initial: number): string | undefined {
+  const seen = new Set(all.filter(({ kind }) => kind === 'read').map(({ value }) => value));
+  // A write nobody got an answer to and nobody has ever seen may never have been.
+  const operations = all
+    .filter(({ kind, value, end }) => kind === 'read' || end !== Number.POSITIVE_INFINITY || seen.has(value))
+    .sort((a, b) => a.start - b.start);
+  const written = new Set(operations.filter(({ kind }) => kind === 'write').map(({ value }) => value));
+  const stray = operations.find(({ kind, value }) => kind === 'read' && value !== initial && !written.has(value));
+  if (stray !== undefined) return `${describe(stray)} was never written`;
+  let deepest = 0;
+  const tried = new Set<string>();
+  const done = new Uint8Array(operations.length);
+  /** `first`: everything before it is done. */
+  const search = (first: number, count: number, value: number): boolean => {
+    while (first < operations.length && done[first] === 1) first++;
+    deepest = Math.max(deepest, first);
+    if (first === operations.length) return true;
+    const state = `${String(first)}:${String(value)}:${further(done, first)}`;
+    if (tried.has(state)) return false;
+    tried.add(state);
+    // Whatever is first now began before anything else that is left ended.
+    let soonest = Number.POSITIVE_INFINITY;
+    for (let at = first; at < operations.length; at++) {
+      const each = operations[at] as Operation;
+      if (each.start > soonest) break;
+      if (done[at] === 0) soonest = Math.min(soonest, each.end);
+    }
+    for (let at = first; at < operations.length; at++) {
+      const each = operations[at] as Operation;
+      if (each.start > soonest) break;
+      if (done[at] === 1 || (each.kind === 'read' && each.value !== value)) continue;
+      done[at] = 1;
+      if (search(first, count + 1, each.kind === 'write' ? each.value : value)) return true;
+      done[at] = 0;
+      // A read that fits takes nothing away from what comes later: no other order is better.
+      if (each.kind === 'read') return false;
+    }
+    // Only writes nobody knows of are left: they may never have been.
+    for (let at = first; at < operations.length; at++) {
+      if (done[at] === 0 && (operations[at] as Operation).end !== Number.POSITIVE_INFINITY) return false;
+    }
+    return true;
+  };
+  if (search(0, 0, initial)) return undefined;
+  const around = operations.slice(Math.max(0, deepest - 12), deepest + 6).map(describe);
+  return `no order explains these:\n  ${around.join('\n  ')}`;
+}
+
+/** The operations that are done behind the first that is not. */
+function further(done: Uint8Array, first: number): string {
+  let text = '';
+  for (let at = first; at < done.length; at++) if (done[at] === 1) text += `,${String(at)}`;
+  return text;
+}
+
+function describe({ kind, value, start, end, by }: Operation): string {
+  const until = end === Number.POSITIVE_INFINITY ? 'unknown' : end.toFixed(1);
+  return `${by} ${kind} ${String(value)} [${start.toFixed(1)}, ${until}]`;
+}

@@ -1,0 +1,196 @@
+// What goes wrong. Each seed draws which faults it has and how often: a run with few kinds of them finds what a run with all
+// of them never gets to.
+import { calm } from './disk.ts';
+import type { Machine } from './machine.ts';
+import { VOLUME } from './machine.ts';
+import type { Network } from './net.ts';
+import type { Chance } from './random.ts';
+import type { CentralStore } from './store.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+export interface Arena {
+  readonly time: VirtualTime;
+  readonly chance: Chance;
+  readonly network: Network;
+  readonly store: CentralStore;
+  readonly machines: readonly Machine[];
+  readonly hosts: readonly string[];
+  /** What was acknowledged may be in memory only: more than one machine at a time must not lose it. */
+  readonly fragile: boolean;
+  /** Every replica is in sync. */
+  readonly isWhole: () => boolean;
+}
+
+/** Begins, and returns what ends it. */
+type Fault = (arena: Arena) => () => void;
+
+const nothing = (): void => undefined;
+const alive = ({ machines }: Arena): Machine[] => machines.filter(({ isUp }) => isUp);
+
+/** A way between two machines of the cluster, in one direction or both. */
+function cutWay(arena: Arena): () => void {
+  const { chance, network, machines, time } = arena;
+  const one = chance.of(machines).name;
+  const other = chance.of(machines.filter(({ name }) => name !== one)).name;
+  const ways = chance.happens(0.5)
+    ? [[one, other]]
+    : [
+        [one, other],
+        [other, one],
+      ];
+  time.note(`cut ${ways.map((way) => way.join('>')).join(' ')}`);
+  for (const [from, to] of ways) network.cut(from as string, to as string);
+  return () => {
+    for (const [from, to] of ways) network.heal(from as string, to as string);
+  };
+}
+
+/** Everything of one machine: the other nodes, the hosts, the store. */
+function isolate(arena: Arena): () => void {
+  const { chance, network, machines, hosts, store, time } = arena;
+  const { name } = chance.of(machines);
+  const others = [...machines.map((each) => each.name), ...hosts].filter((each) => each !== name);
+  time.note(`isolate ${name}`);
+  store.cut(name);
+  for (const each of others) {
+    network.cut(name, each);
+    network.cut(each, name);
+  }
+  return () => {
+    store.heal(name);
+    for (const each of others) {
+      network.heal(name, each);
+      network.heal(each, name);
+    }
+  };
+}
+
+function reset(arena: Arena): () => void {
+  const [one, other] = [arena.chance.of(arena.machines), arena.chance.of(arena.machines)];
+  arena.time.note(`connections ${one.name} ${other.name} break`);
+  arena.network.breakAll(one.name, other.name);
+  return nothing;
+}
+
+function crash(arena: Arena): () => void {
+  if (arena.fragile) {
+    if (!arena.isWhole() || alive(arena).length < arena.machines.length) return nothing;
+    const victim = arena.chance.of(arena.machines);
+    victim.crash();
+    return () => {
+      victim.start();
+    };
+  }
+  const victims = arena.chance.happens(0.25) ? alive(arena) : alive(arena).filter(() => arena.chance.happens(0.5));
+  for (const each of victims) each.crash();
+  return () => {
+    for (const each of victims) {
+      if (!each.isUp) each.start();
+    }
+  };
+}
+
+function pause(arena: Arena): () => void {
+  const boot = arena.chance.of(arena.machines).boot;
+  if (boot === undefined) return nothing;
+  arena.time.note('pause');
+  boot.pause();
+  return () => {
+    boot.resume();
+  };
+}
+
+function storeOut(arena: Arena): () => void {
+  const { store, chance, machines, time } = arena;
+  if (chance.happens(0.4)) {
+    time.note('store out');
+    store.out = true;
+    return () => (store.out = false);
+  }
+  const { name } = chance.of(machines);
+  time.note(`store cut from ${name}`);
+  store.cut(name);
+  return () => {
+    store.heal(name);
+  };
+}
+
+function storeForgets({ store, chance }: Arena): () => void {
+  Object.assign(store.faults, { lost: chance.between(0.1, 0.6), late: chance.next(), latency: chance.between(1, 200) });
+  return () => Object.assign(store.faults, { lost: 0, late: 0, latency: 3 });
+}
+
+function slowNet({ network, chance }: Arena): () => void {
+  network.latency = {
+    usual: chance.between(0.2, 5),
+    tail: chance.between(0, 0.1),
+    tailLength: chance.between(10, 900),
+  };
+  return () => (network.latency = { usual: 0.3, tail: 0, tailLength: 0 });
+}
+
+function slowDisk(arena: Arena): () => void {
+  const { chance, machines, time } = arena;
+  const machine = chance.of(machines);
+  const mood = machine.platters.mood;
+  const kind = chance.below(arena.fragile ? 2 : 3);
+  time.note(`disk of ${machine.name}: ${['slow', 'hung', 'failing'][kind] ?? ''}`);
+  if (kind === 0) Object.assign(mood, { tail: chance.between(0.01, 0.3), tailLength: chance.between(50, 3000) });
+  else if (kind === 1) mood.hung = true;
+  else {
+    mood.failing = chance.between(0.01, 0.5);
+    machine.replaced = true;
+  }
+  return () => {
+    Object.assign(mood, calm());
+    machine.queue?.recover();
+  };
+}
+
+function handOver(arena: Arena): () => void {
+  const [from, to] = [arena.chance.of(arena.machines), arena.chance.of(arena.machines)];
+  const { boot, node } = from;
+  boot?.arrive(() => {
+    arena.time.note(`hand-over ${from.name} to ${to.name}`);
+    node?.handOver(VOLUME, to.name).catch(() => undefined);
+  });
+  return nothing;
+}
+
+const FAULTS: readonly Fault[] = [
+  ...[cutWay, isolate, reset, crash, pause, storeOut, storeForgets, slowNet, slowDisk, handOver],
+];
+
+/** Lets things go wrong until `end`; then everything is well again. */
+export function unleash(arena: Arena, end: number): void {
+  const { chance, time } = arena;
+  const chosen = FAULTS.filter(() => chance.happens(0.5));
+  if (chosen.length === 0) chosen.push(crash);
+  const [least, most] = chance.of([
+    [100, 1500],
+    [300, 4000],
+    [2000, 9000],
+  ] as const);
+  const longest = chance.of([800, 3000, 9000]);
+  const active = new Set<() => void>();
+  const strike = (): void => {
+    if (time.now >= end) return;
+    const stop = chance.of(chosen)(arena);
+    active.add(stop);
+    time.after(chance.between(50, longest), () => {
+      if (active.delete(stop)) stop();
+    });
+    time.after(chance.between(least, most), strike);
+  };
+  time.after(chance.between(500, 3000), strike);
+  time.after(end - time.now, () => {
+    for (const stop of active) stop();
+    active.clear();
+    for (const each of arena.machines) {
+      // A disk that has failed is looked after, and the process started again.
+      if (each.replaced && each.isUp) each.crash();
+      if (!each.isUp) each.start();
+    }
+    time.note('all is well');
+  });
+}

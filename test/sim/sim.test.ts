@@ -1,0 +1,28 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { simulate } from './simulation.ts';
+import type { Plan } from './simulation.ts';
+
+/** Milliseconds of virtual time in which things go wrong. */
+const DURATION = 20_000;
+
+const plan = (seed: number): Plan => ({ seed, duration: DURATION, nodes: seed % 4 === 0 ? 3 : 2 });
+const again = ({ seed, nodes }: Plan): string =>
+  `npm run sim -- --seed ${String(seed)} --nodes ${String(nodes)} --seconds ${String(DURATION / 1000)} --trace`;
+
+describe('a cluster on a virtual clock, with faults', () => {
+  for (let seed = 1; seed <= 12; seed++) {
+    test(`seed ${String(seed)}`, async () => {
+      const { wrong, operations } = await simulate(plan(seed));
+      assert.equal(wrong, undefined, again(plan(seed)));
+      assert.ok(operations > 500, `only ${String(operations)} operations`);
+    });
+  }
+
+  test('the same seed is the same run, another one is not', async () => {
+    const [first, second, other] = [await simulate(plan(3)), await simulate(plan(3)), await simulate(plan(5))];
+    assert.equal(first.trace, second.trace);
+    assert.equal(first.events, second.events);
+    assert.notEqual(first.trace, other.trace);
+  });
+});

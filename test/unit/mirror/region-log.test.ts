@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
+import { HOT_REGIONS, MAX_REGIONS, MAX_VOLUME, REGION_BYTES, REGION_LOG_BYTES } from '../../../core/base/limits.ts';
+import type { DiskFile, World } from '../../../core/base/world.ts';
+import { RegionLog, regionBytesFor } from '../../../core/mirror/region-log.ts';
+import { RegionSet } from '../../../core/mirror/region-set.ts';
+import { nodeWorld } from '../../../core/world/node-world.ts';
+
+const SIZE = 1_073_741_824;
+const R = REGION_BYTES;
+
+describe('the log of regions', { timeout: 60_000 }, () => {
+  let world: World;
+  const folder = mkdtempSync(join(tmpdir(), 'gemel-regions-'));
+  let files = 0;
+  const fresh = (): string => join(folder, String(++files));
+  const open = (path: string, isNew = false): Promise<RegionLog> => RegionLog.open(world, path, SIZE, isNew);
+  before(async () => {
+    world = await nodeWorld();
+  });
+  after(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  test('keeps everything over a loss of power', async () => {
+    const path = fresh();
+    const log = await open(path, true);
+    assert.equal(log.isLost, false);
+    await log.heat(3 * R, 2 * R);
+    log.begin(3 * R, 2 * R);
+    await log.markDirty(['b', 'c'], [[10 * R, R + 1]]);
+    log.copied('c', 10 * R, R);
+    await log.update({ promised: { epoch: 4, session: 2, owner: 'x', revision: 9 }, tracks: { b: '1.1' } });
+    await log.beginWide(100 * R, 1000 * R);
+    // Nothing is closed.
+    const again = await open(path);
+    assert.equal(again.isLost, false);
+    assert.ok(again.isHot(3 * R, 2 * R) && !again.isHot(2 * R, R) && !again.isHot(5 * R, 1));
+    assert.deepEqual(again.intents(SIZE), [
+      [3 * R, 2 * R],
+      [100 * R, 1000 * R],
+    ]);
+    assert.ok(again.isDirty('b', 10 * R, 2 * R));
+    assert.deepEqual([again.isDirty('c', 10 * R, R), again.isDirty('c', 11 * R, R)], [false, true]);
+    assert.deepEqual(again.promised, { epoch: 4, session: 2, owner: 'x', revision: 9 });
+    assert.deepEqual(again.facts.tracks, { b: '1.1' });
+  });
+
+  test('a copy without it, or with a damaged one, is of unknown content', async () => {
+    assert.equal((await open(fresh())).isLost, true);
+    const path = fresh();
+    const log = await open(path, true);
+    await log.update({ promised: { epoch: 7, session: 1, owner: 'x', revision: 0 } });
+    for (let i = 0; i < 4; i++) await log.heat(i * R, R);
+    const bytes = readFileSync(`${path}.log`);
+    const second = Buffer.from(bytes);
+    second.writeUInt8(second.readUInt8(4096 + 40) ^ 1, 4096 + 40);
+    writeFileSync(`${path}.log`, second);
+    const damaged = await open(path);
+    assert.equal(damaged.isLost, true);
+    assert.deepEqual(damaged.facts.stamps, []);
+  });
+
+  test('what was torn at the end was promised to nobody', async () => {
+    const path = fresh();
+    const log = await open(path, true);
+    await log.heat(0, R);
+    await log.heat(5 * R, R);
+    truncateSync(`${path}.log`, 4096 + 50);
+    const again = await open(path);
+    assert.deepEqual([again.isLost, again.isHot(0, R), again.isHot(5 * R, R)], [false, true, false]);
+    await again.heat(6 * R, R);
+    assert.ok((await open(path)).isHot(6 * R, R));
+  });
+
+  test('regions that are used least are forgotten, never those that are being written to', async () => {
+    const log = await open(fresh(), true);
+    await log.heat(0, R);
+    log.begin(0, R);
+    for (let i = 1; i < HOT_REGIONS + 600; i += 64) await log.heat(i * R, 64 * R);
+    assert.ok(log.isHot(0, R));
+    assert.equal(log.isHot(R, R), false);
+    assert.ok(log.isHot((HOT_REGIONS + 500) * R, R));
+    log.end(0, R);
+    for (let i = 8000; i < 8000 + HOT_REGIONS + 600; i += 64) await log.heat(i * R, 64 * R);
+    assert.equal(log.isHot(0, R), false);
+  });
+
+  test('begins anew when it is long, and loses nothing', async () => {
+    const path = fresh();
+    const log = await open(path, true);
+    const records = REGION_LOG_BYTES / 4096 + 10;
+    for (let i = 0; i < records; i++) await log.markDirty(['b'], [[i * R, R]]);
+    assert.ok(readFileSync(`${path}.log`).length <= REGION_LOG_BYTES + 4096);
+    const again = await open(path);
+    assert.deepEqual([again.isLost, again.dirty('b').count], [false, records]);
+  });
+
+  test('a write that fails fails who waits for it; afterwards everything is as it was', async () => {
+    const path = fresh();
+    let isBad = false;
+    const bad: World = {
+      ...world,
+      disk: {
+        ...world.disk,
+        open: async (...args) => {
+          const file: { write: DiskFile['write'] } & DiskFile = await world.disk.open(...args);
+          const write = file.write.bind(file);
+          file.write = (...what) => (isBad ? Promise.reject(new Error('EIO')) : write(...what));
+          return file;
+        },
+      },
+    };
+    const log = await RegionLog.open(bad, path, SIZE, true);
+    await log.heat(0, R);
+    isBad = true;
+    await assert.rejects(log.heat(R, R), /EIO/);
+    assert.equal(log.isHot(R, R), false);
+    isBad = false;
+    await log.heat(2 * R, R);
+    const again = await open(path);
+    assert.deepEqual(
+      [again.isLost, again.isHot(0, R), again.isHot(R, R), again.isHot(2 * R, R)],
+      [false, true, false, true],
+    );
+  });
+
+  test('the largest volume has no more regions than are allowed', () => {
+    assert.equal(regionBytesFor(SIZE), REGION_BYTES);
+    assert.ok(MAX_VOLUME / regionBytesFor(MAX_VOLUME) <= MAX_REGIONS);
+  });
+
+  test('a set of regions is a set', () => {
+    const region = fc.integer({ min: 0, max: 100_000 });
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.boolean(), region)), (steps) => {
+        const set = new RegionSet();
+        const model = new Set<number>();
+        for (const [add, each] of steps) {
+          if (add) set.add(each);
+          else set.remove(each);
+          if (add) model.add(each);
+          else model.delete(each);
+        }
+        const found: number[] = [];
+        for (let at = set.next(0); at !== undefined; at = set.next(at + 1)) found.push(at);
+        assert.deepEqual(
+          found,
+          [...model].sort((a, b) => a - b),
+        );
+        const again = RegionSet.fromJson(set.toJson());
+        assert.deepEqual([set.count, again.count, again.next(0)], [model.size, model.size, set.next(0)]);
+      }),
+    );
+  });
+});
