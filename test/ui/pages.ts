@@ -62,11 +62,11 @@ interface Finding {
   readonly nodes: readonly { readonly target: readonly unknown[]; readonly failureSummary?: string }[];
 }
 
-/** Fails when axe finds something serious or critical on the page as it is now. */
-export async function checkAccessible(page: Page, what: string): Promise<void> {
+/** Fails when axe finds something serious or critical on the page as it is now. `within`: a selector, when not all is looked at. */
+export async function checkAccessible(page: Page, what: string, within = 'html'): Promise<void> {
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate<{ violations: Finding[] }>(
-    'axe.run(document, { resultTypes: ["violations"] })',
+    `axe.run(${JSON.stringify(within)}, { resultTypes: ["violations"] })`,
   );
   const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
   const told = serious.map(({ id, help, nodes }) => ({
