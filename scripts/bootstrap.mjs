@@ -122,7 +122,7 @@ function stateOf(files) {
 
 /** Of everything `tsc` reads. */
 function sourceState() {
-  const own = ['tsconfig.json', 'package-lock.json', join('scripts', 'api-types.mjs')];
+  const own = ['tsconfig.json', 'package-lock.json', join('docs', 'openapi.json'), join('scripts', 'api-types.mjs')];
   const files = [...own.map((name) => join(root, name)), ...TESTED];
   for (const folder of SOURCES) files.push(...sourceFiles(join(root, folder)));
   return stateOf(files);
@@ -134,11 +134,11 @@ async function compile() {
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === state) return true;
   say('building ...');
   mkdirSync(join(root, 'dist'), { recursive: true });
+  if ((await run(process.execPath, [join(root, 'scripts', 'api-types.mjs')])) !== 0) return false;
   const status = await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', root]);
   if (status !== 0) return false;
-  // The types of the API for the console come from what has been compiled.
-  if ((await run(process.execPath, [join(root, 'scripts', 'api-types.mjs')])) !== 0) return false;
-  writeFileSync(stamp, state);
+  // What was made on the way counts as well.
+  writeFileSync(stamp, sourceState());
   return true;
 }
 

@@ -1,8 +1,9 @@
 // The API port: HTTPS. Whoever speaks plain HTTP there gets the CA certificate (so that a client that knows its
 // fingerprint can go on with verified TLS), and nothing else.
 import { createServer as createHttpServer } from 'node:http';
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Server as HttpServer, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
+import type { Server as HttpsServer } from 'node:https';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -11,6 +12,7 @@ import { API_NAME } from '../base/api-name.ts';
 import { ServiceError } from '../base/errors.ts';
 import { listenError } from '../base/host-port.ts';
 import { API_HEADERS_TIMEOUT, API_TIMEOUT, MAX_API_CONNECTIONS } from '../base/limits.ts';
+import { handshakeInTurn } from './courtesy.ts';
 import { PROBLEM_TYPE, problemOf } from './problem.ts';
 import type { TlsIdentity } from './tls/identity.ts';
 import type { ShownCertificate } from './tls/served.ts';
@@ -62,10 +64,22 @@ export async function listenApi(
     socket.once('data', (first) => {
       socket.pause();
       socket.setTimeout(0);
-      socket.unshift(first);
-      (first[0] === TLS_HANDSHAKE ? secure : plain).emit('connection', socket);
-      // Not at once: TLS fetches what was put back in its own next tick, and a socket that flows has lost it by then.
-      process.nextTick(() => socket.resume());
+      const begin = (server: HttpServer | HttpsServer): void => {
+        if (socket.destroyed) return;
+        socket.unshift(first);
+        server.emit('connection', socket);
+        // Not at once: TLS fetches what was put back in its own next tick, and a socket that flows has lost it by then.
+        process.nextTick(() => socket.resume());
+      };
+      if (first[0] !== TLS_HANDSHAKE) begin(plain);
+      else {
+        handshakeInTurn(
+          () => {
+            begin(secure);
+          },
+          () => socket.destroy(),
+        );
+      }
     });
   });
   front.maxConnections = MAX_API_CONNECTIONS;

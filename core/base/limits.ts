@@ -363,10 +363,14 @@ export const MAX_KEYS = 10_000;
 export const MAX_KEYS_OF_CALLER = 5_000;
 export const MAX_KEPT_ANSWER = 16_384;
 export const KEY_PURGE_INTERVAL = 60_000;
-/** While hosts are served: what a request costs the event loop about, the share of it all may have, the longest wait; ms. */
+/**
+ * While hosts are served: milliseconds a request and a TLS handshake cost the event loop about, the share of it all of them may
+ * have, and the longest wait; who would have to wait longer is refused.
+ */
 export const API_COST_MS = 1;
-export const API_LOOP_SHARE = 0.03;
-export const API_MAX_WAIT = 2_000;
+export const API_HANDSHAKE_MS = 2;
+export const API_LOOP_SHARE = 0.02;
+export const API_MAX_WAIT = 5_000;
 /** Milliseconds for one API request, and for the headers of it. */
 export const API_TIMEOUT = 60_000;
 export const API_HEADERS_TIMEOUT = 10_000;

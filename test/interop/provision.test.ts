@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { ServiceError } from '../../core/base/errors.ts';
 import { ApiClient } from '../../plugins/sdk/client.ts';
 import { ApiStorage } from '../../plugins/sdk/api-storage.ts';
-import type { ApiCall } from '../../plugins/sdk/api-storage.ts';
+import type { ApiCall } from '../../plugins/sdk/typed-api.ts';
 import { FileJournal } from '../../plugins/sdk/file-journal.ts';
 import { FlowFailed } from '../../plugins/sdk/flow.ts';
 import { provision, withdraw } from '../../plugins/sdk/provision.ts';
