@@ -61,7 +61,7 @@ const STAGES = [
   { name: 'lint', command: ['node_modules/eslint/bin/eslint.js', '.'], timeout: 300_000 },
   { name: 'types', command: ['node_modules/typescript/bin/tsc', '-p', 'core/console'], timeout: 120_000 },
   { name: 'tidy', concurrency: 2, timeout: 60_000 },
-  { name: 'unit', concurrency: 2, timeout: 180_000 },
+  { name: 'unit', concurrency: 4, timeout: 180_000 },
   { name: 'crash', concurrency: 2, timeout: 180_000 },
   { name: 'sim', concurrency: 1, timeout: 180_000 },
   { name: 'model', concurrency: 1, timeout: 180_000, peers: true },
@@ -74,12 +74,12 @@ const STAGES = [
   { name: 'guest', concurrency: 2, timeout: 400_000, peers: true },
 ];
 /**
- * Stages that use one processor, side by side: each list is worked off in order, the lists of a group at the same time. Every
+ * Stages that use one processor (or wait, like conformance, half of their time), side by side: each list is worked off in order, the lists of a group at the same time. Every
  * other stage runs by itself, in the order above.
  */
 const LANES = [
   [['lint'], ['format', 'types', 'tidy']],
-  [['interop'], ['sim', 'model', 'fuzz', 'package', 'ui']],
+  [['interop'], ['sim', 'model', 'fuzz', 'package', 'ui', 'conformance']],
 ];
 /** Milliseconds a test file has to undo what it did before it is killed. */
 const GRACE = 5000;

@@ -87,7 +87,8 @@ function* texts(folder: string): Generator<[string, string]> {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) yield* texts(path);
-    else if (entry.name !== 'token' && statSync(path).size < 32 << 20) yield [path, readFileSync(path, 'latin1')];
+    else if (entry.isFile() && entry.name !== 'token' && statSync(path).size < 32 << 20)
+      yield [path, readFileSync(path, 'latin1')];
   }
 }
 
