@@ -43,12 +43,16 @@ export interface ChapCredentials {
 }
 
 export interface DaemonOptions {
-  /** How many portals, each on its own port of 127.0.0.1; 1 when absent. */
+  /** How many portals, each on its own port; 1 when absent. */
   portals?: number;
   /** Where its data is, not removed afterwards; a temporary folder when absent. */
   dataFolder?: string;
   /** More arguments for the launcher. */
   args?: readonly string[];
+  /** The address it listens on; 127.0.0.1 when absent. */
+  host?: string;
+  /** Words before its command, such as `ip netns exec NAME`. */
+  wrapper?: readonly string[];
   /** Environment of the launcher, besides ours. */
   env?: Readonly<Record<string, string>>;
 }
@@ -67,6 +71,7 @@ export class Daemon {
   readonly #api: string;
   readonly #args: readonly string[];
   readonly #env: Readonly<Record<string, string>>;
+  readonly #wrapper: readonly string[];
   #child: ChildProcess | undefined;
   #ready: ReadyLine | undefined;
   #output = '';
@@ -77,6 +82,7 @@ export class Daemon {
     this.#api = api;
     this.#args = options.args ?? [];
     this.#env = options.env ?? {};
+    this.#wrapper = options.wrapper ?? [];
   }
 
   /** What the last start printed. */
@@ -94,8 +100,10 @@ export class Daemon {
   async start(): Promise<void> {
     assert.equal(this.#child, undefined, 'already started');
     const portals = this.portals.flatMap((portal) => ['--portal', portal]);
-    const args = ['--json', '--data', this.dataFolder, ...portals, '--api', this.#api, ...this.#args];
-    const child = spawn(process.execPath, [projectFile('scripts', 'start.mjs'), ...args], {
+    const options = ['--json', '--data', this.dataFolder, ...portals, '--api', this.#api, ...this.#args];
+    const command = [...this.#wrapper, process.execPath, projectFile('scripts', 'start.mjs'), ...options];
+    const [program = process.execPath, ...args] = command;
+    const child = spawn(program, args, {
       cwd: projectRoot,
       env: { ...process.env, ...SMALL_POOL, ...this.#env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -256,7 +264,7 @@ export class Daemon {
 export async function startDaemon(options: DaemonOptions = {}): Promise<{ daemon: Daemon; end: () => Promise<void> }> {
   const folder = temporaryFolder('daemon');
   const ports = await freePorts((options.portals ?? 1) + 1);
-  const [api, ...portals] = ports.map((port) => `127.0.0.1:${port}`);
+  const [api, ...portals] = ports.map((port) => `${options.host ?? '127.0.0.1'}:${port}`);
   const daemon = new Daemon(options.dataFolder ?? folder.path, portals, api ?? '', options);
   const end = async (): Promise<void> => {
     try {

@@ -306,7 +306,7 @@ export class Initiator {
   /** Sends a command with its data (immediate as far as allowed, the rest by R2T) and waits for its answer. */
   async scsi(
     cdb: Buffer,
-    options: { lun?: number; read?: number; write?: Buffer; attribute?: number } = {},
+    options: { lun?: number; read?: number; write?: Buffer; attribute?: number; timeout?: number } = {},
   ): Promise<ScsiAnswer> {
     const write = options.write ?? Buffer.alloc(0);
     const firstBurst = Number(this.answers.get('FirstBurstLength') ?? 65_536);
@@ -317,7 +317,7 @@ export class Initiator {
     if (options.write !== undefined) flags |= 0x20;
     const header = this.command(cdb, { lun: options.lun ?? 0, flags, length: options.read ?? write.length });
     this.send(header, write.subarray(0, immediate));
-    return this.answer(header, write);
+    return this.answer(header, write, options.timeout);
   }
 
   /** Collects the answer to a command, serving R2Ts from `write`. */

@@ -14,6 +14,9 @@ export interface Switch {
   /** Pulls the cable of a place, or of this process ('self'); or plugs it in. */
   cut(which: number | 'self'): void;
   heal(which: number | 'self'): void;
+  /** These places no longer reach each other, or do again; everybody else reaches all of them. */
+  separate(...places: number[]): void;
+  reunite(...places: number[]): void;
   close(): void;
 }
 
@@ -47,6 +50,10 @@ export function openSwitch(count: number): Switch {
   const set = (which: number | 'self', state: 'up' | 'down'): void => {
     ip('-n', hub, 'link', 'set', port(which), state);
   };
+  // Isolated ports of a bridge reach only those that are not.
+  const isolate = (which: number, state: 'on' | 'off'): void => {
+    ip('-n', hub, 'link', 'set', port(which), 'type', 'bridge_slave', 'isolated', state);
+  };
   ip('netns', 'add', hub);
   ip('-n', hub, 'link', 'add', 'br0', 'type', 'bridge');
   ip('-n', hub, 'link', 'set', 'br0', 'up');
@@ -79,6 +86,12 @@ export function openSwitch(count: number): Switch {
     },
     heal: (which) => {
       set(which, 'up');
+    },
+    separate: (...which) => {
+      for (const each of which) isolate(each, 'on');
+    },
+    reunite: (...which) => {
+      for (const each of which) isolate(each, 'off');
     },
     close: () => {
       forget();
