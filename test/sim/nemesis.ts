@@ -157,14 +157,36 @@ function handOver(arena: Arena): () => void {
   return nothing;
 }
 
-const FAULTS: readonly Fault[] = [
-  ...[cutWay, isolate, reset, crash, pause, storeOut, storeForgets, slowNet, slowDisk, handOver],
-];
+/** The other nodes and the store are out of reach; hosts are not, and are answered as long as somebody dares to. */
+function exile(arena: Arena): () => void {
+  const { chance, network, machines, store, time } = arena;
+  const { name } = chance.of(machines);
+  const others = machines.map((each) => each.name).filter((each) => each !== name);
+  time.note(`exile ${name}`);
+  store.cut(name);
+  for (const each of others) {
+    network.cut(name, each);
+    network.cut(each, name);
+  }
+  return () => {
+    store.heal(name);
+    for (const each of others) {
+      network.heal(name, each);
+      network.heal(each, name);
+    }
+  };
+}
 
-/** Lets things go wrong until `end`; then everything is well again. */
-export function unleash(arena: Arena, end: number): void {
+const FAULTS = {
+  ...{ cutWay, isolate, exile, reset, crash, pause, storeOut, storeForgets, slowNet, slowDisk, handOver },
+} as const satisfies Record<string, Fault>;
+export type FaultName = keyof typeof FAULTS;
+
+/** Lets things go wrong until `end`; then everything is well again. `only`: these, instead of some the seed draws. */
+export function unleash(arena: Arena, end: number, only?: readonly FaultName[]): void {
   const { chance, time } = arena;
-  const chosen = FAULTS.filter(() => chance.happens(0.5));
+  const drawn = Object.values(FAULTS).filter(() => chance.happens(0.5));
+  const chosen: Fault[] = only === undefined ? drawn : only.map((name) => FAULTS[name]);
   if (chosen.length === 0) chosen.push(crash);
   const [least, most] = chance.of([
     [100, 1500],

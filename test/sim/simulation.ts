@@ -8,6 +8,7 @@ import { violation } from './linearizable.ts';
 import { Machine, VOLUME } from './machine.ts';
 import type { Site } from './machine.ts';
 import { unleash } from './nemesis.ts';
+import type { FaultName } from './nemesis.ts';
 import { Network } from './net.ts';
 import { Chance } from './random.ts';
 import { CentralStore } from './store.ts';
@@ -24,6 +25,8 @@ export interface Plan {
   readonly duration: number;
   readonly nodes: 2 | 3;
   readonly flaw?: Flaw | undefined;
+  /** Faults instead of those the seed draws. */
+  readonly only?: readonly FaultName[] | undefined;
   readonly tell?: ((line: string) => void) | undefined;
 }
 
@@ -78,7 +81,7 @@ export async function simulate(plan: Plan): Promise<Result> {
     const end = time.now + plan.duration;
     const arena = { time, chance, network, store, machines, hosts: hostNames };
     const fragile = durability === Durability.mirroredRam;
-    unleash({ ...arena, fragile, isWhole: () => isWhole(store, names.length) }, end);
+    unleash({ ...arena, fragile, isWhole: () => isWhole(store, names.length) }, end, plan.only);
     await time.run(end + 1, () => wrong !== undefined);
     wrong ??= await recover(site, machines, hosts);
     if (wrong === undefined) {
