@@ -17,8 +17,10 @@ export interface Arena {
   readonly hosts: readonly string[];
   /** What was acknowledged may be in memory only: more than one machine at a time must not lose it. */
   readonly fragile: boolean;
-  /** Every replica is in sync. */
+  /** Every replica is in sync, and whichever lost its memory has been admitted again since. */
   readonly isWhole: () => boolean;
+  /** The mark of the last admission of a node. */
+  readonly stampOf: (name: string) => string | undefined;
 }
 
 /** Begins, and returns what ends it. */
@@ -76,6 +78,7 @@ function crash(arena: Arena): () => void {
   if (arena.fragile) {
     if (!arena.isWhole() || alive(arena).length < arena.machines.length) return nothing;
     const victim = arena.chance.of(arena.machines);
+    victim.lostSince = arena.stampOf(victim.name);
     victim.crash();
     return () => {
       victim.start();
@@ -133,14 +136,11 @@ function slowDisk(arena: Arena): () => void {
   const { chance, machines, time } = arena;
   const machine = chance.of(machines);
   const mood = machine.platters.mood;
-  const kind = chance.below(arena.fragile ? 2 : 3);
+  const kind = chance.below(3);
   time.note(`disk of ${machine.name}: ${['slow', 'hung', 'failing'][kind] ?? ''}`);
   if (kind === 0) Object.assign(mood, { tail: chance.between(0.01, 0.3), tailLength: chance.between(50, 3000) });
   else if (kind === 1) mood.hung = true;
-  else {
-    mood.failing = chance.between(0.01, 0.5);
-    machine.replaced = true;
-  }
+  else mood.failing = chance.between(0.01, 0.5);
   return () => {
     Object.assign(mood, calm());
     machine.queue?.recover();
@@ -182,35 +182,44 @@ const FAULTS = {
 } as const satisfies Record<string, Fault>;
 export type FaultName = keyof typeof FAULTS;
 
-/** Lets things go wrong until `end`; then everything is well again. `only`: these, instead of some the seed draws. */
-export function unleash(arena: Arena, end: number, only?: readonly FaultName[]): void {
-  const { chance, time } = arena;
-  const drawn = Object.values(FAULTS).filter(() => chance.happens(0.5));
-  const chosen: Fault[] = only === undefined ? drawn : only.map((name) => FAULTS[name]);
-  if (chosen.length === 0) chosen.push(crash);
-  const [least, most] = chance.of([
+/** What goes wrong, instead of what the seed draws. */
+export interface Weather {
+  readonly faults: readonly FaultName[];
+  /** Milliseconds a fault lasts at least, and at most. */
+  readonly lasts: readonly [least: number, most: number];
+  /** Milliseconds from one fault to the next. */
+  readonly apart: readonly [least: number, most: number];
+}
+
+function draw(chance: Chance): Weather {
+  const names = (Object.keys(FAULTS) as FaultName[]).filter(() => chance.happens(0.5));
+  const apart = chance.of([
     [100, 1500],
     [300, 4000],
     [2000, 9000],
   ] as const);
-  const longest = chance.of([800, 3000, 9000]);
+  return { faults: names.length === 0 ? ['crash'] : names, lasts: [50, chance.of([800, 3000, 9000])], apart };
+}
+
+/** Lets things go wrong until `end`; then everything is well again. */
+export function unleash(arena: Arena, end: number, weather = draw(arena.chance)): void {
+  const { chance, time } = arena;
+  const { faults, lasts, apart } = weather;
   const active = new Set<() => void>();
   const strike = (): void => {
     if (time.now >= end) return;
-    const stop = chance.of(chosen)(arena);
+    const stop = FAULTS[chance.of(faults)](arena);
     active.add(stop);
-    time.after(chance.between(50, longest), () => {
+    time.after(chance.between(...lasts), () => {
       if (active.delete(stop)) stop();
     });
-    time.after(chance.between(least, most), strike);
+    time.after(chance.between(...apart), strike);
   };
   time.after(chance.between(500, 3000), strike);
   time.after(end - time.now, () => {
     for (const stop of active) stop();
     active.clear();
     for (const each of arena.machines) {
-      // A disk that has failed is looked after, and the process started again.
-      if (each.replaced && each.isUp) each.crash();
       if (!each.isUp) each.start();
     }
     time.note('all is well');
