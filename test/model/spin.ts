@@ -8,8 +8,8 @@ import { projectRoot } from '../support/project.ts';
 import { run } from '../support/process.ts';
 import type { Check } from './mutants.ts';
 
-/** Steps of the longest path that is followed, and bytes of memory (MiB) a search may take. */
-const DEPTH = 5_000_000;
+/** Steps of the longest path that is followed, and memory (MiB) a search may take. */
+const DEPTH = 200_000;
 const MEMORY = 3000;
 
 export interface Verdict {
@@ -22,8 +22,15 @@ export interface Verdict {
   readonly trail: string;
 }
 
-/** Throws when a tool fails. `timeoutMs` is for the search. */
-export async function check({ model, define }: Check, timeoutMs: number, trail = false): Promise<Verdict> {
+/**
+ * Throws when a tool fails. `timeoutMs` is for the search. `optimise`: the compiler takes longer, and a long search less;
+ * what is found at once is found sooner without.
+ */
+export async function check(
+  { model, define }: Check,
+  timeoutMs: number,
+  { trail = false, optimise = true } = {},
+): Promise<Verdict> {
   const folder = await mkdtemp(join(tmpdir(), 'gemel-model-'));
   const forget = atExit(() => {
     rmSync(folder, { recursive: true, force: true });
@@ -37,7 +44,7 @@ export async function check({ model, define }: Check, timeoutMs: number, trail =
       return result.stdout;
     };
     await ok('spin', '-a', ...flags, 'model.pml');
-    const c = ['-O1', '-w', '-DSAFETY', '-DCOLLAPSE', `-DMEMLIM=${String(MEMORY)}`];
+    const c = [optimise ? '-O1' : '-O0', '-w', '-DSAFETY', '-DCOLLAPSE', `-DMEMLIM=${String(MEMORY)}`];
     await ok('gcc', ...c, '-o', 'pan', 'pan.c');
     // A state in which nothing can happen any more is no error here: the bounds end everything.
     const search = await run(join(folder, 'pan'), ['-E', `-m${String(DEPTH)}`], { cwd: folder, timeoutMs });

@@ -1,5 +1,5 @@
 // Guards of the protocol left out on purpose, each by a change of what the mirror is given, so that the product has no
-// switch for them: the simulator must find every one.
+// switch for them. planted.ts says which of them the simulator finds, and in what weather.
 import type { Clock } from '../../core/base/world.ts';
 import type { CommitResult, ConfigStore, Json } from '../../core/cluster/config-store.ts';
 import type { MirroredVolume } from '../../core/mirror/mirrored-volume.ts';
@@ -17,7 +17,7 @@ export const Flaw = {
   optimistic: 'optimistic',
   /** Leases are counted on a clock that somebody sets back. */
   wallClock: 'wall-clock',
-  /** One clock runs at less than half the rate of the others: a lease of it outlives the promise it stands on. */
+  /** Some clocks run at a quarter of the rate of the others: a lease of theirs outlives the promise it stands on. */
   slowClock: 'slow-clock',
   /** Reads are answered without a look at the leases. */
   noLease: 'no-lease',
@@ -28,18 +28,19 @@ export const Flaw = {
 } as const;
 export type Flaw = (typeof Flaw)[keyof typeof Flaw];
 
-/** Milliseconds a clock is set back at a time. */
+/** Milliseconds a clock is set back at a time, and it is ahead of a machine that has just been started. */
 const STEP = 4000;
+const AHEAD = 60_000;
 
-const SLOW = 0.4;
+/** Rate of a slow clock. */
+const SLOW = 0.25;
 
 export function flawedClock(flaw: Flaw | undefined, boot: Boot): Clock {
   const clock = boot.clock();
   if (flaw === Flaw.noBootWait) {
-    // The clock says that the machine has been running for a minute when it starts.
-    let first = true;
-    const ahead = 60_000;
-    return { ...clock, now: () => (first ? ((first = false), clock.now()) : clock.now() + ahead) };
+    // As soon as it runs, the clock says that it has been running for a minute.
+    const born = boot.time.now;
+    return { ...clock, now: () => clock.now() + (boot.time.now > born ? AHEAD : 0) };
   }
   if (flaw === Flaw.slowClock && boot.chance.happens(0.5)) return boot.clock(() => clock.now() * SLOW);
   if (flaw !== Flaw.wallClock) return clock;

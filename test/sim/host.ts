@@ -7,10 +7,21 @@ import type { Network } from './net.ts';
 import type { Chance } from './random.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
-/** Milliseconds a host waits for an answer. */
-const PATIENCE = 8000;
+/** How often a host tries a command at most, and when it is about to stop. */
+const TRIES = 200;
+const TRIES_AT_THE_END = 150;
 /** Bytes between two stamps of a block: what is torn between them shows. */
 const STAMP = 512;
+
+/** How a host behaves. */
+export interface Habits {
+  /** Milliseconds it waits for an answer. */
+  readonly patience: number;
+  /** Share of its commands that read. */
+  readonly reads: number;
+  /** Milliseconds between two commands at most. */
+  readonly pace: number;
+}
 
 export interface Field {
   readonly time: VirtualTime;
@@ -66,9 +77,12 @@ export class Host {
   readonly name: string;
   readonly #field: Field;
   readonly #history: History;
+  readonly #habits: Habits;
   #path: Machine;
   /** No new commands. */
   stopping = false;
+  /** Nothing is written any more: what was lost stays lost, and is seen. */
+  onlyReads = false;
   /** A command is under way. */
   busy = false;
   /** When the last command was answered, and the longest time between two answers. */
@@ -77,8 +91,9 @@ export class Host {
   done = 0;
   failed = 0;
 
-  constructor(name: string, field: Field, history: History) {
+  constructor(name: string, field: Field, habits: Habits, history: History) {
     this.name = name;
+    this.#habits = habits;
     this.#field = field;
     this.#history = history;
     this.#path = field.chance.of(field.machines);
@@ -86,6 +101,7 @@ export class Host {
 
   start(): void {
     const { time, chance } = this.#field;
+    const { reads, pace } = this.#habits;
     this.#answered = time.now;
     const next = (): void => {
       if (this.stopping) return;
@@ -93,11 +109,12 @@ export class Host {
       const first = chance.below(blocks.length);
       const isNext = blocks[first + 1] === (blocks[first] as number) + 1;
       const count = isNext && chance.happens(0.3) ? 2 : 1;
-      const kind: Kind = chance.happens(0.5) ? 'read' : chance.happens(0.9) ? 'write' : 'zero';
+      const kind: Kind = this.onlyReads || chance.happens(reads) ? 'read' : chance.happens(0.9) ? 'write' : 'zero';
       this.busy = true;
-      void this.#command(kind, blocks.slice(first, first + count)).then(() => {
+      // A read that fails is not repeated: the next command may be about a block nobody waits for.
+      void this.#command(kind, blocks.slice(first, first + count), kind === 'read' ? 1 : TRIES).then(() => {
         this.busy = false;
-        time.after(chance.between(0, 30), next);
+        time.after(chance.between(0, pace), next);
       });
     };
     time.after(chance.between(0, 50), next);
@@ -105,13 +122,13 @@ export class Host {
 
   /** Reads every block, on any path that answers. Resolves when all have been read. */
   async readAll(): Promise<void> {
-    for (const block of this.#field.blocks) await this.#command('read', [block]);
+    for (const block of this.#field.blocks) await this.#command('read', [block], TRIES);
   }
 
-  /** One command, repeated until it is answered. Neighbouring blocks only. */
-  async #command(kind: Kind, blocks: readonly number[]): Promise<void> {
+  /** One command, repeated until it is answered, and so many times at most. Neighbouring blocks only. */
+  async #command(kind: Kind, blocks: readonly number[], most: number): Promise<void> {
     const { time, chance, machines } = this.#field;
-    for (let tries = 0; tries < 200; tries++) {
+    for (let tries = 0; tries < most; tries++) {
       const outcome = await this.#attempt(kind, blocks);
       if (outcome === 'done') {
         this.longestPause = Math.max(this.longestPause, time.now - this.#answered);
@@ -120,8 +137,9 @@ export class Host {
         return;
       }
       this.failed++;
-      if (this.stopping && tries > 150) return;
-      this.#path = chance.of(machines);
+      if (this.stopping && tries > TRIES_AT_THE_END) return;
+      // Who reads stays at times: an owner that should not answer any more is asked again.
+      if (kind !== 'read' || chance.happens(0.5)) this.#path = chance.of(machines);
       await new Promise<void>((resolve) => time.after(chance.between(5, 200), resolve));
     }
   }
@@ -161,7 +179,7 @@ export class Host {
     const { time, network } = this.#field;
     const machine = this.#path;
     return new Promise((resolve) => {
-      time.after(PATIENCE, () => {
+      time.after(this.#habits.patience, () => {
         resolve('silence');
       });
       const there = (fn: () => void): void => {

@@ -14,10 +14,19 @@ export interface Operation {
 
 /** What is wrong; undefined: it can be explained. `initial`: the value before all of them. */
 export function violation(all: readonly Operation[], initial: number): string | undefined {
-  const seen = new Set(all.filter(({ kind }) => kind === 'read').map(({ value }) => value));
+  /** When somebody had read a value for the first time. */
+  const seen = new Map<number, number>();
+  for (const { kind, value, end } of all)
+    if (kind === 'read') seen.set(value, Math.min(end, seen.get(value) ?? Number.POSITIVE_INFINITY));
   // A write nobody got an answer to and nobody has ever seen may never have been.
   const operations = all
     .filter(({ kind, value, end }) => kind === 'read' || end !== Number.POSITIVE_INFINITY || seen.has(value))
+    // What has been read was written by then, whenever its writer heard of it. Zeros are written more than once.
+    .map((each) =>
+      each.kind === 'write' && each.value !== initial
+        ? { ...each, end: Math.min(each.end, seen.get(each.value) ?? Number.POSITIVE_INFINITY) }
+        : each,
+    )
     .sort((a, b) => a.start - b.start);
   const written = new Set(operations.filter(({ kind }) => kind === 'write').map(({ value }) => value));
   const stray = operations.find(({ kind, value }) => kind === 'read' && value !== initial && !written.has(value));

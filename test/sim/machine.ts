@@ -42,8 +42,8 @@ export class Machine {
   queue: DiskQueue | undefined;
   node: MirrorNode | undefined;
   volume: MirroredVolume | undefined;
-  /** Its disk has failed since it was started first. */
-  replaced = false;
+  /** The mark of the admission since which it has lost what was in its memory. */
+  lostSince: string | undefined;
   #boots = 0;
   /** Its clock is this much off the true rate. */
   readonly #rate: number;

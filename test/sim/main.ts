@@ -1,5 +1,6 @@
-// `npm run sim -- [--seed N] [--hours H | --runs N] [--nodes 2|3] [--trace]`: whole clusters on a virtual clock.
+// `npm run sim -- [--seed N] [--hours H | --runs N] [--nodes 2|3] [--flaw NAME] [--trace]`: whole clusters on a virtual clock.
 import { parseArgs } from 'node:util';
+import { PLANTED } from './planted.ts';
 import { simulate } from './simulation.ts';
 import type { Plan } from './simulation.ts';
 
@@ -10,6 +11,7 @@ const { values } = parseArgs({
     runs: { type: 'string' },
     nodes: { type: 'string' },
     seconds: { type: 'string', default: '40' },
+    flaw: { type: 'string' },
     trace: { type: 'boolean', default: false },
   },
 });
@@ -21,6 +23,14 @@ const number = (text: string | undefined, name: string): number | undefined => {
   return value;
 };
 
+const planted = PLANTED.find(({ flaw }) => flaw === values.flaw);
+if (values.flaw !== undefined && planted === undefined) {
+  throw new Error(`--flaw takes one of ${PLANTED.map(({ flaw }) => flaw).join(', ')}`);
+}
+const nodesOf = (at: number): 2 | 3 => {
+  if (nodes !== undefined) return nodes === 3 ? 3 : 2;
+  return planted === undefined && at % 4 === 0 ? 3 : 2;
+};
 const seed = number(values.seed, 'seed');
 const hours = number(values.hours, 'hours');
 const runs = number(values.runs, 'runs') ?? (hours !== undefined ? Number.POSITIVE_INFINITY : 1);
@@ -34,7 +44,8 @@ let virtual = 0;
 let done = 0;
 for (let at = first; done < runs && Date.now() < until; at++) {
   const plan: Plan = {
-    ...{ seed: at, duration, nodes: (nodes ?? (at % 4 === 0 ? 3 : 2)) === 3 ? 3 : 2 },
+    ...{ seed: at, duration, nodes: nodesOf(at) },
+    ...{ flaw: planted?.flaw, weather: planted?.weather, load: planted?.load },
     tell: values.trace ? (line) => void process.stdout.write(`${line}\n`) : undefined,
   };
   const result = await simulate(plan);
@@ -45,8 +56,9 @@ for (let at = first; done < runs && Date.now() < until; at++) {
     console.log(`seed ${String(at)}: trace ${result.trace}, longest pause ${result.longestPause.toFixed(0)} ms`);
   if (result.wrong !== undefined) {
     console.log(`seed ${String(at)} (${String(plan.nodes)} nodes), trace ${result.trace}: ${result.wrong}`);
+    const flaw = planted === undefined ? '' : ` --flaw ${planted.flaw}`;
     console.log(
-      `npm run sim -- --seed ${String(at)} --nodes ${String(plan.nodes)} --seconds ${String(duration / 1000)} --trace`,
+      `npm run sim -- --seed ${String(at)} --nodes ${String(plan.nodes)} --seconds ${String(duration / 1000)}${flaw} --trace`,
     );
     process.exitCode = 1;
     break;

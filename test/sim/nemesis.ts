@@ -17,8 +17,10 @@ export interface Arena {
   readonly hosts: readonly string[];
   /** What was acknowledged may be in memory only: more than one machine at a time must not lose it. */
   readonly fragile: boolean;
-  /** Every replica is in sync. */
+  /** Every replica is in sync, and whichever lost its memory has been admitted again since. */
   readonly isWhole: () => boolean;
+  /** The mark of the last admission of a node. */
+  readonly stampOf: (name: string) => string | undefined;
 }
 
 /** Begins, and returns what ends it. */
@@ -76,6 +78,7 @@ function crash(arena: Arena): () => void {
   if (arena.fragile) {
     if (!arena.isWhole() || alive(arena).length < arena.machines.length) return nothing;
     const victim = arena.chance.of(arena.machines);
+    victim.lostSince = arena.stampOf(victim.name);
     victim.crash();
     return () => {
       victim.start();
@@ -133,14 +136,11 @@ function slowDisk(arena: Arena): () => void {
   const { chance, machines, time } = arena;
   const machine = chance.of(machines);
   const mood = machine.platters.mood;
-  const kind = chance.below(arena.fragile ? 2 : 3);
+  const kind = chance.below(3);
   time.note(`disk of ${machine.name}: ${['slow', 'hung', 'failing'][kind] ?? ''}`);
   if (kind === 0) Object.assign(mood, { tail: chance.between(0.01, 0.3), tailLength: chance.between(50, 3000) });
   else if (kind === 1) mood.hung = true;
-  else {
-    mood.failing = chance.between(0.01, 0.5);
-    machine.replaced = true;
-  }
+  else mood.failing = chance.between(0.01, 0.5);
   return () => {
     Object.assign(mood, calm());
     machine.queue?.recover();
@@ -157,38 +157,69 @@ function handOver(arena: Arena): () => void {
   return nothing;
 }
 
-const FAULTS: readonly Fault[] = [
-  ...[cutWay, isolate, reset, crash, pause, storeOut, storeForgets, slowNet, slowDisk, handOver],
-];
+/** The other nodes and the store are out of reach; hosts are not, and are answered as long as somebody dares to. */
+function exile(arena: Arena): () => void {
+  const { chance, network, machines, store, time } = arena;
+  const { name } = chance.of(machines);
+  const others = machines.map((each) => each.name).filter((each) => each !== name);
+  time.note(`exile ${name}`);
+  store.cut(name);
+  for (const each of others) {
+    network.cut(name, each);
+    network.cut(each, name);
+  }
+  return () => {
+    store.heal(name);
+    for (const each of others) {
+      network.heal(name, each);
+      network.heal(each, name);
+    }
+  };
+}
 
-/** Lets things go wrong until `end`; then everything is well again. */
-export function unleash(arena: Arena, end: number): void {
-  const { chance, time } = arena;
-  const chosen = FAULTS.filter(() => chance.happens(0.5));
-  if (chosen.length === 0) chosen.push(crash);
-  const [least, most] = chance.of([
+const FAULTS = {
+  ...{ cutWay, isolate, exile, reset, crash, pause, storeOut, storeForgets, slowNet, slowDisk, handOver },
+} as const satisfies Record<string, Fault>;
+export type FaultName = keyof typeof FAULTS;
+
+/** What goes wrong, instead of what the seed draws. */
+export interface Weather {
+  readonly faults: readonly FaultName[];
+  /** Milliseconds a fault lasts at least, and at most. */
+  readonly lasts: readonly [least: number, most: number];
+  /** Milliseconds from one fault to the next. */
+  readonly apart: readonly [least: number, most: number];
+}
+
+function draw(chance: Chance): Weather {
+  const names = (Object.keys(FAULTS) as FaultName[]).filter(() => chance.happens(0.5));
+  const apart = chance.of([
     [100, 1500],
     [300, 4000],
     [2000, 9000],
   ] as const);
-  const longest = chance.of([800, 3000, 9000]);
+  return { faults: names.length === 0 ? ['crash'] : names, lasts: [50, chance.of([800, 3000, 9000])], apart };
+}
+
+/** Lets things go wrong until `end`; then everything is well again. */
+export function unleash(arena: Arena, end: number, weather = draw(arena.chance)): void {
+  const { chance, time } = arena;
+  const { faults, lasts, apart } = weather;
   const active = new Set<() => void>();
   const strike = (): void => {
     if (time.now >= end) return;
-    const stop = chance.of(chosen)(arena);
+    const stop = FAULTS[chance.of(faults)](arena);
     active.add(stop);
-    time.after(chance.between(50, longest), () => {
+    time.after(chance.between(...lasts), () => {
       if (active.delete(stop)) stop();
     });
-    time.after(chance.between(least, most), strike);
+    time.after(chance.between(...apart), strike);
   };
   time.after(chance.between(500, 3000), strike);
   time.after(end - time.now, () => {
     for (const stop of active) stop();
     active.clear();
     for (const each of arena.machines) {
-      // A disk that has failed is looked after, and the process started again.
-      if (each.replaced && each.isUp) each.crash();
       if (!each.isUp) each.start();
     }
     time.note('all is well');

@@ -4,10 +4,12 @@ import { newRecord, recordKey } from '../../core/mirror/config-record.ts';
 import { BLOCK } from './copy-volume.ts';
 import type { Flaw } from './flaws.ts';
 import { History, Host, valueOf } from './host.ts';
+import type { Habits } from './host.ts';
 import { violation } from './linearizable.ts';
 import { Machine, VOLUME } from './machine.ts';
 import type { Site } from './machine.ts';
 import { unleash } from './nemesis.ts';
+import type { Weather } from './nemesis.ts';
 import { Network } from './net.ts';
 import { Chance } from './random.ts';
 import { CentralStore } from './store.ts';
@@ -18,12 +20,22 @@ const REGION = 65_536;
 /** Milliseconds within which everything has to be whole again once nothing is wrong any more. */
 const RECOVERY = 240_000;
 
+/** What hosts do. */
+export interface Load {
+  /** Blocks in regions of their own: few are fought over, of many each is seldom written again. */
+  readonly apart: number;
+  readonly hosts: readonly Habits[];
+}
+
 export interface Plan {
   readonly seed: number;
   /** Milliseconds in which things go wrong. */
   readonly duration: number;
   readonly nodes: 2 | 3;
   readonly flaw?: Flaw | undefined;
+  /** What goes wrong, and what hosts do, instead of what the seed draws. */
+  readonly weather?: Weather | undefined;
+  readonly load?: Load | undefined;
   readonly tell?: ((line: string) => void) | undefined;
 }
 
@@ -62,11 +74,13 @@ export async function simulate(plan: Plan): Promise<Result> {
   store.commit([{ key: recordKey(VOLUME), value: { ...newRecord(names) } }], []);
   const machines = names.map((name) => new Machine(name, site));
   const history = new History();
-  // Neighbours within a region, and one in a region of its own.
-  const blocks = [0, 1, 2, (3 * REGION) / BLOCK];
-  const hostNames = ['h1', 'h2', 'h3'];
+  const { apart, hosts: habits } = plan.load ?? drawLoad(chance);
+  // Neighbours within a region, and some in regions of their own.
+  const blocks = [0, 1, 2, ...Array.from({ length: apart }, (_, index) => ((3 + index) * REGION) / BLOCK)];
+  const hostNames = habits.map((_, index) => `h${String(index + 1)}`);
   const field = { time, chance, network, machines, blocks };
-  const hosts = hostNames.map((name) => new Host(name, field, history));
+  const hosts = habits.map((each, index) => new Host(hostNames[index] as string, field, each, history));
+  const endsReading = chance.happens(0.5);
   let wrong = undefined as string | undefined;
   const noticed = (error: unknown): void => {
     wrong ??= `an error nobody handles: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
@@ -78,8 +92,12 @@ export async function simulate(plan: Plan): Promise<Result> {
     const end = time.now + plan.duration;
     const arena = { time, chance, network, store, machines, hosts: hostNames };
     const fragile = durability === Durability.mirroredRam;
-    unleash({ ...arena, fragile, isWhole: () => isWhole(store, names.length) }, end);
+    const stampOf = (name: string): string | undefined => recordIn(store).joined?.[name];
+    const keptAll = (): boolean => machines.every((each) => each.lostSince !== (stampOf(each.name) ?? ''));
+    const whole = (): boolean => isWhole(store, names.length) && keptAll();
+    unleash({ ...arena, fragile, stampOf, isWhole: whole }, end, plan.weather);
     await time.run(end + 1, () => wrong !== undefined);
+    for (const each of hosts) each.onlyReads = endsReading;
     wrong ??= await recover(site, machines, hosts);
     if (wrong === undefined) {
       const reader = hosts[0] as Host;
@@ -94,6 +112,15 @@ export async function simulate(plan: Plan): Promise<Result> {
   const longestPause = Math.max(...hosts.map((each) => each.longestPause));
   const { trace, events, now } = time;
   return { wrong, trace, events, operations: history.operations, virtual: now, longestPause };
+}
+
+function drawLoad(chance: Chance): Load {
+  const one = (): Habits => ({
+    patience: chance.of([1500, 3000, 8000]),
+    reads: chance.of([0.2, 0.5, 0.5, 0.95]),
+    pace: chance.of([30, 30, 150]),
+  });
+  return { apart: chance.happens(0.5) ? 1 : 24, hosts: [one(), one(), one()] };
 }
 
 type Members = Iterable<{
@@ -111,10 +138,12 @@ const why = (members: Members | undefined): string =>
     )
     .join(', ');
 
-const isWhole = (store: CentralStore, count: number): boolean => {
-  const record = store.peek(recordKey(VOLUME)) as { inSync?: readonly string[] } | undefined;
-  return record?.inSync?.length === count;
-};
+interface Seen {
+  readonly inSync?: readonly string[];
+  readonly joined?: Readonly<Record<string, string>>;
+}
+const recordIn = (store: CentralStore): Seen => (store.peek(recordKey(VOLUME)) ?? {}) as Seen;
+const isWhole = (store: CentralStore, count: number): boolean => recordIn(store).inSync?.length === count;
 
 /** Nothing is wrong any more: every host is answered, and every replica is in sync, in bounded time. */
 async function recover(

@@ -1,0 +1,64 @@
+// What each planted flaw takes to be seen, and what is seen then. Other weather would do as well, in many more runs.
+import { Flaw } from './flaws.ts';
+import type { Weather } from './nemesis.ts';
+import type { Load } from './simulation.ts';
+
+export interface Planted {
+  readonly flaw: Flaw;
+  readonly weather: Weather;
+  readonly load: Load;
+  /** The seed the search begins with. */
+  readonly from: number;
+  /** What is said of it; undefined: nothing yet, whatever was tried. */
+  readonly seen: RegExp | undefined;
+}
+
+/** An acknowledged or a seen value is gone, or copies that should be the same are not. */
+const LOST = /no order explains|differs/;
+const STUCK = /not answered|not in sync|cannot be read/;
+
+/** Long enough for somebody else to take over. */
+const exiles: Weather = { faults: ['exile'], lasts: [5000, 9000], apart: [9000, 10_000] };
+/** Some who write and do not wait long, and two who only read, and stay where they are answered. */
+const load: Load = {
+  apart: 24,
+  hosts: [
+    { patience: 1500, reads: 0.3, pace: 30 },
+    { patience: 1000, reads: 0.3, pace: 30 },
+    { patience: 1500, reads: 1, pace: 30 },
+    { patience: 1500, reads: 1, pace: 30 },
+  ],
+};
+
+/** Who writes tries the other node before a lease can have run out. */
+const hasty: Load = { ...load, hosts: load.hosts.map((each) => ({ ...each, patience: 150 })) };
+
+export const PLANTED: readonly Planted[] = [
+  { flaw: Flaw.ackBeforeShrink, weather: exiles, load, from: 1, seen: LOST },
+  { flaw: Flaw.nonMember, weather: { ...exiles, faults: ['cutWay', 'exile', 'isolate'] }, load, from: 1, seen: LOST },
+  {
+    flaw: Flaw.forgetRegions,
+    weather: { faults: ['crash'], lasts: [50, 3000], apart: [3000, 6000] },
+    load,
+    from: 3,
+    seen: LOST,
+  },
+  {
+    flaw: Flaw.optimistic,
+    weather: { faults: ['storeForgets', 'isolate', 'storeOut'], lasts: [2000, 6000], apart: [300, 2000] },
+    load,
+    from: 11,
+    seen: STUCK,
+  },
+  { flaw: Flaw.wallClock, weather: exiles, load, from: 1, seen: LOST },
+  { flaw: Flaw.slowClock, weather: exiles, load, from: 1, seen: LOST },
+  { flaw: Flaw.noLease, weather: exiles, load, from: 1, seen: LOST },
+  { flaw: Flaw.dirtyRead, weather: exiles, load, from: 1, seen: LOST },
+  {
+    flaw: Flaw.noBootWait,
+    weather: { faults: ['exile', 'crash'], lasts: [400, 1600], apart: [200, 600] },
+    load: hasty,
+    from: 11,
+    seen: LOST,
+  },
+];
