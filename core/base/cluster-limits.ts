@@ -40,3 +40,5 @@ export const REPLICA_PATIENCE = 30_000;
 export const CLUSTER_LOOK = 10_000;
 /** Milliseconds commands have to end before a planned hand-over. */
 export const HAND_OVER_PATIENCE = 5_000;
+/** Milliseconds a node waits for the owner of a volume that it has asked to hand it over. */
+export const HAND_OVER_ASKED = 20_000;

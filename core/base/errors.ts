@@ -102,13 +102,13 @@ export const ERRORS = {
     http: 500,
     exit: 7,
     retriable: false,
-    remedy: 'Stop the other program, or choose another port with --portal or --api.',
+    remedy: 'Stop the other program, or choose another port with --portal, --api or, for a cluster, --address.',
   },
   'address-unusable': {
     http: 500,
     exit: 7,
     retriable: false,
-    remedy: 'Choose an address of this machine and a port you may use with --portal or --api.',
+    remedy: 'Choose an address of this machine and a port you may use with --portal, --api or --address.',
   },
   'folder-unusable': {
     http: 422,
@@ -127,6 +127,18 @@ export const ERRORS = {
     exit: 7,
     retriable: false,
     remedy: 'Restore the folder catalog from a backup; the data of the disks is in pools and volumes, and untouched.',
+  },
+  'cluster-state': {
+    http: 409,
+    exit: 5,
+    retriable: false,
+    remedy: 'See gemel cluster status; a node is in one cluster: init begins one, join enters one, leave leaves it.',
+  },
+  'replica-state': {
+    http: 409,
+    exit: 5,
+    retriable: true,
+    remedy: 'See who serves it and who has everything, and why: gemel replication show NAME.',
   },
   'cluster-removed': {
     http: 409,
@@ -178,7 +190,7 @@ export const ERRORS = {
     http: 500,
     exit: 11,
     retriable: false,
-    remedy: 'As root: apt-get install qemu-utils qemu-block-extra.',
+    remedy: 'Install what the message names, as root, and repeat the command.',
   },
   interrupted: { http: 500, exit: 130, retriable: true, remedy: 'Run the command again when you are ready.' },
   internal: { http: 500, exit: 10, retriable: false, remedy: 'This is a defect: report it with the daemon log.' },

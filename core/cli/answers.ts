@@ -284,3 +284,30 @@ export interface Cluster {
   readonly takeover: 'automatic' | 'none';
   readonly advice: string | null;
 }
+
+export interface Replica {
+  readonly node: string;
+  readonly inSync: boolean;
+  readonly state: string;
+  readonly why: string;
+  readonly lacksBytes: number;
+  readonly resync: {
+    readonly leftBytes: number;
+    readonly totalBytes: number;
+    readonly bytesPerSecond: number;
+    readonly etaSeconds: number | null;
+  } | null;
+}
+
+export interface Replication {
+  readonly volume: string;
+  readonly id: string;
+  readonly role: string;
+  readonly owner: string | null;
+  readonly epoch: number;
+  readonly session: number;
+  readonly inSync: readonly string[];
+  readonly replicas: readonly Replica[];
+  readonly forcedBy: string | null;
+  readonly why: string;
+}

@@ -42,7 +42,7 @@ export function addClusterCommands(program: Command, context: CliContext): void 
     .option('--name <name>', 'of this node; the name of the machine when absent')
     .action(async (options: { tokenOfCluster: string; address: string; name?: string }, command: Command) => {
       const { tokenOfCluster, ...as } = options;
-      const token = readSecret(context, tokenOfCluster).trim();
+      const token = readToken(context, tokenOfCluster);
       await context.client(command).call('POST', '/cluster/join', { token, ...as });
       const joined = await afterRestart(context, command, async () => {
         const view = (await context.client(command).call('GET', '/cluster')) as Cluster;
@@ -53,7 +53,7 @@ export function addClusterCommands(program: Command, context: CliContext): void 
     });
   cluster
     .command('status')
-    .description('show the nodes, and what would be lost if one died now')
+    .description('show the nodes, their votes, and whether one takes over when another dies')
     .action(async (_options: unknown, command: Command) => {
       const view = (await context.client(command).call('GET', '/cluster')) as Cluster;
       show(context, command, view, (each) => statusText(each, context.width));
@@ -80,9 +80,15 @@ export function addClusterCommands(program: Command, context: CliContext): void 
     .option('--token-of-cluster <file>', 'the token, at the first start; - for standard input')
     .option('--name <name>', 'the name of the machine when absent')
     .action((options: { folder: string; address?: string; tokenOfCluster?: string; name?: string }) => {
-      const token = options.tokenOfCluster === undefined ? '' : readSecret(context, options.tokenOfCluster).trim();
+      const token = options.tokenOfCluster === undefined ? '' : readToken(context, options.tokenOfCluster);
       return witness({ ...options, token });
     });
+}
+
+/** The token alone, or in what `gemel cluster token` and `gemel cluster init` have printed. */
+function readToken(context: CliContext, path: string): string {
+  const text = readSecret(context, path).trim();
+  return /gemel-join\.[\w-]+/.exec(text)?.[0] ?? text;
 }
 
 /** The witness is a mode of the daemon: it runs etcd, and nothing of the command line. */
@@ -114,7 +120,7 @@ async function afterRestart<T>(_context: CliContext, _command: Command, ask: () 
     try {
       return await ask();
     } catch (error) {
-      const waiting = error instanceof ServiceError && (error.row.retriable || error.code === 'bad-request');
+      const waiting = error instanceof ServiceError && (error.row.retriable || error.code === 'cluster-state');
       if (!waiting || Date.now() > end) throw error;
     }
   }

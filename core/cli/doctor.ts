@@ -7,7 +7,8 @@ import { ServiceError, messageOf } from '../base/errors.ts';
 import { parseHostPort } from '../base/host-port.ts';
 import { formatSize } from '../base/sizes.ts';
 import type { ApiClient } from '../../plugins/sdk/client.ts';
-import type { Alert, AlertTarget, Disk, Pool, Session, Status } from './answers.ts';
+import type { Alert, AlertTarget, Cluster, Disk, Pool, Replication, Session, Status } from './answers.ts';
+import { clusterFindings, replicaFindings } from './doctor-cluster.ts';
 import { hostFindings } from './doctor-host.ts';
 
 export interface Finding {
@@ -48,9 +49,12 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
     status = (await client.call('GET', '/status')) as Status;
   } catch (error) {
     const known = error instanceof ServiceError ? error : new ServiceError('internal', messageOf(error));
-    const finding: Finding = { check: 'daemon', level: 'error', text: known.message, remedy: known.row.remedy };
+    const waits = waitsForOthers(options.folder) ? ` ${WAITING}` : '';
+    const remedy = known.row.remedy + waits;
+    const finding: Finding = { check: 'daemon', level: 'error', text: known.message, remedy };
     return [finding, ...folderFindings(options), ...hostFindings(options.root, [])];
   }
+  const cluster = async (): Promise<Cluster> => (await client.call('GET', '/cluster')) as Cluster;
   const checks: [string, () => Finding[] | Promise<Finding[]>][] = [
     ['daemon', () => versionFindings(status, options.version)],
     ['clock', () => clockFindings(status, options.now())],
@@ -58,6 +62,16 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
     ['certificate', async () => certificateFindings(await client.call('GET', '/certificate'), options.now())],
     ['pools', async () => poolFindings((await client.list('/pools')) as Pool[])],
     ['disks', async () => diskFindings((await client.list('/volumes')) as Disk[])],
+    ['cluster', async () => clusterFindings(await cluster())],
+    [
+      'replicas',
+      async () =>
+        replicaFindings(
+          await cluster(),
+          (await client.list('/replication')) as Replication[],
+          (await client.list('/volumes')) as Disk[],
+        ),
+    ],
     ['sessions', async () => sessionFindings((await client.list('/sessions')) as Session[], status)],
     ['alerts', async () => alertFindings((await client.call('GET', '/alerts')) as Alert[])],
     ['alert-targets', async () => targetFindings((await client.call('GET', '/alert-targets')) as AlertTarget[])],
@@ -75,6 +89,14 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
     }
   }
   return findings;
+}
+
+const WAITING =
+  'The one of this machine is in a cluster: it serves nothing before a majority of the nodes (or the witness) answers.';
+
+/** A daemon of this machine that has started and not got as far as its API. */
+function waitsForOthers(folder: string): boolean {
+  return existsSync(join(folder, 'cluster', 'cluster.json')) && !existsSync(join(folder, RUN_FILE));
 }
 
 function versionFindings({ version, node }: Status, own: string): Finding[] {

@@ -14,6 +14,7 @@ import { addManCommand } from './man-page.ts';
 import { addJobCommands } from './job-commands.ts';
 import { addOffloadCommands } from './offload-commands.ts';
 import { addPoolCommands } from './pool-commands.ts';
+import { addReplicationCommands } from './replication-commands.ts';
 import { addScheduleCommands } from './schedule-commands.ts';
 import { addSecurityCommands } from './security-commands.ts';
 import { addSnapshotCommands } from './snapshot-commands.ts';
@@ -36,6 +37,7 @@ export function createProgram(context: CliContext, version: string): Command {
   addAlertCommands(program, context);
   addImageCommands(program, context);
   addClusterCommands(program, context);
+  addReplicationCommands(program, context);
   addHostCommands(program, context);
   addScheduleCommands(program, context);
   addJobCommands(program, context);

@@ -39,6 +39,7 @@ interface Ended {
   readonly stderr: string;
 }
 
+const HOW_TO_INSTALL = 'apt-get install qemu-utils qemu-block-extra';
 /** Descriptor of the secret in the child. */
 const SECRET_FD = 3;
 const SECRET_ID = 'chap';
@@ -50,7 +51,7 @@ export async function requireQemuImg(signal: AbortSignal): Promise<void> {
   // Without a portal it stops before it connects anywhere; what it complains of tells whether it knows the driver.
   const { stderr } = await qemuImg(['info', '--image-opts', 'driver=iscsi'], { signal, timeout: IMAGE_LOOK_TIMEOUT });
   if (/unknown driver|module .*not found/i.test(stderr)) {
-    throw new ServiceError('program-missing', 'qemu-img has no iSCSI driver (its block modules are not installed)');
+    throw new ServiceError('program-missing', `qemu-img has no iSCSI driver (${HOW_TO_INSTALL})`);
   }
 }
 
@@ -202,7 +203,9 @@ function qemuImg(args: readonly string[], options: Options): Promise<Ended> {
     child.once('error', (error: NodeJS.ErrnoException) => {
       end();
       const missing = error.code === 'ENOENT';
-      const message = missing ? 'qemu-img is not installed' : `qemu-img cannot be started: ${messageOf(error)}`;
+      const message = missing
+        ? `qemu-img is not installed (${HOW_TO_INSTALL})`
+        : `qemu-img cannot be started: ${messageOf(error)}`;
       reject(new ServiceError(missing ? 'program-missing' : 'internal', message, { cause: error }));
     });
     child.once('close', (status, killed) => {

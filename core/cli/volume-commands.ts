@@ -8,6 +8,7 @@ import type { CliContext } from './command.ts';
 import { facts, table } from './output.ts';
 import { addDeletedCommands, keptUntil } from './deleted-commands.ts';
 import { throughJob } from './job-commands.ts';
+import { addOwnerCommands, copiesText } from './replication-commands.ts';
 import { addCopyCommands } from './snapshot-commands.ts';
 
 export interface CreateOptions {
@@ -87,8 +88,10 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     .command('show <name>')
     .description('everything about one disk')
     .action(async (name: string, _options: unknown, command: Command) => {
-      const disk = await context.client(command).call('GET', `/volumes/${segment(name)}`);
-      show(context, command, disk as Disk, diskFacts);
+      const client = context.client(command);
+      const disk = await client.call('GET', `/volumes/${segment(name)}`);
+      const copies = await copiesText(client, name);
+      show(context, command, disk as Disk, (each) => diskFacts(each, copies));
     });
   volume
     .command('resize <name>')
@@ -131,6 +134,7 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
           : `Deleted ${name}; its data is kept until ${kept}\n  gemel volume restore ${name}`,
       );
     });
+  addOwnerCommands(volume, context);
   addDeletedCommands(volume, context);
   addCopyCommands(volume, context);
 }
@@ -222,7 +226,8 @@ function diskTable(disks: readonly Disk[], width: number | undefined): string {
   return table(disks, columns, width);
 }
 
-function diskFacts(disk: Disk): string {
+/** `copies`: of a mirrored disk. */
+function diskFacts(disk: Disk, copies: string | undefined): string {
   return facts([
     ['Name', disk.name],
     ['State', disk.problem === null ? disk.state : `${disk.state}: ${disk.problem}`],
@@ -230,6 +235,7 @@ function diskFacts(disk: Disk): string {
     ['Used', disk.allocatedBytes === null ? '-' : formatSize(disk.allocatedBytes)],
     ['Blocks', `${String(disk.blockSize)} bytes logical, ${String(disk.physicalBlockSize)} physical`],
     ['Durability', disk.durability],
+    ...(copies === undefined ? [] : [['Copies', copies] as const]),
     ['Kind', `${disk.kind}, ${disk.thin ? 'thin' : 'thick'}${disk.readOnly ? ', read-only' : ''}`],
     ['Path', disk.path ?? '-'],
     ...(disk.pool === null ? [] : [['Pool', disk.pool] as const, ['Snapshots', String(disk.snapshots)] as const]),

@@ -1,9 +1,11 @@
 // Keeps what this node serves in line with the catalog of the cluster, whoever has changed it, and with who owns what.
-import { ServiceError } from '../base/errors.ts';
-import { CLUSTER_LOOK, HAND_OVER_PATIENCE } from '../base/limits.ts';
+import { ServiceError, messageOf } from '../base/errors.ts';
+import { CLUSTER_LOOK, HAND_OVER_ASKED, HAND_OVER_PATIENCE } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { Clock, Timer } from '../base/world.ts';
 import type { ClusterMember, ClusterNode } from '../cluster/member.ts';
+import { PeerRefusal } from '../mirror/link/peer-link.ts';
+import { MirrorMessage } from '../mirror/messages.ts';
 import type { MirrorNode } from '../mirror/mirror-node.ts';
 import type { Ownership } from '../mirror/ownership.ts';
 import type { Catalog } from './catalog.ts';
@@ -102,16 +104,17 @@ export class ClusterVolumes implements Replication {
     const record = catalog.volumes.get(volume);
     const known = record === undefined ? undefined : mirror.ownership(record.id);
     if (record === undefined || known === undefined) return undefined;
+    const server = this.#server(known);
     const seen = new Map(mirror.replicas(record.id).map((each) => [each.node, each]));
     const replicas = known.replicas.map((node): ReplicaView => {
       const inSync = known.inSync.includes(node);
       const status = seen.get(node);
       if (status === undefined) {
-        const own = node === member.self.id ? known.why : '';
+        const own = node === member.self.id ? this.#named(known.why) : '';
         return {
           node,
           inSync,
-          state: node === known.owner ? 'owner' : 'unknown',
+          state: node === server ? 'owner' : 'unknown',
           why: own,
           lacksBytes: 0,
           resync: undefined,
@@ -125,29 +128,85 @@ export class ClusterVolumes implements Replication {
               ...{ leftBytes: resync.left, totalBytes: resync.total, bytesPerSecond: resync.rate },
               etaSeconds: resync.secondsLeft,
             };
-      return { node, inSync: status.inSync, state, why, lacksBytes: lacks, resync: progress };
+      return { node, inSync: status.inSync, state, why: this.#named(why), lacksBytes: lacks, resync: progress };
     });
-    const { role, owner, epoch, session, inSync, forcedBy, why } = known;
-    const shown = { role, owner: owner === '' ? undefined : owner, epoch, session, inSync, forcedBy, why };
+    const { role, epoch, session, inSync, forcedBy } = known;
+    const why = this.#named(known.why);
+    const shown = { role, owner: server, epoch, session, inSync, forcedBy, why };
     return { volume, id: record.id, ...shown, replicas };
   }
 
   async handOver(volume: string, to: string): Promise<number> {
     const { mirror, member } = this.#options;
-    const record = this.#mirrored(volume);
-    const node = member.nodes().find(({ id, name }) => id === to || name === to);
+    const { id } = this.#mirrored(volume);
+    const node = member.nodes().find((each) => each.id === to || each.name === to);
     if (node === undefined) throw new ServiceError('not-found', `there is no node '${to}'`);
+    const { owner = '', inSync = [], replicas = [] } = mirror.ownership(id) ?? {};
+    if (!replicas.includes(node.id)) {
+      throw new ServiceError('replica-state', `${node.name} has no copy of '${volume}'`);
+    }
+    if (owner === '') throw new ServiceError('replica-state', `nobody serves '${volume}'`);
+    if (owner === node.id) return 0;
+    if (!inSync.includes(node.id)) {
+      throw new ServiceError('replica-state', `${node.name} does not have everything of '${volume}' yet`);
+    }
     try {
-      return await mirror.handOver(record.id, node.id);
+      return await (owner === member.self.id ? this.#give(id, node.id) : this.#askFor(id, node.id, owner));
+    } catch (error) {
+      throw this.#explained(error, volume, id);
+    }
+  }
+
+  async promote(volume: string, by: string): Promise<void> {
+    const { id } = this.#mirrored(volume);
+    try {
+      await this.#options.mirror.promote(id, by);
+    } catch (error) {
+      throw this.#explained(error, volume, id);
+    }
+  }
+
+  /** This node owns it. */
+  async #give(id: string, to: string): Promise<number> {
+    const { mirror } = this.#options;
+    try {
+      return await mirror.handOver(id, to);
     } finally {
       // Also when it failed: commands wait until somebody is known to be the owner.
-      const ownership = mirror.ownership(record.id);
+      const ownership = mirror.ownership(id);
       if (ownership !== undefined) this.#tell(ownership);
     }
   }
 
-  promote(volume: string, by: string): Promise<void> {
-    return this.#options.mirror.promote(this.#mirrored(volume).id, by);
+  /** Another node owns it: a person may ask at any. */
+  async #askFor(id: string, to: string, owner: string): Promise<number> {
+    const link = this.#options.mirror.peers.get(owner);
+    if (link?.up !== true) throw new ServiceError('peer-unreachable', `${owner} serves it, and does not answer`);
+    const question = Buffer.from(JSON.stringify({ volume: id, to }));
+    const { header } = await link.request(MirrorMessage.giveTo, question, [], HAND_OVER_ASKED);
+    return (JSON.parse(header.toString()) as { pauseMs: number }).pauseMs;
+  }
+
+  /** With the names people know, and a code for what the state of the copies does not allow. */
+  #explained(error: unknown, volume: string, id: string): ServiceError {
+    const message = this.#named(messageOf(error)).replaceAll(id, `'${volume}'`);
+    const code =
+      error instanceof ServiceError ? error.code : error instanceof PeerRefusal ? 'in-use' : 'peer-unreachable';
+    return new ServiceError(code === 'in-use' ? 'replica-state' : code, message, { cause: error });
+  }
+
+  /** Who serves it as far as is known here: the record goes on naming one that is gone. */
+  #server({ owner, role }: Ownership): string | undefined {
+    const { member, mirror } = this.#options;
+    if (owner === '') return undefined;
+    if (owner === member.self.id) return role === 'owner' || role === 'changing' ? owner : undefined;
+    return mirror.leases.isSilent(owner) ? undefined : owner;
+  }
+
+  /** Names in place of the ids of nodes. */
+  #named(text: string): string {
+    const { member } = this.#options;
+    return text.replaceAll(/\b[\da-f]{8}\b/g, (id) => member.nodes().find((node) => node.id === id)?.name ?? id);
   }
 
   #mirrored(volume: string): VolumeRecord {
@@ -164,7 +223,16 @@ export class ClusterVolumes implements Replication {
     const others = member.nodes().filter(({ id, role }) => role === 'data' && id !== member.self.id);
     for (const { id, address } of others) {
       if (mirror.peers.get(id) !== undefined) continue;
-      forwarding.addPeer(mirror.addPeer({ node: id, ...address }));
+      const link = mirror.addPeer({ node: id, ...address });
+      forwarding.addPeer(link);
+      link.handle(MirrorMessage.giveTo, async (header) => {
+        const asked = JSON.parse(header.toString()) as { volume: string; to: string };
+        try {
+          return { header: Buffer.from(JSON.stringify({ pauseMs: await this.#give(asked.volume, asked.to) })) };
+        } catch (error) {
+          throw new PeerRefusal('not-given', messageOf(error));
+        }
+      });
     }
     const known = new Set(others.map(({ id }) => id));
     for (const { node } of mirror.peers.all()) if (!known.has(node)) mirror.removePeer(node);

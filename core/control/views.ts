@@ -150,9 +150,14 @@ export class Views {
       maps: record.maps.map(({ who, readOnly }) => ({ initiator: who, access: readOnly ? 'read-only' : 'read-write' })),
       sessions: lu?.nexuses.size ?? 0,
       state: this.stateOf(record.name),
-      problem: lu === undefined ? (this.#units.problem(record.name) ?? 'it is being created or deleted') : null,
+      problem: lu === undefined ? this.#problemOf(record) : null,
       created: new Date(record.created).toISOString(),
     };
+  }
+
+  #problemOf(record: VolumeRecord): string {
+    if (!this.#backend.holds(record)) return 'its data is on another node';
+    return this.#units.problem(record.name) ?? 'it is being created or deleted';
   }
 
   stateOf(name: string): 'online' | 'failed' {

@@ -18,6 +18,8 @@ export const MirrorMessage = {
   digest: 0x25,
   /** Blocks of the replica. */
   read: 0x26,
+  /** A person at another node wants the owner to hand a volume over. */
+  giveTo: 0x27,
 } as const;
 
 export const Operation = {

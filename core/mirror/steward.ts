@@ -230,7 +230,9 @@ export class Steward {
       else this.#explain(`${inSync[0] ?? ''} is about to serve it`);
     } else {
       const promised = regions.promised.owner;
-      const keepsOff = [owner, promised].filter((each) => each !== '' && each !== node && !leases.isSilent(each));
+      const keepsOff = [...new Set([owner, promised])].filter(
+        (each) => each !== '' && each !== node && !leases.isSilent(each),
+      );
       // The volume was made for this node to serve, and nobody has.
       const isNew = owner === node && known.record.epoch === 1 && regions.promised.epoch === 0;
       if (keepsOff.length === 0) await this.#takeOver(known, { clean: isNew });
@@ -395,11 +397,12 @@ export class Steward {
       if (to === node) return 0;
       if (term.members.get(to)?.state !== 'sync')
         throw new ServiceError('in-use', `${to} does not have everything yet`);
+      const start = clock.now();
+      // Served meanwhile: what runs has to end, and the state of the unit is written to all copies.
+      await quiesce();
       this.#changing = true;
       this.options.onChange();
-      const start = clock.now();
       try {
-        await quiesce();
         const reopen = await writer.close();
         try {
           if (durability === Durability.mirroredRam) await backing.flush();

@@ -3,11 +3,10 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
 import { atExit, temporaryFolder } from '../support/cleanup.ts';
+import { killEtcd } from '../support/daemon-pair.ts';
 import { startDaemon } from '../support/daemon.ts';
 import type { Daemon, Disk } from '../support/daemon.ts';
 import { basePorts } from '../support/etcd.ts';
@@ -25,15 +24,6 @@ interface View {
 const skip = needsAll(['etcd', 'etcd-server']) || needsQemuTools();
 /** Milliseconds for anything that should happen within seconds, on a machine that is busy with something else. */
 const PATIENCE = 60_000;
-
-/** Kills the etcd of a node, which outlives its daemon. */
-function killEtcd(folder: string): void {
-  try {
-    process.kill(Number(readFileSync(join(folder, 'cluster', 'etcd.pid'), 'utf8')), 'SIGKILL');
-  } catch {
-    // There is none.
-  }
-}
 
 async function until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
   for (const end = Date.now() + PATIENCE; ;) {
@@ -107,6 +97,10 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
       input: begun.token.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A')).slice(0, -8),
     });
     assert.equal(wrong.code, 2, wrong.stderr);
+    const taken = await beta.gemel(['cluster', 'join', '--token-of-cluster', '-', '--address', address(0)], {
+      input: begun.token,
+    });
+    assert.equal(taken.code, 7, `before the token is used: ${taken.stderr}`);
     const args = ['cluster', 'join', '--token-of-cluster', '-', '--address', address(1), '--name', 'beta'];
     const options = { input: begun.token, timeoutMs: 2 * PATIENCE };
     const joined = (await beta.gemelJson(args, options)) as View;
@@ -119,7 +113,11 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
       'the second node has no vote until there is a third',
     );
     assert.equal(joined.takeover, 'none');
-    assert.equal((await beta.gemel(args, options)).code, 5, 'a node is in one cluster');
+    const twice = await beta.gemel(args, options);
+    assert.equal(twice.code, 5, 'a node is in one cluster');
+    assert.match(twice.stderr, /is in the cluster [0-9a-f]{8} already\. See gemel cluster status/);
+    const again = await beta.gemel(['cluster', 'init', '--address', address(2)]);
+    assert.match(again.stderr, /is in the cluster [0-9a-f]{8} already/);
   });
 
   test('a witness makes an automatic takeover possible', async () => {
@@ -153,6 +151,36 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     await io(alpha, disk, 'read -P 3 1M 64k');
     const snapshot = await alpha.gemel(['snapshot', 'create', 'shared', 's1']);
     assert.equal(snapshot.code, 2, `what one node alone would have: ${snapshot.stderr}`);
+  });
+
+  test('it is handed over, whichever node is asked', async () => {
+    const shown = async (at: Daemon): Promise<string> => (await at.gemel(['replication', 'show', 'shared'])).stdout;
+    const handOver = async (at: Daemon, ...to: string[]): Promise<string> => {
+      const { stdout, stderr } = await at.gemel(['volume', 'hand-over', 'shared', ...to]);
+      return stdout + stderr;
+    };
+    await until('in step', async () => /In step +2 of 2: /.test(await shown(beta)));
+    assert.match(await handOver(beta), /^shared is served by beta now; nobody served it for \d+ ms\n/);
+    await until('alpha knows', async () => /Served by +beta /.test(await shown(alpha)));
+    await io(alpha, disk, 'read -P 2 0 1M');
+    const refused: [string[], number, RegExp][] = [
+      [['volume', 'hand-over', 'shared', '--to', 'watch'], 5, /watch has no copy of 'shared'/],
+      [['volume', 'hand-over', 'shared', '--to', 'gamma'], 4, /there is no node 'gamma'/],
+      [['volume', 'hand-over', 'before', '--to', 'beta'], 4, /'before' is on one node only/],
+      [['volume', 'promote', 'shared'], 5, /beta serves shared\. See/],
+      [['volume', 'promote', 'shared', '--i-am-sure'], 5, /beta is not off: it answers/],
+      [['cluster', 'leave'], 5, /alpha has copies of 2 volumes \(before, shared\)/],
+    ];
+    for (const [args, code, said] of refused) {
+      const { stderr, code: status } = await alpha.gemel(args);
+      assert.match(stderr, said);
+      assert.equal(status, code, stderr);
+    }
+    assert.match(await handOver(alpha, '--to', 'alpha'), /^shared is served by alpha now/);
+    await until('beta knows', async () => /Served by +alpha /.test(await shown(beta)));
+    const { stdout } = await beta.gemel(['doctor']);
+    assert.match(stdout, /ok +cluster +3 of 3 votes answer; when a node dies, another one takes over/);
+    assert.match(stdout, /ok +replicas +1 of 1 mirrored disks are in step/);
   });
 
   test('another node changes who may see it', async () => {

@@ -78,12 +78,12 @@ export async function startEtcd(world: World, places: readonly Place[]): Promise
   };
 }
 
-/** Ports that are free, with the two above them. */
+/** Ports that are free; a node uses the three above each as well. */
 export async function basePorts(count: number): Promise<number[]> {
   const found: number[] = [];
   while (found.length < count) {
     const [port = 0] = await freePorts(1);
-    if (found.every((other) => Math.abs(other - port) > 2)) found.push(port);
+    if (found.every((other) => Math.abs(other - port) > 3)) found.push(port);
   }
   return found;
 }

@@ -28,7 +28,14 @@ export function clusterRoutes({ cluster }: ControlPlane): Route[] {
       body: NewCluster,
       status: 201,
       response: ClusterBegun,
-      problems: ['bad-request', 'exists', 'program-missing', 'cluster-unavailable'],
+      problems: [
+        'bad-request',
+        'cluster-state',
+        'program-missing',
+        'port-taken',
+        'address-unusable',
+        'cluster-unavailable',
+      ],
       handle: ({ body }) => cluster.init(body),
     }),
     route({
@@ -38,7 +45,10 @@ export function clusterRoutes({ cluster }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Join the cluster a token is of; the daemon starts itself again',
       body: JoinCluster,
-      problems: ['bad-request', 'exists', 'in-use', 'unauthorized', 'peer-unreachable', 'cluster-unavailable'],
+      problems: [
+        ...(['bad-request', 'cluster-state', 'exists', 'in-use', 'has-volumes', 'peer-unreachable'] as const),
+        ...(['program-missing', 'port-taken', 'address-unusable', 'limit-reached', 'cluster-unavailable'] as const),
+      ],
       handle: ({ body: { token, ...as } }) => cluster.join(token, as),
     }),
     route({
@@ -50,7 +60,7 @@ export function clusterRoutes({ cluster }: ControlPlane): Route[] {
       status: 201,
       response: JoinTokenShown,
       confidential: true,
-      problems: ['bad-request', 'cluster-unavailable'],
+      problems: ['cluster-state', 'cluster-unavailable'],
       handle: async () => tokenShown(await cluster.token()),
     }),
     route({
@@ -60,7 +70,7 @@ export function clusterRoutes({ cluster }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Forget a node that is gone for good',
       params: z.strictObject({ node: NodeName }),
-      problems: ['bad-request', 'not-found', 'in-use', 'cluster-unavailable'],
+      problems: ['bad-request', 'cluster-state', 'not-found', 'has-volumes', 'cluster-unavailable'],
       handle: ({ params }) => cluster.remove(params.node),
     }),
     route({
@@ -69,7 +79,7 @@ export function clusterRoutes({ cluster }: ControlPlane): Route[] {
       tag,
       role: 'admin',
       summary: 'Leave the cluster; the last node keeps the catalog. The daemon starts itself again',
-      problems: ['bad-request', 'in-use', 'cluster-unavailable'],
+      problems: ['cluster-state', 'in-use', 'has-volumes', 'cluster-unavailable'],
       handle: () => cluster.leave(),
     }),
   ];

@@ -108,7 +108,7 @@ export function replicationRoutes(control: ControlPlane & { readonly replication
       tag,
       role: 'operator',
       summary: 'Let another node serve the volume from now on; hosts see a pause and no error',
-      problems: ['not-found', 'in-use', 'cluster-unavailable'],
+      problems: ['not-found', 'bad-request', 'in-use', 'replica-state', 'peer-unreachable', 'cluster-unavailable'],
       params: VolumeParams,
       body: HandOver,
       response: HandedOver,
@@ -124,7 +124,7 @@ export function replicationRoutes(control: ControlPlane & { readonly replication
       tag,
       role: 'admin',
       summary: 'Take the copy of this node for the one that counts, though others may have newer data',
-      problems: ['not-found', 'in-use', 'cluster-unavailable'],
+      problems: ['not-found', 'replica-state', 'cluster-unavailable'],
       params: VolumeParams,
       response: ReplicationShown,
       handle: async ({ params: { name } }, { caller }) => {

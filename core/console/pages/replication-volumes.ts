@@ -18,7 +18,8 @@ const nameIn = (cluster: Cluster, id: string | null): string =>
 export function replicatedVolumes(cluster: Cluster, volumes: readonly Replication[]): unknown {
   if (volumes.length === 0) {
     return html`<p class="muted">
-      None is on several nodes yet. <a href=${linkTo('volumes')}>Create one</a>, or mirror one that is there.
+      None is on several nodes yet. <a href=${linkTo('volumes')}>Create one</a>; those that are there keep their one
+      copy.
     </p>`;
   }
   return table(

@@ -141,8 +141,15 @@ export class Admission {
     const { member, world, data, log } = this.#options;
     const { store, tls } = member;
     const join_ = await store.get(JOINS + hashOfSecret(secret));
-    const good = join_ !== undefined && (join_.value as { expires: number }).expires > world.clock.wall();
-    if (!good) throw new ServiceError('unauthorized', 'the join token is not known, used, or too old');
+    if (join_ === undefined) {
+      throw new ServiceError(
+        'bad-request',
+        'this token has been used, or is not known: gemel cluster token makes another',
+      );
+    }
+    if ((join_.value as { expires: number }).expires < world.clock.wall()) {
+      throw new ServiceError('bad-request', 'this token is too old: gemel cluster token makes another');
+    }
     const record = await store.get(CLUSTER_RECORD);
     if (record === undefined || tls.caKey === undefined) throw new Error('the cluster has no record');
     const { nextIndex, ...rest } = record.value as unknown as ClusterRecord;
@@ -150,7 +157,7 @@ export class Admission {
     if (known.length >= MAX_NODES) throw new ServiceError('limit-reached', `a cluster has ${String(MAX_NODES)} nodes`);
     const taken = known.find(({ id, name }) => id === applicant.id || name === applicant.name);
     if (taken !== undefined) {
-      const how = `if it is gone for good, gemel cluster remove ${taken.name} first`;
+      const how = `take another --name; if that one is gone for good: gemel cluster remove ${taken.name}`;
       throw new ServiceError('exists', `there is a node '${taken.name}' already (${how})`);
     }
     const node: ClusterNode = { ...applicant, index: nextIndex };

@@ -32,9 +32,13 @@ export interface ClusterManagerOptions extends Place {
   readonly restart: () => void;
 }
 
+type Members = Awaited<ReturnType<Membership['etcd']['members']>>;
+
 export class ClusterManager implements ClusterControl {
   readonly #options: ClusterManagerOptions;
   readonly #turn = new Turn();
+  /** As they were when the store answered last. */
+  #members: Members = [];
 
   constructor(options: ClusterManagerOptions) {
     this.#options = options;
@@ -44,7 +48,9 @@ export class ClusterManager implements ClusterControl {
     const { member } = this.#options;
     if (member === undefined) return ALONE;
     const { health } = member;
-    const [members, statuses] = await Promise.all([member.etcd.members().catch(() => []), member.etcd.statuses()]);
+    const asked = member.etcd.members().catch(() => this.#members);
+    const [members, statuses] = await Promise.all([asked, member.etcd.statuses()]);
+    this.#members = members;
     const nodes = member.nodes().map((node): ClusterNodeView => {
       const { id, index, name, role, address } = node;
       const own = members.find((each) => each.peerUrls.includes(peerUrl(address)));
@@ -148,9 +154,9 @@ export class ClusterManager implements ClusterControl {
   }
 }
 
-const notIn = (): ServiceError => new ServiceError('bad-request', 'this node is in no cluster');
+const notIn = (): ServiceError => new ServiceError('cluster-state', 'this node is in no cluster');
 const alreadyIn = ({ cluster }: Membership): ServiceError =>
-  new ServiceError('exists', `this node is in the cluster ${cluster.slice(0, 8)} already`);
+  new ServiceError('cluster-state', `this node is in the cluster ${cluster.slice(0, 8)} already`);
 
 /** Names and identities come from the cluster; what a node brings along could collide with them. */
 function refuseRecords({ volumes, deleted, hosts, hostGroups, initiators }: Catalog): void {
@@ -163,20 +169,20 @@ function refuseRecords({ volumes, deleted, hosts, hostGroups, initiators }: Cata
   ] as const;
   const there = found.filter(([, count]) => count > 0).map(([what, count]) => `${String(count)} ${what}`);
   if (there.length === 0) return;
-  const how = 'delete them here, or make this node the first one';
   throw new ServiceError(
-    'in-use',
-    `a node that joins brings nothing but pools, and this one has ${there.join(', ')}: ${how}`,
+    'has-volumes',
+    `a node that joins brings nothing but pools, and this one has ${there.join(', ')} (or begin the cluster here)`,
   );
 }
 
-/** Throws ServiceError in-use while data of the cluster is on this node. */
+/** Throws ServiceError has-volumes while data of the cluster is on the node. */
 function refuseReplicas({ volumes, deleted }: Catalog, node: string, name: string): void {
   const all = [...volumes.values(), ...deleted.values().map(({ volume }) => volume)];
   const held = all.filter(({ replicas }) => replicas?.includes(node) === true).map((volume) => volume.name);
   if (held.length === 0) return;
   const some = held.slice(0, 5).join(', ');
-  throw new ServiceError('in-use', `${name} has replicas of ${String(held.length)} volumes (${some})`);
+  const count = held.length === 1 ? 'one volume' : `${String(held.length)} volumes`;
+  throw new ServiceError('has-volumes', `${name} has copies of ${count} (${some}${held.length > 5 ? ', …' : ''})`);
 }
 
 function adviceFor(nodes: readonly ClusterNodeView[], survives: boolean): string | undefined {

@@ -37,6 +37,13 @@ export interface EtcdProcessOptions {
   readonly wrapper?: readonly string[];
 }
 
+/** Throws ServiceError program-missing. */
+export function requireEtcd(): void {
+  if (programPath('etcd') !== undefined) return;
+  const how = 'apt-get install --no-install-recommends etcd-server';
+  throw new ServiceError('program-missing', `etcd is not installed (${how})`);
+}
+
 /** URL at which the etcd of a node talks to its peers. */
 export const peerUrl = ({ host, port }: HostPort): string => `https://${formatHostPort(host, port + ETCD_PEER_PORT)}`;
 
@@ -52,10 +59,7 @@ export class EtcdProcess {
 
   /** Starts it, or finds it running, and keeps it running from now on. Throws ServiceError program-missing. */
   start(): void {
-    if (programPath('etcd') === undefined) {
-      const how = 'as root: apt-get install --no-install-recommends etcd-server';
-      throw new ServiceError('program-missing', `etcd is not installed (${how})`);
-    }
+    requireEtcd();
     this.#stopped = false;
     this.#check();
   }

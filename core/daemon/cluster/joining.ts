@@ -13,7 +13,7 @@ import type { World } from '../../base/world.ts';
 import type { Change, ConfigStore, Json } from '../../cluster/config-store.ts';
 import { EtcdClient } from '../../cluster/etcd/client.ts';
 import { EtcdStore } from '../../cluster/etcd-store.ts';
-import { CLUSTER_PREFIX, serverNameOf } from '../../cluster/member.ts';
+import { CLUSTER_PREFIX, ETCD_CLIENT_PORT, ETCD_PEER_PORT, serverNameOf } from '../../cluster/member.ts';
 import type { ClusterNode, NodeRole } from '../../cluster/member.ts';
 import { checkName } from '../../control/names.ts';
 import { ADMISSION_PORT, Admitted } from './admission.ts';
@@ -21,7 +21,7 @@ import type { Application, ClusterRecord } from './admission.ts';
 import { certify, newAuthority, newKeyPair } from './authority.ts';
 import { COMMON_KEYS, Node, clusterFolder, removeCluster, writeClusterFile, writeMaterial } from './cluster-files.ts';
 import type { ClusterFile } from './cluster-files.ts';
-import { peerUrl } from './etcd-process.ts';
+import { peerUrl, requireEtcd } from './etcd-process.ts';
 import { readJoinToken } from './join-token.ts';
 import { CLUSTER_RECORD, endpointsOf, etcdOf, nodeKey } from './membership.ts';
 
@@ -43,6 +43,26 @@ export function nodeAddress(text: string): HostPort {
   return address;
 }
 
+/**
+ * Before anything has happened: a daemon that cannot listen would not start again. Rejects with ServiceError program-missing,
+ * port-taken or address-unusable.
+ */
+async function canServe({ world }: Place, { host, port }: HostPort, role: NodeRole): Promise<void> {
+  requireEtcd();
+  const etcd = [ETCD_CLIENT_PORT, ETCD_PEER_PORT];
+  for (const each of role === 'witness' ? etcd : [0, ...etcd, ADMISSION_PORT]) {
+    try {
+      const listener = await world.net.listen(host, port + each, (socket) => {
+        socket.destroy();
+      });
+      await listener.close();
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error;
+      throw new ServiceError(error.code, error.message.replace(/^portal/, 'the address'), { cause: error });
+    }
+  }
+}
+
 /** The name of this machine when none is given. Throws ServiceError bad-request. */
 export function nodeName(wanted: string | undefined): string {
   const name = wanted ?? hostname().split('.')[0]?.toLowerCase() ?? '';
@@ -59,6 +79,7 @@ export async function found(
   own: ConfigStore,
   prefixes: readonly string[],
 ): Promise<string> {
+  await canServe({ world, log, data }, who.address, 'data');
   const cluster = world.random.bytes(16).toString('hex');
   const node: ClusterNode = { ...who, index: 0, role: 'data' };
   const authority = newAuthority(world, cluster);
@@ -144,11 +165,13 @@ async function firstAnswer(world: World, log: Log, client: EtcdClient): Promise<
  * ServiceError; what the cluster has noted of this node by then goes with `gemel cluster remove`.
  */
 export async function enter(
-  { world, data }: Place,
+  place: Place,
   token: string,
   who: { readonly id: string; readonly name: string; readonly address: HostPort; readonly role: NodeRole },
 ): Promise<ClusterFile> {
+  const { world, data } = place;
   const { ca, host, port, node, secret } = readJoinToken(token);
+  await canServe(place, who.address, who.role);
   const pair = newKeyPair();
   const application: Application = { secret, node: who, publicKey: pair.publicKey };
   const options = { host, port, path: '/join', method: 'POST', ca, servername: serverNameOf(node), agent: false };

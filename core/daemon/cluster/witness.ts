@@ -4,7 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { ServiceError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { World } from '../../base/world.ts';
-import { programPath } from './etcd-process.ts';
+import { requireEtcd } from './etcd-process.ts';
 import { readClusterFile } from './cluster-files.ts';
 import { enter, nodeAddress, nodeName } from './joining.ts';
 import { etcdOf } from './membership.ts';
@@ -41,12 +41,7 @@ export function witnessOptions(argv: readonly string[]): WitnessOptions {
  */
 export async function startWitness(options: WitnessOptions, world: World, log: Log): Promise<() => Promise<void>> {
   const { data, address, name } = options;
-  if (programPath('etcd') === undefined) {
-    throw new ServiceError(
-      'program-missing',
-      'etcd is not installed (apt-get install --no-install-recommends etcd-server)',
-    );
-  }
+  requireEtcd();
   let file = await readClusterFile(world, data);
   if (file === undefined) {
     const token = readFileSync(0, 'utf8').trim();
