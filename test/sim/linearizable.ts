@@ -12,7 +12,13 @@ export interface Operation {
   readonly by: string;
 }
 
-/** What is wrong; undefined: it can be explained. `initial`: the value before all of them. */
+/** The search was given up: nothing is known of the run. */
+export class Undecided extends Error {}
+
+/** States of a search: many writes of zeros nobody knows of can be in any order. */
+const MOST_STATES = 500_000;
+
+/** What is wrong; undefined: it can be explained. `initial`: the value before all of them. Throws when that takes too long. */
 export function violation(all: readonly Operation[], initial: number): string | undefined {
   /** When somebody had read a value for the first time. */
   const seen = new Map<number, number>();
@@ -41,6 +47,7 @@ export function violation(all: readonly Operation[], initial: number): string | 
     if (first === operations.length) return true;
     const state = `${String(first)}:${String(value)}:${further(done, first)}`;
     if (tried.has(state)) return false;
+    if (tried.size >= MOST_STATES) throw new Undecided('too many orders to try');
     tried.add(state);
     // Whatever is first now began before anything else that is left ended.
     let soonest = Number.POSITIVE_INFINITY;

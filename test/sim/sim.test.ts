@@ -20,16 +20,14 @@ describe('a cluster on a virtual clock, with faults', () => {
     });
   }
 
-  test('a node whose disk has failed for a while comes back without a restart', async () => {
-    const told: string[] = [];
-    const weather: Weather = { faults: ['slowDisk'], lasts: [2000, 6000], apart: [3000, 6000] };
-    const { wrong } = await simulate({ ...plan(3), weather, tell: (line) => void told.push(line) });
-    assert.equal(wrong, undefined);
-    assert.ok(
-      told.some((line) => line.endsWith('failing')),
-      'no disk has failed',
-    );
-  });
+  // Seeds in which a node whose log of regions cannot be written anew after a failure stays out for ever.
+  for (const seed of [6, 10, 15, 19]) {
+    test(`a node whose disk has failed for a while comes back without a restart: seed ${String(seed)}`, async () => {
+      const weather: Weather = { faults: ['slowDisk'], lasts: [2000, 6000], apart: [3000, 6000] };
+      const { wrong } = await simulate({ seed, duration: DURATION, nodes: 2, weather });
+      assert.equal(wrong, undefined);
+    });
+  }
 
   test('the same seed is the same run, another one is not', async () => {
     const [first, second, other] = [await simulate(plan(3)), await simulate(plan(3)), await simulate(plan(5))];
