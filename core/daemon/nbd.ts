@@ -31,7 +31,7 @@ interface Parts {
 class MappedVolumes implements NbdExports {
   readonly #parts: Parts;
   readonly #exports = new WeakMap<LogicalUnit, Map<boolean, NbdExport>>();
-  readonly #leave = new Map<NbdExport, (() => void)[]>();
+  readonly #leave = new WeakMap<NbdExport, (() => void)[]>();
 
   constructor(parts: Parts) {
     this.#parts = parts;

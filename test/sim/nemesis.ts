@@ -47,12 +47,9 @@ function cutWay(arena: Arena): () => void {
   };
 }
 
-/** Everything of one machine: the other nodes, the hosts, the store. */
-function isolate(arena: Arena): () => void {
-  const { chance, network, machines, hosts, store, time } = arena;
-  const { name } = chance.of(machines);
-  const others = [...machines.map((each) => each.name), ...hosts].filter((each) => each !== name);
-  time.note(`isolate ${name}`);
+/** Between `name` and the store, and each of `all` but itself, nothing gets through, in either direction. */
+function cutOff({ network, store }: Arena, name: string, all: readonly string[]): () => void {
+  const others = all.filter((each) => each !== name);
   store.cut(name);
   for (const each of others) {
     network.cut(name, each);
@@ -65,6 +62,14 @@ function isolate(arena: Arena): () => void {
       network.heal(each, name);
     }
   };
+}
+
+/** Everything of one machine: the other nodes, the hosts, the store. */
+function isolate(arena: Arena): () => void {
+  const { chance, machines, hosts, time } = arena;
+  const { name } = chance.of(machines);
+  time.note(`isolate ${name}`);
+  return cutOff(arena, name, [...machines.map((each) => each.name), ...hosts]);
 }
 
 function reset(arena: Arena): () => void {
@@ -159,22 +164,11 @@ function handOver(arena: Arena): () => void {
 
 /** The other nodes and the store are out of reach; hosts are not, and are answered as long as somebody dares to. */
 function exile(arena: Arena): () => void {
-  const { chance, network, machines, store, time } = arena;
+  const { chance, machines, time } = arena;
   const { name } = chance.of(machines);
-  const others = machines.map((each) => each.name).filter((each) => each !== name);
   time.note(`exile ${name}`);
-  store.cut(name);
-  for (const each of others) {
-    network.cut(name, each);
-    network.cut(each, name);
-  }
-  return () => {
-    store.heal(name);
-    for (const each of others) {
-      network.heal(name, each);
-      network.heal(each, name);
-    }
-  };
+  const nodes = machines.map((each) => each.name);
+  return cutOff(arena, name, nodes);
 }
 
 const FAULTS = {
