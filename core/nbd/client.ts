@@ -81,13 +81,17 @@ export class NbdClient {
   async request(asked: Asked): Promise<readonly Descriptor[]> {
     if (this.#waiting >= MAX_NBD_WAITING) throw new NbdGone('too many requests wait for the server');
     this.#waiting++;
+    const { clock } = this.#options.world;
+    const deadline = clock.now() + this.#patience;
     try {
       for (;;) {
-        const connection = await this.#connection();
+        const connection = await this.#connection(deadline);
         try {
           return await connection.request(asked);
         } catch (error) {
           if (!(error instanceof NbdDisconnected)) throw error;
+          // A server that takes every connection and drops it must not keep the request for ever.
+          if (clock.now() >= deadline) throw new NbdGone(`${this.where} is lost again and again: ${error.message}`);
         }
       }
     } finally {
@@ -117,8 +121,8 @@ export class NbdClient {
     this.#coming = this.#comeBack();
   }
 
-  async #connection(): Promise<ClientConnection> {
-    const deadline = this.#options.world.clock.now() + this.#patience;
+  /** `deadline`: clock milliseconds. */
+  async #connection(deadline: number): Promise<ClientConnection> {
     for (;;) {
       if (this.#closed) throw new NbdGone('the volume is closed');
       if (this.#changed !== undefined) throw new NbdGone(this.#changed);

@@ -31,11 +31,14 @@ export function keptLog(noted: Noted[]): Log {
 export interface Served extends NbdExport {
   gone: boolean;
   users: number;
+  /** It can be opened, and its first request ends the connection. */
+  dropping: boolean;
 }
 
 /** Exports by name, as a daemon has them. */
 export class Shelf implements NbdExports {
   readonly all = new Map<string, Served>();
+  readonly #opened = new WeakSet<NbdExport>();
 
   add(name: string, volume: Volume, readOnly = false): Served {
     const served = {
@@ -46,6 +49,7 @@ export class Shelf implements NbdExports {
       readOnly,
       gone: false,
       users: 0,
+      dropping: false,
     };
     this.all.set(name, served);
     return served;
@@ -56,10 +60,19 @@ export class Shelf implements NbdExports {
   }
 
   find(name: string): NbdExport | undefined {
-    return this.all.get(name);
+    const found = this.all.get(name);
+    if (found?.dropping !== true) return found;
+    const opened = this.#opened;
+    return {
+      ...found,
+      get gone() {
+        return opened.has(this);
+      },
+    };
   }
 
   opened(served: NbdExport): void {
+    this.#opened.add(served);
     (served as Served).users++;
   }
 

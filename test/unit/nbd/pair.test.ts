@@ -155,6 +155,17 @@ describe('a NBD volume on our own server', () => {
     await f.end();
   });
 
+  test('one that drops every connection does not keep a request for ever', async () => {
+    const f = await nbdFixture();
+    const volume = await f.open({ patience: 300 });
+    f.served.dropping = f.served.gone = true;
+    await assert.rejects(volume.read(0, 512, Buffer.alloc(512), 0), /again and again|away for too long/);
+    f.served.dropping = f.served.gone = false;
+    assert.equal((await contentOf(volume, 0, 512)).length, 512);
+    await volume.close();
+    await f.end();
+  });
+
   test('one that comes back with another size is not used', async () => {
     const f = await nbdFixture();
     const volume = await f.open({ patience: 5000 });
