@@ -34,6 +34,10 @@ export abstract class BaseSocket implements Socket {
   protected socket: NodeSocket;
   /** True while drained() is sure to come. */
   #watched = false;
+  /** The last piece of a writeAll() has been sent, or never will be. */
+  readonly #sent = (): void => {
+    if (!this.socket.destroyed && this.unsent === 0) this.#sink?.drained();
+  };
   #reason: string | undefined;
   #sink: SocketSink | undefined;
   readonly #requests: SendMeans;
@@ -125,9 +129,11 @@ export abstract class BaseSocket implements Socket {
       return;
     }
     socket.cork();
-    for (const piece of pieces) socket.write(piece);
+    const last = pieces.length - 1;
+    for (let i = 0; i < last; i++) socket.write(pieces[i] as Buffer);
+    // Who hears of the last piece needs no empty write behind it, which with TLS costs as much as one with data.
+    if (last >= 0) socket.write(pieces[last] as Buffer, this.#sent);
     socket.uncork();
-    this.#watch();
   }
 
   /** Below the high-water mark Node announces no 'drain': an empty write behind the rest does. */
