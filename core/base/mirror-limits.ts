@@ -67,6 +67,8 @@ export const RESYNC_PARALLEL = 4;
 /** Bytes a second by default while hosts are busy; milliseconds since the last command in which they are. */
 export const RESYNC_BUSY_RATE = 67_108_864;
 export const RESYNC_BUSY_MS = 100;
+/** Regions (REGION_BYTES) of a snapshot another node is told of at a time. */
+export const POINT_LOOK_REGIONS = 64;
 /** Milliseconds until a replica that failed is tried again: at first, and at most. */
 export const REJOIN_RETRY = 1_000;
 export const REJOIN_RETRY_MAX = 60_000;

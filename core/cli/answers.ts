@@ -72,6 +72,8 @@ export interface Snapshot {
   group: string | null;
   pool: string;
   size: number;
+  /** Nodes that have a copy of the disk, and not of this. */
+  missingOn?: string[];
   created: string;
 }
 

@@ -86,12 +86,12 @@ export class Provisioner {
 
   /**
    * Makes a volume and serves it; `source`: id of the volume or snapshot of the same pool it is a copy of; `id`: the one it
-   * is to have. Rejects with bad-request, exists, limit-reached, no-space or io-error.
+   * is to have; `nodes`: ids of those that are to have the copy, this one first. Rejects with bad-request, exists, limit-reached, no-space or io-error.
    */
-  create(wanted: CreateVolume, source?: string, id = this.newId()): Promise<VolumeRecord> {
+  create(wanted: CreateVolume, source?: string, id = this.newId(), nodes?: readonly string[]): Promise<VolumeRecord> {
     return this.turn.run(async () => {
       const planned = planVolume(this.#catalog, wanted);
-      const replicas = this.#replicas(planned, source === undefined ? wanted.replicas : 1);
+      const replicas = nodes ?? this.#replicas(planned, source === undefined ? wanted.replicas : 1);
       const plan = replicas === undefined ? planned : { ...planned, replicas };
       const path = await this.#backend.place(plan);
       const created = this.#world.clock.wall();
