@@ -60,6 +60,8 @@ export class MirrorNode {
   readonly #told = new Map<string, string>();
   #unwatch: (() => void) | undefined;
   quiesce: (volume: string) => Promise<void>;
+  /** Told when this node did not run for longer than a lease lasts, before anything else happens. */
+  stoodStill: () => void = () => undefined;
 
   constructor(options: MirrorNodeOptions) {
     this.#options = options;
@@ -75,6 +77,7 @@ export class MirrorNode {
           { milliseconds: Math.round(milliseconds) },
           'this node did not run for a while: it asks who owns what',
         );
+        this.stoodStill();
         for (const each of this.#volumes.values()) each.steward.stalled();
       },
       onBeat: () => {
