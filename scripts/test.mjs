@@ -48,6 +48,8 @@ const PEERS = [
     'gcc',
     'libc6-dev',
     'libnbd-bin',
+    'libjson-perl',
+    'liblwp-protocol-https-perl',
     'nbdkit',
   ],
 ];

@@ -53,6 +53,9 @@ export class ClusterVolumes implements Replication {
       if (await forwarding.handOver(id, HAND_OVER_PATIENCE)) return;
       throw new ServiceError('in-use', 'commands that run on it do not end');
     };
+    mirror.stoodStill = () => {
+      forwarding.stoodStill();
+    };
     this.#connect();
     this.#ends.push(
       member.watchNodes(() => {
@@ -244,7 +247,7 @@ export class ClusterVolumes implements Replication {
     const { forwarding, member } = this.#options;
     const elsewhere = owner !== '' && owner !== member.self.id ? owner : undefined;
     const serves = role === 'owner' ? member.self.id : role === 'changing' ? undefined : elsewhere;
-    forwarding.setOwner(volume, serves, replicas[0]);
+    forwarding.setOwner(volume, serves, replicas[0], role === 'replica');
   }
 
   #look(): void {

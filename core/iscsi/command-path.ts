@@ -77,6 +77,9 @@ export class CommandPath {
       const { chosen } = this.abort((pending) => pending.nexus === each, tell);
       return Promise.resolve(chosen.length > 0);
     };
+    nexus.end = (reason) => {
+      connection.terminate(reason);
+    };
     this.#luns = nexus.luns;
     this.#placed = new PlacedWrites(this);
     this.#cold = new ColdReads(this);

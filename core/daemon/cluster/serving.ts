@@ -54,6 +54,7 @@ export class ClusterServing {
       ...{ clock: world.clock, log, self: self.id, devices },
       nodes: () => portNodes(member.nodes(), (id) => (id === self.id ? this.#groups.length : this.facts.groups(id))),
       portals: () => this.facts.portals(),
+      runsAt: () => this.mirror.leases.beatAt,
     });
     this.portals = portals.map((portal) => ({
       ...portal,
