@@ -235,9 +235,20 @@ export class MirrorSnapshots {
       const all = this.#options.catalog.snapshots.values().sort((a, b) => b.created - a.created);
       for (const record of all) {
         if (this.#isOver()) return;
-        if (record.of !== undefined) await this.#lookAt({ ...record, of: record.of });
+        if (record.of === undefined) await this.#adopt(record);
+        else await this.#lookAt({ ...record, of: record.of });
       }
     }
+  }
+
+  /** It was taken before its volume had several copies: the other nodes get it from now on, too. */
+  async #adopt(record: SnapshotRecord): Promise<void> {
+    const { catalog, mirror } = this.#options;
+    const volume = catalog.volumes.get(record.volume);
+    if (volume === undefined || record.state !== 'ready' || mirror.ownership(volume.id)?.role !== 'owner') return;
+    if (!this.has(volume.id, record.id)) return;
+    const edit = catalog.snapshots.edit(keyOf(record), { ...record, of: volume.id });
+    await catalog.apply(edit).catch(() => (this.#again = true));
   }
 
   async #lookAt(record: Ready): Promise<void> {

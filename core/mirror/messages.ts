@@ -20,6 +20,8 @@ export const MirrorMessage = {
   read: 0x26,
   /** A person at another node wants the owner to hand a volume over. */
   giveTo: 0x27,
+  /** What control of one node wants of another one, by name. */
+  ask: 0x28,
   /** What of a point in time holds data, from a position on, with checksums. Of any node that has it. */
   pointLook: 0x29,
   /** Blocks of a point in time. */

@@ -20,7 +20,7 @@ const sourcesOf = (folders: readonly string[]): Source[] =>
     .flatMap((folder) => [...walk(folder)])
     .map((path) => ({ path, text: readFileSync(join(projectRoot, path), 'utf8') }));
 
-const product = sourcesOf(['core', 'vaai', 'odx']);
+const product = sourcesOf(['core', 'vaai', 'odx', 'plugins']);
 const tests = sourcesOf(['test']);
 
 describe('the house', () => {
