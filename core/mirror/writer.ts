@@ -330,14 +330,16 @@ export class Writer {
   }
 
   /**
-   * It failed here, and others may have done it. Without room nothing has changed here: the others get what is here. With
-   * bad media nobody knows what is here: somebody else goes on, and nothing of this range is served.
+   * It failed here, and others may have done it. With bad media nobody knows what is here: somebody else goes on, and nothing of
+   * this range is served. So it is without room here when another one has some. Whatever else refused it has changed nothing
+   * here: the others get what is here.
    */
   async #reconcile(order: Order, targets: readonly Member[], error: unknown): Promise<void> {
     const term = this.#term;
     const others = targets.filter(({ state }) => state === 'sync' || state === 'joining');
     if (others.length === 0) return;
-    const isRefused = error instanceof VolumeError && error.fault !== VolumeFault.writeError;
+    const isRefused =
+      error instanceof VolumeError && error.fault !== VolumeFault.writeError && error.fault !== VolumeFault.noSpace;
     const { position, length } = order;
     if (isRefused && length <= WIDE_OPERATION) {
       const data = Buffer.allocUnsafe(length);
