@@ -44,3 +44,5 @@ export const CLUSTER_LOOK = 10_000;
 export const HAND_OVER_PATIENCE = 5_000;
 /** Milliseconds a node waits for the owner of a volume that it has asked to hand it over. */
 export const HAND_OVER_ASKED = 20_000;
+/** Attempts to change a record of the catalog that other nodes change at the same time. */
+export const CATALOG_RETRIES = 20;
