@@ -48,6 +48,11 @@ const PEERS = [
     'gcc',
     'libc6-dev',
     'libnbd-bin',
+    'libvirt-daemon-system',
+    'libvirt-clients',
+    'libvirt-daemon-driver-qemu',
+    'libvirt-daemon-driver-storage-iscsi-direct',
+    'openssh-server',
     'nbdkit',
   ],
 ];
