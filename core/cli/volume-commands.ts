@@ -54,7 +54,10 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
     .option('--replicas <number>', 'nodes of the cluster that keep a copy (default: 2, if there are two)')
     .option('--read-only', 'initiators cannot write')
     .addOption(
-      new Option('--durability <when>', 'durable (default): acknowledged when stable').choices(['durable', 'volatile']),
+      new Option(
+        '--durability <when>',
+        'durable (default): acknowledged when stable; mirrored-ram: when in the memory of two nodes',
+      ).choices(['durable', 'mirrored-ram', 'volatile']),
     )
     .option('--target <name>', 'put it into this target beside other disks')
     .option('--lun <number>', 'LUN in the target (default: the lowest free one)')

@@ -6,6 +6,8 @@ import type { SnapshotRecord, VolumeRecord } from './records.ts';
 export interface VolumeBackend {
   /** False: the data is on other nodes of the cluster only. */
   holds(record: VolumeRecord): boolean;
+  /** Names of the nodes that have the data, for people; undefined when this one has it. */
+  whereabouts(record: VolumeRecord): string | undefined;
   /** This node is the one that looks after the volume when nobody asks: it finishes what was interrupted, and what is due. */
   leads(record: VolumeRecord): boolean;
   /** What the record of this new volume says about where its data is. Throws ServiceError when it is impossible. */

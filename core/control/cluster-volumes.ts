@@ -9,9 +9,11 @@ import { MirrorMessage } from '../mirror/messages.ts';
 import type { MirrorNode } from '../mirror/mirror-node.ts';
 import type { Ownership } from '../mirror/ownership.ts';
 import type { Catalog } from './catalog.ts';
+import { Copies } from './copies.ts';
 import type { Forwarding } from './forwarding.ts';
 import type { MirrorBackend } from './mirror-backend.ts';
 import { isMirrored } from './mirror-backend.ts';
+import { PeerRequests } from './peer-requests.ts';
 import type { Provisioner } from './provision.ts';
 import type { VolumeRecord } from './records.ts';
 import type { ReplicaView, Replication, ReplicationView } from './replication.ts';
@@ -30,7 +32,9 @@ export interface ClusterVolumesOptions {
 }
 
 export class ClusterVolumes implements Replication {
+  readonly copies: Copies;
   readonly #options: ClusterVolumesOptions;
+  readonly #requests: PeerRequests;
   readonly #ends: (() => void)[] = [];
   /** By id, as initiators were told last. */
   readonly #sizes = new Map<string, number>();
@@ -39,6 +43,13 @@ export class ClusterVolumes implements Replication {
 
   constructor(options: ClusterVolumesOptions) {
     this.#options = options;
+    const { member, mirror } = options;
+    const requests = (this.#requests = new PeerRequests(member, (node) => mirror.peers.get(node)));
+    requests.handle('give', async ({ volume, to }) => {
+      await this.#give(String(volume), String(to));
+      return undefined;
+    });
+    this.copies = new Copies({ ...options, requests });
   }
 
   /** Before volumes are opened: nobody may be told that this node owns one before the mirror says so. */
@@ -52,6 +63,9 @@ export class ClusterVolumes implements Replication {
     mirror.quiesce = async (id) => {
       if (await forwarding.handOver(id, HAND_OVER_PATIENCE)) return;
       throw new ServiceError('in-use', 'commands that run on it do not end');
+    };
+    mirror.stoodStill = () => {
+      forwarding.stoodStill();
     };
     this.#connect();
     this.#ends.push(
@@ -225,6 +239,7 @@ export class ClusterVolumes implements Replication {
       if (mirror.peers.get(id) !== undefined) continue;
       const link = mirror.addPeer({ node: id, ...address });
       forwarding.addPeer(link);
+      this.#requests.serve(link);
       link.handle(MirrorMessage.giveTo, async (header) => {
         const asked = JSON.parse(header.toString()) as { volume: string; to: string };
         try {
@@ -244,7 +259,7 @@ export class ClusterVolumes implements Replication {
     const { forwarding, member } = this.#options;
     const elsewhere = owner !== '' && owner !== member.self.id ? owner : undefined;
     const serves = role === 'owner' ? member.self.id : role === 'changing' ? undefined : elsewhere;
-    forwarding.setOwner(volume, serves, replicas[0]);
+    forwarding.setOwner(volume, serves, replicas[0], role === 'replica');
   }
 
   #look(): void {

@@ -3,12 +3,13 @@ import { ServiceError, messageOf } from '../base/errors.ts';
 import { REPLICA_PATIENCE } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { Turn } from '../base/turn.ts';
-import type { Clock } from '../base/world.ts';
+import type { World } from '../base/world.ts';
 import type { Json } from '../cluster/config-store.ts';
 import type { ClusterMember } from '../cluster/member.ts';
-import { recordKey } from '../mirror/config-record.ts';
+import { readRecord, recordKey } from '../mirror/config-record.ts';
 import type { MirrorNode } from '../mirror/mirror-node.ts';
 import type { MirroredVolume } from '../mirror/mirrored-volume.ts';
+import { RegionLog } from '../mirror/region-log.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { SnapshotRecord, VolumeRecord } from './records.ts';
@@ -32,13 +33,15 @@ export interface MirrorBackendOptions {
   readonly mirror: MirrorNode;
   /** For the region logs. */
   readonly folder: string;
-  readonly clock: Clock;
+  readonly world: World;
   readonly log: Log;
   /** Ends serving a volume whose copy is to be removed. */
   readonly withdraw: (record: VolumeRecord) => Promise<void>;
 }
 
-export const isMirrored = ({ replicas = [] }: Pick<VolumeRecord, 'replicas'>): boolean => replicas.length > 1;
+/** One that was mirrored once stays so with one copy: it can have others again. */
+export const isMirrored = ({ replicas = [], mirrored }: Pick<VolumeRecord, 'replicas' | 'mirrored'>): boolean =>
+  replicas.length > 1 || mirrored === true;
 
 export class MirrorBackend implements VolumeBackend {
   readonly #options: MirrorBackendOptions;
@@ -75,6 +78,15 @@ export class MirrorBackend implements VolumeBackend {
 
   leads({ replicas }: VolumeRecord): boolean {
     return replicas === undefined || replicas[0] === this.#options.member.self.id;
+  }
+
+  whereabouts(record: VolumeRecord): string | undefined {
+    if (this.holds(record)) return undefined;
+    return (record.replicas ?? []).map((node) => this.#nameOf(node)).join(', ');
+  }
+
+  #nameOf(node: string): string {
+    return this.#options.member.nodes().find(({ id }) => id === node)?.name ?? node;
   }
 
   place(plan: PlannedVolume): Promise<string> {
@@ -133,11 +145,13 @@ export class MirrorBackend implements VolumeBackend {
   /** Of a mirrored volume on all nodes; those that do not answer do it when they are back. */
   async remove(record: VolumeRecord): Promise<void> {
     const { local, member } = this.#options;
+    const { id, replicas = [] } = record;
     if (!isMirrored(record)) {
       if (this.holds(record)) await local.remove(record);
+      else
+        await this.#order(replicas.map((node): [string, Order] => [orderKey(id, node), { state: 'remove', record }]));
       return;
     }
-    const { id, replicas = [] } = record;
     const others = replicas.filter((node) => node !== member.self.id);
     await this.#order([
       ...others.map((node): [string, Order] => [orderKey(id, node), { state: 'remove', record }]),
@@ -145,6 +159,37 @@ export class MirrorBackend implements VolumeBackend {
       [recordKey(id), undefined],
     ]);
     await this.#removeHere(record);
+  }
+
+  // ---- copies that come and go
+
+  /** Has the node make a fresh copy of a volume that is served already. Rejects with a ServiceError; an attempt is repeated as a whole. */
+  async makeCopy(record: VolumeRecord, node: string): Promise<void> {
+    const { store } = this.#options.member;
+    const key = orderKey(record.id, node);
+    const before = (await store.get(key))?.value as unknown as Order | undefined;
+    if (before?.state === 'made') return;
+    await this.#order([[key, { state: 'make', record }]]);
+    await this.#awaitMade(record.id, node);
+  }
+
+  /** Has the node remove its copy, when it is there; of one that `isGone` for good nothing is expected. */
+  async dropCopy(record: VolumeRecord, node: string, isGone = false): Promise<void> {
+    await this.#order([[orderKey(record.id, node), isGone ? undefined : { state: 'remove', record }]]);
+  }
+
+  /**
+   * A volume this node has alone is known to the mirror from now on: its record there is written, and where the copy is noted.
+   * It has to be closed, and is opened anew afterwards. `unitState`: what its unit goes on with (reservations). Can be repeated.
+   * Rejects with a ServiceError.
+   */
+  async beginMirror({ id, replicas = [], size }: VolumeRecord, unitState: Buffer | undefined): Promise<void> {
+    const { mirror, member, world, folder } = this.#options;
+    if ((await member.store.get(recordKey(id))) !== undefined) return;
+    // Of an earlier time in which it was mirrored: what it says is not true any more.
+    await world.disk.makeFolder(folder);
+    await RegionLog.begin(world, `${folder}/${id}`, size, unitState);
+    await mirror.create(id, replicas, member.self.id);
   }
 
   #mirrored({ id, durability }: VolumeRecord, fresh: boolean): Parameters<MirrorNode['open']>[0] {
@@ -177,8 +222,9 @@ export class MirrorBackend implements VolumeBackend {
 
   /** Rejects with ServiceError unless the other node has made its copy in time. */
   async #awaitMade(id: string, node: string): Promise<void> {
-    const { member, clock } = this.#options;
-    const name = member.nodes().find((each) => each.id === node)?.name ?? node;
+    const { member, world } = this.#options;
+    const { clock } = world;
+    const name = this.#nameOf(node);
     const key = orderKey(id, node);
     for (const end = clock.now() + REPLICA_PATIENCE; ;) {
       const order = (await member.store.get(key))?.value as unknown as Order | undefined;
@@ -218,6 +264,12 @@ export class MirrorBackend implements VolumeBackend {
       return;
     }
     if (this.#made.has(record.id)) return;
+    const known = await readRecord(this.#options.member.store, record.id);
+    if (known?.record.replicas.includes(this.#options.member.self.id) === true) {
+      // The one there is counts: it was made, and whoever wanted it has not heard of that.
+      await this.#order([[key, { state: 'made' }]]);
+      return;
+    }
     try {
       // What an interrupted attempt left behind was never used.
       await this.#removeHere(record).catch(() => undefined);

@@ -51,6 +51,9 @@ export class NodeBackend implements VolumeBackend {
   leads(): boolean {
     return true;
   }
+  whereabouts(): undefined {
+    return undefined;
+  }
 
   async place(plan: PlannedVolume): Promise<string> {
     if (plan.pool !== undefined) this.#pools.pool(plan.pool);

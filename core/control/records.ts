@@ -54,6 +54,8 @@ export interface VolumeRecord {
   readonly pool?: string;
   /** Ids of the nodes of a cluster that keep its data; absent: the node with the catalog does. */
   readonly replicas?: readonly string[];
+  /** The mirror knows it, also while it has one copy. Absent: it does when there are several. */
+  readonly mirrored?: true;
   /** Bytes. */
   readonly size: number;
   /** Bytes. */

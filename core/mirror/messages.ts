@@ -20,6 +20,8 @@ export const MirrorMessage = {
   read: 0x26,
   /** A person at another node wants the owner to hand a volume over. */
   giveTo: 0x27,
+  /** What control of one node wants of another one, by name. */
+  ask: 0x28,
 } as const;
 
 export const Operation = {

@@ -16,6 +16,8 @@ import { MirrorMessage, parseOperation, parseVolumeMessage } from './messages.ts
 import type { HandOverMessage } from './messages.ts';
 import { MirroredVolume } from './mirrored-volume.ts';
 import { RegionLog } from './region-log.ts';
+import { changeReplicas } from './replica-set.ts';
+import type { ReplicaChange } from './replica-set.ts';
 import { Steward } from './steward.ts';
 import type { Ownership, ReplicaStatus } from './ownership.ts';
 import { verifyCopies } from './verify.ts';
@@ -58,6 +60,8 @@ export class MirrorNode {
   readonly #told = new Map<string, string>();
   #unwatch: (() => void) | undefined;
   quiesce: (volume: string) => Promise<void>;
+  /** Told when this node did not run for longer than a lease lasts, before anything else happens. */
+  stoodStill: () => void = () => undefined;
 
   constructor(options: MirrorNodeOptions) {
     this.#options = options;
@@ -73,6 +77,7 @@ export class MirrorNode {
           { milliseconds: Math.round(milliseconds) },
           'this node did not run for a while: it asks who owns what',
         );
+        this.stoodStill();
         for (const each of this.#volumes.values()) each.steward.stalled();
       },
       onBeat: () => {
@@ -192,6 +197,13 @@ export class MirrorNode {
   /** A person takes this copy for the one that counts. `by`: who. Rejects with a ServiceError. */
   promote(id: string, by: string): Promise<void> {
     return this.#known(id).steward.promote(by);
+  }
+
+  /** Another node gets a copy, or one has none any more. At the owner only. Rejects with a ServiceError or a VolumeError. */
+  async changeReplicas(id: string, change: ReplicaChange): Promise<void> {
+    const { term } = this.#known(id).steward;
+    if (term?.isOver !== false) throw new ServiceError('in-use', `${id} is served by another node: ask it there`);
+    await changeReplicas(term, change);
   }
 
   /** Compares the copies. At the owner only. Rejects with a ServiceError or a VolumeError. */

@@ -40,6 +40,8 @@ export class Replica {
   /** A promise is being made: what comes behind it waits. */
   #settling: Promise<void> | undefined;
   #running = 0;
+  /** Of the volume, as the owner has told before the record says so. */
+  #replicas = 0;
   #drained: (() => void)[] = [];
   /** What the owner said last, for people. */
   joining = false;
@@ -98,6 +100,7 @@ export class Replica {
     const message = parseVolumeMessage(header);
     await this.#settling;
     this.#check(from, message);
+    if (typeof message['replicas'] === 'number') this.#replicas = message['replicas'];
     return OK;
   }
 
@@ -217,7 +220,7 @@ export class Replica {
    * is writing. With two, whoever is not the new owner has been the old one, and has noted everything.
    */
   async #noted(position: number, length: number, work: () => Promise<void>): Promise<void> {
-    if (this.#options.replicas() > 2) {
+    if (Math.max(this.#options.replicas(), this.#replicas) > 2) {
       while (!this.#regions.isHot(position, length)) await this.#regions.heat(position, length);
     }
     await work();

@@ -369,7 +369,7 @@ export class Steward {
   #mayJoin(term: Term, member: Member): void {
     const { clock, linkTo } = this.options;
     const link = linkTo(member.node);
-    if (member.state !== 'out' || member.isAsking || link?.up !== true || clock.now() < member.retryAt) return;
+    if (link?.up !== true || !member.mayJoin(clock.now())) return;
     member.isAsking = true;
     const join = new Join(term, member, link, {
       busyRate: () => this.resyncRate,

@@ -54,6 +54,7 @@ export class ClusterServing {
       ...{ clock: world.clock, log, self: self.id, devices },
       nodes: () => portNodes(member.nodes(), (id) => (id === self.id ? this.#groups.length : this.facts.groups(id))),
       portals: () => this.facts.portals(),
+      runsAt: () => this.mirror.leases.beatAt,
     });
     this.portals = portals.map((portal) => ({
       ...portal,
@@ -72,9 +73,8 @@ export class ClusterServing {
 
   backend(local: VolumeBackend, withdraw: ConstructorParameters<typeof MirrorBackend>[0]['withdraw']): MirrorBackend {
     const { member, world, log, data } = this.#options;
-    const { clock } = world;
     const folder = join(data, 'mirror');
-    return (this.#backend = new MirrorBackend({ local, member, mirror: this.mirror, folder, clock, log, withdraw }));
+    return (this.#backend = new MirrorBackend({ local, member, mirror: this.mirror, folder, world, log, withdraw }));
   }
 
   /** Listens for the other nodes. Before volumes are opened. Rejects with a ServiceError. */
