@@ -90,6 +90,8 @@ export const RESYNC_SLOWER = 0.7;
 export const RESYNC_FLOOR = 16_777_216;
 /** Writes over which their usual time is averaged. */
 export const USUAL_WRITES = 64;
+/** Regions (REGION_BYTES) of a snapshot another node is told of at a time. */
+export const POINT_LOOK_REGIONS = 64;
 /** Milliseconds until a replica that failed is tried again: at first, and at most. */
 export const REJOIN_RETRY = 1_000;
 export const REJOIN_RETRY_MAX = 60_000;

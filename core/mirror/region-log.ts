@@ -113,6 +113,16 @@ export class RegionLog {
     return log;
   }
 
+  /**
+   * Begins the notes of a copy that is there already, and whole: no other one is known yet. `size`: bytes of the volume.
+   * `unitState`: what the SCSI side goes on with.
+   */
+  static async begin(world: World, path: string, size: number, unitState: Buffer | undefined): Promise<void> {
+    const log = await RegionLog.open(world, path, size, true);
+    if (unitState !== undefined) await log.update({ unitState: unitState.toString('base64') });
+    await log.close();
+  }
+
   /** The files are gone when it resolves: the volume is deleted. */
   static remove(world: World, path: string): Promise<void> {
     return RegionFile.remove(world, path);
@@ -188,6 +198,10 @@ export class RegionLog {
     const range: ByteRange = [position, length];
     this.#running.push(range);
     await this.#change({ wide: [range] });
+  }
+  /** A large range may differ from now on, until it is known to be the same everywhere (coolAll): durable when it resolves. */
+  noteWide(position: number, length: number): Promise<void> {
+    return this.#change({ wide: [[position, length]] });
   }
   /** It is over. The note goes with the next record. */
   endWide(position: number, length: number): void {

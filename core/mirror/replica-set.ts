@@ -63,7 +63,9 @@ async function removeReplica(term: Term, node: string): Promise<void> {
   if (!done) throw over(term);
   term.members.delete(node);
   regions.forgetDirty(node);
-  await regions.update({ tracks: Object.fromEntries(Object.entries(regions.facts.tracks).filter(([each]) => each !== node)) });
+  await regions.update({
+    tracks: Object.fromEntries(Object.entries(regions.facts.tracks).filter(([each]) => each !== node)),
+  });
   log.info({ volume, peer: node }, 'a node has no copy any more');
   onChange();
 }
