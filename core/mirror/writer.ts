@@ -40,7 +40,11 @@ const LONG: ReadonlySet<number> = new Set([
   Operation.unmap,
   Operation.resize,
   Operation.share,
+  Operation.rollback,
 ]);
+
+/** Whether these can be done turns out here, and only then the others are told. */
+const HERE_FIRST: ReadonlySet<number> = new Set([Operation.share, Operation.rollback]);
 
 export class Writer {
   readonly #term: Term;
@@ -182,6 +186,37 @@ export class Writer {
     term.check();
   }
 
+  /**
+   * Takes a point in time here and at all that are in sync; the caller sees to it that nothing is being written. Resolves with
+   * the nodes that do not have it. One that is being brought up to date does not have all of the volume yet.
+   */
+  async point(order: Order, local: () => Promise<void>): Promise<string[]> {
+    const term = this.#term;
+    await this.#admitted();
+    term.check();
+    this.#running++;
+    const parts = [this.#here(local)];
+    const asked: Member[] = [];
+    for (const member of term.members.values()) {
+      if (member.state === 'sync') {
+        asked.push(member);
+        parts.push(term.send(member, order, HOLD_PATIENCE));
+      } else if (member.state === 'leaving' && member.counts) parts.push(member.gone);
+    }
+    const all = Promise.allSettled(parts).finally(() => {
+      this.#ran();
+    });
+    const [mine] = await term.bounded(all);
+    term.check();
+    if (mine?.status === 'rejected')
+      throw mine.reason instanceof Error ? mine.reason : new Error(messageOf(mine.reason));
+    // Somebody else may serve the volume by now: then this is not what it is.
+    if (!term.mayServe) await term.untilServing();
+    return [...term.members.values()]
+      .filter((each) => !asked.includes(each) || each.state !== 'sync')
+      .map(({ node }) => node);
+  }
+
   /** No operation begins from now on until the returned function is called; resolves when those under way are over. */
   async close(): Promise<() => void> {
     let open: () => void = () => undefined;
@@ -250,8 +285,7 @@ export class Writer {
       this.#ran();
     };
     let work = local;
-    if (order.operation === Operation.share) {
-      // Whether it can be done turns out here, and only then the others are told.
+    if (HERE_FIRST.has(order.operation)) {
       try {
         await this.#here(local);
       } catch (error) {
