@@ -152,7 +152,10 @@ export class Peers {
     const accepted = (socket: Socket): void => {
       this.#accept(socket);
     };
-    this.#listener = await this.#world.net.listen(host, port, accepted, this.#self.tls);
+    const refused = (address: string, why: string): void => {
+      this.#tell(address, why);
+    };
+    this.#listener = await this.#world.net.listen(host, port, accepted, this.#self.tls, refused);
   }
 
   /** The link to a node; it is made, and begins to connect, when there is none. */
