@@ -9,6 +9,7 @@ import { Forwarding } from '../../control/forwarding.ts';
 import { MirrorBackend } from '../../control/mirror-backend.ts';
 import { NodeFacts } from '../../control/node-facts.ts';
 import type { Provisioner } from '../../control/provision.ts';
+import type { SessionSource } from '../../control/sessions.ts';
 import type { Units } from '../../control/units.ts';
 import type { PortalOptions } from '../../iscsi/context.ts';
 import { MirrorNode } from '../../mirror/mirror-node.ts';
@@ -31,6 +32,7 @@ export interface Served {
   readonly catalog: Catalog;
   readonly units: Units;
   readonly provisioner: Provisioner;
+  readonly server: () => SessionSource | undefined;
 }
 
 export class ClusterServing {
@@ -82,7 +84,8 @@ export class ClusterServing {
     const { member, world, log } = this.#options;
     if (this.#backend === undefined) throw new Error('there is no backend yet');
     const { mirror, forwarding } = this;
-    const parts = { mirror, forwarding, member, backend: this.#backend, clock: world.clock, log };
+    const { server } = served;
+    const parts = { mirror, forwarding, member, server, backend: this.#backend, clock: world.clock, log };
     this.#volumes = new ClusterVolumes({ ...served, ...parts });
     await this.facts.start(() => {
       served.units.portsChanged();
