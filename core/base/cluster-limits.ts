@@ -44,6 +44,12 @@ export const CLUSTER_LOOK = 10_000;
 export const HAND_OVER_PATIENCE = 5_000;
 /** Milliseconds a node waits for the owner of a volume that it has asked to hand it over. */
 export const HAND_OVER_ASKED = 20_000;
+/** Milliseconds the owner of a volume has for a snapshot or a roll-back another node asks for. */
+export const POINT_ASKED = 60_000;
+/** Milliseconds after which a snapshot that is neither ready nor gone is taken back by the owner of its volume. */
+export const STALE_SNAPSHOT = 300_000;
+/** Snapshots a node remembers to have deleted, so that nothing that comes late makes them again. */
+export const DROPPED_POINTS = 4_096;
 /** Attempts to change a record of the catalog that other nodes change at the same time. */
 export const CATALOG_RETRIES = 20;
 /** Milliseconds a drill waits for another node to serve, and for copies to be in step again; between two looks. */

@@ -39,3 +39,7 @@ export const MAX_FORWARDED_NAME = 512;
 export const MAX_FORWARDED_CDB = 260;
 /** Bytes of sense data in an answer (SPC-4 4.5.1: 252 at most). */
 export const MAX_SENSE = 252;
+
+/** Bytes of a forwarded READ that is answered in the turn in which it comes; of the memory such answers are cut out of. */
+export const FORWARD_READ_NOW = 65_536;
+export const FORWARD_READ_SLAB = 262_144;

@@ -136,6 +136,8 @@ export interface DiskFile {
    * told once, never before this returns, whether all of it was read; if not, use readSmall. Absent: never possible.
    */
   readSoon?(into: Buffer, at: number, length: number, position: number, done: (whole: boolean) => void): boolean;
+  /** The same for readLarge(). */
+  readLargeSoon?(into: readonly Buffer[], position: number, done: (whole: boolean) => void): boolean;
   /** What was written before this call is on stable media when it resolves (fdatasync). */
   dataSync(): Promise<void>;
   /** Frees the space behind the range, which reads as zeros afterwards. False: not supported here, nothing changed. */

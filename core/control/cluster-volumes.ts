@@ -19,6 +19,7 @@ import type { MirrorBackend } from './mirror-backend.ts';
 import { Maintenance } from './maintenance.ts';
 import type { RebootView } from './maintenance.ts';
 import { isMirrored } from './mirror-backend.ts';
+import type { MirrorSnapshots } from './mirror-snapshots.ts';
 import { PeerRequests } from './peer-requests.ts';
 import type { Provisioner } from './provision.ts';
 import type { VolumeRecord } from './records.ts';
@@ -34,6 +35,7 @@ export interface ClusterVolumesOptions {
   readonly mirror: MirrorNode;
   readonly member: ClusterMember;
   readonly forwarding: Forwarding;
+  readonly snapshots: MirrorSnapshots;
   readonly clock: Clock;
   readonly log: Log;
   readonly server: () => SessionSource | undefined;
@@ -89,7 +91,7 @@ export class ClusterVolumes implements Replication {
 
   /** When everything of the catalog is open. */
   async start(): Promise<void> {
-    const { catalog, units, backend } = this.#options;
+    const { catalog, units, backend, snapshots } = this.#options;
     this.#ends.push(
       catalog.watch(({ kind, id }) => {
         if (kind === 'volumes') this.#reconcile(id);
@@ -99,6 +101,7 @@ export class ClusterVolumes implements Replication {
     await backend.start();
     await this.maintenance.start();
     await this.divergence.start();
+    snapshots.start();
     this.#look();
   }
 
@@ -298,12 +301,13 @@ export class ClusterVolumes implements Replication {
 
   /** The links to the other data nodes, and what goes over them. */
   #connect(): void {
-    const { member, mirror, forwarding, units } = this.#options;
+    const { member, mirror, forwarding, units, snapshots } = this.#options;
     const others = member.nodes().filter(({ id, role }) => role === 'data' && id !== member.self.id);
     for (const { id, address } of others) {
       if (mirror.peers.get(id) !== undefined) continue;
       const link = mirror.addPeer({ node: id, ...address });
       forwarding.addPeer(link);
+      snapshots.serve(link);
       this.#requests.serve(link);
       link.handle(MirrorMessage.giveTo, async (header) => {
         const asked = JSON.parse(header.toString()) as { volume: string; to: string };

@@ -11,7 +11,7 @@ import type { Volume } from '../volume/volume.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import { checkMapSubject, printable } from './names.ts';
-import type { MapRecord, VolumeRecord } from './records.ts';
+import type { LeaseRecord, MapRecord, VolumeRecord } from './records.ts';
 import type { SessionSource } from './sessions.ts';
 import { forgetVolume, intoTrash } from './trash.ts';
 import { refuseDeletion, refuseUsed, usersOf } from './uses.ts';
@@ -84,12 +84,12 @@ export class Provisioner {
 
   /**
    * Makes a volume and serves it; `source`: id of the volume or snapshot of the same pool it is a copy of; `id`: the one it
-   * is to have. Rejects with bad-request, exists, limit-reached, no-space or io-error.
+   * is to have; `nodes`: ids of those that are to have the copy, this one first. Rejects with bad-request, exists, limit-reached, no-space or io-error.
    */
-  create(wanted: CreateVolume, source?: string, id = this.newId()): Promise<VolumeRecord> {
+  create(wanted: CreateVolume, source?: string, id = this.newId(), nodes?: readonly string[]): Promise<VolumeRecord> {
     return this.turn.run(async () => {
       const planned = planVolume(this.#catalog, wanted);
-      const replicas = this.#replicas(planned, source === undefined ? wanted.replicas : 1);
+      const replicas = nodes ?? this.#replicas(planned, source === undefined ? wanted.replicas : 1);
       if (planned.durability === Durability.mirroredRam && (replicas?.length ?? 1) < 2) {
         const what = 'mirrored-ram acknowledges a write when it is in the memory of two nodes';
         throw new ServiceError('bad-request', `${what}: it takes a cluster (gemel cluster init) and two copies`);
@@ -273,6 +273,20 @@ export class Provisioner {
       const others = maps.filter((map) => map.who !== subject);
       if (others.length < maps.length) return others;
       throw new ServiceError('not-found', `volume '${name}' is not mapped to ${subject}`);
+    });
+  }
+
+  /** Changes the lease of the volume. Rejects with not-found, or with what `change` throws. */
+  changeLease(
+    name: string,
+    change: (lease: LeaseRecord | undefined) => LeaseRecord | undefined,
+  ): Promise<VolumeRecord> {
+    return this.turn.run(async () => {
+      const { lease: before, ...record } = this.volume(name);
+      const lease = change(before);
+      const changed: VolumeRecord = lease === undefined ? record : { ...record, lease };
+      if (lease !== before) await this.#catalog.apply(this.#catalog.volumes.edit(name, changed));
+      return changed;
     });
   }
 

@@ -182,7 +182,8 @@ async function start(
   const placement =
     shared === undefined ? undefined : (count: number | undefined): string[] => shared.volumes.placement(count);
   const provisioner: Provisioner = new Provisioner({ catalog, units, backend, world, log, server, placement });
-  const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
+  const mirrored = shared?.snapshots({ catalog, units });
+  const snapshots = new Snapshots({ mirrored, catalog, units, pools, backend, provisioner, world, log });
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   const services = { catalog, units, pools, moves, backend, provisioner, snapshots, hosts, events, box, world, log };
   const automatic = automation({ ...services, copies: () => shared?.volumes.copies });

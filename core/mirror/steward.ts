@@ -24,6 +24,7 @@ import type { NodeLink } from './link/peers.ts';
 import type { Member } from './member.ts';
 import { MirrorMessage, Operation, json } from './messages.ts';
 import type { ByteRange, HandOverMessage } from './messages.ts';
+import type { CopyPoints } from './points.ts';
 import type { Promised, RegionLog } from './region-log.ts';
 import type { Ownership, ReplicaStatus, Role } from './ownership.ts';
 import { Replica } from './replica.ts';
@@ -43,6 +44,7 @@ export interface StewardOptions {
   readonly regions: RegionLog;
   readonly durability: Durability;
   readonly sourceOf: (volume: string) => Volume | undefined;
+  readonly points: CopyPoints | undefined;
   readonly onChange: () => void;
   readonly onDifference: (node: string, range: ByteRange) => void;
   /** Commands on the volume are over, or time is. Before a planned hand-over. */
@@ -78,7 +80,7 @@ export class Steward {
     this.#keeper = new RecordKeeper({ store, clock, volume: id, boot });
     this.replica = new Replica({
       node: options.node,
-      ...{ backing: options.backing, regions, durability, sourceOf: options.sourceOf },
+      ...{ backing: options.backing, regions, durability, sourceOf: options.sourceOf, points: options.points },
       replicas: () => this.#known?.record.replicas.length ?? 2,
       isOver: (attempt, owner, epoch) => this.#isOver(attempt, owner, epoch),
       drainOwner: () => this.#drainOwner(),
@@ -99,10 +101,7 @@ export class Steward {
     const { epoch = 0, session = 0, owner = '', inSync = [], replicas = [], forcedBy } = record ?? {};
     return {
       ...{ volume: this.options.id, role: this.role, owner, epoch, session },
-      inSync,
-      replicas,
-      forcedBy,
-      why: this.#why,
+      ...{ inSync, replicas, forcedBy, why: this.#why },
     };
   }
 

@@ -149,8 +149,36 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     await io(alpha, disk, 'write -P 2 0 1M', 'read -P 2 0 1M');
     await io(beta, disk, 'read -P 2 0 1M', 'write -P 3 1M 64k', 'read -P 3 1M 64k');
     await io(alpha, disk, 'read -P 3 1M 64k');
-    const snapshot = await alpha.gemel(['snapshot', 'create', 'shared', 's1']);
-    assert.equal(snapshot.code, 2, `what one node alone would have: ${snapshot.stderr}`);
+  });
+
+  test('snapshots and clones of it are on both nodes, whichever is asked', async () => {
+    const done = async (at: Daemon, ...args: string[]): Promise<void> => {
+      const { code, stderr } = await at.gemel(args);
+      assert.equal(code, 0, `${args.join(' ')}: ${stderr}`);
+    };
+    await until(
+      'in step',
+      async () =>
+        /In step +2 of 2: /.test((await alpha.gemel(['replication', 'list'])).stdout) ||
+        /In step +2 of 2: /.test((await alpha.gemel(['replication', 'show', 'shared'])).stdout),
+    );
+    await io(alpha, disk, 'write -P 7 64M 1M');
+    await done(beta, 'snapshot', 'create', 'shared', 's1');
+    await io(alpha, disk, 'write -P 8 64M 1M', 'write -P 8 100M 64k');
+    await done(alpha, 'volume', 'clone', 'shared@s1', 'twin', '--map', 'loopback');
+    const twin = await alpha.volume('twin');
+    await until('beta serves it, too', async () =>
+      ((await beta.listVolumes()) as (Disk & { state: string })[]).some(
+        ({ name, state }) => name === 'twin' && state === 'online',
+      ),
+    );
+    const shown = (await alpha.gemel(['replication', 'show', 'twin'])).stdout;
+    assert.match(shown, /In step +2 of 2: /, 'nothing had to cross the link');
+    for (const at of [alpha, beta]) await io(at, twin, 'read -P 7 64M 1M', 'read -P 0 100M 64k');
+    await until('rolled back', async () => (await beta.gemel(['snapshot', 'rollback', 'shared@s1'])).code === 0);
+    for (const at of [alpha, beta]) await io(at, disk, 'read -P 7 64M 1M', 'read -P 0 100M 64k', 'read -P 2 0 1M');
+    await done(alpha, 'snapshot', 'delete', 'shared@s1');
+    await done(beta, 'volume', 'delete', 'twin', '--force', '--purge');
   });
 
   test('it is handed over, whichever node is asked', async () => {
@@ -315,7 +343,14 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     assert.match(await replicas(alpha, '--remove', 'beta'), /^beta has no copy of before any more/);
     await until('beta has no copy', async () => (await state()) === 'elsewhere: its data is on alpha');
     await io(alpha, before, 'read -P 1 0 64k', 'read -P 6 39M 64k', 'write -P 7 50M 64k');
+    // It gets the snapshots there are, too.
+    await alpha.gemelJson(['snapshot', 'create', 'before', 's1']);
     assert.match(await replicas(alpha, '--add', 'beta'), /^beta has a copy/);
+    await until('beta has the snapshot', async () => {
+      const all = (await alpha.gemelJson(['snapshot', 'list', 'before'])) as { missingOn?: string[] }[];
+      return all.length === 1 && (all[0]?.missingOn ?? []).length === 0;
+    });
+    assert.equal((await alpha.gemel(['snapshot', 'delete', 'before@s1'])).code, 0);
   });
 
   test('all leave, and the last one has what it had before', async () => {
