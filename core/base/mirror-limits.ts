@@ -34,6 +34,10 @@ export const LOOP_LIFE = 2_000;
 export const BEACON_THREAD_RETRY = 1_000;
 /** Milliseconds without an answered beacon after which a node counts as gone, though its connection stands. */
 export const PEER_SILENCE = 1_500;
+/** Milliseconds for which a node whose disk has failed leaves a volume to others. */
+export const OWNER_UNFIT = 30_000;
+/** Milliseconds for which a node that has played dead (a drill) leaves the volume to others. */
+export const DRILL_UNFIT = 5_000;
 
 // ---- replicas
 /** Replicas of one volume. */

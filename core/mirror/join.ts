@@ -33,6 +33,8 @@ export interface JoinOptions {
   readonly busyRate: () => number;
   /** What the SCSI side keeps. */
   readonly unitState: () => Buffer | undefined;
+  /** Where it only might have differed it does. Bytes. */
+  readonly differs: (range: ByteRange) => void;
 }
 
 export class Join {
@@ -46,6 +48,8 @@ export class Join {
   /** Regions somebody copies. */
   readonly #taken = new Set<number>();
   readonly #pace: ResyncPace;
+  /** What differs is of interest, also where the copy here is empty: a person, or a blackout, has decided between them. */
+  #reports = false;
 
   constructor(term: Term, member: Member, link: NodeLink, options: JoinOptions) {
     this.#term = term;
@@ -112,6 +116,7 @@ export class Join {
     const intents = checkedRanges(JSON.parse(reply.data.toString()), size);
     const stamp = term.known.record.joined[member.node];
     const isKnown = stamp !== undefined && stamps.includes(stamp) && regions.facts.tracks[member.node] === stamp;
+    this.#reports = isKnown || term.known.record.forcedBy !== undefined;
     member.doubtful.clear();
     const last = regions.last(0, backing.info.size);
     for (const [position, length] of isKnown ? intents : [[0, backing.info.size] as const]) {
@@ -201,6 +206,7 @@ export class Join {
       const [extent] = await backing.extents(position, length, 1);
       if (extent?.mapped === false && extent.length >= Math.min(length, regions.regionBytes)) {
         const whole = extent.length >= length ? length : extent.length - (extent.length % regions.regionBytes);
+        if (this.#reports) await this.#different(position, whole);
         this.#check();
         await this.#send({ operation: Operation.unmap, position, length: whole });
         this.#has(position, whole);
@@ -242,7 +248,9 @@ export class Join {
     for (const [index, range] of doubtful.entries()) {
       const at = index * DIGEST_BYTES;
       const isSame = theirs.data.subarray(at, at + DIGEST_BYTES).equals(ours.subarray(at, at + DIGEST_BYTES));
-      if (!isSame) ranges.push(range);
+      if (isSame) continue;
+      ranges.push(range);
+      this.#options.differs(range);
     }
     return joined(ranges);
   }

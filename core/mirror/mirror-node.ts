@@ -1,7 +1,7 @@
 // The mirror of one node: its links, its leases, and its copies of all mirrored volumes. What the daemon constructs, and the
 // simulator as well.
 import { ServiceError } from '../base/errors.ts';
-import { OWNER_PATIENCE } from '../base/limits.ts';
+import { DRILL_UNFIT, LEASE_GRACE, OWNER_PATIENCE } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { TlsIdentity, World } from '../base/world.ts';
 import type { ConfigStore } from '../cluster/config-store.ts';
@@ -14,7 +14,7 @@ import type { PeerAnswer } from './link/peer-link.ts';
 import { Peers } from './link/peers.ts';
 import type { NodeLink, PeerAddress } from './link/peers.ts';
 import { MirrorMessage, parseOperation, parseVolumeMessage } from './messages.ts';
-import type { HandOverMessage } from './messages.ts';
+import type { ByteRange, HandOverMessage } from './messages.ts';
 import { MirroredVolume } from './mirrored-volume.ts';
 import { answerLook, answerRead } from './points.ts';
 import type { CopyPoints } from './points.ts';
@@ -69,6 +69,8 @@ export class MirrorNode {
   readonly #told = new Map<string, string>();
   #unwatch: (() => void) | undefined;
   quiesce: (volume: string) => Promise<void>;
+  /** A replica that may have had something else, and is compared, differs from the copy of this node, which serves. Bytes. */
+  onDifference: (volume: string, node: string, range: ByteRange) => void = () => undefined;
   /** Told when this node did not run for longer than a lease lasts, before anything else happens. */
   stoodStill: () => void = () => undefined;
 
@@ -157,6 +159,9 @@ export class MirrorNode {
         this.#changed(id);
       },
       quiesce: () => this.quiesce(id),
+      onDifference: (other, range) => {
+        this.onDifference(id, other, range);
+      },
     });
     const volume = new MirroredVolume(steward);
     this.#volumes.set(id, volume);
@@ -224,6 +229,19 @@ export class MirrorNode {
     const { term } = this.#known(id).steward;
     if (term?.isOver !== false) throw new ServiceError('in-use', `${id} is served by another node: ask it there`);
     await changeReplicas(term, change);
+  }
+
+  /**
+   * A drill: this node, which serves the volume, stops to from one moment to the next, as if it had died; after the time in which
+   * others may not take over from a dead node, one of them does. What was under way is not acknowledged. Throws ServiceError.
+   */
+  playDead(id: string): void {
+    const { steward } = this.#known(id);
+    if (steward.term?.isOver !== false)
+      throw new ServiceError('in-use', `${id} is served by another node: ask it there`);
+    steward.idleUntil = this.#options.world.clock.now() + LEASE_GRACE;
+    steward.unfitUntil = steward.idleUntil + DRILL_UNFIT;
+    steward.term.depose('a failover drill');
   }
 
   /** Compares the copies. At the owner only. Rejects with a ServiceError or a VolumeError. */

@@ -10,6 +10,7 @@ import { MirrorBackend } from '../../control/mirror-backend.ts';
 import { MirrorSnapshots } from '../../control/mirror-snapshots.ts';
 import { NodeFacts } from '../../control/node-facts.ts';
 import type { Provisioner } from '../../control/provision.ts';
+import type { SessionSource } from '../../control/sessions.ts';
 import type { Units } from '../../control/units.ts';
 import type { PortalOptions } from '../../iscsi/context.ts';
 import { MirrorNode } from '../../mirror/mirror-node.ts';
@@ -33,6 +34,7 @@ export interface Served {
   readonly catalog: Catalog;
   readonly units: Units;
   readonly provisioner: Provisioner;
+  readonly server: () => SessionSource | undefined;
 }
 
 export class ClusterServing {
@@ -94,8 +96,9 @@ export class ClusterServing {
     const { member, world, log } = this.#options;
     if (this.#backend === undefined || this.#snapshots === undefined) throw new Error('there is no backend yet');
     const { mirror, forwarding } = this;
+    const { server } = served;
     const kept = { backend: this.#backend, snapshots: this.#snapshots };
-    const parts = { mirror, forwarding, member, ...kept, clock: world.clock, log };
+    const parts = { mirror, forwarding, member, server, ...kept, clock: world.clock, log };
     this.#volumes = new ClusterVolumes({ ...served, ...parts });
     await this.facts.start(() => {
       served.units.portsChanged();
