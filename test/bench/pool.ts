@@ -7,7 +7,7 @@ import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { CACHE_SHARE, MAX_DEFAULT_CACHE } from '../../core/base/limits.ts';
 import { DAEMON_ENV, DAEMON_FLAGS, child, program } from './child.ts';
-import { filledFile, has } from './peers.ts';
+import { filledFile, has, startTgt } from './peers.ts';
 import { coldReads, dataOf } from './pool-cold.ts';
 import { fioAppend, fioRandom, load, startDurableTgt } from './pool-peers.ts';
 import type { LoadSample } from './pool-peers.ts';
@@ -294,10 +294,14 @@ export class PoolBench {
     const gemel = await this.#start('cold', { cache: 8 * MIB });
     await gemel.ask({ kind: 'fill' });
     await gemel.ask({ kind: 'checkpoint' });
+    const tgt = has('tgtd') ? await startTgt(filledFile(join(folder, 'tgt.img'), size), { cold: true }) : undefined;
+    if (tgt === undefined) console.error('tgt is missing: apt-get install tgt');
+    else this.#running.add({ kill: () => void tgt.stop() });
     const { rows, raw } = coldReads({
       tool,
       url: gemel.pool,
       pid: gemel.pid,
+      tgt,
       ...dataOf(join(folder, 'cold'), size * MIB),
       reps,
       seconds: coldSeconds,
@@ -307,6 +311,7 @@ export class PoolBench {
     });
     this.#rows.push(...rows);
     this.#raw['cold'] = raw;
+    await tgt?.stop();
     await this.#stop(gemel);
   }
 
