@@ -1,8 +1,8 @@
 // `npm test [stage ...]`: sets up what is missing, runs the checks stage by stage, ends with `N passed, N failed, N skipped`.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { availableParallelism, tmpdir } from 'node:os';
+import { basename, join, relative } from 'node:path';
 import { run as runTests } from 'node:test';
 import { inspect } from 'node:util';
 import { debianPackages, fail, prepare, root, say } from './bootstrap.mjs';
@@ -44,46 +44,66 @@ const PEERS = [
     'fish',
     'groff',
     'chromium',
+    'cockpit-ws',
+    'cockpit-bridge',
+    'cockpit-system',
     'spin',
     'gcc',
     'libc6-dev',
     'libnbd-bin',
+    'libvirt-daemon-system',
+    'libvirt-clients',
+    'libvirt-daemon-driver-qemu',
+    'libvirt-daemon-driver-storage-iscsi-direct',
+    'openssh-server',
+    'libjson-perl',
+    'liblwp-protocol-https-perl',
     'nbdkit',
   ],
 ];
 /**
- * In order. `concurrency`: test files at a time; `timeout`: milliseconds for one file, or for the command; `early`: the files
- * that take longest, with which the stage begins, so that it does not end with one of them alone.
+ * `seconds`: what a file, or the command, takes on a quiet machine with two processors; `busy`: how many processors it keeps
+ * busy meanwhile. Estimates; LONG has those of files that differ much from their stage. `timeout`: milliseconds for one file,
+ * or for the command.
  */
 const STAGES = [
   {
     name: 'format',
     command: ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.'],
-    timeout: 180_000,
+    ...{ seconds: 23, busy: 1, timeout: 240_000 },
   },
-  { name: 'lint', command: ['node_modules/eslint/bin/eslint.js', '.'], timeout: 300_000 },
-  { name: 'types', command: ['node_modules/typescript/bin/tsc', '-p', 'core/console'], timeout: 120_000 },
-  { name: 'tidy', concurrency: 2, timeout: 60_000 },
-  { name: 'unit', concurrency: 4, timeout: 180_000, early: /mirror|slow-streams|forward/ },
-  { name: 'crash', concurrency: 2, timeout: 180_000, early: /job-kinds/ },
-  { name: 'sim', concurrency: 1, timeout: 180_000 },
-  { name: 'model', concurrency: 1, timeout: 180_000, peers: true },
-  { name: 'fuzz', concurrency: 1, timeout: 180_000 },
-  { name: 'conformance', concurrency: 2, timeout: 600_000, peers: true },
-  { name: 'interop', concurrency: 1, timeout: 300_000, peers: true },
-  { name: 'package', concurrency: 1, timeout: 300_000, peers: true },
-  // Browser and daemon wait for each other most of the time.
-  { name: 'ui', concurrency: 2, timeout: 300_000, peers: true },
-  { name: 'guest', concurrency: 2, timeout: 400_000, peers: true },
+  { name: 'lint', command: ['node_modules/eslint/bin/eslint.js', '.'], seconds: 55, busy: 1, timeout: 400_000 },
+  {
+    name: 'types',
+    command: ['node_modules/typescript/bin/tsc', '-p', 'core/console'],
+    ...{ seconds: 3, busy: 1, timeout: 120_000 },
+  },
+  { name: 'tidy', seconds: 1, busy: 1, timeout: 60_000 },
+  { name: 'unit', seconds: 2, busy: 0.6, timeout: 180_000 },
+  { name: 'crash', seconds: 10, busy: 0.7, timeout: 300_000 },
+  { name: 'sim', seconds: 15, busy: 1, timeout: 300_000 },
+  { name: 'model', seconds: 30, busy: 1, timeout: 300_000, peers: true },
+  { name: 'fuzz', seconds: 20, busy: 1, timeout: 300_000 },
+  { name: 'conformance', seconds: 60, busy: 0.3, timeout: 600_000, peers: true },
+  { name: 'interop', seconds: 15, busy: 0.5, timeout: 300_000, peers: true },
+  { name: 'package', seconds: 100, busy: 0.6, timeout: 300_000, peers: true },
+  { name: 'ui', seconds: 20, busy: 0.7, timeout: 300_000, peers: true },
+  { name: 'guest', seconds: 40, busy: 0.5, timeout: 400_000, peers: true },
 ];
-/**
- * Stages that use one processor (or wait, like conformance, half of their time), side by side: each list is worked off in order, the lists of a group at the same time. Every
- * other stage runs by itself, in the order above.
- */
-const LANES = [
-  [['lint'], ['format', 'types', 'tidy']],
-  [['interop'], ['sim', 'model', 'fuzz', 'package', 'ui'], ['conformance']],
+/** Names of files, with their seconds and what they keep busy. */
+const LONG = [
+  [/conformance.profile-(a|b|pool)/, 130, 0.4],
+  [/conformance.forwarded/, 40, 0.3],
+  [/interop.cluster-faults/, 75, 0.3],
+  [/interop.(cluster|etcd-partition)\./, 45, 0.2],
+  [/interop.esxi/, 70, 0.6],
+  [/interop.(copy|damage|device-pool|full-disk|images)/, 35, 0.6],
+  [/crash.(job-kinds|daemon)\./, 60, 0.8],
+  [/guest.linux/, 90, 0.4],
+  [/unit.*(mirror|slow-streams|forward)/, 12, 0.5],
 ];
+/** Test files that run at the same time at most, however little they need. */
+const AT_ONCE = 3 * availableParallelism();
 /** Milliseconds a test file has to undo what it did before it is killed. */
 const GRACE = 5000;
 /** Characters of what a failure says that are repeated at the end, and of the line that names it. */
@@ -178,14 +198,14 @@ function messagesOf(error) {
   return messages.join(': ');
 }
 
-async function runStage(stage) {
-  const sorted = [...testFiles(join(root, 'dist', 'test', stage.name))].filter(hasSource).sort();
-  const isEarly = (file) => stage.early?.test(file) ?? false;
-  const files = [...sorted.filter(isEarly), ...sorted.filter((file) => !isEarly(file))];
-  const worker = async () => {
-    for (let file = files.shift(); file !== undefined; file = files.shift()) await runFile(stage, file);
-  };
-  await Promise.all(Array.from({ length: stage.concurrency }, worker));
+/** What is to be done for a stage, each with what it needs. */
+function tasksOf(stage) {
+  const { seconds, busy } = stage;
+  if (stage.command !== undefined) return [{ stage, seconds, busy, work: () => runCommand(stage) }];
+  return [...testFiles(join(root, 'dist', 'test', stage.name))].filter(hasSource).map((file) => {
+    const [, itsSeconds = seconds, itsBusy = busy] = LONG.find(([name]) => name.test(file)) ?? [];
+    return { stage, seconds: itsSeconds, busy: itsBusy, file, work: () => runFile(stage, file) };
+  });
 }
 
 /** Test files that run, with what is being tested in each. */
@@ -322,23 +342,58 @@ setTimeout(() => {
     failures.push({ name: `${relative(join(root, 'dist'), file)}${during(under)}`, why: '', said: '' });
   void Promise.all([...running.keys()].map(endProcesses)).then(finish);
 }, TIME_LIMIT).unref();
-async function run(stage) {
-  const start = Date.now();
-  await (stage.command === undefined ? runStage(stage) : runCommand(stage));
+
+/** Files that took longer than this many seconds are named. */
+const SLOW = 20;
+
+/**
+ * Everything at once that the processors have time for: most checks wait, for a disk, a time limit, another program. What takes
+ * longest begins first, so that the run does not end with one of them alone.
+ */
+async function runAll(tasks) {
+  const left = tasks.toSorted((a, b) => b.seconds - a.seconds);
+  const begun = new Map();
+  const slow = new Map(stages.map((stage) => [stage, []]));
+  let free = availableParallelism();
+  let count = 0;
+  await new Promise((resolve) => {
+    const next = () => {
+      if (left.length === 0 && count === 0) resolve();
+      for (;;) {
+        // In this order, even if it is a little more than they have time for: else those that need much would wait to the end.
+        const task = count < AT_ONCE && free > 0.01 ? left.shift() : undefined;
+        if (task === undefined) return;
+        free -= task.busy;
+        count++;
+        const start = Date.now();
+        const { stage } = task;
+        if (!begun.has(stage)) begun.set(stage, start);
+        void task.work().then(() => {
+          free += task.busy;
+          count--;
+          const seconds = (Date.now() - start) / 1000;
+          if (task.file !== undefined && seconds > SLOW)
+            slow.get(stage).push([basename(task.file, '.test.js'), seconds]);
+          task.isDone = true;
+          if (tasks.every((each) => each.stage !== stage || each.isDone))
+            tell(stage, begun.get(stage), slow.get(stage));
+          next();
+        });
+      }
+    };
+    next();
+  });
+}
+
+function tell(stage, start, slow) {
   const seconds = ((Date.now() - start) / 1000).toFixed(1);
   const { passed, failed, skipped } = counts.get(stage);
-  say(`${stage.name}: ${passed} passed, ${failed} failed, ${skipped} skipped in ${seconds} s`);
+  const named = slow.sort(([, a], [, b]) => b - a).map(([name, took]) => `${name} ${took.toFixed(0)}`);
+  const longest = named.length === 0 ? '' : ` (${named.join(', ')})`;
+  say(`${stage.name}: ${passed} passed, ${failed} failed, ${skipped} skipped in ${seconds} s${longest}`);
 }
 
-async function runInOrder(names) {
-  for (const name of names) await run(stages.find((stage) => stage.name === name));
-}
-
-const todo = stages.map((stage) => stage.name);
-while (todo.length > 0) {
-  const group = LANES.find((lanes) => lanes.flat().includes(todo[0])) ?? [[todo[0]]];
-  const lanes = group.map((lane) => lane.filter((name) => todo.includes(name)));
-  for (const name of lanes.flat()) todo.splice(todo.indexOf(name), 1);
-  await Promise.all(lanes.map(runInOrder));
-}
+const beginning = Date.now();
+await runAll(stages.flatMap(tasksOf));
+say(`all of it took ${((Date.now() - beginning) / 1000).toFixed(0)} s`);
 finish();

@@ -6,6 +6,12 @@ import { timestamp } from './schemas.ts';
 export const NodeName = z.string().regex(NAME_PATTERN);
 const Address = z.string().min(3).max(300).describe('HOST:PORT by which the other nodes reach this one');
 
+export const DropCopies = z.strictObject({
+  dropCopies: z
+    .enum(['true', 'false'])
+    .optional()
+    .meta({ description: 'also its copies of volumes that are complete elsewhere' }),
+});
 export const NewCluster = z.strictObject({ address: Address, name: NodeName.optional() });
 export const ClusterBegun = z.object({ cluster: z.string() });
 export const JoinCluster = z.strictObject({

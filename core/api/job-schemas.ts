@@ -52,8 +52,11 @@ export const HostGroup = z.object({ name: z.string(), hosts: z.array(z.string())
 
 // ---- jobs
 const purge = z.boolean().optional();
+const NodeRef = z.string().min(1).max(63).meta({ description: 'name or id of a node' });
 /** As the routes of pools want it: they are for whoever decides about disks of the machine. */
-export const ADMIN_JOBS: ReadonlySet<string> = new Set(['pool-create', 'pool-grow', 'pool-export', 'pool-import']);
+export const ADMIN_JOBS: ReadonlySet<string> = new Set([
+  ...['pool-create', 'pool-grow', 'pool-export', 'pool-import', 'node-evacuate'],
+]);
 /** What a job is for; each kind has a request of its own. */
 export const SubmitJob = z.discriminatedUnion('kind', [
   job('pool-scrub', StartScrub.extend({ pool: VolumeName })),
@@ -73,6 +76,9 @@ export const SubmitJob = z.discriminatedUnion('kind', [
   job('volume-delete', z.strictObject({ name: VolumeName, force: purge, withSnapshots: purge, purge })),
   job('volume-purge', z.strictObject({ volume: VolumeName })),
   job('snapshot-delete', z.strictObject({ volume: VolumeName, snapshot: VolumeName })),
+  job('replica-add', z.strictObject({ volume: VolumeName, node: NodeRef })),
+  job('replica-remove', z.strictObject({ volume: VolumeName, node: NodeRef })),
+  job('node-evacuate', z.strictObject({ node: NodeRef })),
   job('volume-resize', ResizeVolume.extend({ name: VolumeName })),
   job(
     'clone-group',

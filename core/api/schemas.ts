@@ -38,7 +38,10 @@ export const CreateVolume = z.strictObject({
   physicalBlockSize: z.union([z.literal(512), z.literal(4096)]).optional(),
   thin: z.boolean().optional(),
   readOnly: z.boolean().optional(),
-  durability: z.enum(['durable', 'volatile']).optional(),
+  durability: z
+    .enum(['durable', 'mirrored-ram', 'volatile'])
+    .optional()
+    .meta({ description: 'mirrored-ram: acknowledged in the memory of two nodes; takes two copies' }),
   kind: z.enum(['file', 'device', 'memory', 'pool', 'nbd']).optional(),
   pool: VolumeName.optional().meta({ description: 'when absent, and no kind is given: the default pool, if any' }),
   path: z
@@ -73,6 +76,7 @@ export const Volume = z.object({
   serial: z.string(),
   kind: z.enum(['file', 'device', 'memory', 'pool', 'nbd']),
   pool: z.string().nullable(),
+  nodes: z.array(z.string()).meta({ description: 'ids of the nodes that keep a copy; none on a node that is alone' }),
   snapshots: z.int(),
   path: z.string().nullable(),
   allocatedBytes: bytes.nullable(),
@@ -82,11 +86,22 @@ export const Volume = z.object({
   thin: z.boolean(),
   readOnly: z.boolean(),
   maps: z.array(MapShown),
+  lease: z.object({ holder: z.string(), since: timestamp }).nullable().meta({ description: 'who has it for himself' }),
   sessions: z.int(),
-  state: z.enum(['online', 'failed']),
-  problem: z.string().nullable(),
+  state: z
+    .enum(['online', 'failed', 'elsewhere'])
+    .meta({ description: 'elsewhere: other nodes of the cluster have it, and this one has not' }),
+  problem: z.string().nullable().meta({ description: 'why it failed, or where it is' }),
   created: timestamp,
 });
+
+const holder = z
+  .string()
+  .regex(/^[\x21-\x7e]+$/)
+  .max(200)
+  .meta({ description: 'unique among all that take leases', example: 'kvm:host-1:6fd2…' });
+export const PutLease = z.strictObject({ holder });
+export const DeleteLease = z.strictObject({ holder, force: z.enum(['true', 'false']).optional() });
 
 export const Chap = z.strictObject({
   user: z.string().min(1).max(255),
@@ -264,6 +279,9 @@ export const Snapshot = z.object({
   pool: z.string(),
   size: bytes,
   state: z.enum(['creating', 'ready', 'deleting']),
+  missingOn: z
+    .array(z.string())
+    .meta({ description: 'nodes with a copy of the volume that were away, and have not got the snapshot yet' }),
   created: timestamp,
 });
 export const CloneVolume = z.strictObject({

@@ -3,6 +3,8 @@
 export const ETCD_DEADLINE = 1_500;
 export const ETCD_PATIENCE = 6_000;
 export const ETCD_LOOK = 1_000;
+/** Milliseconds without an answer of one member after which another one is asked as well. */
+export const ETCD_HEDGE = 300;
 /** Milliseconds between signs of life on a connection, and after which it is given up without one. */
 export const ETCD_KEEPALIVE = 1_000;
 /** Milliseconds before a stream that ended is begun again, and a watch may lag behind what a read has seen. */
@@ -42,3 +44,11 @@ export const CLUSTER_LOOK = 10_000;
 export const HAND_OVER_PATIENCE = 5_000;
 /** Milliseconds a node waits for the owner of a volume that it has asked to hand it over. */
 export const HAND_OVER_ASKED = 20_000;
+/** Milliseconds the owner of a volume has for a snapshot or a roll-back another node asks for. */
+export const POINT_ASKED = 60_000;
+/** Milliseconds after which a snapshot that is neither ready nor gone is taken back by the owner of its volume. */
+export const STALE_SNAPSHOT = 300_000;
+/** Snapshots a node remembers to have deleted, so that nothing that comes late makes them again. */
+export const DROPPED_POINTS = 4_096;
+/** Attempts to change a record of the catalog that other nodes change at the same time. */
+export const CATALOG_RETRIES = 20;

@@ -179,6 +179,18 @@ export const ERRORS = {
     retriable: false,
     remedy: 'Use the version of Gemel that wrote it, or a later one.',
   },
+  'hypervisor-unreachable': {
+    http: 503,
+    exit: 8,
+    retriable: true,
+    remedy: 'Check that the hypervisor runs, and the address and account it is reached with.',
+  },
+  'hypervisor-refused': {
+    http: 502,
+    exit: 13,
+    retriable: false,
+    remedy: 'Do what its message says, then repeat the request.',
+  },
   'delivery-failed': {
     http: 502,
     exit: 8,

@@ -15,6 +15,8 @@ export const MAX_PEER_REQUESTS = 16_384;
 export const MAX_PEER_BYTES = 268_435_456;
 /** Bytes a connection reads at once. */
 export const PEER_RECEIVE_BUFFER = 262_144;
+/** Milliseconds for which a node stays awake for what usually comes on a link next. */
+export const LINK_AWAKE_MS = 0.2;
 /** Milliseconds between two looks at requests whose patience is over. */
 export const PEER_SWEEP = 100;
 /** Connections that have not said HELLO; reasons of refusal that are remembered so that each is logged once. */
@@ -51,8 +53,11 @@ export const MAX_UNIT_STATE = 262_144;
 export const REGION_BYTES = 65_536;
 export const MAX_REGIONS = 16_777_216;
 /** Regions that may be written to without a note first; the least lately used are forgotten, so many at a time. */
-export const HOT_REGIONS = 4_096;
-export const HOT_FORGET = 256;
+export const HOT_REGIONS = 65_536;
+export const HOT_FORGET = 4_096;
+/** Neighbours that are noted with one another, in aligned runs; of a small volume no more than its share, 1 of so many. */
+export const HOT_RUN = 16;
+export const HOT_RUN_SHARE = 256;
 /** Bytes of an operation from which it is noted as a range of its own. */
 export const WIDE_OPERATION = 16_777_216;
 /** Bytes of the log of a volume's regions until it begins anew; of one record of it. */
@@ -67,6 +72,8 @@ export const RESYNC_PARALLEL = 4;
 /** Bytes a second by default while hosts are busy; milliseconds since the last command in which they are. */
 export const RESYNC_BUSY_RATE = 67_108_864;
 export const RESYNC_BUSY_MS = 100;
+/** Regions (REGION_BYTES) of a snapshot another node is told of at a time. */
+export const POINT_LOOK_REGIONS = 64;
 /** Milliseconds until a replica that failed is tried again: at first, and at most. */
 export const REJOIN_RETRY = 1_000;
 export const REJOIN_RETRY_MAX = 60_000;

@@ -21,6 +21,8 @@ export interface Disk {
   thin: boolean;
   readOnly: boolean;
   maps: { initiator: string; access: string }[];
+  /** Not told by daemons of earlier versions. */
+  lease?: { holder: string; since: string } | null;
   sessions: number;
   state: string;
   problem: string | null;
@@ -72,6 +74,8 @@ export interface Snapshot {
   group: string | null;
   pool: string;
   size: number;
+  /** Nodes that have a copy of the disk, and not of this. */
+  missingOn?: string[];
   created: string;
 }
 

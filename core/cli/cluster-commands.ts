@@ -7,6 +7,7 @@ import { CLUSTER_RESTART } from '../base/limits.ts';
 import type { Cluster, JoinToken } from './answers.ts';
 import { readSecret, segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
+import { throughJob } from './job-commands.ts';
 import { table } from './output.ts';
 
 const DAEMON = fileURLToPath(new URL('../../../bin/gemeld.js', import.meta.url));
@@ -61,15 +62,23 @@ export function addClusterCommands(program: Command, context: CliContext): void 
   cluster
     .command('remove <node>')
     .description('forget a node that is gone for good')
-    .action(async (node: string, _options: unknown, command: Command) => {
-      await context.client(command).call('DELETE', `/cluster/nodes/${segment(node)}`);
+    .option('--drop-copies', 'also its copies of disks; refused while nobody else has all of one')
+    .action(async (node: string, options: { dropCopies?: boolean }, command: Command) => {
+      const query = options.dropCopies === true ? '?dropCopies=true' : '';
+      await context.client(command).call('DELETE', `/cluster/nodes/${segment(node)}${query}`);
       show(context, command, { removed: node }, () => `Forgot node ${node}`);
     });
   cluster
     .command('leave')
     .description('leave the cluster with this node; the last one keeps everything')
-    .action(async (_options: unknown, command: Command) => {
-      await context.client(command).call('DELETE', '/cluster');
+    .option('--move', 'its copies of disks are made elsewhere first, where there is a node for them, and removed here')
+    .action(async (options: { move?: boolean }, command: Command) => {
+      const client = context.client(command);
+      const { nodes, node } = (await client.call('GET', '/cluster')) as Cluster;
+      const isLast = nodes.every(({ id, role }) => role === 'witness' || id === node);
+      if (options.move === true && node !== null && !isLast)
+        await throughJob(context, client, 'node-evacuate', { node });
+      await client.call('DELETE', '/cluster');
       show(context, command, { left: true }, () => 'This node is alone again in a moment');
     });
   program

@@ -42,13 +42,13 @@ export function hostFindings(root: string, portals: readonly string[]): Finding[
   const replacement = value === undefined ? DEFAULT_REPLACEMENT : Number(value);
   if (several && installed && (replacement < 0 || replacement > LONGEST_WITH_MULTIPATH)) {
     const said = `commands of a lost path wait ${replacement < 0 ? 'for ever' : `${String(replacement)} s`} before multipath may send them another way`;
-    add('warning', said, 'In /etc/iscsi/iscsid.conf: node.session.timeo.replacement_timeout = 15; then log in anew.');
+    add('warning', said, 'In /etc/iscsi/iscsid.conf: node.session.timeo.replacement_timeout = 1; then log in anew.');
   } else add('ok', `commands of a lost path wait ${String(replacement)} s (replacement_timeout)`);
   if (/^\s*node\.conn\[0\]\.timeo\.noop_out_interval\s*=\s*0/m.test(settings)) {
     add(
       'warning',
       'a path that is silently cut is not noticed: noop_out_interval is 0',
-      'Set node.conn[0].timeo.noop_out_interval = 5.',
+      'Set node.conn[0].timeo.noop_out_interval = 1.',
     );
   }
   if (several && installed && multipath === undefined) {

@@ -209,7 +209,10 @@ function diskFindings(disks: readonly Disk[]): Finding[] {
     remedy: `When its storage is in order again: gemel volume reopen ${name}`,
   }));
   const idle = disks.filter(({ maps, sessions }) => maps.length > 0 && sessions === 0).length;
-  const text = `${String(disks.length - failed.length)} of ${String(disks.length)} disks are served; ${String(idle)} mapped ones have no session`;
+  const there = disks.filter(({ state }) => state === 'elsewhere').length;
+  const here = disks.length - there;
+  const others = there === 0 ? '' : `; ${String(there)} more are on other nodes only`;
+  const text = `${String(here - failed.length)} of ${String(here)} disks are served; ${String(idle)} mapped ones have no session${others}`;
   return [{ check, level: failed.length === 0 ? 'ok' : 'error', text }, ...found];
 }
 

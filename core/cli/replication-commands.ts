@@ -1,4 +1,5 @@
 // `replication`: volumes that are on several nodes. `volume hand-over` and `volume promote` say who serves one.
+import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ServiceError } from '../base/errors.ts';
 import { formatSize } from '../base/sizes.ts';
@@ -6,6 +7,7 @@ import type { ApiClient } from '../../plugins/sdk/client.ts';
 import type { Cluster, Replica, Replication } from './answers.ts';
 import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
+import { throughJob } from './job-commands.ts';
 import { facts, table, wrapped } from './output.ts';
 
 const WIDTH = 80;
@@ -50,6 +52,22 @@ export function addOwnerCommands(volume: Command, context: CliContext): void {
       const given = (await client.call('POST', `${pathOf(name)}/hand-over`, { to })) as { pauseMs: number };
       const text = `${name} is served by ${nameIn(cluster, to)} now; nobody served it for ${given.pauseMs.toFixed(0)} ms`;
       show(context, command, given, () => text);
+    });
+  volume
+    .command('replicas <name>')
+    .description('another node of the cluster gets a copy of a disk, or one gives its copy up; hosts go on')
+    .addOption(new Option('--add <node>', 'it gets a copy, and everything is copied to it').conflicts('remove'))
+    .option('--remove <node>', 'its copy is removed; the last one that has everything stays')
+    .action(async (name: string, options: { add?: string; remove?: string }, command: Command) => {
+      const client = context.client(command);
+      const { add, remove } = options;
+      const node = add ?? remove;
+      if (node === undefined) throw new ServiceError('bad-request', 'say --add NODE or --remove NODE');
+      const kind = add === undefined ? 'replica-remove' : 'replica-add';
+      const job = await throughJob(context, client, kind, { volume: name, node });
+      const done =
+        add === undefined ? `${node} has no copy of ${name} any more` : `${node} has a copy of ${name}, in step`;
+      show(context, command, job, () => done);
     });
   volume
     .command('promote <name>')

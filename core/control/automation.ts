@@ -6,6 +6,8 @@ import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import type { Events } from './events.ts';
 import type { Hosts } from './hosts.ts';
+import type { Copies } from './copies.ts';
+import { copyKinds } from './jobs/copy-kinds.ts';
 import { Jobs } from './jobs/jobs.ts';
 import { poolKinds } from './jobs/pool-kinds.ts';
 import { poolLifeKinds } from './jobs/pool-life-kinds.ts';
@@ -31,6 +33,8 @@ export interface AutomationOptions {
   readonly hosts: Hosts;
   readonly events: Events;
   readonly box: SecretBox;
+  /** In a cluster: the copies of volumes on its nodes. */
+  readonly copies?: () => Copies | undefined;
   readonly world: World;
   readonly log: Log;
 }
@@ -52,6 +56,7 @@ export function automation(options: AutomationOptions): Automation {
   const schedules = new Schedules({ ...options, clock });
   jobs.register([...poolKinds(options), ...poolLifeKinds(options)]);
   jobs.register([...volumeKinds({ ...options, trash, clock }), provisionKind(options)]);
+  jobs.register(copyKinds({ copies: options.copies ?? (() => undefined), clock }));
   return {
     jobs,
     schedules,

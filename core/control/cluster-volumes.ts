@@ -9,9 +9,12 @@ import { MirrorMessage } from '../mirror/messages.ts';
 import type { MirrorNode } from '../mirror/mirror-node.ts';
 import type { Ownership } from '../mirror/ownership.ts';
 import type { Catalog } from './catalog.ts';
+import { Copies } from './copies.ts';
 import type { Forwarding } from './forwarding.ts';
 import type { MirrorBackend } from './mirror-backend.ts';
 import { isMirrored } from './mirror-backend.ts';
+import type { MirrorSnapshots } from './mirror-snapshots.ts';
+import { PeerRequests } from './peer-requests.ts';
 import type { Provisioner } from './provision.ts';
 import type { VolumeRecord } from './records.ts';
 import type { ReplicaView, Replication, ReplicationView } from './replication.ts';
@@ -25,12 +28,15 @@ export interface ClusterVolumesOptions {
   readonly mirror: MirrorNode;
   readonly member: ClusterMember;
   readonly forwarding: Forwarding;
+  readonly snapshots: MirrorSnapshots;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 export class ClusterVolumes implements Replication {
+  readonly copies: Copies;
   readonly #options: ClusterVolumesOptions;
+  readonly #requests: PeerRequests;
   readonly #ends: (() => void)[] = [];
   /** By id, as initiators were told last. */
   readonly #sizes = new Map<string, number>();
@@ -39,6 +45,13 @@ export class ClusterVolumes implements Replication {
 
   constructor(options: ClusterVolumesOptions) {
     this.#options = options;
+    const { member, mirror } = options;
+    const requests = (this.#requests = new PeerRequests(member, (node) => mirror.peers.get(node)));
+    requests.handle('give', async ({ volume, to }) => {
+      await this.#give(String(volume), String(to));
+      return undefined;
+    });
+    this.copies = new Copies({ ...options, requests });
   }
 
   /** Before volumes are opened: nobody may be told that this node owns one before the mirror says so. */
@@ -53,6 +66,9 @@ export class ClusterVolumes implements Replication {
       if (await forwarding.handOver(id, HAND_OVER_PATIENCE)) return;
       throw new ServiceError('in-use', 'commands that run on it do not end');
     };
+    mirror.stoodStill = () => {
+      forwarding.stoodStill();
+    };
     this.#connect();
     this.#ends.push(
       member.watchNodes(() => {
@@ -63,7 +79,7 @@ export class ClusterVolumes implements Replication {
 
   /** When everything of the catalog is open. */
   async start(): Promise<void> {
-    const { catalog, units, backend } = this.#options;
+    const { catalog, units, backend, snapshots } = this.#options;
     this.#ends.push(
       catalog.watch(({ kind, id }) => {
         if (kind === 'volumes') this.#reconcile(id);
@@ -71,6 +87,7 @@ export class ClusterVolumes implements Replication {
       }),
     );
     await backend.start();
+    snapshots.start();
     this.#look();
   }
 
@@ -219,12 +236,14 @@ export class ClusterVolumes implements Replication {
 
   /** The links to the other data nodes, and what goes over them. */
   #connect(): void {
-    const { member, mirror, forwarding, units } = this.#options;
+    const { member, mirror, forwarding, units, snapshots } = this.#options;
     const others = member.nodes().filter(({ id, role }) => role === 'data' && id !== member.self.id);
     for (const { id, address } of others) {
       if (mirror.peers.get(id) !== undefined) continue;
       const link = mirror.addPeer({ node: id, ...address });
       forwarding.addPeer(link);
+      snapshots.serve(link);
+      this.#requests.serve(link);
       link.handle(MirrorMessage.giveTo, async (header) => {
         const asked = JSON.parse(header.toString()) as { volume: string; to: string };
         try {
@@ -244,7 +263,7 @@ export class ClusterVolumes implements Replication {
     const { forwarding, member } = this.#options;
     const elsewhere = owner !== '' && owner !== member.self.id ? owner : undefined;
     const serves = role === 'owner' ? member.self.id : role === 'changing' ? undefined : elsewhere;
-    forwarding.setOwner(volume, serves, replicas[0]);
+    forwarding.setOwner(volume, serves, replicas[0], role === 'replica');
   }
 
   #look(): void {

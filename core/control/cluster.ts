@@ -49,8 +49,11 @@ export interface ClusterControl {
   token(): Promise<JoinToken>;
   /** Becomes a node of the cluster the token is of; the daemon starts itself again afterwards. Rejects with ServiceError. */
   join(token: string, as: Membership): Promise<void>;
-  /** Forgets another node, which is gone for good. Rejects with ServiceError. */
-  remove(name: string): Promise<void>;
+  /**
+   * Forgets another node, which is gone for good; with `dropCopies` also its copies of volumes, as long as others have
+   * everything. Rejects with ServiceError.
+   */
+  remove(name: string, dropCopies: boolean): Promise<void>;
   /** This node leaves; the last one takes the catalog along. The daemon starts itself again. Rejects with ServiceError. */
   leave(): Promise<void>;
 }

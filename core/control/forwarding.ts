@@ -28,6 +28,8 @@ export interface ForwardingOptions {
   readonly portals?: () => readonly RemotePortal[];
   /** All target devices of this node. */
   readonly devices: () => Iterable<ScsiDevice>;
+  /** When this node was seen to run last, by its clock; absent: it is not looked at. */
+  readonly runsAt?: () => number;
 }
 
 /** A portal of another node (RFC 7143 §13.8: TargetAddress). */
@@ -39,9 +41,10 @@ export interface RemotePortal {
 interface Owner {
   readonly node: string | undefined;
   readonly preferred: string | undefined;
+  readonly isHeir: boolean;
 }
 
-const NOBODY: Owner = { node: undefined, preferred: undefined };
+const NOBODY: Owner = { node: undefined, preferred: undefined, isHeir: true };
 
 export class Forwarding {
   readonly #options: ForwardingOptions;
@@ -80,7 +83,7 @@ export class Forwarding {
 
   /** Initiators see the unit from now on. One whose volume is mirrored waits for its owner; others are owned by this node. */
   exposed(lu: LogicalUnit): void {
-    const { self, nodes } = this.#options;
+    const { self, nodes, runsAt } = this.#options;
     const { id } = lu.identity;
     this.#units.get(id)?.ownership.close();
     if (!isKeeper(lu.volume)) {
@@ -89,7 +92,8 @@ export class Forwarding {
       return;
     }
     const remote = (node: string): Forwarder | undefined => this.#forwarders.get(node);
-    this.#units.set(id, { lu, ownership: new UnitOwnership(lu, { self, nodes, remote }) });
+    const options = { self, nodes, remote, ...(runsAt === undefined ? {} : { runsAt }) };
+    this.#units.set(id, { lu, ownership: new UnitOwnership(lu, options) });
     this.#show(id);
   }
 
@@ -103,11 +107,19 @@ export class Forwarding {
 
   /**
    * The owner of the volume with this id (32 hexadecimal digits), as the mirror knows it; undefined: nobody is known to be. This
-   * node may be told that it is only when it may serve. `preferred`: the node that should be.
+   * node may be told that it is only when it may serve. `preferred`: the node that should be. `isHeir`: this node could become owner.
    */
-  setOwner(id: string, owner: string | undefined, preferred: string | undefined): void {
-    this.#owners.set(id, { node: owner, preferred });
+  setOwner(id: string, owner: string | undefined, preferred: string | undefined, isHeir = true): void {
+    this.#owners.set(id, { node: owner, preferred, isHeir });
     this.#show(id);
+  }
+
+  /**
+   * This node did not run for a while. What its sessions bring may be older than what their hosts have sent by other paths since:
+   * they end, and log in again.
+   */
+  stoodStill(): void {
+    for (const { lu } of this.#units.values()) lu.endSessions('this node stood still');
   }
 
   /** The volume is gone. */
@@ -131,7 +143,7 @@ export class Forwarding {
     if (unit === undefined) return;
     const { lu, ownership } = unit;
     const was = lu.role.here;
-    ownership.set(owner.node, owner.preferred);
+    ownership.set(owner.node, owner.preferred, owner.isHeir);
     // SBC-3 4.11: what the owner before us was sanitizing is not given out half erased.
     if (lu.role.here && !was && lu.notReady === undefined) resumeSanitize(lu);
   }

@@ -5,12 +5,13 @@ import { DELETE_PATIENCE, MAX_MAPS } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { World } from '../base/world.ts';
 import { formatSize } from '../base/sizes.ts';
-import { VolumeError, VolumeFault } from '../volume/volume.ts';
+import type { LogicalUnit } from '../scsi/logical-unit.ts';
+import { Durability, VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import { checkMapSubject, printable } from './names.ts';
-import type { MapRecord, VolumeRecord } from './records.ts';
+import type { LeaseRecord, MapRecord, VolumeRecord } from './records.ts';
 import type { SessionSource } from './sessions.ts';
 import { forgetVolume, intoTrash } from './trash.ts';
 import { refuseDeletion, refuseUsed, usersOf } from './uses.ts';
@@ -67,10 +68,7 @@ export class Provisioner {
   /** Serves every volume of the catalog, after finishing what a crash interrupted. A volume that fails is reported. */
   async openAll(): Promise<void> {
     for (const record of this.#catalog.volumes.values()) {
-      if (!this.#backend.holds(record)) {
-        this.#units.setProblem(record.name, 'its data is on another node');
-        continue;
-      }
+      if (!this.#backend.holds(record)) continue;
       try {
         if (record.state === 'ready') await this.#openOne(record);
         else if (this.#backend.leads(record)) await this.#erase(record);
@@ -86,12 +84,16 @@ export class Provisioner {
 
   /**
    * Makes a volume and serves it; `source`: id of the volume or snapshot of the same pool it is a copy of; `id`: the one it
-   * is to have. Rejects with bad-request, exists, limit-reached, no-space or io-error.
+   * is to have; `nodes`: ids of those that are to have the copy, this one first. Rejects with bad-request, exists, limit-reached, no-space or io-error.
    */
-  create(wanted: CreateVolume, source?: string, id = this.newId()): Promise<VolumeRecord> {
+  create(wanted: CreateVolume, source?: string, id = this.newId(), nodes?: readonly string[]): Promise<VolumeRecord> {
     return this.turn.run(async () => {
       const planned = planVolume(this.#catalog, wanted);
-      const replicas = this.#replicas(planned, source === undefined ? wanted.replicas : 1);
+      const replicas = nodes ?? this.#replicas(planned, source === undefined ? wanted.replicas : 1);
+      if (planned.durability === Durability.mirroredRam && (replicas?.length ?? 1) < 2) {
+        const what = 'mirrored-ram acknowledges a write when it is in the memory of two nodes';
+        throw new ServiceError('bad-request', `${what}: it takes a cluster (gemel cluster init) and two copies`);
+      }
       const plan = replicas === undefined ? planned : { ...planned, replicas };
       const path = await this.#backend.place(plan);
       const created = this.#world.clock.wall();
@@ -217,9 +219,14 @@ export class Provisioner {
    * Closes the storage of a volume, if it is open, and opens it again: after trouble that kept it from being served, or
    * from taking writes. Sessions keep the LUN and learn of it as of a power cycle of the disk (reservations without APTPL
    * are gone); that interrupts them, so while sessions see the volume it wants `force`. Rejects with a ServiceError when
-   * the storage cannot be opened; the volume is not served then.
+   * the storage cannot be opened; the volume is not served then. `between` is done while it is closed, and gives its record.
    */
-  reopen(name: string, force: boolean): Promise<VolumeRecord> {
+  reopen(
+    name: string,
+    force: boolean,
+    between: (record: VolumeRecord, before: LogicalUnit | undefined) => Promise<VolumeRecord> = (same) =>
+      Promise.resolve(same),
+  ): Promise<VolumeRecord> {
     return this.turn.run(async () => {
       const record = this.volume(name);
       if (record.state !== 'ready') throw new ServiceError('io-error', this.#notServed(record));
@@ -233,7 +240,7 @@ export class Provisioner {
         this.#log.warn({ volume: name, error: messageOf(error) }, 'closing a volume to open it again');
       });
       try {
-        await this.#openOne(record);
+        await this.#openOne(await between(record, lu));
       } catch (error) {
         const iqn = this.#iqnOf(record);
         this.#units.withdraw(record, iqn);
@@ -265,6 +272,20 @@ export class Provisioner {
       const others = maps.filter((map) => map.who !== subject);
       if (others.length < maps.length) return others;
       throw new ServiceError('not-found', `volume '${name}' is not mapped to ${subject}`);
+    });
+  }
+
+  /** Changes the lease of the volume. Rejects with not-found, or with what `change` throws. */
+  changeLease(
+    name: string,
+    change: (lease: LeaseRecord | undefined) => LeaseRecord | undefined,
+  ): Promise<VolumeRecord> {
+    return this.turn.run(async () => {
+      const { lease: before, ...record } = this.volume(name);
+      const lease = change(before);
+      const changed: VolumeRecord = lease === undefined ? record : { ...record, lease };
+      if (lease !== before) await this.#catalog.apply(this.#catalog.volumes.edit(name, changed));
+      return changed;
     });
   }
 
@@ -366,6 +387,8 @@ export class Provisioner {
   }
 
   #notServed(record: VolumeRecord): string {
+    const where = this.#backend.whereabouts(record);
+    if (where !== undefined) return `volume '${record.name}' is on ${where}: ask there`;
     return `volume '${record.name}' is not served: ${this.#units.problem(record.name) ?? 'it is being deleted'}`;
   }
 

@@ -33,6 +33,13 @@ export interface MapRecord {
   readonly readOnly: boolean;
 }
 
+export interface LeaseRecord {
+  /** Unique among all that take leases: `kvm:HOST:UUID of the domain`. */
+  readonly holder: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+}
+
 export interface VolumeRecord {
   readonly name: string;
   /** 32 random hexadecimal digits: the identity initiators see, for ever. */
@@ -47,6 +54,8 @@ export interface VolumeRecord {
   readonly pool?: string;
   /** Ids of the nodes of a cluster that keep its data; absent: the node with the catalog does. */
   readonly replicas?: readonly string[];
+  /** The mirror knows it, also while it has one copy. Absent: it does when there are several. */
+  readonly mirrored?: true;
   /** Bytes. */
   readonly size: number;
   /** Bytes. */
@@ -59,6 +68,8 @@ export interface VolumeRecord {
   readonly target: string;
   readonly lun: number;
   readonly maps: readonly MapRecord[];
+  /** Who has it for himself, by agreement: a virtual machine, so that no second one gets it. Absent: nobody. */
+  readonly lease?: LeaseRecord;
   /** What was begun and, after a crash, has to be finished or taken back (Provisioner.openAll). */
   readonly state: 'creating' | 'ready' | 'deleting';
   /** The size it is being changed to; bytes. */
@@ -68,6 +79,9 @@ export interface VolumeRecord {
   /** Milliseconds since 1970. */
   readonly created: number;
 }
+
+/** What the tag of a snapshot that is being brought here from another node begins with. Other tags are hexadecimal digits. */
+export const DRAFT_TAG = 'draft-';
 
 /** A volume as it was at one instant. The pool of the volume knows it by its id. */
 export interface SnapshotRecord {
@@ -79,6 +93,12 @@ export interface SnapshotRecord {
   readonly id: string;
   /** Id that all snapshots of one instant have in common. */
   readonly group?: string;
+  /** Id of the volume, if that has copies on several nodes; each of them keeps the snapshot of its own. */
+  readonly of?: string;
+  /** Ids of the nodes that were away when it was taken, and have not got it yet. */
+  readonly lacking?: readonly string[];
+  /** Id of the node that is making or deleting it. */
+  readonly by?: string;
   /** What took it, if a schedule did. */
   readonly schedule?: { readonly name: string; readonly rule: string };
   /** Bytes. */

@@ -12,6 +12,8 @@ import type { InitiatorRecord, VolumeRecord } from './records.ts';
 import type { PortalView, SessionSource } from './sessions.ts';
 import type { Units } from './units.ts';
 
+export type DiskState = 'online' | 'failed' | 'elsewhere';
+
 export interface DiskView {
   name: string;
   iqn: string;
@@ -30,6 +32,8 @@ export interface DiskView {
   kind: string;
   /** Name of its pool; null when it is in none. */
   pool: string | null;
+  /** Ids of the nodes that keep a copy; empty on a node that is alone. */
+  nodes: string[];
   snapshots: number;
   path: string | null;
   /** Bytes of storage in use; null when the volume is not served. */
@@ -40,10 +44,13 @@ export interface DiskView {
   thin: boolean;
   readOnly: boolean;
   maps: { initiator: string; access: 'read-write' | 'read-only' }[];
+  /** Who has it for himself; null: nobody. */
+  lease: { holder: string; since: string } | null;
   /** Sessions that see the volume now. */
   sessions: number;
-  state: 'online' | 'failed';
-  /** Why it failed. */
+  /** `elsewhere`: other nodes of the cluster have it, and this one has not. */
+  state: DiskState;
+  /** Why it failed, or where it is. */
   problem: string | null;
   /** ISO 8601. */
   created: string;
@@ -139,6 +146,7 @@ export class Views {
       serial: identity.serial,
       kind: record.kind,
       pool: record.pool ?? null,
+      nodes: [...(record.replicas ?? [])],
       snapshots: record.pool === undefined ? 0 : this.#catalog.snapshotsOf(record.name).length,
       path: this.#backend.locate(record) ?? null,
       allocatedBytes: lu?.volume.allocatedBytes() ?? null,
@@ -148,6 +156,10 @@ export class Views {
       thin: record.thin,
       readOnly: record.readOnly,
       maps: record.maps.map(({ who, readOnly }) => ({ initiator: who, access: readOnly ? 'read-only' : 'read-write' })),
+      lease:
+        record.lease === undefined
+          ? null
+          : { holder: record.lease.holder, since: new Date(record.lease.since).toISOString() },
       sessions: lu?.nexuses.size ?? 0,
       state: this.stateOf(record.name),
       problem: lu === undefined ? this.#problemOf(record) : null,
@@ -156,12 +168,15 @@ export class Views {
   }
 
   #problemOf(record: VolumeRecord): string {
-    if (!this.#backend.holds(record)) return 'its data is on another node';
+    const where = this.#backend.whereabouts(record);
+    if (where !== undefined) return `its data is on ${where}`;
     return this.#units.problem(record.name) ?? 'it is being created or deleted';
   }
 
-  stateOf(name: string): 'online' | 'failed' {
-    return this.#units.unit(name) === undefined ? 'failed' : 'online';
+  stateOf(name: string): DiskState {
+    if (this.#units.unit(name) !== undefined) return 'online';
+    const record = this.#catalog.volumes.get(name);
+    return record === undefined || this.#backend.holds(record) ? 'failed' : 'elsewhere';
   }
 
   disks(): DiskView[] {
@@ -197,7 +212,7 @@ export class Views {
     const totals = { failed: 0, provisionedBytes: 0, allocatedBytes: 0 };
     for (const { name, size } of this.#catalog.volumes.values()) {
       const lu = this.#units.unit(name);
-      if (lu === undefined) totals.failed++;
+      if (this.stateOf(name) === 'failed') totals.failed++;
       totals.provisionedBytes += size;
       totals.allocatedBytes += lu?.volume.allocatedBytes() ?? 0;
     }

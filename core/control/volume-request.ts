@@ -20,7 +20,7 @@ export interface CreateVolume {
   readonly physicalBlockSize?: number | undefined;
   readonly thin?: boolean | undefined;
   readonly readOnly?: boolean | undefined;
-  readonly durability?: 'durable' | 'volatile' | undefined;
+  readonly durability?: Durability | undefined;
   readonly kind?: VolumeKind | undefined;
   /** Of a device; the URI of a NBD export. */
   readonly path?: string | undefined;
@@ -149,8 +149,11 @@ function pathOf(wanted: CreateVolume, kind: VolumeKind): string | undefined {
 }
 
 function durabilityOf(wanted: CreateVolume, kind: VolumeKind): Durability {
+  if (wanted.durability === Durability.mirroredRam && isElsewhere(kind)) {
+    throw new ServiceError('bad-request', 'what lies outside of Gemel has no copies whose memory could keep a write');
+  }
   if (kind !== VolumeKind.memory) return wanted.durability ?? Durability.durable;
-  if (wanted.durability === Durability.durable) {
+  if (wanted.durability !== undefined && wanted.durability !== Durability.volatile) {
     throw new ServiceError('bad-request', 'a volume in memory is volatile: it is empty after a restart');
   }
   return Durability.volatile;

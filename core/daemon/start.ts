@@ -21,6 +21,7 @@ import { automation } from '../control/automation.ts';
 import { CapacityTrend, poolUse } from '../control/capacity-trend.ts';
 import { Catalog } from '../control/catalog.ts';
 import type { ServedCertificate } from '../control/certificate-view.ts';
+import type { Copies } from '../control/copies.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import { Events } from '../control/events.ts';
 import { firstStart } from '../control/first-start.ts';
@@ -38,6 +39,7 @@ import { PoolMoves } from '../control/pool-moves.ts';
 import { isFull } from '../control/pool-plan.ts';
 import { PoolManager } from '../control/pools.ts';
 import { Provisioner } from '../control/provision.ts';
+import type { VolumeRecord } from '../control/records.ts';
 import { Security } from '../control/security.ts';
 import { Snapshots } from '../control/snapshots.ts';
 import { Tokens } from '../control/tokens.ts';
@@ -179,10 +181,11 @@ async function start(
   const placement =
     shared === undefined ? undefined : (count: number | undefined): string[] => shared.volumes.placement(count);
   const provisioner: Provisioner = new Provisioner({ catalog, units, backend, world, log, server, placement });
-  const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
+  const mirrored = shared?.snapshots({ catalog, units });
+  const snapshots = new Snapshots({ mirrored, catalog, units, pools, backend, provisioner, world, log });
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
   const services = { catalog, units, pools, moves, backend, provisioner, snapshots, hosts, events, box, world, log };
-  const automatic = automation(services);
+  const automatic = automation({ ...services, copies: () => shared?.volumes.copies });
   undo.push(() => pools.close());
   await pools.openAll();
   undo.push(() => provisioner.close());
@@ -226,7 +229,8 @@ async function start(
   let consoleUrl = '';
   const certificate = (): ServedCertificate | undefined => running.served?.view(consoleUrl);
   const certificateEnd = (): number | undefined => certificate()?.notAfter;
-  const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock, log);
+  const holds = (record: VolumeRecord): boolean => backend.holds(record);
+  const readings = new Readings({ catalog, pools, units, server, certificateEnd, holds }, world.clock, log);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version });
   alerts.start();
   undo.push(() => alerts.stop());
@@ -234,7 +238,8 @@ async function start(
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   const admission = member === undefined ? undefined : await Admission.open({ member, world, log, data: options.data });
   if (admission !== undefined) undo.push(() => admission.close());
-  const clusterParts = { catalog, own, member, admission, world, log, data: options.data };
+  const copies = (): Copies | undefined => shared?.volumes.copies;
+  const clusterParts = { catalog, own, member, copies, admission, world, log, data: options.data };
   const cluster = new ClusterManager({ ...clusterParts, restart: running.restart });
   const control: ControlPlane = {
     cluster,

@@ -4,13 +4,13 @@ import {
   COMMAND_WINDOW,
   DATA_OUT_TIMEOUT,
   MAX_IMMEDIATE_TASKS,
-  MAX_TRANSFER,
   SEND_QUEUE_LOW,
   SESSION_WRITE_MEMORY,
 } from '../base/limits.ts';
-import { load16, load24, load32 } from '../base/bytes-at.ts';
+import { load24, load32 } from '../base/bytes-at.ts';
 import { ProtocolError } from '../base/errors.ts';
 import { FastKind } from '../scsi/command-table.ts';
+import { plainPosition } from '../scsi/sbc/plain.ts';
 import { checkCondition } from '../scsi/dispatch.ts';
 import { SENSE, ScsiError } from '../scsi/sense.ts';
 import type { Nexus } from '../scsi/device.ts';
@@ -76,6 +76,9 @@ export class CommandPath {
     nexus.abortUnstarted = (each, tell) => {
       const { chosen } = this.abort((pending) => pending.nexus === each, tell);
       return Promise.resolve(chosen.length > 0);
+    };
+    nexus.end = (reason) => {
+      connection.terminate(reason);
     };
     this.#luns = nexus.luns;
     this.#placed = new PlacedWrites(this);
@@ -297,32 +300,11 @@ export class CommandPath {
     this.#slow(bytes, at, dataAt, dataLength);
   }
 
-  /** Byte position of the blocks in a READ or WRITE (10) or (16), or -1 when anything is out of the ordinary. */
-  #position(lu: LogicalUnit, bytes: Buffer, at: number): number {
-    const cdb = at + 32;
-    // Byte 1 without DPO: protection, FUA and reserved bits take the slow path (SBC-3 5.11, 5.33).
-    if (((bytes[cdb + 1] as number) & ~0x10) !== 0) return -1;
-    const edtl = load32(bytes, at + 20);
-    if (edtl > MAX_TRANSFER) return -1;
-    if ((bytes[cdb] as number) < 0x60) {
-      if (bytes[cdb + 6] !== 0 || bytes[cdb + 9] !== 0) return -1;
-      const blocks = load16(bytes, cdb + 7);
-      const lba = load32(bytes, cdb + 2);
-      if (blocks === 0 || blocks << lu.blockShift !== edtl || lba + blocks > lu.blocks) return -1;
-      return lba * lu.blockSize;
-    }
-    if (bytes[cdb + 14] !== 0 || bytes[cdb + 15] !== 0) return -1;
-    const blocks = load32(bytes, cdb + 10);
-    const lba = load32(bytes, cdb + 2) * 4_294_967_296 + load32(bytes, cdb + 6);
-    if (blocks === 0 || blocks * lu.blockSize !== edtl || !(lba + blocks <= lu.blocks)) return -1;
-    return lba * lu.blockSize;
-  }
-
   #read(nexus: LunNexus, bytes: Buffer, at: number): boolean {
     const lu = nexus.lu;
-    const position = this.#position(lu, bytes, at);
-    if (position < 0) return false;
     const length = load32(bytes, at + 20);
+    const position = plainPosition(lu, bytes, at + 32, length);
+    if (position < 0) return false;
     if (!lu.locks.idle && lu.locks.blocks(position, length, false)) return false;
     const answers = this.connection.answers;
     const itt = load32(bytes, at + 16);
@@ -347,10 +329,10 @@ export class CommandPath {
 
   #write(nexus: LunNexus, bytes: Buffer, at: number, dataAt: number, dataLength: number): boolean {
     const lu = nexus.lu;
-    const position = this.#position(lu, bytes, at);
+    const length = load32(bytes, at + 20);
+    const position = plainPosition(lu, bytes, at + 32, length);
     const itt = load32(bytes, at + 16);
     if (position < 0 || itt === RESERVED_TAG) return false;
-    const length = load32(bytes, at + 20);
     if (dataLength !== length || !this.#immediateData || dataLength > this.#firstBurst) {
       return this.#streamWrite(nexus, position, length, bytes, at, dataAt, dataLength);
     }

@@ -158,8 +158,8 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     this.#running = true;
     const memory = this.#path.connection.context.memory;
     const dataIn = Math.min(this.#expectation.dataIn, MAX_TRANSFER);
-    // A READ out of memory has been answered without a task.
-    const fromDisk = this.spec.fast === 'read';
+    // A READ out of memory has been answered without a task; one that another node carries out costs no disk of ours.
+    const fromDisk = this.spec.fast === 'read' && this.lu.role.here;
     if (dataIn > 0) {
       const gate = this.#path.reads.enter(dataIn, fromDisk);
       if (gate !== undefined) await gate;

@@ -52,6 +52,11 @@ export class Leases {
     this.#timer?.cancel();
   }
 
+  /** When this node beat last, by its clock. */
+  get beatAt(): number {
+    return this.#beat;
+  }
+
   /** Answers the beacons of a node. Called once for each link. */
   serve(link: NodeLink): void {
     link.handlers.beacon.set(LinkMessage.beacon, (header) => {

@@ -40,9 +40,16 @@ export class Member {
   #retry = REJOIN_RETRY;
   /** Writes in a row that took it long. */
   slow = 0;
+  /** Its copy is given up: it is not brought up to date any more. */
+  isExcluded = false;
 
   constructor(node: string) {
     this.node = node;
+  }
+
+  /** It is out, and may be brought up to date from `now` on. */
+  mayJoin(now: number): boolean {
+    return this.state === 'out' && !this.isAsking && !this.isExcluded && now >= this.retryAt;
   }
 
   /** It has failed at `now`: when it is tried again. */

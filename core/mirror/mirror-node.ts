@@ -15,7 +15,11 @@ import type { NodeLink, PeerAddress } from './link/peers.ts';
 import { MirrorMessage, parseOperation, parseVolumeMessage } from './messages.ts';
 import type { HandOverMessage } from './messages.ts';
 import { MirroredVolume } from './mirrored-volume.ts';
+import { answerLook, answerRead } from './points.ts';
+import type { CopyPoints } from './points.ts';
 import { RegionLog } from './region-log.ts';
+import { changeReplicas } from './replica-set.ts';
+import type { ReplicaChange } from './replica-set.ts';
 import { Steward } from './steward.ts';
 import type { Ownership, ReplicaStatus } from './ownership.ts';
 import { verifyCopies } from './verify.ts';
@@ -45,6 +49,10 @@ export interface MirroredOptions {
   readonly folder: string;
   /** The volume is being made: its copy here is empty, and nothing is known of it. */
   readonly fresh?: boolean;
+  /** The volume is being made, and what is in its copy here is not what the others have: it is compared as a whole. */
+  readonly foreign?: boolean;
+  /** Where points in time of the copy are kept; absent: nowhere. */
+  readonly points?: CopyPoints | undefined;
 }
 
 const EMPTY: PeerAnswer = { header: Buffer.alloc(0) };
@@ -58,6 +66,8 @@ export class MirrorNode {
   readonly #told = new Map<string, string>();
   #unwatch: (() => void) | undefined;
   quiesce: (volume: string) => Promise<void>;
+  /** Told when this node did not run for longer than a lease lasts, before anything else happens. */
+  stoodStill: () => void = () => undefined;
 
   constructor(options: MirrorNodeOptions) {
     this.#options = options;
@@ -73,6 +83,7 @@ export class MirrorNode {
           { milliseconds: Math.round(milliseconds) },
           'this node did not run for a while: it asks who owns what',
         );
+        this.stoodStill();
         for (const each of this.#volumes.values()) each.steward.stalled();
       },
       onBeat: () => {
@@ -120,13 +131,17 @@ export class MirrorNode {
    * Opens this node's copy of a volume. The node serves it, follows who does, or waits, as the record says. Rejects with a
    * ServiceError; the copy is not closed then.
    */
-  async open({ id, durability, folder, fresh = false }: MirroredOptions, backing: Volume): Promise<MirroredVolume> {
+  async open(
+    { id, durability, folder, fresh = false, foreign = false, points }: MirroredOptions,
+    backing: Volume,
+  ): Promise<MirroredVolume> {
     if (this.#volumes.has(id)) throw new ServiceError('exists', `${id} is open already`);
     const { world, store, node, boot, log } = this.#options;
     await world.disk.makeFolder(folder);
+    if (foreign) await RegionLog.remove(world, `${folder}/${id}`);
     const regions = await RegionLog.open(world, `${folder}/${id}`, backing.info.size, fresh);
     const steward = new Steward({
-      ...{ id, node, boot, log, store, backing, regions, durability },
+      ...{ id, node, boot, log, store, backing, regions, durability, points },
       clock: world.clock,
       leases: this.leases,
       linkTo: (other) => this.peers.get(other),
@@ -142,9 +157,12 @@ export class MirrorNode {
     return volume;
   }
 
-  /** Writes the record of a volume that is being made. `replicas`: nodes with a fresh, empty copy; the first one serves it. */
-  async create(id: string, replicas: readonly string[], owner = ''): Promise<void> {
-    const value = { ...newRecord(replicas, owner) };
+  /**
+   * Writes the record of a volume that is being made. `replicas`: nodes with a copy; the first one serves it. `inSync`: those
+   * whose copies are the same, all when absent.
+   */
+  async create(id: string, replicas: readonly string[], owner = '', inSync = replicas): Promise<void> {
+    const value = { ...newRecord(replicas, owner), inSync };
     const { ok } = await this.#options.store.commit(
       [{ key: recordKey(id), value }],
       [{ key: recordKey(id), revision: 0 }],
@@ -192,6 +210,13 @@ export class MirrorNode {
   /** A person takes this copy for the one that counts. `by`: who. Rejects with a ServiceError. */
   promote(id: string, by: string): Promise<void> {
     return this.#known(id).steward.promote(by);
+  }
+
+  /** Another node gets a copy, or one has none any more. At the owner only. Rejects with a ServiceError or a VolumeError. */
+  async changeReplicas(id: string, change: ReplicaChange): Promise<void> {
+    const { term } = this.#known(id).steward;
+    if (term?.isOver !== false) throw new ServiceError('in-use', `${id} is served by another node: ask it there`);
+    await changeReplicas(term, change);
   }
 
   /** Compares the copies. At the owner only. Rejects with a ServiceError or a VolumeError. */
@@ -269,11 +294,17 @@ export class MirrorNode {
     forReplica(MirrorMessage.admit, 'admit');
     forReplica(MirrorMessage.digest, 'digest');
     forReplica(MirrorMessage.read, 'read');
+    link.handle(MirrorMessage.pointLook, (header) => answerLook(header, (id) => this.#points(id)));
+    link.handle(MirrorMessage.pointRead, (header) => answerRead(header, (id) => this.#points(id)));
     link.handle(MirrorMessage.handOver, async (header) => {
       const message = JSON.parse(header.toString()) as HandOverMessage;
       await this.#open(message.volume).steward.asked(from, message);
       return EMPTY;
     });
+  }
+
+  #points(id: string): CopyPoints | undefined {
+    return this.#open(id).steward.options.points;
   }
 
   #open(id: string): MirroredVolume {

@@ -1,6 +1,6 @@
 // What a node knows of its own copy of a volume, durable: whom it has promised to follow, where writes may be under way
 // (intents), which regions every other replica lacks (dirty), and what the SCSI side keeps with the volume.
-import { HOT_FORGET, HOT_REGIONS, MAX_REGIONS, REGION_BYTES } from '../base/limits.ts';
+import { HOT_FORGET, HOT_REGIONS, HOT_RUN, HOT_RUN_SHARE, MAX_REGIONS, REGION_BYTES } from '../base/limits.ts';
 import type { World } from '../base/world.ts';
 import { FIRST_STAMP } from './config-record.ts';
 import type { ByteRange } from './messages.ts';
@@ -69,15 +69,18 @@ export class RegionLog {
   readonly #wide: ByteRange[] = [];
   /** Of these, the ones of operations that run. */
   readonly #running: ByteRange[] = [];
+  /** Regions that are noted together, so that writes all over the volume seldom wait for a note. */
+  readonly #run: number;
   readonly #dirty = new Map<string, RegionSet>();
   #uses = 0;
   #pending: Change = {};
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = [];
   #writing = false;
 
-  private constructor(file: RegionFile, regionBytes: number, facts: Facts, isLost: boolean) {
+  private constructor(file: RegionFile, regionBytes: number, facts: Facts, isLost: boolean, size: number) {
     this.#file = file;
     this.regionBytes = regionBytes;
+    this.#run = Math.max(1, Math.min(HOT_RUN, Math.floor(size / regionBytes / HOT_RUN_SHARE)));
     this.facts = facts;
     this.isLost = isLost;
   }
@@ -98,16 +101,26 @@ export class RegionLog {
     if (whole === undefined || isLost) {
       // The promise survives where it can: a lost bitmap is no reason to follow somebody of the past.
       const promised = whole?.facts.promised ?? NOBODY;
-      const log = new RegionLog(file, whole?.regionBytes ?? regionBytesFor(size), { ...none, promised }, isLost);
+      const log = new RegionLog(file, whole?.regionBytes ?? regionBytesFor(size), { ...none, promised }, isLost, size);
       await file.checkpoint(log.#whole());
       return log;
     }
-    const log = new RegionLog(file, whole.regionBytes, whole.facts, false);
+    const log = new RegionLog(file, whole.regionBytes, whole.facts, false, size);
     for (const region of whole.hot) log.#hot.set(region, { inFlight: 0, used: 0 });
     log.#wide.push(...whole.wide);
     for (const [node, pages] of Object.entries(whole.dirty)) log.#dirty.set(node, RegionSet.fromJson(pages));
     for (const change of stored.changes) log.#apply(change as Change);
     return log;
+  }
+
+  /**
+   * Begins the notes of a copy that is there already, and whole: no other one is known yet. `size`: bytes of the volume.
+   * `unitState`: what the SCSI side goes on with.
+   */
+  static async begin(world: World, path: string, size: number, unitState: Buffer | undefined): Promise<void> {
+    const log = await RegionLog.open(world, path, size, true);
+    if (unitState !== undefined) await log.update({ unitState: unitState.toString('base64') });
+    await log.close();
   }
 
   /** The files are gone when it resolves: the volume is deleted. */
@@ -145,10 +158,14 @@ export class RegionLog {
 
   /** The range is noted as being written to, durably, when it resolves. Rejects when it cannot be. */
   heat(position: number, length: number): Promise<void> {
+    if (this.isHot(position, length)) return Promise.resolve();
     const fresh: number[] = [];
-    const last = this.last(position, length);
-    for (let region = this.first(position); region <= last; region++) if (!this.#hot.has(region)) fresh.push(region);
-    if (fresh.length === 0) return Promise.resolve();
+    const first = this.first(position);
+    const end = this.last(position, length) + 1;
+    // Those beside it as well, even beyond the end of the volume, where a note says nothing.
+    const from = first - (first % this.#run);
+    const to = Math.ceil(end / this.#run) * this.#run;
+    for (let region = from; region < to; region++) if (!this.#hot.has(region)) fresh.push(region);
     const cold = this.#hot.size + fresh.length > HOT_REGIONS ? this.#coldest() : [];
     // Regions count as hot when they are noted, and only then.
     return this.#change({ hot: fresh, cold });
@@ -181,6 +198,10 @@ export class RegionLog {
     const range: ByteRange = [position, length];
     this.#running.push(range);
     await this.#change({ wide: [range] });
+  }
+  /** A large range may differ from now on, until it is known to be the same everywhere (coolAll): durable when it resolves. */
+  noteWide(position: number, length: number): Promise<void> {
+    return this.#change({ wide: [[position, length]] });
   }
   /** It is over. The note goes with the next record. */
   endWide(position: number, length: number): void {

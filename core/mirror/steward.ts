@@ -23,6 +23,7 @@ import type { NodeLink } from './link/peers.ts';
 import type { Member } from './member.ts';
 import { MirrorMessage, Operation, json } from './messages.ts';
 import type { HandOverMessage } from './messages.ts';
+import type { CopyPoints } from './points.ts';
 import type { Promised, RegionLog } from './region-log.ts';
 import type { Ownership, ReplicaStatus, Role } from './ownership.ts';
 import { Replica } from './replica.ts';
@@ -42,12 +43,13 @@ export interface StewardOptions {
   readonly regions: RegionLog;
   readonly durability: Durability;
   readonly sourceOf: (volume: string) => Volume | undefined;
+  readonly points: CopyPoints | undefined;
   readonly onChange: () => void;
   /** Commands on the volume are over, or time is. Before a planned hand-over. */
   readonly quiesce: () => Promise<void>;
 }
 
-/** Milliseconds for which a node whose disk has failed leaves a volume to others. */
+/** Milliseconds for which a node whose disk failed leaves a volume to others. */
 const UNFIT = 30_000;
 
 export class Steward {
@@ -77,7 +79,7 @@ export class Steward {
     this.#keeper = new RecordKeeper({ store, clock, volume: id, boot });
     this.replica = new Replica({
       node: options.node,
-      ...{ backing: options.backing, regions, durability, sourceOf: options.sourceOf },
+      ...{ backing: options.backing, regions, durability, sourceOf: options.sourceOf, points: options.points },
       replicas: () => this.#known?.record.replicas.length ?? 2,
       isOver: (attempt, owner, epoch) => this.#isOver(attempt, owner, epoch),
       drainOwner: () => this.#drainOwner(),
@@ -369,7 +371,7 @@ export class Steward {
   #mayJoin(term: Term, member: Member): void {
     const { clock, linkTo } = this.options;
     const link = linkTo(member.node);
-    if (member.state !== 'out' || member.isAsking || link?.up !== true || clock.now() < member.retryAt) return;
+    if (link?.up !== true || !member.mayJoin(clock.now())) return;
     member.isAsking = true;
     const join = new Join(term, member, link, {
       busyRate: () => this.resyncRate,

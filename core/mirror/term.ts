@@ -239,6 +239,11 @@ export class Term {
     }
   }
 
+  /** Tells a replica how many there will be: with three, each notes where it is writing. Rejects when it does not answer. */
+  async tellReplicas(member: Member, replicas: number): Promise<void> {
+    await this.#ask(member, MirrorMessage.confirm, { ...this.#message(member), replicas });
+  }
+
   /** The link to a node broke. */
   linkDown(node: string): void {
     const member = this.members.get(node);

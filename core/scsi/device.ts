@@ -34,6 +34,9 @@ export class Nexus {
    */
   abortUnstarted: (nexus: LunNexus, tell: boolean) => Promise<boolean> = () => Promise.resolve(false);
 
+  /** Ends the session; nothing that it still brings is carried out. Set by the transport. */
+  end: (reason: string) => void = () => undefined;
+
   /** The node whose target port the initiator has logged in to, when that is another one; set by who forwards for it. */
   forwardedBy: string | undefined;
 

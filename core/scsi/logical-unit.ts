@@ -197,6 +197,11 @@ export class LogicalUnit {
     return this.role.remote?.forget(nexus);
   }
 
+  /** Ends all sessions of this node that have it: they log in again. What they had under way is over. */
+  endSessions(reason: string): void {
+    for (const owner of new Set([...this.nexuses].map((nexus) => nexus.owner))) owner.end(reason);
+  }
+
   /** This node carries the commands out from now on: with what its predecessor has left. */
   inherit(): void {
     this.blocks = Math.floor(this.volume.info.size / this.blockSize);

@@ -2,7 +2,8 @@
 // the same socket calls, in one run on the same machine: servers alternate inside each repetition, and what counts is the
 // median of the ratios of the repetitions.
 // `npm run bench -- soak [--minutes N]`, `-- sessions`, `-- api`, `-- hotcold --data DIR`: what a table of ratios cannot show.
-// `npm run bench -- pool [--data DIR]`: the pool on a real disk (pool.ts); `-- copy [--data DIR]`: offloaded copies (copy.ts).
+// `npm run bench -- pool [--data DIR]`: the pool on a real disk (pool.ts); `-- copy [--data DIR]`: offloaded copies (copy.ts);
+// `-- mirror [--data DIR]`: two copies on two nodes (mirror.ts).
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir } from 'node:os';
@@ -38,8 +39,9 @@ const chosen = values.case?.split(',');
 const cases = CASES.filter((each) => chosen?.includes(each.name) ?? true);
 const [mode] = positionals;
 /** Of the disk that is measured; that which is copied is to be larger than any cache. */
-const megabytes = Number(values.size ?? (mode === 'copy' ? '10240' : '1024'));
-const inMemory = mode !== 'pool' && mode !== 'copy' && existsSync('/dev/shm');
+const sizes: Readonly<Record<string, string>> = { copy: '10240', mirror: '512' };
+const megabytes = Number(values.size ?? sizes[mode ?? ''] ?? '1024');
+const inMemory = !['pool', 'copy', 'mirror'].includes(mode ?? '') && existsSync('/dev/shm');
 const base = values.data ?? (inMemory ? '/dev/shm' : tmpdir());
 mkdirSync(base, { recursive: true });
 const folder = mkdtempSync(join(base, 'gemel-bench-'));
@@ -106,7 +108,7 @@ async function runMode(name: string): Promise<string> {
   if (name === 'soak') return soak(tools.load, gemel, Number(values.minutes));
   if (name === 'api') return measureApi(tools.load, gemel);
   if (name === 'sessions') return manySessions(tools.load, gemel);
-  if (name !== 'hotcold') throw new Error(`no mode ${name}: soak, sessions, hotcold, api, pool, copy`);
+  if (name !== 'hotcold') throw new Error(`no mode ${name}: soak, sessions, hotcold, api, pool, copy, mirror`);
   // A second volume of the same daemon; hot and cold are only apart on a real disk (--data DIR).
   const url = gemel.create('cold', COLD_MEGABYTES);
   const write = (seconds: number): Sample =>
@@ -157,8 +159,8 @@ async function compare(): Promise<void> {
   if (values.markdown !== undefined) writeFileSync(values.markdown, table);
 }
 
-/** What a pool costs, and what copies inside it bring, on a disk. */
-async function runOnDisk(kind: 'pool' | 'copy'): Promise<string> {
+/** What a pool costs, what copies inside it bring, and what a second copy on another node costs, on a disk. */
+async function runOnDisk(kind: 'pool' | 'copy' | 'mirror'): Promise<string> {
   const { reps, seconds, json } = values;
   const common = { folder, tool: tools.load, size: megabytes, parts: chosen, json, markdown: values.markdown };
   const options = {
@@ -172,13 +174,17 @@ async function runOnDisk(kind: 'pool' | 'copy'): Promise<string> {
     const { CopyBench } = await import('./copy.ts');
     return new CopyBench(options).run();
   }
+  if (kind === 'mirror') {
+    const { MirrorBench } = await import('./mirror.ts');
+    return new MirrorBench(options).run();
+  }
   pool = new PoolBench(options);
   return pool.run();
 }
 
 try {
   if (mode === undefined) await compare();
-  else if (mode === 'pool' || mode === 'copy') console.log(await runOnDisk(mode));
+  else if (mode === 'pool' || mode === 'copy' || mode === 'mirror') console.log(await runOnDisk(mode));
   else console.log(await runMode(mode));
 } finally {
   await cleanUp();

@@ -389,7 +389,7 @@ export class PoolBench {
 const slowest = (times: readonly number[]): string => `slowest ${Math.max(...times).toFixed(1)} ms`;
 
 /** The load generator beside something else. */
-function spawnLoad(tool: string, url: string, options: readonly string[]): Promise<LoadSample> {
+export function spawnLoad(tool: string, url: string, options: readonly string[]): Promise<LoadSample> {
   const running = spawn(tool, ['-u', url, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
   running.stdout.on('data', (piece: Buffer) => (text += piece.toString()));

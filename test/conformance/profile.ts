@@ -1,13 +1,14 @@
-// Runs iscsi-test-cu, every suite in a process of its own against a fresh LUN, and holds each of its tests against the
+// Runs iscsi-test-cu, every suite in a process of its own against a fresh LUN, some at a time, and holds each of its tests against the
 // expectation file of a LUN profile. Every test of iscsi-test-cu is one test here, so that the counts are honest.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { memoryFolder } from '../support/cleanup.ts';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { needsAll } from '../support/needs.ts';
 import { projectFile } from '../support/project.ts';
 import { describeRun, run, runOk } from '../support/process.ts';
 import { condense, parseOutcomes, parseTestList, type TestOutcome } from './cu-output.ts';
-import { readExpectation, type Expected } from './expectation.ts';
+import { readExpectation, type Expectation, type Expected } from './expectation.ts';
 
 export interface Profile {
   /** Names the profile and its expectation file, profile-NAME.expect. */
@@ -23,15 +24,16 @@ export interface Profile {
   subset?: true;
 }
 
-/** Milliseconds for one suite. OrWrite alone makes hundreds of writes stable, one after the other: a busy disk takes its time. */
+/** Milliseconds for one suite. */
 const SUITE_TIMEOUT = 180_000;
 /**
  * Sanitize waits for every operation to end, and in its Reset for a full minute in one piece. Unmap sends a thousand small
- * commands one after the other, each of which a durable volume makes stable.
+ * commands one after the other, each of which a durable volume makes stable; OrWrite hundreds of large ones.
  */
 const SLOW_SUITES: ReadonlyMap<string, number> = new Map([
   ['Sanitize', 240_000],
   ['Unmap', 240_000],
+  ['OrWrite', 240_000],
 ]);
 /** Small enough to be quick, large enough for every test (they want 1 MiB and more at both ends). */
 const LUN_SIZE = '64M';
@@ -81,18 +83,51 @@ export function judge(name: string, expected: Expected, suiteRun: SuiteRun): voi
   }
 }
 
-function defineSuite(suite: string, tests: Map<string, Expected>, profile: Profile, daemon: () => Daemon): void {
+/** Suites at the same time, each with a LUN and a target of its own: most of the time they wait. */
+const AT_ONCE = 2;
+
+/** Runs one suite against a LUN of its own. */
+async function runOnNewLun(
+  suite: string,
+  tests: Map<string, Expected>,
+  profile: Profile,
+  daemon: Daemon,
+): Promise<SuiteRun> {
+  // A new LUN for every suite: zeroed, without reservations, mode pages at their defaults. Suites leave all that.
+  const volume = `cu-${suite.toLowerCase()}`;
+  const disk = await daemon.createVolume(volume, profile.sizes?.[suite] ?? LUN_SIZE, profile.createArguments);
+  // With two addresses, tests of other suites leave reservations on the second path for the tests that follow.
+  const paths = suite === 'MultipathIO' ? daemon.portals : daemon.portals.slice(0, 1);
+  const urls = paths.map((_, portal) => daemon.url(disk, portal));
+  const suiteRun = await runSuite(suite, tests, urls);
+  await daemon.gemelJson(['volume', 'delete', '--purge', volume]);
+  return suiteRun;
+}
+
+/** Runs all suites, the slow ones first. Returns what comes of each; nothing is rejected before somebody waits for it. */
+function runSuites(expectation: Expectation, profile: Profile, daemon: Daemon): Map<string, Promise<SuiteRun>> {
+  const runs = new Map<string, Promise<SuiteRun>>();
+  const begin: (() => Promise<unknown>)[] = [];
+  const isSlow = (suite: string): number => (SLOW_SUITES.has(suite) ? 0 : 1);
+  for (const [suite, tests] of [...expectation].toSorted(([a], [b]) => isSlow(a) - isSlow(b))) {
+    const suiteRun = new Promise<SuiteRun>((resolve, reject) => {
+      begin.push(() => runOnNewLun(suite, tests, profile, daemon).then(resolve, reject));
+    });
+    suiteRun.catch(() => undefined);
+    runs.set(suite, suiteRun);
+  }
+  const worker = async (): Promise<void> => {
+    for (let next = begin.shift(); next !== undefined; next = begin.shift()) await next();
+  };
+  for (let i = 0; i < AT_ONCE; i++) void worker();
+  return runs;
+}
+
+function defineSuite(suite: string, tests: Map<string, Expected>, find: () => Promise<SuiteRun> | undefined): void {
   describe(suite, () => {
     let suiteRun: SuiteRun = { outcomes: new Map(), log: 'not run' };
     before(async () => {
-      // A new LUN for every suite: zeroed, without reservations, mode pages at their defaults. Suites leave all that.
-      const volume = `cu-${suite.toLowerCase()}`;
-      const disk = await daemon().createVolume(volume, profile.sizes?.[suite] ?? LUN_SIZE, profile.createArguments);
-      // With two addresses, tests of other suites leave reservations on the second path for the tests that follow.
-      const paths = suite === 'MultipathIO' ? daemon().portals : daemon().portals.slice(0, 1);
-      const urls = paths.map((_, portal) => daemon().url(disk, portal));
-      suiteRun = await runSuite(suite, tests, urls);
-      await daemon().gemelJson(['volume', 'delete', '--purge', volume]);
+      suiteRun = (await find()) ?? suiteRun;
     });
     for (const [name, expected] of tests) {
       it(`${suite}.${name}`, (t) => {
@@ -110,12 +145,18 @@ export function defineProfile(profile: Profile): void {
   const skip = needsAll(['iscsi-test-cu', 'libiscsi-bin'], ['stdbuf', 'coreutils']);
   describe(`iscsi-test-cu, profile ${profile.name}: ${profile.title}`, { skip, concurrency: 1 }, () => {
     let running: Awaited<ReturnType<typeof startDaemon>> | undefined;
+    let memory: ReturnType<typeof memoryFolder> | undefined;
+    let runs: ReturnType<typeof runSuites> = new Map();
     before(async () => {
-      running = await startDaemon({ portals: 2 });
+      // What is tested is what the daemon answers, not the disk behind it.
+      memory = memoryFolder('conformance');
+      running = await startDaemon({ portals: 2, dataFolder: memory.path });
       if (profile.poolArguments) await running.daemon.gemelJson(['pool', 'create', ...profile.poolArguments]);
+      runs = runSuites(expectation, profile, running.daemon);
     });
     after(async () => {
       await running?.end();
+      memory?.remove();
     });
     it('the expectation file lists the tests there are', async () => {
       const known = parseTestList((await runOk('iscsi-test-cu', ['--list'])).stdout);
@@ -124,10 +165,7 @@ export function defineProfile(profile: Profile): void {
       assert.deepEqual(listed.toSorted(), there.toSorted());
     });
     for (const [suite, tests] of expectation) {
-      defineSuite(suite, tests, profile, () => {
-        assert.ok(running, 'the daemon did not start');
-        return running.daemon;
-      });
+      defineSuite(suite, tests, () => runs.get(suite));
     }
     it('the daemon came through it', async () => {
       assert.ok(running);

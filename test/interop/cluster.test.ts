@@ -149,8 +149,36 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     await io(alpha, disk, 'write -P 2 0 1M', 'read -P 2 0 1M');
     await io(beta, disk, 'read -P 2 0 1M', 'write -P 3 1M 64k', 'read -P 3 1M 64k');
     await io(alpha, disk, 'read -P 3 1M 64k');
-    const snapshot = await alpha.gemel(['snapshot', 'create', 'shared', 's1']);
-    assert.equal(snapshot.code, 2, `what one node alone would have: ${snapshot.stderr}`);
+  });
+
+  test('snapshots and clones of it are on both nodes, whichever is asked', async () => {
+    const done = async (at: Daemon, ...args: string[]): Promise<void> => {
+      const { code, stderr } = await at.gemel(args);
+      assert.equal(code, 0, `${args.join(' ')}: ${stderr}`);
+    };
+    await until(
+      'in step',
+      async () =>
+        /In step +2 of 2: /.test((await alpha.gemel(['replication', 'list'])).stdout) ||
+        /In step +2 of 2: /.test((await alpha.gemel(['replication', 'show', 'shared'])).stdout),
+    );
+    await io(alpha, disk, 'write -P 7 64M 1M');
+    await done(beta, 'snapshot', 'create', 'shared', 's1');
+    await io(alpha, disk, 'write -P 8 64M 1M', 'write -P 8 100M 64k');
+    await done(alpha, 'volume', 'clone', 'shared@s1', 'twin', '--map', 'loopback');
+    const twin = await alpha.volume('twin');
+    await until('beta serves it, too', async () =>
+      ((await beta.listVolumes()) as (Disk & { state: string })[]).some(
+        ({ name, state }) => name === 'twin' && state === 'online',
+      ),
+    );
+    const shown = (await alpha.gemel(['replication', 'show', 'twin'])).stdout;
+    assert.match(shown, /In step +2 of 2: /, 'nothing had to cross the link');
+    for (const at of [alpha, beta]) await io(at, twin, 'read -P 7 64M 1M', 'read -P 0 100M 64k');
+    await until('rolled back', async () => (await beta.gemel(['snapshot', 'rollback', 'shared@s1'])).code === 0);
+    for (const at of [alpha, beta]) await io(at, disk, 'read -P 7 64M 1M', 'read -P 0 100M 64k', 'read -P 2 0 1M');
+    await done(alpha, 'snapshot', 'delete', 'shared@s1');
+    await done(beta, 'volume', 'delete', 'twin', '--force', '--purge');
   });
 
   test('it is handed over, whichever node is asked', async () => {
@@ -207,12 +235,43 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     await until('gone', async () => (await alpha.listVolumes()).every(({ name }) => name !== 'shared'));
   });
 
+  test('a volume of one copy gets a second one while it is used, and can have one again', async () => {
+    const state = async (): Promise<string> =>
+      (await beta.gemel(['volume', 'show', 'before'])).stdout.match(/^State +(.*)$/m)?.[1] ?? '';
+    assert.equal(await state(), 'elsewhere: its data is on alpha');
+    const before = await alpha.volume('before');
+    const replicas = async (at: Daemon, ...args: string[]): Promise<string> => {
+      const { stdout, stderr } = await at.gemel(['volume', 'replicas', 'before', ...args], { timeoutMs: PATIENCE });
+      return stdout + stderr;
+    };
+    // A host that stays logged in and writes on: it sees a pause.
+    const commands = Array.from({ length: 40 }, (_, i) => ['-c', `write -P 6 ${i}M 64k`, '-c', 'sleep 50']).flat();
+    const host = run('qemu-io', ['-f', 'raw', ...commands, alpha.url(before)], { timeoutMs: 2 * PATIENCE });
+    assert.match(await replicas(beta, '--add', 'watch'), /watch is a witness/);
+    assert.match(await replicas(beta, '--remove', 'alpha'), /alpha has the only copy of 'before'/);
+    assert.match(await replicas(beta, '--add', 'beta'), /^beta has a copy of before, in step/);
+    const { code, stdout, stderr } = await host;
+    assert.equal(code, 0, stdout + stderr);
+    assert.doesNotMatch(stdout + stderr, /error/i);
+    assert.match(await replicas(alpha, '--add', 'beta'), /beta has a copy of 'before' already/);
+    assert.equal((await alpha.gemel(['volume', 'hand-over', 'before', '--to', 'beta'])).code, 0);
+    await io(beta, before, 'read -P 6 39M 64k', 'write -P 1 0 64k');
+    // It serves it: the other one does first.
+    assert.match(await replicas(alpha, '--remove', 'beta'), /^beta has no copy of before any more/);
+    await until('beta has no copy', async () => (await state()) === 'elsewhere: its data is on alpha');
+    await io(alpha, before, 'read -P 1 0 64k', 'read -P 6 39M 64k', 'write -P 7 50M 64k');
+    assert.match(await replicas(alpha, '--add', 'beta'), /^beta has a copy/);
+  });
+
   test('all leave, and the last one has what it had before', async () => {
+    const refused = await beta.gemel(['cluster', 'leave']);
+    assert.match(refused.stderr, /beta has copies of one volume \(before\); with them: gemel cluster leave --move/);
     await until('the witness is removed', async () => (await alpha.gemel(['cluster', 'remove', 'watch'])).code === 0);
-    assert.equal((await beta.gemel(['cluster', 'leave'])).code, 0);
+    const left = await beta.gemel(['cluster', 'leave', '--move'], { timeoutMs: PATIENCE });
+    assert.equal(left.code, 0, left.stderr);
     await until('beta is alone', async () => (await view(beta).catch(() => undefined))?.cluster === null);
     await until('alpha leaves', async () => (await alpha.gemel(['cluster', 'leave'])).code === 0);
     await until('alpha is alone', async () => (await view(alpha).catch(() => undefined))?.cluster === null);
-    await io(alpha, await alpha.volume('before'), 'read -P 1 0 64k');
+    await io(alpha, await alpha.volume('before'), 'read -P 1 0 64k', 'read -P 7 50M 64k');
   });
 });

@@ -19,6 +19,13 @@ export interface DaemonPair {
   readonly beta: Daemon;
 }
 
+export interface PairOptions {
+  /** Size of each pool, as `gemel pool create` takes it; 1G when absent. */
+  readonly pool?: string;
+  /** An existing folder for the data of both nodes, not removed afterwards; temporary ones when absent. */
+  readonly folder?: string;
+}
+
 /** Kills the etcd of a node, which outlives its daemon. */
 export function killEtcd(dataFolder: string): void {
   try {
@@ -39,7 +46,10 @@ export async function eventually<T>(what: string, look: () => Promise<T | undefi
 }
 
 /** Runs `body` with the nodes `alpha` and `beta`, each with a pool `p1`, and the witness `watch`; an automatic takeover is possible. */
-export async function withDaemonPair(body: (pair: DaemonPair) => Promise<void>): Promise<void> {
+export async function withDaemonPair(
+  body: (pair: DaemonPair) => Promise<void>,
+  { pool = '1G', folder: data }: PairOptions = {},
+): Promise<void> {
   const ends: (() => Promise<void> | void)[] = [];
   /** Its etcd goes with it, also when the test is killed. */
   const withEtcd = (folder: string, end: () => Promise<void> | void): void => {
@@ -52,20 +62,21 @@ export async function withDaemonPair(body: (pair: DaemonPair) => Promise<void>):
       await end();
     });
   };
-  const node = async (): Promise<Daemon> => {
-    const { daemon, end } = await startDaemon({ args: ['--no-demo'] });
+  const node = async (name: string): Promise<Daemon> => {
+    const place = data === undefined ? {} : { dataFolder: join(data, name) };
+    const { daemon, end } = await startDaemon({ args: ['--no-demo'], ...place });
     withEtcd(daemon.dataFolder, end);
-    await daemon.gemelJson(['pool', 'create', 'p1', '--size', '1G']);
+    await daemon.gemelJson(['pool', 'create', 'p1', '--size', pool]);
     return daemon;
   };
   const address = async (): Promise<string> => `127.0.0.1:${(await basePorts(1))[0] ?? 0}`;
   const slow = { timeoutMs: 2 * PATIENCE };
   try {
-    const [alpha, beta] = [await node(), await node()];
+    const [alpha, beta] = [await node('alpha'), await node('beta')];
     const init = ['cluster', 'init', '--address', await address(), '--name', 'alpha'];
     const { token } = (await alpha.gemelJson(init, slow)) as { token: string };
-    const join = ['cluster', 'join', '--token-of-cluster', '-', '--address', await address(), '--name', 'beta'];
-    await beta.gemelJson(join, { ...slow, input: token });
+    const joining = ['cluster', 'join', '--token-of-cluster', '-', '--address', await address(), '--name', 'beta'];
+    await beta.gemelJson(joining, { ...slow, input: token });
     const folder = temporaryFolder('witness');
     // As a person would: all that was printed, not the token alone.
     const { stdout: printed } = await alpha.gemel(['cluster', 'token']);

@@ -58,7 +58,7 @@ export class LinkEnd implements ForwardLink {
         this.seen(type);
         const handler = this.peer?.handler(type);
         if (handler === undefined) throw new Error(`nobody handles ${String(type)}`);
-        handler(Buffer.from(header), data).then(
+        (async () => handler(Buffer.from(header), data))().then(
           (answer) => {
             setImmediate(() => {
               if (incarnation !== this.#incarnation || !this.#waiting.delete(waiting)) return;

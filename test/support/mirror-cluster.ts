@@ -141,6 +141,8 @@ export class MirrorCluster {
   durability: Durability = Durability.durable;
   size = 4_194_304;
   volumes: readonly string[] = ['v'];
+  /** Nodes that are replicas from the start; all when undefined. */
+  replicas: readonly string[] | undefined;
   makeCopy: (node: string, id: string) => Volume = () => new MemoryVolume(this.size, 512);
 
   private constructor(world: World) {
@@ -172,7 +174,7 @@ export class MirrorCluster {
     }
     const [first] = names;
     for (const name of names) await cluster.boot(name, true);
-    for (const id of cluster.volumes) await cluster.node(first ?? '').mirror.create(id, names);
+    for (const id of cluster.volumes) await cluster.node(first ?? '').mirror.create(id, cluster.replicas ?? names);
     return cluster;
   }
   #ports = new Map<string, number>();

@@ -8,9 +8,13 @@ import type { NodeName, TwoNodes } from './two-nodes.ts';
 const HOST = '127.0.0.1';
 let sessions = 0;
 
-/** Logs in at a node; unit attentions are taken. */
-export async function login(nodes: TwoNodes, node: NodeName, name = 'host'): Promise<Initiator> {
-  const isid = `8000000${(++sessions).toString(16).padStart(5, '0')}`;
+/** Logs in at a node; unit attentions are taken. `isid`: of an earlier session, to be the same initiator port again. */
+export async function login(
+  nodes: TwoNodes,
+  node: NodeName,
+  name = 'host',
+  isid = `8000000${(++sessions).toString(16).padStart(5, '0')}`,
+): Promise<Initiator> {
   const initiator = await Initiator.login(HOST, nodes[node].port, {
     target: IQN,
     initiator: `iqn.2026-11.org.example:${name}`,

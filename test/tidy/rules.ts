@@ -29,10 +29,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // The browser knows the rest over HTTP only.
   'core/console': [],
   'plugins/sdk': ['core/base'],
-  plugins: ['core/base', 'plugins/sdk'],
+  'plugins/kvm': ['core/base', 'plugins/sdk'],
 };
-/** May import everything. */
-const FREE = ['core/daemon', 'test'];
+/** May import everything: the daemon, `gemel` where it takes up the commands of plugins, and tests. */
+const FREE = ['core/daemon', 'core/cli/main', 'test'];
 /** Layers of the data path: no npm package but these, and of Node only what does no I/O. */
 const DATA_PATH = /^(core\/(base|iscsi|scsi|nbd|volume|pool|cache|mirror)|vaai|odx)(\/|$)/;
 const DATA_PATH_PACKAGES = ['lmdb', '@node-rs/crc32'];

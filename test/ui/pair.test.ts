@@ -56,6 +56,9 @@ describe('the console of a pair', { skip }, () => {
         await page.getByText('Bring back alpha.').waitFor();
         await checkAccessible(page, 'replication without a node');
         await picture(page, 'replication-one-gone');
+        const gone = await beta.gemel(['cluster', 'remove', 'alpha', '--drop-copies']);
+        assert.equal(gone.code, 0, gone.stderr);
+        await row.getByText('all 1').waitFor();
       });
     });
   });

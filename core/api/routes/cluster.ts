@@ -4,7 +4,15 @@ import type { ControlPlane } from '../../control/control-plane.ts';
 import type { ClusterView, JoinToken } from '../../control/cluster.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
-import { Cluster, ClusterBegun, JoinCluster, JoinTokenShown, NewCluster, NodeName } from '../cluster-schemas.ts';
+import {
+  Cluster,
+  ClusterBegun,
+  DropCopies,
+  JoinCluster,
+  JoinTokenShown,
+  NewCluster,
+  NodeName,
+} from '../cluster-schemas.ts';
 
 export function clusterRoutes({ cluster }: ControlPlane): Route[] {
   const tag = 'cluster';
@@ -70,8 +78,12 @@ export function clusterRoutes({ cluster }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Forget a node that is gone for good',
       params: z.strictObject({ node: NodeName }),
-      problems: ['bad-request', 'cluster-state', 'not-found', 'has-volumes', 'cluster-unavailable'],
-      handle: ({ params }) => cluster.remove(params.node),
+      query: DropCopies,
+      problems: [
+        ...(['bad-request', 'cluster-state', 'not-found', 'has-volumes', 'in-use', 'replica-state'] as const),
+        ...(['peer-unreachable', 'cluster-unavailable'] as const),
+      ],
+      handle: ({ params, query }) => cluster.remove(params.node, query.dropCopies === 'true'),
     }),
     route({
       method: 'delete',

@@ -30,6 +30,9 @@ function changedBy({ kind, request }: z.infer<typeof SubmitJob>): string | undef
     case 'volume-delete':
     case 'volume-resize':
       return `volumes/${request.name}`;
+    case 'replica-add':
+    case 'replica-remove':
+      return `volumes/${request.volume}`;
     case 'snapshot-delete':
       return `snapshots/${request.volume}@${request.snapshot}`;
     case 'pool-grow':
@@ -76,6 +79,10 @@ export function jobRoutes({ jobs }: ControlPlane): Route[] {
         'io-error',
         'device-in-use',
         'newer-format',
+        'has-volumes',
+        'replica-state',
+        'peer-unreachable',
+        'cluster-unavailable',
       ],
       body: SubmitJob,
       begins: changedBy,

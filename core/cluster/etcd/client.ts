@@ -1,8 +1,8 @@
 // A thin client of etcd: whichever member answers. It never decides on a read that may be stale (serializable).
 import { ServiceError, messageOf } from '../../base/errors.ts';
 import { formatHostPort } from '../../base/host-port.ts';
-import { ETCD_DEADLINE, ETCD_LOOK, ETCD_PATIENCE } from '../../base/limits.ts';
-import type { Clock } from '../../base/world.ts';
+import { ETCD_DEADLINE, ETCD_HEDGE, ETCD_LOOK, ETCD_PATIENCE } from '../../base/limits.ts';
+import type { Clock, Timer } from '../../base/world.ts';
 import { OutcomeUnknownError } from '../config-store.ts';
 import { CallError, MemberChannel } from './channel.ts';
 import type { Endpoint, TlsMaterial } from './channel.ts';
@@ -159,21 +159,66 @@ export class EtcdClient {
     }, ETCD_PATIENCE - ETCD_DEADLINE);
   }
 
-  /** Tries one member after the other, twice around at most, the one that answered last first. */
-  async #anyMember<T>(attempt: (channel: MemberChannel) => Promise<T>, patience = ETCD_PATIENCE): Promise<T> {
-    const end = this.#clock.now() + patience;
-    let why = 'it has no members';
-    for (let tried = 0; tried < 2 * this.#channels.length && this.#clock.now() < end; tried++) {
-      const channel = this.#channels[this.#preferred];
-      if (channel === undefined) break;
-      try {
-        await channel.ready(ETCD_DEADLINE);
-        return await attempt(channel);
-      } catch (error) {
-        why = messageOf(error);
-        this.avoid(channel);
-      }
-    }
-    throw new ServiceError('cluster-unavailable', `the configuration store does not answer: ${why}`);
+  /**
+   * Asks one member after the other, the one that answered last first: the next one when one has failed, or says nothing for a
+   * while. The first answer counts. So a member that has lost the others, or whose machine is gone, costs little time. What is
+   * asked may be asked several times.
+   */
+  #anyMember<T>(attempt: (channel: MemberChannel) => Promise<T>, patience = ETCD_PATIENCE): Promise<T> {
+    const clock = this.#clock;
+    const end = clock.now() + patience;
+    const channels = [...this.#channels.slice(this.#preferred), ...this.#channels.slice(0, this.#preferred)];
+    return new Promise((resolve, reject) => {
+      let [begun, running, over] = [0, 0, false];
+      let why = 'it has no members';
+      let timer: Timer | undefined = undefined;
+      const settle = (tell: () => void): void => {
+        if (over) return;
+        over = true;
+        timer?.cancel();
+        tell();
+      };
+      const giveUp = (): void => {
+        settle(() => {
+          reject(new ServiceError('cluster-unavailable', `the configuration store does not answer: ${why}`));
+        });
+      };
+      const begin = (): void => {
+        const channel = channels[begun];
+        if (channel === undefined || over) return;
+        begun++;
+        running++;
+        timer?.cancel();
+        timer = clock.after(ETCD_HEDGE, begin);
+        void ask(channel).then(() => {
+          if (--running === 0) giveUp();
+        });
+      };
+      const ask = async (channel: MemberChannel): Promise<void> => {
+        for (let asked = 0; asked < 2 && !over && clock.now() < end;) {
+          try {
+            await channel.ready(ETCD_DEADLINE);
+            asked++;
+            const result = await attempt(channel);
+            settle(() => {
+              this.#prefer(channel);
+              resolve(result);
+            });
+            return;
+          } catch (error) {
+            why = messageOf(error);
+            this.avoid(channel);
+            begin();
+          }
+        }
+      };
+      begin();
+      if (begun === 0) giveUp();
+    });
+  }
+
+  #prefer(channel: MemberChannel): void {
+    const found = this.#channels.indexOf(channel);
+    if (found >= 0) this.#preferred = found;
   }
 }

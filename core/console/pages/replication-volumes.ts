@@ -58,7 +58,10 @@ export function replicatedVolumes(cluster: Cluster, volumes: readonly Replicatio
         cell: (each) =>
           forRole(
             'operator',
-            html`<span class="actions">${moveButton(cluster, each)} ${forRole('admin', promoteButton(each))}</span>`,
+            html`<span class="actions"
+              >${moveButton(cluster, each)} ${copiesButton(cluster, each)}
+              ${forRole('admin', promoteButton(each))}</span
+            >`,
           ),
       },
     ],
@@ -114,6 +117,56 @@ function moveButton(cluster: Cluster, volume: Replication): unknown {
             'success',
             `${volume.volume} is served by ${values.text('to')}. Nobody served it for ${latency(pauseMs * 1000)}.`,
           );
+        },
+      });
+    },
+    { kind: 'flat' },
+  );
+}
+
+/** Another node gets a copy, or one gives its copy up. */
+export function copiesButton(
+  cluster: Cluster,
+  { volume, inSync, replicas }: { volume: string; inSync: readonly string[]; replicas: readonly { node: string }[] },
+): unknown {
+  const has = (id: string): boolean => replicas.some(({ node }) => node === id);
+  const nodes = cluster.nodes.filter(({ role }) => role === 'data');
+  const more = nodes.filter(({ id, answers }) => answers && !has(id));
+  // The last one that has everything stays.
+  const less = replicas.length < 2 ? [] : nodes.filter(({ id }) => has(id) && inSync.some((each) => each !== id));
+  if (more.length + less.length === 0) return nothing;
+  return button(
+    'Copies',
+    () => {
+      openForm({
+        title: `Copies of ${volume}`,
+        action: 'Begin',
+        steps: [
+          {
+            title: 'Copies',
+            intro:
+              'A new copy is made empty, and everything is copied to it while hosts go on. A copy that is removed is gone for good.',
+            fields: [
+              {
+                name: 'what',
+                label: 'Change',
+                type: 'select',
+                choices: [
+                  ...more.map(({ name }) => ({ value: `replica-add ${name}`, label: `Add a copy on ${name}` })),
+                  ...less.map(({ name }) => ({ value: `replica-remove ${name}`, label: `Remove the copy on ${name}` })),
+                ],
+              },
+            ],
+          },
+        ],
+        submit: async (values) => {
+          const [kind, node = ''] = values.text('what').split(' ');
+          const request = { volume, node };
+          await call('POST /jobs', {
+            body: kind === 'replica-add' ? { kind, request } : { kind: 'replica-remove', request },
+          });
+          changed('replication', 'cluster', 'jobs', 'volumes');
+          toast('success', `The copies of ${volume} are being changed`);
         },
       });
     },

@@ -11,7 +11,8 @@ import { choice } from '../parts/form.ts';
 import { topology } from '../parts/topology.ts';
 import { View, note, pageHead, sentence, shown, state } from '../parts/view.ts';
 import { linkTo } from '../router.ts';
-import { replicatedVolumes } from './replication-volumes.ts';
+import { forRole } from '../session.ts';
+import { copiesButton, replicatedVolumes } from './replication-volumes.ts';
 
 class ReplicationPage extends View {
   static override properties = { dying: { state: true } };
@@ -69,7 +70,7 @@ class ReplicationPage extends View {
       }
       <section class="card wide" aria-labelledby="replication-volumes">
         <h2 id="replication-volumes">Volumes</h2>
-        ${replicatedVolumes(cluster, volumes)}
+        ${replicatedVolumes(cluster, volumes)} ${single(cluster, volumes)}
       </section>
       ${divergence(cluster, volumes)}`;
   }
@@ -79,6 +80,24 @@ class ReplicationPage extends View {
 function unmirrored(volumes: readonly Replication[], self: boolean): readonly Volume[] {
   const mirrored = new Set(volumes.map(({ volume }) => volume));
   return self ? (data.volumes.value ?? []).filter(({ name }) => !mirrored.has(name)) : [];
+}
+
+/** Volumes nobody mirrors, wherever they are, with what can be done about it. */
+function single(cluster: Cluster, volumes: readonly Replication[]): unknown {
+  const mirrored = new Set(volumes.map(({ volume }) => volume));
+  const only = (data.volumes.value ?? []).filter(({ name, nodes }) => nodes.length === 1 && !mirrored.has(name));
+  if (only.length === 0) return nothing;
+  return html`<h3>One copy only</h3>
+    <ul class="plain">
+      ${only.map(({ name, nodes }) => {
+        const at = nodes.map((id) => cluster.nodes.find((each) => each.id === id)?.name ?? id).join();
+        const replicas = nodes.map((node) => ({ node }));
+        return html`<li>
+          <a href=${linkTo('volumes', name)}>${name}</a>, on ${at}
+          ${forRole('operator', copiesButton(cluster, { volume: name, inSync: nodes, replicas }))}
+        </li>`;
+      })}
+    </ul>`;
 }
 
 const some = (names: readonly string[]): unknown =>

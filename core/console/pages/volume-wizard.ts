@@ -4,13 +4,19 @@ import { call } from '../api/client.ts';
 import { changed, data } from '../api/data.ts';
 import { bytes } from '../parts/format.ts';
 import { openForm } from '../parts/form.ts';
-import type { Choice } from '../parts/form.ts';
+import type { Choice, Values } from '../parts/form.ts';
 import { subjectText } from '../parts/subjects.ts';
 import { toast } from '../parts/toast.ts';
 import { go } from '../router.ts';
 import { checkName, mapFields, mapsOf } from './access-fields.ts';
 
 export function createVolume(): void {
+  // Where they have not arrived yet, a file would be what is offered first.
+  if (data.pools.value === undefined) void data.pools.refresh().then(openWizard);
+  else openWizard();
+}
+
+function openWizard(): void {
   const pools = (data.pools.value ?? []).filter((pool) => pool.state === 'online');
   const free = (name: string): number => {
     const facts = pools.find((pool) => pool.name === name)?.facts;
@@ -23,6 +29,7 @@ export function createVolume(): void {
     { value: 'file', label: 'A file in the data folder (no snapshots)' },
     { value: 'memory', label: 'Memory (gone at the next start; labs)' },
   ];
+  const nodes = (data.cluster.value?.nodes ?? []).filter(({ role }) => role === 'data');
   openForm({
     title: 'Create a volume',
     action: 'Create',
@@ -60,9 +67,29 @@ export function createVolume(): void {
             type: 'select',
             choices: [
               { value: 'durable', label: 'on stable media (safe for hypervisors)' },
+              ...(nodes.length < 2
+                ? []
+                : [{ value: 'mirrored-ram', label: 'in the memory of two nodes (hosts that flush; faster)' }]),
               { value: 'volatile', label: 'in memory (labs: lost at a power failure)' },
             ],
           },
+          ...(nodes.length < 2
+            ? []
+            : [
+                {
+                  name: 'replicas',
+                  label: 'Copies, on as many nodes',
+                  type: 'select' as const,
+                  value: '2',
+                  choices: ['1', '2', '3']
+                    .slice(0, nodes.length)
+                    .map((count) => ({ value: count, label: count === '1' ? '1 (on this node only)' : count })),
+                  check: (text: string, values: Values) =>
+                    text === '1' && values.text('durability') === 'mirrored-ram'
+                      ? 'The memory of two nodes takes two copies.'
+                      : undefined,
+                },
+              ]),
           {
             name: 'blockSize',
             label: 'Logical block size',
@@ -103,7 +130,8 @@ export function createVolume(): void {
           size: values.size('size') ?? 0,
           blockSize: values.text('blockSize') === '4096' ? 4096 : 512,
           ...(place === 'memory' ? {} : { thin: values.flag('thin') }),
-          durability: values.text('durability') === 'volatile' || place === 'memory' ? 'volatile' : 'durable',
+          durability: place === 'memory' ? 'volatile' : durabilityOf(values.text('durability')),
+          ...(nodes.length < 2 ? {} : { replicas: Number(values.text('replicas')) }),
           ...(place.startsWith('pool:') ? { pool: place.slice(5) } : { kind: place === 'memory' ? 'memory' : 'file' }),
           maps: mapsOf(values),
         },
@@ -114,3 +142,6 @@ export function createVolume(): void {
     },
   });
 }
+
+const durabilityOf = (text: string): 'durable' | 'mirrored-ram' | 'volatile' =>
+  text === 'volatile' || text === 'mirrored-ram' ? text : 'durable';

@@ -40,6 +40,7 @@ const columns: Column<Volume>[] = [
 
 function stateOf({ state: is, maps }: Volume): unknown {
   if (is === 'failed') return state('danger', 'failed');
+  if (is === 'elsewhere') return state('neutral', 'on another node');
   return maps.length === 0 ? state('neutral', 'not mapped') : state('success', 'online');
 }
 
@@ -62,6 +63,7 @@ class Volumes extends View {
       data.pools,
       data.hosts,
       data.hostGroups,
+      data.cluster,
       data.snapshots,
       data.stats,
       data.offload,
@@ -145,6 +147,7 @@ class Volumes extends View {
               )
             : nothing
         }
+        ${volume.state === 'elsewhere' ? note('info', sentence(volume.problem ?? 'It is on another node')) : nothing}
         <div class="cards">${facts(volume)} ${usage(volume)} ${access(volume)}</div>
         <section class="card wide" aria-labelledby="volume-activity">
           <h2 id="volume-activity">Activity</h2>

@@ -18,6 +18,7 @@ import type { PoolManager } from '../pools.ts';
 import type { SessionSource } from '../sessions.ts';
 import type { Units } from '../units.ts';
 import { EVERYBODY, GROUP_PREFIX, HOST_PREFIX, LOOPBACK } from '../records.ts';
+import type { VolumeRecord } from '../records.ts';
 import type { Reading } from './rules.ts';
 
 const HOUR = 3_600_000;
@@ -28,6 +29,8 @@ export interface Watched {
   readonly pools: PoolManager;
   readonly units: Units;
   readonly server: () => SessionSource | undefined;
+  /** False: other nodes of the cluster have it, and this one has not. */
+  readonly holds?: (record: VolumeRecord) => boolean;
   /** When the certificate of the API ends, milliseconds since 1970; undefined: nobody knows. */
   readonly certificateEnd: () => number | undefined;
 }
@@ -135,6 +138,8 @@ export class Readings {
       if (record.state !== 'ready') return [];
       const object = { kind: 'volume', name: record.name };
       const lu = units.unit(record.name);
+      // Nothing is wrong here with what other nodes have.
+      if (lu === undefined && this.#watched.holds?.(record) === false) return [];
       const why = units.problem(record.name) ?? 'it is being opened';
       const failed: Reading = {
         rule: 'volume-failed',

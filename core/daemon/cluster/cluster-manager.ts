@@ -14,6 +14,7 @@ import type {
   JoinToken,
   Membership as As,
 } from '../../control/cluster.ts';
+import type { Copies } from '../../control/copies.ts';
 import type { Admission } from './admission.ts';
 import { clusterFolder, COMMON_KEYS, removeCluster } from './cluster-files.ts';
 import { peerUrl } from './etcd-process.ts';
@@ -28,6 +29,8 @@ export interface ClusterManagerOptions extends Place {
   readonly own: ConfigStore;
   readonly member: Membership | undefined;
   readonly admission: Admission | undefined;
+  /** Of the volumes; undefined: this node is in no cluster. */
+  readonly copies: () => Copies | undefined;
   /** Starts the daemon again, as soon as the request has been answered. */
   readonly restart: () => void;
 }
@@ -107,16 +110,17 @@ export class ClusterManager implements ClusterControl {
     });
   }
 
-  remove(name: string): Promise<void> {
+  remove(name: string, dropCopies: boolean): Promise<void> {
     return this.#turn.run(async () => {
-      const { member, catalog } = this.#options;
+      const { member, catalog, copies } = this.#options;
       if (member === undefined) throw notIn();
       const node = member.nodes().find((each) => each.name === name || each.id === name);
       if (node === undefined) throw new ServiceError('not-found', `there is no node '${name}'`);
       if (node.id === member.self.id) {
         throw new ServiceError('bad-request', 'this is the node you are asking: gemel cluster leave');
       }
-      refuseReplicas(catalog, node.id, name);
+      if (dropCopies && node.role === 'data') await copies()?.forget(node.id);
+      refuseReplicas(catalog, node.id, name, `gemel cluster remove ${name} --drop-copies`);
       const members = await member.etcd.members();
       const own = members.find(({ peerUrls }) => peerUrls.includes(peerUrl(node.address)));
       if (own !== undefined) await member.etcd.removeMember(own.id);
@@ -130,7 +134,7 @@ export class ClusterManager implements ClusterControl {
       if (member === undefined) throw notIn();
       const others = member.nodes().filter(({ id }) => id !== member.self.id);
       if (others.some(({ role }) => role === 'data')) {
-        refuseReplicas(catalog, member.self.id, member.self.name);
+        refuseReplicas(catalog, member.self.id, member.self.name, 'gemel cluster leave --move');
         const members = await member.etcd.members();
         const mine = members.find(({ peerUrls }) => peerUrls.includes(peerUrl(member.self.address)));
         await member.store.commit([{ key: nodeKey(member.self.id), value: undefined }]);
@@ -176,13 +180,14 @@ function refuseRecords({ volumes, deleted, hosts, hostGroups, initiators }: Cata
 }
 
 /** Throws ServiceError has-volumes while data of the cluster is on the node. */
-function refuseReplicas({ volumes, deleted }: Catalog, node: string, name: string): void {
+function refuseReplicas({ volumes, deleted }: Catalog, node: string, name: string, how: string): void {
   const all = [...volumes.values(), ...deleted.values().map(({ volume }) => volume)];
   const held = all.filter(({ replicas }) => replicas?.includes(node) === true).map((volume) => volume.name);
   if (held.length === 0) return;
   const some = held.slice(0, 5).join(', ');
   const count = held.length === 1 ? 'one volume' : `${String(held.length)} volumes`;
-  throw new ServiceError('has-volumes', `${name} has copies of ${count} (${some}${held.length > 5 ? ', …' : ''})`);
+  const what = `${name} has copies of ${count} (${some}${held.length > 5 ? ', …' : ''})`;
+  throw new ServiceError('has-volumes', `${what}; with them: ${how}`);
 }
 
 function adviceFor(nodes: readonly ClusterNodeView[], survives: boolean): string | undefined {

@@ -140,6 +140,7 @@ export function withReplicas(key: string, value: Json, replicas: readonly string
   const changed = (volume: object): Json => ({
     ...volume,
     replicas: replicas === undefined ? undefined : [...replicas],
+    mirrored: undefined,
   });
   if (key.startsWith('volumes/')) return changed(value as object);
   if (!key.startsWith('deleted/')) return value;

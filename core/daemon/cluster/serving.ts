@@ -7,6 +7,7 @@ import type { Catalog } from '../../control/catalog.ts';
 import { ClusterVolumes, portNodes } from '../../control/cluster-volumes.ts';
 import { Forwarding } from '../../control/forwarding.ts';
 import { MirrorBackend } from '../../control/mirror-backend.ts';
+import { MirrorSnapshots } from '../../control/mirror-snapshots.ts';
 import { NodeFacts } from '../../control/node-facts.ts';
 import type { Provisioner } from '../../control/provision.ts';
 import type { Units } from '../../control/units.ts';
@@ -42,6 +43,7 @@ export class ClusterServing {
   readonly #options: ClusterServingOptions;
   #volumes: ClusterVolumes | undefined;
   #backend: MirrorBackend | undefined;
+  #snapshots: MirrorSnapshots | undefined;
 
   constructor(options: ClusterServingOptions) {
     this.#options = options;
@@ -54,6 +56,7 @@ export class ClusterServing {
       ...{ clock: world.clock, log, self: self.id, devices },
       nodes: () => portNodes(member.nodes(), (id) => (id === self.id ? this.#groups.length : this.facts.groups(id))),
       portals: () => this.facts.portals(),
+      runsAt: () => this.mirror.leases.beatAt,
     });
     this.portals = portals.map((portal) => ({
       ...portal,
@@ -72,17 +75,25 @@ export class ClusterServing {
 
   backend(local: VolumeBackend, withdraw: ConstructorParameters<typeof MirrorBackend>[0]['withdraw']): MirrorBackend {
     const { member, world, log, data } = this.#options;
-    const { clock } = world;
     const folder = join(data, 'mirror');
-    return (this.#backend = new MirrorBackend({ local, member, mirror: this.mirror, folder, clock, log, withdraw }));
+    return (this.#backend = new MirrorBackend({ local, member, mirror: this.mirror, folder, world, log, withdraw }));
+  }
+
+  /** Snapshots of volumes with copies on several nodes. When there is a backend. */
+  snapshots({ catalog, units }: Pick<Served, 'catalog' | 'units'>): MirrorSnapshots {
+    const { member, world, log } = this.#options;
+    if (this.#backend === undefined) throw new Error('there is no backend yet');
+    const parts = { catalog, units, member, mirror: this.mirror, backend: this.#backend };
+    return (this.#snapshots = new MirrorSnapshots({ ...parts, clock: world.clock, log }));
   }
 
   /** Listens for the other nodes. Before volumes are opened. Rejects with a ServiceError. */
   async prepare(served: Served): Promise<void> {
     const { member, world, log } = this.#options;
-    if (this.#backend === undefined) throw new Error('there is no backend yet');
+    if (this.#backend === undefined || this.#snapshots === undefined) throw new Error('there is no backend yet');
     const { mirror, forwarding } = this;
-    const parts = { mirror, forwarding, member, backend: this.#backend, clock: world.clock, log };
+    const kept = { backend: this.#backend, snapshots: this.#snapshots };
+    const parts = { mirror, forwarding, member, ...kept, clock: world.clock, log };
     this.#volumes = new ClusterVolumes({ ...served, ...parts });
     await this.facts.start(() => {
       served.units.portsChanged();
@@ -105,5 +116,6 @@ export class ClusterServing {
     await this.#volumes?.stop();
     this.facts.stop();
     await this.mirror.stop();
+    await this.#snapshots?.stop();
   }
 }

@@ -7,6 +7,8 @@ import type { FrameConnection } from './connection.ts';
 import { PeerRefusal } from './peer-link.ts';
 import type { PeerAnswer, PeerHandler } from './peer-link.ts';
 
+const NOTHING: readonly Buffer[] = [];
+
 /** Requests of one connection that are being answered. */
 export class Answering {
   readonly #connection: FrameConnection;
@@ -25,18 +27,30 @@ export class Answering {
     const bytes = frame.header.length + frame.payload.length;
     this.#running++;
     this.#bytes += bytes;
+    let answer: Promise<PeerAnswer> | PeerAnswer;
+    try {
+      answer = this.#ask(frame);
+    } catch (error) {
+      answer = Promise.reject(error instanceof Error ? error : new Error(String(error)));
+    }
+    if (!(answer instanceof Promise)) {
+      this.#connection.send(type, FrameFlag.answer, id, answer.header, answer.pieces ?? NOTHING);
+      this.#running--;
+      this.#bytes -= bytes;
+      return !this.#isFull;
+    }
     const over = (): void => {
       this.#running--;
       this.#bytes -= bytes;
       if (!this.#isFull) this.#connection.resume();
     };
-    this.#ask(frame).then(
+    answer.then(
       ({ header, pieces }) => {
-        this.#connection.send(type, FrameFlag.answer, id, header, pieces ?? []);
+        this.#connection.send(type, FrameFlag.answer, id, header, pieces ?? NOTHING);
         over();
       },
       (error: unknown) => {
-        this.#connection.send(type, FrameFlag.answer | FrameFlag.refused, id, refusalHeader(error), []);
+        this.#connection.send(type, FrameFlag.answer | FrameFlag.refused, id, refusalHeader(error), NOTHING);
         over();
       },
     );
@@ -47,7 +61,8 @@ export class Answering {
     return this.#running >= MAX_PEER_REQUESTS || this.#bytes >= MAX_PEER_BYTES;
   }
 
-  async #ask(frame: Frame): Promise<PeerAnswer> {
+  /** Throws, or rejects with, what is told to who asked. */
+  #ask(frame: Frame): Promise<PeerAnswer> | PeerAnswer {
     const handler = this.#handlers.get(frame.type);
     if (handler === undefined)
       throw new PeerRefusal('unknown-type', `message type ${String(frame.type)} is not known here`);

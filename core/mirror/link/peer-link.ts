@@ -15,9 +15,9 @@ export interface PeerAnswer {
 
 /**
  * Called in the order of the stream, one message per call. What happens before the first await happens before the next
- * message is looked at. An error is told to who asked: as it is when it is a PeerRefusal.
+ * message is looked at, and what is answered without one needs no promise. An error is told to who asked: as it is when it is a PeerRefusal.
  */
-export type PeerHandler = (header: Buffer, data: Buffer) => Promise<PeerAnswer>;
+export type PeerHandler = (header: Buffer, data: Buffer) => Promise<PeerAnswer> | PeerAnswer;
 
 /** The peer has understood the request and does not do it. */
 export class PeerRefusal extends Error {

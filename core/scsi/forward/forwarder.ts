@@ -59,14 +59,15 @@ export class Forwarder implements RemoteUnit {
   /** When the last command was sent, and until when the owner may begin what has been sent. */
   #sentAt = -Infinity;
   #sentUntil = -Infinity;
-  /** When the link went down the last time. */
-  #brokenAt = -Infinity;
+  /** When the link went down the last time; before it was ever up, when it was made. */
+  #brokenAt: number;
 
   constructor(link: ForwardLink, clock: Clock, numbers: NexusNumbers, log: Log) {
     this.#link = link;
     this.#log = log;
     this.#clock = clock;
     this.#numbers = numbers;
+    this.#brokenAt = clock.now();
     link.onDown(() => {
       this.#broken();
     });
@@ -81,8 +82,13 @@ export class Forwarder implements RemoteUnit {
     return this.#link.up;
   }
 
+  get lostAt(): number {
+    return this.#brokenAt;
+  }
+
   watch(fn: () => void): void {
     this.#link.onUp(fn);
+    this.#link.onDown(fn);
   }
 
   execute(task: DispatchTask, until: number): RemoteRun {

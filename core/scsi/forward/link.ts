@@ -13,8 +13,8 @@ export interface ForwardReply {
   readonly data: Buffer;
 }
 
-/** Carries a request of the peer out. Rejects with ProtocolError when it makes no sense. */
-export type ForwardHandler = (header: Buffer, data: Buffer) => Promise<ForwardMessage>;
+/** Carries a request of the peer out, at once or later. Throws, or rejects with, ProtocolError when it makes no sense. */
+export type ForwardHandler = (header: Buffer, data: Buffer) => Promise<ForwardMessage> | ForwardMessage;
 
 export interface ForwardLink {
   /** Id of the node at the other end. */

@@ -1,6 +1,8 @@
 // The owner's side: carries out the commands that another node forwards, as if their initiators were logged in here.
 import {
   FORWARD_END_PATIENCE,
+  FORWARD_READ_NOW,
+  FORWARD_READ_SLAB,
   MAX_FORWARDED_BYTES,
   MAX_FORWARDED_NEXUSES,
   MAX_FORWARDED_TASKS,
@@ -10,17 +12,20 @@ import {
 import { ProtocolError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Clock } from '../../base/world.ts';
+import { foreground } from '../../base/pace.ts';
+import { FastKind } from '../command-table.ts';
 import { Nexus, ScsiDevice } from '../device.ts';
 import { checkCondition, commandOf, execute } from '../dispatch.ts';
 import { clearTaskSet, resetUnit } from '../end-tasks.ts';
 import type { LogicalUnit } from '../logical-unit.ts';
 import { LunNexus } from '../lun-nexus.ts';
-import { Status } from '../task.ts';
+import { plainPosition } from '../sbc/plain.ts';
+import { Status, TaskAttribute } from '../task.ts';
 import type { TaskResult } from '../task.ts';
 import { ForwardedTask } from './forwarded-task.ts';
 import type { ForwardLink, ForwardMessage } from './link.ts';
 import { ForwardType, Outcome, decodeNexus, decodePair, decodeTask, encodeAnswer, encodePair } from './messages.ts';
-import type { NexusImage } from './messages.ts';
+import type { NexusImage, TaskImage } from './messages.ts';
 import { UnitFunction } from './remote-unit.ts';
 
 /** What the owner needs to know of the rest of its node. */
@@ -49,6 +54,9 @@ export class OwnerEntry {
   /** Of the peer: commands, and bytes of their data. */
   #tasks = 0;
   #bytes = 0;
+  /** Memory for the data of reads that are answered at once, and how much of it is taken. */
+  #slab: Buffer = Buffer.alloc(0);
+  #slabAt = 0;
 
   constructor(link: ForwardLink, options: OwnerOptions) {
     this.#link = link;
@@ -104,16 +112,47 @@ export class OwnerEntry {
     return new LunNexus(owner, lu, image.lun, image.readOnly);
   }
 
-  async #execute(header: Buffer, data: Buffer): Promise<ForwardMessage> {
+  #execute(header: Buffer, data: Buffer): Promise<ForwardMessage> | ForwardMessage {
     const image = decodeTask(header);
     const entered = this.#nexuses.get(image.number);
-    const { clock } = this.#options;
+    const now = this.#options.clock.now();
     // The unit of a nexus may have been opened anew.
     if (entered?.nexus.lu.retired === true) void this.#drop(image.number);
     if (entered === undefined || entered.nexus.lu.retired) return this.#answer(Outcome.nexusUnknown);
-    const { nexus, tasks } = entered;
     // It may have been on its way for so long that the initiator has sent it anew on another path, and more after it.
-    if (!nexus.lu.role.here || clock.now() > image.deadline) return this.#answer(Outcome.elsewhere);
+    if (!entered.nexus.lu.role.here || now > image.deadline) return this.#answer(Outcome.elsewhere);
+    const read = this.#readNow(entered.nexus, image, data, now);
+    return read === undefined ? this.#run(entered, image, data) : this.#answer(Outcome.done, read);
+  }
+
+  /** A plain READ of what is in memory is answered in the turn in which it came, as those of sessions of this node are. */
+  #readNow(nexus: LunNexus, image: TaskImage, data: Buffer, now: number): TaskResult | undefined {
+    const { lu } = nexus;
+    const { cdb, expectedDataIn: length } = image;
+    if (!nexus.readOk || lu.commands.fastKind[cdb[0] as number] !== FastKind.read || length > FORWARD_READ_NOW) {
+      return undefined;
+    }
+    if (image.attribute > TaskAttribute.simple || image.expectedDataOut > 0 || data.length > 0) return undefined;
+    const position = plainPosition(lu, cdb, 0, length);
+    if (position < 0 || (!lu.locks.idle && lu.locks.blocks(position, length, false))) return undefined;
+    if (this.#slabAt + length > this.#slab.length) {
+      // Parts of the one before are being sent; it goes with the last of them.
+      this.#slab = Buffer.allocUnsafeSlow(FORWARD_READ_SLAB);
+      this.#slabAt = 0;
+    }
+    const at = this.#slabAt;
+    if (!lu.volume.readNow(position, length, this.#slab, at)) return undefined;
+    this.#slabAt += length;
+    const { counters } = lu;
+    counters.reads++;
+    counters.readBytes += length;
+    counters.readLatency.add(1, (this.#options.clock.now() - now) * 1000);
+    foreground.add(1, now);
+    return { status: Status.good, dataIn: [this.#slab.subarray(at, at + length)] };
+  }
+
+  async #run({ nexus, tasks }: Entered, image: TaskImage, data: Buffer): Promise<ForwardMessage> {
+    const { clock } = this.#options;
     const bytes = data.length + Math.min(image.expectedDataIn, MAX_TRANSFER);
     if (this.#tasks >= MAX_FORWARDED_TASKS || this.#bytes + bytes > MAX_FORWARDED_BYTES) {
       return this.#answer(Outcome.done, FULL);

@@ -1,5 +1,6 @@
 // Which node owns a logical unit, as initiators see it (SPC-4 5.15): the ports of the owner are Active/Optimized, those of the
-// others Active/Non-optimized, and the whole is in transition when nobody has been the owner for too long.
+// others Active/Non-optimized, and the whole is in transition when nobody has been the owner for too long. Ports of a node that
+// cannot reach the owner, and cannot become it either, are Unavailable.
 import { FORWARD_HOLD } from '../../base/limits.ts';
 import type { Timer } from '../../base/world.ts';
 import { AluaState } from '../alua.ts';
@@ -46,6 +47,8 @@ export interface OwnershipOptions {
   readonly nodes: () => readonly PortNode[];
   /** How to reach it at another node; undefined: not known. */
   readonly remote: (node: string) => RemoteUnit | undefined;
+  /** When this node was seen to run last, by its clock; absent: it is not looked at. */
+  readonly runsAt?: () => number;
 }
 
 /** Keeps the role and the access states of one unit in line with its owner. */
@@ -54,11 +57,15 @@ export class UnitOwnership {
   readonly #options: OwnershipOptions;
   #timer: Timer | undefined;
   #owner: string | undefined;
+  #preferred: string | undefined;
+  #closed = false;
+  readonly #watched = new WeakSet<RemoteUnit>();
 
   constructor(lu: LogicalUnit, options: OwnershipOptions) {
     this.#lu = lu;
     this.#options = options;
     lu.role.change();
+    if (options.runsAt !== undefined) lu.role.runsAt = options.runsAt;
   }
 
   get owner(): string | undefined {
@@ -67,25 +74,60 @@ export class UnitOwnership {
 
   /**
    * `owner` carries commands out from now on; undefined: nobody is known to. `preferred`: the node that should, when it can.
+   * `isHeir`: this node could become owner if that one stays away.
+   *
+   * A node that loses the unit without having handed it over (LogicalUnit.role.handOver) ends its sessions. Somebody else may have
+   * served it for a while, to hosts that gave this path up; what they had sent here before must not come after that, however
+   * late the network brings it.
    */
-  set(owner: string | undefined, preferred: string | undefined): void {
+  set(owner: string | undefined, preferred: string | undefined, isHeir = true): void {
     const { self, remote } = this.#options;
     const { role } = this.#lu;
+    const isLost = role.here && owner !== self;
     this.#owner = owner;
+    this.#preferred = preferred;
     this.#timer?.cancel();
     this.#timer = undefined;
     const there = owner === undefined || owner === self ? undefined : remote(owner);
     if (owner === self) role.takeOver();
-    else if (there !== undefined) role.forwardTo(there);
-    else {
-      role.change();
+    else if (there !== undefined) role.forwardTo(there, isHeir);
+    else role.change();
+    if (isLost) this.#lu.endSessions('this node has lost the volume');
+    if (there !== undefined) this.#watch(there);
+    if (owner !== self && there === undefined) {
       // Initiators that ask meanwhile hear of the old state: what they send waits, and nothing is gained by holding it back.
       this.#timer = this.#lu.clock.after(FORWARD_HOLD, () => {
         this.#show(() => AluaState.transitioning, preferred);
       });
       return;
     }
-    this.#show((node) => (node === owner ? AluaState.activeOptimized : AluaState.activeNonOptimized), preferred);
+    this.#showOwner();
+  }
+
+  /** The states of a unit with an owner; those of this node depend on whether it reaches it. */
+  #showOwner(): void {
+    const { self } = this.#options;
+    const { role, clock } = this.#lu;
+    const { strandedAt = Infinity } = role;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const wait = strandedAt - clock.now();
+    if (wait > 0 && wait < Infinity) {
+      this.#timer = clock.after(wait, () => {
+        this.#showOwner();
+      });
+    }
+    const own = wait > 0 ? AluaState.activeNonOptimized : AluaState.unavailable;
+    const other = (node: string): AluaState => (node === self ? own : AluaState.activeNonOptimized);
+    this.#show((node) => (node === this.#owner ? AluaState.activeOptimized : other(node)), this.#preferred);
+  }
+
+  #watch(remote: RemoteUnit): void {
+    if (this.#watched.has(remote)) return;
+    this.#watched.add(remote);
+    remote.watch(() => {
+      if (this.#lu.role.remote === remote && !this.#closed) this.#showOwner();
+    });
   }
 
   #show(stateOf: (node: string) => AluaState, preferred: string | undefined): void {
@@ -96,6 +138,7 @@ export class UnitOwnership {
 
   /** The unit is withdrawn. */
   close(): void {
+    this.#closed = true;
     this.#timer?.cancel();
   }
 }

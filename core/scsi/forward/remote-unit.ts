@@ -36,6 +36,8 @@ export interface RemoteUnit {
   readonly node: string;
   /** Whether there is a connection to it. */
   readonly up: boolean;
+  /** When it was lost last, by the clock of this node; or made, when it never was there. */
+  readonly lostAt: number;
   /** The owner does not begin it any more when the clock of this node says `until`, milliseconds. */
   execute(task: DispatchTask, until: number): RemoteRun;
   /** Resolves when the owner has done it; false: it could not be reached, or is not the owner. */
@@ -46,6 +48,6 @@ export interface RemoteUnit {
   forget(nexus: LunNexus): Promise<void> | undefined;
   /** The owner of the logical unit is another one now: nothing more is sent, and what is on its way is answered `elsewhere` or as it ends. */
   release(lu: LogicalUnit): void;
-  /** Calls `fn` whenever the connection has come up. */
+  /** Calls `fn` whenever the connection has come up, or is lost. */
   watch(fn: () => void): void;
 }

@@ -1,6 +1,6 @@
 // Who carries out the commands of a logical unit: this node, another one, or, while that changes, nobody. Without a cluster it is
 // this node for ever.
-import { FORWARD_HOLD, FORWARD_RETRY } from '../../base/limits.ts';
+import { FORWARD_BEGIN, FORWARD_HOLD, FORWARD_RETRY, FORWARD_STALL, FORWARD_STRANDED } from '../../base/limits.ts';
 import type { Timer } from '../../base/world.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { DispatchTask } from '../dispatch.ts';
@@ -20,6 +20,10 @@ export class UnitRole {
   #place: Place = 'here';
   /** True when this node carries commands out. */
   here = true;
+  /** When this node was seen to run last, by its clock. */
+  runsAt: () => number = () => Infinity;
+  /** This node could become the owner if the one there is stays away. */
+  #isHeir = true;
   /** Who waits for a node to carry out commands, in their order. */
   #waiting = new Set<() => void>();
   /** Rises with every change of the owner. */
@@ -65,8 +69,9 @@ export class UnitRole {
     return false;
   }
 
-  /** Another node carries them out from now on. */
-  forwardTo(remote: RemoteUnit): void {
+  /** Another node carries them out from now on. `isHeir`: this one could, if that one stays away. */
+  forwardTo(remote: RemoteUnit, isHeir = true): void {
+    this.#isHeir = isHeir;
     this.#set(remote);
     if (this.#watched.has(remote)) return;
     this.#watched.add(remote);
@@ -77,7 +82,10 @@ export class UnitRole {
 
   #set(place: Place): void {
     const before = this.#place;
-    if (before === place) return;
+    if (before === place) {
+      this.#wake();
+      return;
+    }
     this.#place = place;
     this.here = place === 'here';
     this.#term++;
@@ -109,12 +117,15 @@ export class UnitRole {
     for (;;) {
       const place = this.#place;
       if (place === 'here') return runHere(task);
+      // What waited here, or in the network, while this node stood still may be older than what its host has sent elsewhere since.
+      if (clock.now() - this.runsAt() > FORWARD_STALL) throw new ScsiError(SENSE.asymmetricAccessTransition);
       if (place === 'changing' || !place.up) {
-        if (clock.now() >= until) throw new ScsiError(SENSE.asymmetricAccessTransition);
-        await this.#wait(task, until);
+        const end = Math.min(until, this.strandedAt ?? until);
+        if (clock.now() >= end) throw this.#unreachable();
+        await this.#wait(task, end);
       } else {
         const term = this.#term;
-        const outcome = await this.#send(task, place, until);
+        const outcome = await this.#send(task, place, Math.min(until, clock.now() + FORWARD_BEGIN));
         if (task.aborted) return ABORTED;
         if (outcome.kind === 'done') return outcome.result;
         if (outcome.kind === 'ended') {
@@ -123,8 +134,9 @@ export class UnitRole {
         }
         if (outcome.kind === 'lost') {
           if (!repeatable(task)) return this.#lost(task, term, outcome.until);
-          until = clock.now() + FORWARD_HOLD;
-        } else if (clock.now() >= until) throw new ScsiError(SENSE.asymmetricAccessTransition);
+          // It may have run there for long.
+          until = Math.max(until, clock.now() + FORWARD_STRANDED);
+        } else if (clock.now() >= until) throw this.#unreachable();
         else if (this.#place === place) await this.#wait(task, Math.min(until, clock.now() + FORWARD_RETRY));
       }
       if (task.aborted) return ABORTED;
@@ -165,7 +177,22 @@ export class UnitRole {
     await over;
     task.elsewhere = undefined;
     if (task.aborted) return ABORTED;
-    throw new ScsiError(SENSE.asymmetricAccessTransition);
+    throw this.#unreachable();
+  }
+
+  /**
+   * When commands wait no longer for the owner, which cannot be reached: nobody else can become owner, least of all this node.
+   * Undefined: it can, or the owner can be reached.
+   */
+  get strandedAt(): number | undefined {
+    const place = this.#place;
+    if (typeof place === 'string' || place.up || this.#isHeir) return undefined;
+    return place.lostAt + FORWARD_STRANDED;
+  }
+
+  /** What a command ends with that nobody carries out: another path may be better, and is if there is an owner. */
+  #unreachable(): ScsiError {
+    return new ScsiError(this.strandedAt === undefined ? SENSE.asymmetricAccessTransition : SENSE.unavailable);
   }
 
   /** Until the clock says `until`, or the owner is another one than in `term`. */

@@ -227,7 +227,7 @@ export class Reservations {
     const modes: ModeState = { ...this.#lu.modes };
     try {
       const result = act();
-      if (this.#shared !== undefined) await this.#shared.save(this.#state());
+      if (this.#shared !== undefined) await this.#shared.save(this.state());
       else if (this.#persistent) await this.#store.save(this.#snapshot());
       else if (wasPersistent) await this.#store.save(undefined);
       for (const tell of this.#tellings) tell();
@@ -289,7 +289,8 @@ export class Reservations {
     return this.#reservation === undefined ? base : { ...base, reservation: this.#reservation };
   }
 
-  #state(): UnitState {
+  /** All of it, for who goes on with the volume. */
+  state(): UnitState {
     const legacy = this.#legacy;
     return {
       ...this.#snapshot(),

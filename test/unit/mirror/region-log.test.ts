@@ -4,7 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { HOT_REGIONS, MAX_REGIONS, MAX_VOLUME, REGION_BYTES, REGION_LOG_BYTES } from '../../../core/base/limits.ts';
+import {
+  HOT_REGIONS,
+  HOT_RUN,
+  HOT_RUN_SHARE,
+  MAX_REGIONS,
+  MAX_VOLUME,
+  REGION_BYTES,
+  REGION_LOG_BYTES,
+} from '../../../core/base/limits.ts';
 import type { DiskFile, World } from '../../../core/base/world.ts';
 import { RegionLog, regionBytesFor } from '../../../core/mirror/region-log.ts';
 import { RegionSet } from '../../../core/mirror/region-set.ts';
@@ -18,7 +26,9 @@ describe('the log of regions', { timeout: 60_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'gemel-regions-'));
   let files = 0;
   const fresh = (): string => join(folder, String(++files));
-  const open = (path: string, isNew = false): Promise<RegionLog> => RegionLog.open(world, path, SIZE, isNew);
+  // As of a small volume, in which regions are noted one by one.
+  const open = (path: string, isNew = false, size = HOT_RUN_SHARE * R): Promise<RegionLog> =>
+    RegionLog.open(world, path, size, isNew);
   before(async () => {
     world = await nodeWorld();
   });
@@ -81,13 +91,26 @@ describe('the log of regions', { timeout: 60_000 }, () => {
     const log = await open(fresh(), true);
     await log.heat(0, R);
     log.begin(0, R);
-    for (let i = 1; i < HOT_REGIONS + 600; i += 64) await log.heat(i * R, 64 * R);
+    for (let i = 1; i < HOT_REGIONS + 600; i += 2048) await log.heat(i * R, 2048 * R);
     assert.ok(log.isHot(0, R));
     assert.equal(log.isHot(R, R), false);
     assert.ok(log.isHot((HOT_REGIONS + 500) * R, R));
     log.end(0, R);
-    for (let i = 8000; i < 8000 + HOT_REGIONS + 600; i += 64) await log.heat(i * R, 64 * R);
+    for (let i = 80_000; i < 80_000 + HOT_REGIONS + 600; i += 2048) await log.heat(i * R, 2048 * R);
     assert.equal(log.isHot(0, R), false);
+  });
+
+  test('of a large volume neighbours are noted together', async () => {
+    const path = fresh();
+    const log = await open(path, true, SIZE);
+    await log.heat((HOT_RUN + 3) * R, R);
+    for (const each of [log, await open(path, false, SIZE)]) {
+      assert.ok(each.isHot(HOT_RUN * R, HOT_RUN * R));
+      assert.deepEqual(each.intents(SIZE), [[HOT_RUN * R, HOT_RUN * R]]);
+    }
+    const size = readFileSync(`${path}.log`).length;
+    await log.heat(HOT_RUN * R, R);
+    assert.equal(readFileSync(`${path}.log`).length, size);
   });
 
   test('begins anew when it is long, and loses nothing', async () => {
@@ -115,7 +138,7 @@ describe('the log of regions', { timeout: 60_000 }, () => {
         },
       },
     };
-    const log = await RegionLog.open(bad, path, SIZE, true);
+    const log = await RegionLog.open(bad, path, HOT_RUN_SHARE * R, true);
     await log.heat(0, R);
     isBad = true;
     await assert.rejects(log.heat(R, R), /EIO/);

@@ -56,14 +56,18 @@ describe('the owner of a LUN', () => {
     assert.equal(await reserve(atB, 1, 1, 0xb), 'GOOD');
     // Unplanned, and without APTPL: the logical unit has not lost power.
     nodes.takeOver('b');
-    for (const each of [atA, atB]) assert.equal((await each.scsi(TUR)).senseCode, '06/2a/06');
+    await atA.closed;
+    atA = await login(nodes, 'a', 'host', atA.isid);
+    assert.equal((await atB.scsi(TUR)).senseCode, '06/2a/06');
     assert.equal((await atA.scsi(write16(0, 1), { write: BLOCK })).status, 0x18);
     assert.equal((await atB.scsi(write16(0, 1), { write: BLOCK })).status, 0);
     const keys = (await atA.scsi(cdb(0x5e, 0, 0, 0, 0, 0, 0, 0, 255, 0), { read: 255 })).data;
     assert.equal(keys.readUInt32BE(0), 2, 'the generation goes on');
     assert.equal(keys.readUInt32BE(4), 16);
     nodes.takeOver('a');
-    for (const each of [atA, atB]) assert.equal((await each.scsi(TUR)).senseCode, '06/2a/06');
+    await atB.closed;
+    atB = await login(nodes, 'b', 'other', atB.isid);
+    assert.equal((await atA.scsi(TUR)).senseCode, '06/2a/06');
     assert.equal((await atA.scsi(write16(0, 1), { write: BLOCK })).status, 0x18);
     assert.equal(await reserve(atB, 3, 0, 0xb), 'GOOD');
   });
@@ -104,6 +108,8 @@ describe('the owner of a LUN', () => {
   });
 
   it('is waited for while it changes', async () => {
+    // A hand-over has begun, or this node would lose its sessions with the unit.
+    nodes.a.lu.role.change();
     nodes.a.ownership.set(undefined, 'a');
     nodes.b.ownership.set(undefined, 'a');
     const write = atA.scsi(write16(2, 1), { write: BLOCK });
@@ -124,6 +130,8 @@ describe('the owner of a LUN', () => {
   });
 
   it('is not waited for longer than that', async () => {
+    // A hand-over has begun, or this node would lose its sessions with the unit.
+    nodes.a.lu.role.change();
     nodes.a.ownership.set(undefined, 'a');
     nodes.b.ownership.set(undefined, 'a');
     const begun = nodes.world.clock.now();
