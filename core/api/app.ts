@@ -33,6 +33,7 @@ import { capacityRoutes } from './routes/capacity.ts';
 import { clusterRoutes } from './routes/cluster.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
 import { jobRoutes } from './routes/jobs.ts';
+import { leaseRoutes } from './routes/leases.ts';
 import { mapRoutes } from './routes/maps.ts';
 import { offloadRoutes } from './routes/offload.ts';
 import { poolRoutes } from './routes/pools.ts';
@@ -60,6 +61,7 @@ export function routesOf(control: ControlPlane): Route[] {
     ...replicationRoutes(control),
     ...volumeRoutes(control),
     ...mapRoutes(control),
+    ...leaseRoutes(control),
     ...initiatorRoutes(control),
     ...targetRoutes(control),
     ...poolRoutes(control),

@@ -86,6 +86,7 @@ export const Volume = z.object({
   thin: z.boolean(),
   readOnly: z.boolean(),
   maps: z.array(MapShown),
+  lease: z.object({ holder: z.string(), since: timestamp }).nullable().meta({ description: 'who has it for himself' }),
   sessions: z.int(),
   state: z
     .enum(['online', 'failed', 'elsewhere'])
@@ -93,6 +94,14 @@ export const Volume = z.object({
   problem: z.string().nullable().meta({ description: 'why it failed, or where it is' }),
   created: timestamp,
 });
+
+const holder = z
+  .string()
+  .regex(/^[\x21-\x7e]+$/)
+  .max(200)
+  .meta({ description: 'unique among all that take leases', example: 'kvm:host-1:6fd2…' });
+export const PutLease = z.strictObject({ holder });
+export const DeleteLease = z.strictObject({ holder, force: z.enum(['true', 'false']).optional() });
 
 export const Chap = z.strictObject({
   user: z.string().min(1).max(255),

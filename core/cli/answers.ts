@@ -21,6 +21,8 @@ export interface Disk {
   thin: boolean;
   readOnly: boolean;
   maps: { initiator: string; access: string }[];
+  /** Not told by daemons of earlier versions. */
+  lease?: { holder: string; since: string } | null;
   sessions: number;
   state: string;
   problem: string | null;

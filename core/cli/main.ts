@@ -1,5 +1,6 @@
 // `gemel`: the command line client. Speaks HTTP only.
 import { readFileSync } from 'node:fs';
+import { addKvmCommands } from '../../plugins/kvm/commands.ts';
 import type { ConnectOptions } from './connect.ts';
 import { connect } from './connect.ts';
 import { createProgram, runProgram } from './program.ts';
@@ -34,6 +35,7 @@ const program = createProgram(
       : undefined,
   },
   packageVersion(),
+  [addKvmCommands],
 );
 const { status, complaint } = await runProgram(program, process.argv.slice(2));
 if (complaint !== undefined) process.stderr.write(`${complaint}\n`);

@@ -24,8 +24,11 @@ import { addMapCommands, addVolumeCommands } from './volume-commands.ts';
 /** Columns of a help text that goes into a pipe or a file. */
 const HELP_WIDTH = 80;
 
+/** Adds the noun of a plugin. */
+export type AddCommands = (program: Command, context: CliContext) => void;
+
 /** The whole command line of `gemel`. */
-export function createProgram(context: CliContext, version: string): Command {
+export function createProgram(context: CliContext, version: string, plugins: readonly AddCommands[] = []): Command {
   const program = new Command('gemel').description('Drives the storage daemon gemeld.').version(version);
   addVolumeCommands(program, context);
   addMapCommands(program, context);
@@ -43,6 +46,7 @@ export function createProgram(context: CliContext, version: string): Command {
   addJobCommands(program, context);
   addSecurityCommands(program, context);
   addContextCommands(program, context);
+  for (const add of plugins) add(program, context);
   addCompletionCommand(program, context);
   addManCommand(program, context, version);
   forEachCommand(program, (command) => {

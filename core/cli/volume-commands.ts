@@ -137,6 +137,16 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
           : `Deleted ${name}; its data is kept until ${kept}\n  gemel volume restore ${name}`,
       );
     });
+  volume
+    .command('release <name>')
+    .description('take the lease of a disk from whoever holds it (a host that is gone for good)')
+    .requiredOption('--force', 'two machines that write to one disk destroy it: only when nobody uses it')
+    .action(async (name: string, _options: unknown, command: Command) => {
+      const disk = await context
+        .client(command)
+        .call('DELETE', `/volumes/${segment(name)}/lease?holder=gemel&force=true`);
+      show(context, command, disk as Disk, (each) => `Nobody has the lease of ${each.name} now`);
+    });
   addOwnerCommands(volume, context);
   addDeletedCommands(volume, context);
   addCopyCommands(volume, context);
@@ -246,6 +256,9 @@ function diskFacts(disk: Disk, copies: string | undefined): string {
     ['LUN', String(disk.lun)],
     ...disk.urls.map((url): [string, string] => ['URL', url]),
     ['Mapped to', mapsOf(disk)],
+    ...(disk.lease === null || disk.lease === undefined
+      ? []
+      : [['Leased by', `${disk.lease.holder} since ${disk.lease.since}`] as const]),
     ['Sessions', String(disk.sessions)],
     ['NAA', disk.naa],
     ['Serial', disk.serial],

@@ -11,7 +11,7 @@ import type { Volume } from '../volume/volume.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import { checkMapSubject, printable } from './names.ts';
-import type { MapRecord, VolumeRecord } from './records.ts';
+import type { LeaseRecord, MapRecord, VolumeRecord } from './records.ts';
 import type { SessionSource } from './sessions.ts';
 import { forgetVolume, intoTrash } from './trash.ts';
 import { refuseDeletion, refuseUsed, usersOf } from './uses.ts';
@@ -272,6 +272,20 @@ export class Provisioner {
       const others = maps.filter((map) => map.who !== subject);
       if (others.length < maps.length) return others;
       throw new ServiceError('not-found', `volume '${name}' is not mapped to ${subject}`);
+    });
+  }
+
+  /** Changes the lease of the volume. Rejects with not-found, or with what `change` throws. */
+  changeLease(
+    name: string,
+    change: (lease: LeaseRecord | undefined) => LeaseRecord | undefined,
+  ): Promise<VolumeRecord> {
+    return this.turn.run(async () => {
+      const { lease: before, ...record } = this.volume(name);
+      const lease = change(before);
+      const changed: VolumeRecord = lease === undefined ? record : { ...record, lease };
+      if (lease !== before) await this.#catalog.apply(this.#catalog.volumes.edit(name, changed));
+      return changed;
     });
   }
 

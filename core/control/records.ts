@@ -33,6 +33,13 @@ export interface MapRecord {
   readonly readOnly: boolean;
 }
 
+export interface LeaseRecord {
+  /** Unique among all that take leases: `kvm:HOST:UUID of the domain`. */
+  readonly holder: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+}
+
 export interface VolumeRecord {
   readonly name: string;
   /** 32 random hexadecimal digits: the identity initiators see, for ever. */
@@ -61,6 +68,8 @@ export interface VolumeRecord {
   readonly target: string;
   readonly lun: number;
   readonly maps: readonly MapRecord[];
+  /** Who has it for himself, by agreement: a virtual machine, so that no second one gets it. Absent: nobody. */
+  readonly lease?: LeaseRecord;
   /** What was begun and, after a crash, has to be finished or taken back (Provisioner.openAll). */
   readonly state: 'creating' | 'ready' | 'deleting';
   /** The size it is being changed to; bytes. */

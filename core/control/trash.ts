@@ -15,6 +15,7 @@ import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import type { Edit } from './collection.ts';
 import type { Events } from './events.ts';
+import { withoutLease } from './leases.ts';
 import { checkName, printable } from './names.ts';
 import type { PoolManager } from './pools.ts';
 import type { Provisioner } from './provision.ts';
@@ -119,7 +120,8 @@ export class Trash {
     const taken = (catalog.targets.get(volume.target)?.iqn ?? iqn) !== iqn;
     const target = taken ? name : volume.target;
     const maps = volume.maps.filter(({ who }) => catalog.knowsSubject(who));
-    return { ...volume, name, target, lun: freeLun(catalog, target, volume.lun), maps, state: 'ready' };
+    // Whoever had it lost it when it was deleted.
+    return { ...withoutLease(volume), name, target, lun: freeLun(catalog, target, volume.lun), maps, state: 'ready' };
   }
 
   /** Gives the space of a deleted volume and its snapshots back. Can be repeated after a crash. */

@@ -50,6 +50,7 @@ export function usesOf({ catalog, units, backend }: UsesOptions, record: VolumeR
   }
   const tokens = backend.tokens(record);
   if (tokens > 0) reasons.push(`has data that ${String(tokens)} token(s) of offloaded copies stand for`);
+  if (record.lease !== undefined) reasons.push(`is leased by ${record.lease.holder}`);
   const schedules = catalog.schedules.values().filter(({ volumes }) => volumes.includes(name));
   if (schedules.length > 0) reasons.push(`is in the snapshot schedule ${few(schedules.map((each) => each.name))}`);
   return reasons;

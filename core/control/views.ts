@@ -44,6 +44,8 @@ export interface DiskView {
   thin: boolean;
   readOnly: boolean;
   maps: { initiator: string; access: 'read-write' | 'read-only' }[];
+  /** Who has it for himself; null: nobody. */
+  lease: { holder: string; since: string } | null;
   /** Sessions that see the volume now. */
   sessions: number;
   /** `elsewhere`: other nodes of the cluster have it, and this one has not. */
@@ -154,6 +156,10 @@ export class Views {
       thin: record.thin,
       readOnly: record.readOnly,
       maps: record.maps.map(({ who, readOnly }) => ({ initiator: who, access: readOnly ? 'read-only' : 'read-write' })),
+      lease:
+        record.lease === undefined
+          ? null
+          : { holder: record.lease.holder, since: new Date(record.lease.since).toISOString() },
       sessions: lu?.nexuses.size ?? 0,
       state: this.stateOf(record.name),
       problem: lu === undefined ? this.#problemOf(record) : null,

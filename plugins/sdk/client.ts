@@ -3,12 +3,15 @@ import { X509Certificate, createHash, timingSafeEqual } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
 import type { IncomingMessage, RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import type { RequestOptions as SecureOptions } from 'node:https';
 import { API_NAME } from '../../core/base/api-name.ts';
 import { ERRORS, ServiceError, messageOf } from '../../core/base/errors.ts';
 import type { ErrorCode } from '../../core/base/errors.ts';
 
 /** Milliseconds without a byte from the daemon. */
 const PATIENCE = 60_000;
+/** The same for a stream of events, in which something comes at least every half minute. */
+const STREAM_PATIENCE = 120_000;
 /** Bytes of an answer. */
 const MAX_ANSWER = 67_108_864;
 const MAX_CA = 65_536;
@@ -46,15 +49,10 @@ export class ApiClient {
     body?: unknown,
     more: Readonly<Record<string, string>> = {},
   ): Promise<unknown> {
-    this.#ca ??= await this.#trustedCa();
-    const own = { Authorization: `Bearer ${this.#token}`, Accept: 'application/json' };
-    const headers: Record<string, string> = { ...more, ...own };
+    const headers: Record<string, string> = { ...more, ...this.#headers('application/json') };
     const content = body === undefined ? undefined : JSON.stringify(body);
     if (content !== undefined) headers['Content-Type'] = 'application/json';
-    const target = { host: hostOf(this.#url), port: portOf(this.#url), path: PREFIX + path };
-    // Whatever certificate browsers are shown, this one was made by the CA of the token.
-    const identity = { ca: this.#ca, servername: API_NAME };
-    const options = { ...target, method, headers, ...identity, minVersion: 'TLSv1.2' as const, agent: false };
+    const options = { ...(await this.#target(path)), method, headers };
     const answer = await this.#send((answered) => httpsRequest(options, answered), content, MAX_ANSWER);
     if (answer.status >= 400) throw refusal(answer);
     return answer.body === '' ? undefined : JSON.parse(answer.body);
@@ -75,6 +73,50 @@ export class ApiClient {
       next = page.next === null ? null : page.next.slice(PREFIX.length);
     }
     return items;
+  }
+
+  /**
+   * Follows a stream of server-sent events: `tell` gets the name and the data of each. Resolves when the daemon ends it, or
+   * `signal` does. Rejects with ServiceError.
+   */
+  async stream(path: string, tell: (event: string, data: string) => void, signal: AbortSignal): Promise<void> {
+    const options = { ...(await this.#target(path)), method: 'GET', headers: this.#headers('text/event-stream') };
+    await new Promise<void>((resolve, reject) => {
+      const fail = (error: Error): void => {
+        if (signal.aborted) resolve();
+        else reject(unreachable(error, this.#url.host));
+      };
+      const request = httpsRequest({ ...options, signal }, (response) => {
+        const status = response.statusCode ?? 0;
+        response.on('error', fail).on('end', () => {
+          if (status < 400) resolve();
+          else reject(refusal({ status, body: rest }));
+        });
+        let rest = '';
+        response.setEncoding('utf8').on('data', (text: string) => {
+          rest += text;
+          if (status >= 400) return;
+          const blocks = rest.split('\n\n');
+          rest = blocks.pop() ?? '';
+          for (const block of blocks) tellOf(block, tell);
+          if (rest.length > MAX_ANSWER) request.destroy(new Error('the event is too large'));
+        });
+      });
+      request.setTimeout(STREAM_PATIENCE, () => request.destroy(new Error('no answer in time')));
+      request.on('error', fail);
+      request.end();
+    });
+  }
+
+  /** Where, and with whom. Whatever certificate browsers are shown, the one for us was made by the CA of the token. */
+  async #target(path: string): Promise<SecureOptions> {
+    this.#ca ??= await this.#trustedCa();
+    const place = { host: hostOf(this.#url), port: portOf(this.#url), path: PREFIX + path };
+    return { ...place, ca: this.#ca, servername: API_NAME, minVersion: 'TLSv1.2', agent: false };
+  }
+
+  #headers(accept: string): Record<string, string> {
+    return { Authorization: `Bearer ${this.#token}`, Accept: accept };
   }
 
   /** The CA certificate of the daemon, fetched in the clear and believed only if the token names its fingerprint. */
@@ -118,6 +160,16 @@ export class ApiClient {
       request.end(content);
     });
   }
+}
+
+/** One event (HTML, "Interpreting an event stream"); a block of comments is none. */
+function tellOf(block: string, tell: (event: string, data: string) => void): void {
+  const lines = block.split('\n');
+  const of = (field: string): string[] =>
+    lines.filter((line) => line.startsWith(`${field}:`)).map((line) => line.slice(field.length + 1).replace(/^ /, ''));
+  const event = of('event').at(-1);
+  const data = of('data');
+  if (event !== undefined || data.length > 0) tell(event ?? 'message', data.join('\n'));
 }
 
 const hostOf = (url: URL): string => url.hostname.replace(/^\[(.*)\]$/, '$1');

@@ -62,16 +62,22 @@ export function freeDevice(taken: ReadonlySet<string>, bus: 'virtio' | 'scsi'): 
 }
 
 /** Elements that say who a machine is, or where it runs now; libvirt makes its own when they are missing. */
-const IDENTITY = new Set(['uuid', 'genid', 'seclabel', 'title']);
+const IDENTITY = new Set(['genid', 'seclabel', 'title']);
 
 /**
- * The XML of a second domain like `domain` (of its definition: XML_INACTIVE): another name, UUID, MAC addresses, and its own
+ * The XML of a second domain like `domain` (of its definition: XML_INACTIVE): another name, this UUID, other MAC addresses, its own
  * files for NVRAM and consoles; each disk for which `sources` has something by its `dev` gets that.
  */
-export function clonedDomain(domain: Element, name: string, sources: ReadonlyMap<string, DiskSource>): string {
+export function clonedDomain(
+  domain: Element,
+  name: string,
+  uuid: string,
+  sources: ReadonlyMap<string, DiskSource>,
+): string {
   const top = mapChildren(domain, (each) => {
     if (typeof each === 'string') return each;
     if (each.name === 'name') return element('name', {}, name);
+    if (each.name === 'uuid') return element('uuid', {}, uuid);
     if (IDENTITY.has(each.name)) return undefined;
     // libvirt makes a NVRAM file of the name of the domain; sharing one corrupts both.
     if (each.name === 'os') return mapChildren(each, (part) => (isElement(part, 'nvram') ? undefined : part));
@@ -87,10 +93,10 @@ function clonedDevice(device: Node, sources: ReadonlyMap<string, DiskSource>): N
     return source === undefined ? device : withSource(device, source);
   }
   if (device.name === 'interface') return mapChildren(device, (part) => (isElement(part, 'mac') ? undefined : part));
-  // A console on a socket or into a file of the first machine would be that of both.
-  const path = child(device, 'source')?.attributes['path'];
-  if (path !== undefined && ['serial', 'console', 'channel', 'parallel'].includes(device.name)) {
-    return mapChildren(device, (part) => (isElement(part, 'source') ? undefined : part));
+  // A console on a socket or into a file of the first machine would be that of both. Of a channel libvirt makes the path itself.
+  if (['serial', 'console', 'parallel', 'channel'].includes(device.name) && device.attributes['type'] !== 'pty') {
+    const bare = mapChildren(device, (part) => (isElement(part, 'source') ? undefined : part));
+    return device.name === 'channel' ? bare : { ...bare, attributes: { ...bare.attributes, type: 'pty' } };
   }
   if (device.name === 'graphics') {
     return {

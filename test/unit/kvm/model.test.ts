@@ -162,7 +162,9 @@ test('a second domain has nothing of the first that only one may have', () => {
     port: 1,
     initiator: undefined,
   } as const;
-  const second = parseDomain(clonedDomain(parseDomain(xml), 'two', new Map([['sda', source]])));
+  const second = parseDomain(
+    clonedDomain(parseDomain(xml), 'two', 'bbbbbbbb-bbbb-5ccc-8ddd-eeeeeeeeeeee', new Map([['sda', source]])),
+  );
   assert.equal(nameOf(second), 'two');
   const all = toXml(second);
   for (const own of ['aaaaaaaa', '52:54', 'one.fd', 'one.sock', '5901', 'example:a', "id='3'", '<serial>a']) {

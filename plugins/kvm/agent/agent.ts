@@ -1,0 +1,203 @@
+// `gemel kvm agent`: keeps a host equal to the catalog as long as it runs. It is told by the daemon (event stream) and by libvirtd
+// (events) when something has changed, so that it has nothing to do meanwhile.
+import { messageOf } from '../../../core/base/errors.ts';
+import { wantedPool } from '../ensure.ts';
+import { LibvirtSession } from '../rpc/session.ts';
+import { readSecret } from '../settings.ts';
+import type { KvmSettings } from '../settings.ts';
+import { portalOf } from '../storage.ts';
+import type { KvmStorage, StoredDisk } from '../storage.ts';
+import { Reconciler } from './reconciler.ts';
+import type { Wanted } from './reconciler.ts';
+
+/** Milliseconds: things that change together are looked at together; at least so often everything is looked at. */
+const GATHER = 100;
+const EVERYTHING = 300_000;
+/** Until the daemon is asked again after it could not be: at first, and at most. */
+const RETRY_FIRST = 1_000;
+const RETRY_MAX = 30_000;
+const TOPICS = '/events/stream?topics=volumes,maps,hosts';
+
+/** The daemon's events: resolves when the stream is over (ApiClient.stream). */
+export type EventStream = (path: string, tell: (event: string) => void, signal: AbortSignal) => Promise<void>;
+
+export interface AgentOptions {
+  readonly settings: KvmSettings;
+  readonly storage: KvmStorage;
+  readonly stream: EventStream;
+  readonly log: (text: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Runs until `signal` says that it is enough. Rejects when the settings cannot be right. */
+export async function runAgent(options: AgentOptions): Promise<void> {
+  // A file that is missing is said at once, not in the middle of the night.
+  wantedSecret(options.settings);
+  const agent = new Agent(options);
+  agent.start();
+  await new Promise<void>((resolve) => {
+    options.signal.addEventListener('abort', () => {
+      resolve();
+    });
+    if (options.signal.aborted) resolve();
+  });
+  agent.end();
+}
+
+class Agent {
+  readonly #options: AgentOptions;
+  readonly #session: LibvirtSession;
+  readonly #reconciler: Reconciler;
+  /** What the catalog wants; undefined: it could not be asked yet, so that nothing is taken away. */
+  #wanted: Wanted | undefined;
+  #stale = true;
+  #timer: NodeJS.Timeout | undefined;
+  #due = Infinity;
+  #running = false;
+  #retry = RETRY_FIRST;
+  #told = '';
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    const { settings, log } = options;
+    this.#reconciler = new Reconciler({ now: () => performance.now(), log });
+    this.#session = new LibvirtSession({
+      address: settings.libvirt,
+      onConnected: () => {
+        log('connected to libvirtd');
+        this.#reconciler.forget();
+        this.#soon(0);
+      },
+      onLost: (why, next) => {
+        log(`libvirtd: ${why}; tried again in ${String(next)} ms`);
+      },
+      onEvent: (event) => {
+        if (event.kind !== 'pool-lifecycle') return;
+        this.#reconciler.forgetPool(event.pool.uuid);
+        this.#soon(GATHER);
+      },
+    });
+  }
+
+  start(): void {
+    this.#session.start();
+    void this.#follow();
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#session.end();
+  }
+
+  /** The catalog's changes, as long as it runs. */
+  async #follow(): Promise<void> {
+    const { stream, signal, log } = this.#options;
+    const isOver = (): boolean => signal.aborted;
+    for (let pause = RETRY_FIRST; !isOver();) {
+      try {
+        await stream(
+          TOPICS,
+          () => {
+            pause = RETRY_FIRST;
+            this.#stale = true;
+            this.#soon(GATHER);
+          },
+          signal,
+        );
+      } catch (error) {
+        if (!isOver()) log(`events: ${messageOf(error)}`);
+      }
+      await sleep(pause, signal);
+      pause = Math.min(RETRY_MAX, 2 * pause);
+    }
+  }
+
+  /** A round in so many milliseconds, unless one comes earlier. */
+  #soon(ms: number): void {
+    const due = performance.now() + ms;
+    if (due >= this.#due || this.#options.signal.aborted) return;
+    this.#due = due;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#round(), ms);
+  }
+
+  async #round(): Promise<void> {
+    this.#due = Infinity;
+    const libvirt = this.#session.client;
+    if (this.#running || libvirt === undefined) return;
+    this.#running = true;
+    const { log } = this.#options;
+    let next = EVERYTHING;
+    try {
+      if (this.#stale) {
+        this.#stale = false;
+        this.#wanted = await this.#ask();
+        this.#retry = RETRY_FIRST;
+      }
+      if (this.#wanted !== undefined) {
+        const { changed, failed, again } = await this.#reconciler.run(libvirt, this.#wanted);
+        const state = `${String(this.#wanted.targets.length)} pools, ${String(failed)} of them not in order`;
+        if (changed > 0 || state !== this.#told) log(state);
+        this.#told = state;
+        next = again ?? EVERYTHING;
+      }
+    } catch (error) {
+      this.#stale = true;
+      log(messageOf(error));
+      next = this.#retry;
+      this.#retry = Math.min(RETRY_MAX, 2 * this.#retry);
+    } finally {
+      this.#running = false;
+      if (this.#due < Infinity) {
+        // Asked for meanwhile.
+        const ms = Math.max(0, this.#due - performance.now());
+        this.#due = Infinity;
+        this.#soon(ms);
+      } else this.#soon(this.#stale ? Math.min(next, GATHER + this.#retry) : next);
+      if (next === EVERYTHING) this.#stale = true;
+    }
+  }
+
+  async #ask(): Promise<Wanted> {
+    const { storage, settings } = this.#options;
+    const [names, volumes] = [new Set(await storage.visibleTo(settings.host)), await storage.volumes()];
+    const mine = volumes.filter(
+      (disk) => names.has(disk.name) || disk.maps.some((map) => map.initiator === settings.initiator),
+    );
+    return { targets: targetsOf(mine, settings), secret: wantedSecret(settings) };
+  }
+}
+
+function wantedSecret({ initiator, chap }: KvmSettings): Wanted['secret'] {
+  return chap === undefined ? undefined : { initiator, value: readSecret(chap.secretFile) };
+}
+
+/** A pool for each target. Volumes that are not served now are not there for libvirt: one bad LUN ends a pool (see README). */
+export function targetsOf(volumes: readonly StoredDisk[], settings: KvmSettings): Wanted['targets'] {
+  const byTarget = new Map<string, StoredDisk[]>();
+  for (const disk of volumes) {
+    if (disk.state === 'online') byTarget.set(disk.iqn, [...(byTarget.get(disk.iqn) ?? []), disk]);
+  }
+  return [...byTarget].map(([iqn, disks]) => {
+    const [first] = disks as [StoredDisk];
+    const content = disks.map(({ lun, size }) => `${String(lun)}:${String(size)}`).sort();
+    const pool = wantedPool(iqn, settings.portal ?? portalOf(first), settings.initiator, settings.chap?.user);
+    return { pool, content: content.join(' ') };
+  });
+}
+
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) {
+      resolve();
+      return;
+    }
+    const over = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', over);
+      resolve();
+    };
+    const timer = setTimeout(over, ms);
+    signal.addEventListener('abort', over);
+  });
+}

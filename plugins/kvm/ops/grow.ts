@@ -1,0 +1,67 @@
+// A volume grows, and the virtual machine that has it sees that at once.
+import { ServiceError } from '../../../core/base/errors.ts';
+import type { FlowStep } from '../../sdk/flow.ts';
+import { orMissing } from '../ensure.ts';
+import { poolIdentity } from '../identity.ts';
+import { LibvirtCode } from '../rpc/errors.ts';
+import { RESIZE_BYTES, blockInfo, blockResize, poolActive, poolByUuid, poolRefresh } from '../rpc/procedures.ts';
+import { disksIn, domainsWith, isOf, operate } from './context.ts';
+import type { OpsContext } from './context.ts';
+
+/** `size`: bytes. Goes forward only, because shrinking loses data; the same key goes on. Rejects with FlowFailed. */
+export async function growDisk(context: OpsContext, volume: string, size: number, key: string): Promise<void> {
+  const { storage, libvirt } = context;
+  const running = async (): Promise<{ domain: Parameters<typeof disksIn>[1]; dev: string }[]> => {
+    const disk = await storage.volume(volume);
+    const found: { domain: Parameters<typeof disksIn>[1]; dev: string }[] = [];
+    for (const { domain } of await domainsWith(libvirt, disk)) {
+      if (domain.id < 0) continue;
+      for (const each of await disksIn(libvirt, domain)) if (isOf(each, disk)) found.push({ domain, dev: each.dev });
+    }
+    return found;
+  };
+  const steps: FlowStep<object>[] = [
+    {
+      name: 'grow the volume',
+      do: async () => {
+        const { size: before } = await storage.volume(volume);
+        if (before > size)
+          throw new ServiceError('bad-request', `volume '${volume}' has ${String(before)} bytes already`);
+        if (before < size) await storage.resize(volume, size);
+        return {};
+      },
+    },
+    {
+      name: 'tell the virtual machine',
+      do: async () => {
+        for (const { domain, dev } of await running()) {
+          await libvirt.call(blockResize, { domain, disk: dev, size, flags: RESIZE_BYTES });
+        }
+        return {};
+      },
+    },
+    {
+      name: 'refresh the pool',
+      do: async () => {
+        const { iqn } = await storage.volume(volume);
+        const found = await orMissing(libvirt.call(poolByUuid, { uuid: poolIdentity(iqn).uuid }), LibvirtCode.noPool);
+        if (found !== undefined && (await libvirt.call(poolActive, found)).active !== 0) {
+          await libvirt.call(poolRefresh, { pool: found.pool, flags: 0 });
+        }
+        return {};
+      },
+    },
+    {
+      name: 'verify',
+      do: async () => {
+        for (const { domain, dev } of await running()) {
+          const { capacity } = await libvirt.call(blockInfo, { domain, path: dev, flags: 0 });
+          if (capacity === size) continue;
+          throw new ServiceError('hypervisor-refused', `${domain.name} sees ${String(capacity)} bytes of ${volume}`);
+        }
+        return {};
+      },
+    },
+  ];
+  await operate(context, steps, {}, { grow: volume, size }, key, true);
+}

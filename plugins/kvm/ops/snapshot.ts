@@ -1,0 +1,139 @@
+// All disks of a virtual machine at one instant, with its file systems at rest when its guest agent answers; and back to it.
+import { ServiceError } from '../../../core/base/errors.ts';
+import type { FlowStep } from '../../sdk/flow.ts';
+import { isUnreachable } from '../libvirt.ts';
+import type { Caller } from '../libvirt.ts';
+import { LibvirtCode, isLibvirt } from '../rpc/errors.ts';
+import { fsFreeze, fsThaw } from '../rpc/procedures.ts';
+import type { Domain } from '../rpc/types.ts';
+import type { StoredDisk } from '../storage.ts';
+import { disksIn, domainNamed, isOf, isRunning, operate } from './context.ts';
+import type { OpsContext } from './context.ts';
+
+/** Errors of libvirt that say there is no guest agent, or none that answers. */
+const NO_AGENT = [
+  LibvirtCode.configUnsupported,
+  LibvirtCode.agentUnresponsive,
+  LibvirtCode.unsupported,
+  LibvirtCode.operationFailed,
+  LibvirtCode.internal,
+] as const;
+/** argument unsupported: the domain has no channel for an agent. */
+const ARGUMENT_UNSUPPORTED = 74;
+
+interface Snapshotting {
+  readonly volumes: readonly string[];
+  readonly frozen: boolean;
+}
+
+/** The volumes that are disks of the domain, by the names they have there. */
+export async function volumesOf(context: OpsContext, domain: Domain): Promise<Map<string, StoredDisk>> {
+  const all = await context.storage.volumes();
+  const disks = await disksIn(context.libvirt, domain);
+  return new Map(
+    disks.flatMap((each) => {
+      const found = all.find((disk) => isOf(each, disk));
+      return found === undefined ? [] : [[each.dev, found] as const];
+    }),
+  );
+}
+
+async function freeze(libvirt: Caller, domain: Domain): Promise<boolean> {
+  try {
+    await libvirt.call(fsFreeze, { domain, mountpoints: [], flags: 0 });
+    return true;
+  } catch (error) {
+    if (isLibvirt(error, ARGUMENT_UNSUPPORTED, ...NO_AGENT)) return false;
+    // Whether it is frozen nobody knows: thawing what is not does no harm.
+    if (isUnreachable(error)) return true;
+    throw error;
+  }
+}
+
+async function thaw(libvirt: Caller, domain: Domain): Promise<void> {
+  try {
+    await libvirt.call(fsThaw, { domain, mountpoints: [], flags: 0 });
+  } catch (error) {
+    if (!isLibvirt(error, ARGUMENT_UNSUPPORTED, ...NO_AGENT)) throw error;
+  }
+}
+
+/** Returns the volumes, and whether the guest's file systems were at rest. Rejects with FlowFailed. */
+export async function snapshotDomain(
+  context: OpsContext,
+  name: string,
+  snapshot: string,
+  key: string,
+): Promise<Snapshotting> {
+  const { libvirt, storage } = context;
+  const steps: FlowStep<Snapshotting>[] = [
+    {
+      name: 'look',
+      do: async () => {
+        const domain = await domainNamed(libvirt, name);
+        const volumes = [...(await volumesOf(context, domain)).values()].map((disk) => disk.name);
+        if (volumes.length === 0) throw new ServiceError('not-found', `${name} has no disk of ours`);
+        for (const volume of volumes) {
+          if (await storage.hasSnapshot(volume, snapshot)) {
+            throw new ServiceError('exists', `volume '${volume}' has a snapshot '${snapshot}'`);
+          }
+        }
+        return { volumes, frozen: false };
+      },
+    },
+    {
+      name: 'bring the file systems to rest',
+      do: async (state) => {
+        const domain = await domainNamed(libvirt, name);
+        return { ...state, frozen: (await isRunning(libvirt, domain)) && (await freeze(libvirt, domain)) };
+      },
+      undo: async () => thaw(libvirt, await domainNamed(libvirt, name)),
+    },
+    {
+      name: 'take the snapshot',
+      do: async (state) => {
+        await storage.snapshot(state.volumes, snapshot, key);
+        return state;
+      },
+      undo: async ({ volumes }) => {
+        for (const volume of volumes) await storage.removeSnapshot(volume, snapshot);
+      },
+    },
+    {
+      name: 'let them go on',
+      do: async (state) => {
+        if (state.frozen) await thaw(libvirt, await domainNamed(libvirt, name));
+        return state;
+      },
+    },
+  ];
+  return operate(context, steps, { volumes: [], frozen: false }, { snapshot: name, as: snapshot }, key);
+}
+
+/** The disks of a domain that does not run are again as they were. Goes forward only. Rejects with FlowFailed. */
+export async function rollBackDomain(context: OpsContext, name: string, snapshot: string, key: string): Promise<void> {
+  const { libvirt, storage } = context;
+  const steps: FlowStep<Snapshotting>[] = [
+    {
+      name: 'look',
+      do: async () => {
+        const domain = await domainNamed(libvirt, name);
+        if (await isRunning(libvirt, domain)) throw new ServiceError('in-use', `${name} runs; shut it down first`);
+        const volumes = [...(await volumesOf(context, domain)).values()].map((disk) => disk.name);
+        for (const volume of volumes) {
+          if (await storage.hasSnapshot(volume, snapshot)) continue;
+          throw new ServiceError('not-found', `volume '${volume}' has no snapshot '${snapshot}'`);
+        }
+        return { volumes, frozen: false };
+      },
+    },
+    {
+      name: 'roll back',
+      do: async (state) => {
+        for (const volume of state.volumes) await storage.rollback(volume, snapshot, key);
+        return state;
+      },
+    },
+  ];
+  await operate(context, steps, { volumes: [], frozen: false }, { rollback: name, to: snapshot }, key, true);
+}
