@@ -166,6 +166,11 @@ export class Writer {
     } catch (error) {
       if (isWide) regions.endWide(position, length);
       lock.release();
+      // The note cannot be kept: no room, or bad media. Another node may have some.
+      if (!(error instanceof VolumeError) && !term.isOver && !term.isAlone) {
+        term.options.onMediaError(messageOf(error));
+        term.check();
+      }
       throw asVolumeError(error);
     }
     term.busyAt = term.options.clock.now();

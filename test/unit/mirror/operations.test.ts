@@ -186,6 +186,24 @@ describe('operations of a mirrored volume', { timeout: 120_000 }, () => {
     );
   });
 
+  test('an owner that cannot note where it is about to write leaves the volume to the replica', async () => {
+    await withCluster(['a', 'b'], async (c) => {
+      await c.inSync(['a', 'b']);
+      const { regions } = c.volume('a').steward.options;
+      const heat = regions.heat.bind(regions);
+      regions.heat = () => Promise.reject(new Error('ENOSPC: no space left on device'));
+      await assert.rejects(
+        put(c, 'a', 1, 2),
+        (error: unknown) => error instanceof VolumeError && error.fault === VolumeFault.moved,
+      );
+      regions.heat = heat;
+      assert.equal(await c.owner('v', 'a'), 'b');
+      await put(c, 'b', 1, 3);
+      await c.inSync(['a', 'b']);
+      await assertSame(c, 'a', 'b');
+    });
+  });
+
   test('an owner whose disk fails a write leaves the volume to the replica; what cannot be read is read there', async () => {
     await withCluster(
       ['a', 'b'],
