@@ -8,6 +8,7 @@ import type { ConfigStore } from '../cluster/config-store.ts';
 import type { Durability, Volume } from '../volume/volume.ts';
 import { newRecord, recordKey } from './config-record.ts';
 import { Leases } from './lease.ts';
+import type { BeaconThread } from './lease.ts';
 import { PeerRefusal } from './link/peer-link.ts';
 import type { PeerAnswer } from './link/peer-link.ts';
 import { Peers } from './link/peers.ts';
@@ -40,6 +41,8 @@ export interface MirrorNodeOptions {
   readonly versions?: { readonly min: number; readonly max: number } | undefined;
   /** Called before a planned hand-over of a volume: commands on it wait when it resolves, and none runs. */
   readonly quiesce?: ((volume: string) => Promise<void>) | undefined;
+  /** Sends the beacons; undefined: the loop that serves does. */
+  readonly beacons?: BeaconThread | undefined;
 }
 
 export interface MirroredOptions {
@@ -73,13 +76,15 @@ export class MirrorNode {
 
   constructor(options: MirrorNodeOptions) {
     this.#options = options;
-    const { world, log, cluster, node, boot, tls, versions } = options;
+    const { world, log, cluster, node, boot, tls, versions, beacons: thread } = options;
     this.quiesce = options.quiesce ?? (() => Promise.resolve());
-    this.peers = new Peers({ world, log, cluster, node, boot, tls, versions });
+    const beaconsElsewhere = thread !== undefined;
+    this.peers = new Peers({ world, log, cluster, node, boot, tls, versions, beaconsElsewhere });
     this.leases = new Leases({
       clock: world.clock,
       boot,
       links: () => this.peers.all(),
+      thread,
       onStall: (milliseconds) => {
         log.warn(
           { milliseconds: Math.round(milliseconds) },
@@ -114,6 +119,7 @@ export class MirrorNode {
     const present = this.peers.get(peer.node);
     if (present !== undefined) return present;
     const link = this.peers.add(peer);
+    this.#options.beacons?.add(peer);
     this.leases.serve(link);
     this.#serve(link);
     link.onUp(() => {
@@ -126,6 +132,7 @@ export class MirrorNode {
   }
 
   removePeer(node: string): void {
+    this.#options.beacons?.remove(node);
     this.peers.remove(node);
   }
 
@@ -208,13 +215,13 @@ export class MirrorNode {
   }
 
   /** Hands a volume over. Resolves with the milliseconds in which nobody served it. Rejects with a ServiceError. */
-  handOver(id: string, to: string): Promise<number> {
-    return this.#known(id).steward.handOver(to);
+  async handOver(id: string, to: string): Promise<number> {
+    return await this.#known(id).steward.handOver(to);
   }
 
   /** A person takes this copy for the one that counts. `by`: who. Rejects with a ServiceError. */
-  promote(id: string, by: string): Promise<void> {
-    return this.#known(id).steward.promote(by);
+  async promote(id: string, by: string): Promise<void> {
+    await this.#known(id).steward.promote(by);
   }
 
   /** Another node gets a copy, or one has none any more. At the owner only. Rejects with a ServiceError or a VolumeError. */
@@ -238,10 +245,10 @@ export class MirrorNode {
   }
 
   /** Compares the copies. At the owner only. Rejects with a ServiceError or a VolumeError. */
-  verify(id: string, options: VerifyOptions): Promise<VerifyReport> {
+  async verify(id: string, options: VerifyOptions): Promise<VerifyReport> {
     const { term } = this.#known(id).steward;
     if (term?.isOver !== false) throw new ServiceError('in-use', `${id} is served by another node: ask it there`);
-    return verifyCopies(term, options);
+    return await verifyCopies(term, options);
   }
 
   /** Bytes a second of a resync while hosts are busy. */
@@ -260,6 +267,7 @@ export class MirrorNode {
     this.#unwatch?.();
     for (const { id } of this.volumes()) await this.close(id);
     this.leases.close();
+    await this.#options.beacons?.close();
     await this.peers.close();
   }
 
@@ -269,6 +277,7 @@ export class MirrorNode {
     this.leases.close();
     // The terms end first: nothing is noted of links that break only now.
     const ended = this.volumes().map(({ steward }) => steward.close());
+    await this.#options.beacons?.close();
     await this.peers.close();
     await Promise.all(ended);
     this.#volumes.clear();

@@ -16,6 +16,7 @@ import type { PortalOptions } from '../../iscsi/context.ts';
 import { MirrorNode } from '../../mirror/mirror-node.ts';
 import type { ScsiDevice } from '../../scsi/device.ts';
 import { portOfNode } from '../../scsi/forward/ownership.ts';
+import { NodeBeacons } from './beacon-thread.ts';
 import type { Membership } from './membership.ts';
 
 export interface ClusterServingOptions {
@@ -52,7 +53,8 @@ export class ClusterServing {
     const { member, world, log, portals, devices } = options;
     const { self, store, tls, cluster, bootId } = member;
     const node = { node: self.id, boot: bootId, cluster };
-    this.mirror = new MirrorNode({ world, store, ...node, log, tls, listen: self.address });
+    const beacons = new NodeBeacons({ ...node, tls, log });
+    this.mirror = new MirrorNode({ world, store, ...node, log, tls, listen: self.address, beacons });
     this.facts = new NodeFacts(member, world.clock, log);
     this.forwarding = new Forwarding({
       ...{ clock: world.clock, log, self: self.id, devices },
