@@ -98,10 +98,10 @@ export class Catalog {
     this.#nodes = new Collection(store, 'node/');
     const { users, settings, sessions, anchor } = this.security;
     const disks = [this.volumes, this.snapshots, this.deleted, this.reservations, this.sanitizing];
-    const whose = [this.targets, this.initiators, this.hosts, this.hostGroups, users, settings];
+    const whose = [this.targets, this.initiators, this.hosts, this.hostGroups, users, settings, sessions];
     this.#shared = [...disks, ...whose, this.schedules, this.alertTargets, this.alertRules];
     const here = [this.pools, this.events, this.jobs, this.requests, this.alertStates, this.observations];
-    this.#own = [...here, this.tokens, sessions, anchor, this.#nodes];
+    this.#own = [...here, this.tokens, anchor, this.#nodes];
     this.#ofTarget = this.volumes.index(({ target }) => [target]);
     this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
     this.#mappedTo = this.volumes.index(({ maps }) => maps.map(({ who }) => who));

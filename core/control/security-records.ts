@@ -62,10 +62,10 @@ export class SecurityRecords {
   /** One record: `self`. */
   readonly anchor: Collection<AuditAnchorRecord>;
 
-  /** Users and settings are the same on all nodes of a cluster (`shared`). */
+  /** Users, their sessions and settings are the same on all nodes of a cluster (`shared`). */
   constructor(store: ConfigStore, shared: ConfigStore) {
     this.users = new Collection(shared, 'users/');
-    this.sessions = new Collection(store, 'web-sessions/');
+    this.sessions = new Collection(shared, 'web-sessions/');
     this.settings = new Collection(shared, 'security-settings/');
     this.anchor = new Collection(store, 'audit-anchor/');
   }

@@ -357,6 +357,8 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     const refused = await beta.gemel(['cluster', 'leave']);
     assert.match(refused.stderr, /beta has copies of one volume \(before\); with them: gemel cluster leave --move/);
     await until('the witness is removed', async () => (await alpha.gemel(['cluster', 'remove', 'watch'])).code === 0);
+    // It says why, and does not try again and again.
+    await until('the witness has ended', () => Promise.resolve(witness?.exitCode !== null));
     const left = await beta.gemel(['cluster', 'leave', '--move'], { timeoutMs: PATIENCE });
     assert.equal(left.code, 0, left.stderr);
     await until('beta is alone', async () => (await view(beta).catch(() => undefined))?.cluster === null);

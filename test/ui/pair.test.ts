@@ -54,6 +54,11 @@ describe('the console of a pair', { skip }, () => {
         await drill.getByText('Close', { exact: true }).click();
         await page.getByLabel('Node', { exact: true }).selectOption({ label: 'alpha' });
         await page.getByText('1 volume would go on at another node').waitFor();
+        await page.getByRole('button', { name: 'Safe to reboot?' }).click();
+        const look = page.getByRole('dialog');
+        await look.getByRole('button', { name: 'Look', exact: true }).click();
+        await look.getByText('Yes: no host would lose a disk. 1 volume would go on at another node.').waitFor();
+        await look.getByText('Close', { exact: true }).click();
         assert.deepEqual(complaints, []);
 
         await alpha.crash();

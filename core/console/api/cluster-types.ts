@@ -12,6 +12,8 @@ export interface ClusterNode {
   readonly vote: 'voter' | 'learner' | 'none';
   readonly leader: boolean;
   readonly answers: boolean;
+  /** Nothing is handed over to it. */
+  readonly maintenance: boolean;
 }
 
 export interface Cluster {

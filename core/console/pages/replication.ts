@@ -1,15 +1,16 @@
 // Replication: the nodes, who has which volume in step, and what would happen if a node died now.
 import { html, nothing } from 'lit';
 import type { Cluster, Replication } from '../api/cluster-types.ts';
-import { data } from '../api/data.ts';
+import { call } from '../api/client.ts';
+import { changed, data } from '../api/data.ts';
 import type { Volume } from '../api/data.ts';
 import { copyable } from '../parts/copy.ts';
 import { forecast } from '../parts/forecast.ts';
 import type { Forecast } from '../parts/forecast.ts';
 import { bytes, plural, when } from '../parts/format.ts';
-import { choice } from '../parts/form.ts';
+import { choice, openForm } from '../parts/form.ts';
 import { topology } from '../parts/topology.ts';
-import { View, note, pageHead, sentence, shown, state } from '../parts/view.ts';
+import { View, button, note, pageHead, sentence, shown, state } from '../parts/view.ts';
 import { linkTo } from '../router.ts';
 import { forRole } from '../session.ts';
 import { copiesButton, replicatedVolumes } from './replication-volumes.ts';
@@ -65,6 +66,7 @@ class ReplicationPage extends View {
                   },
                 },
               )}
+              ${dying.role === 'data' ? forRole('operator', maintenanceButtons(dying)) : nothing}
               ${prediction(forecast(cluster, volumes, dying.id), unmirrored(volumes, dying.self))}
             </section>`
       }
@@ -74,6 +76,56 @@ class ReplicationPage extends View {
       </section>
       ${divergence(cluster)}`;
   }
+}
+
+/** Whether the node can be taken down, from the sessions hosts really have; and taking it out of service. */
+function maintenanceButtons({ name, maintenance }: Cluster['nodes'][number]): unknown {
+  const ask = (): void => {
+    openForm({
+      title: `Can ${name} be taken down?`,
+      action: 'Look',
+      steps: [
+        { title: 'Look', intro: 'Every copy is looked at, and the sessions hosts have to all nodes.', fields: [] },
+      ],
+      submit: async () => {
+        const { safe, concerns, moves } = await call('GET /cluster/nodes/{node}/reboot', { params: { node: name } });
+        if (safe) {
+          const which = moves.length === 0 ? '' : ` ${plural(moves.length, 'volume')} would go on at another node.`;
+          return note('success', `Yes: no host would lose a disk.${which}`);
+        }
+        return note('danger', html`No. ${concerns.map(({ text }) => html`<div>${sentence(text)}</div>`)}`);
+      },
+    });
+  };
+  const change = (): void => {
+    const on = !maintenance;
+    openForm({
+      title: on ? `Take ${name} out of service?` : `${name} back in service?`,
+      action: on ? 'Begin maintenance' : 'End maintenance',
+      steps: [
+        {
+          title: 'Maintenance',
+          intro: on
+            ? 'What it serves is handed over, and nothing is handed to it until the maintenance ends. Refused while a host would lose a disk.'
+            : 'Volumes can be handed over to it again.',
+          fields: [],
+        },
+      ],
+      submit: async () => {
+        const body = { on, force: false };
+        const { moved } = await call('PUT /cluster/nodes/{node}/maintenance', { params: { node: name }, body });
+        changed('cluster', 'replication');
+        return note(
+          'success',
+          on ? `${name} is out of service; ${plural(moved.length, 'volume')} handed over.` : `${name} is in service.`,
+        );
+      },
+    });
+  };
+  return html`<p class="actions">
+    ${maintenance ? state('warning', 'in maintenance') : nothing} ${button('Safe to reboot?', ask, { kind: 'flat' })}
+    ${button(maintenance ? 'End maintenance' : 'Begin maintenance', change, { kind: 'flat' })}
+  </p>`;
 }
 
 /** Volumes that are on this node only. Of other nodes nobody here knows them. */

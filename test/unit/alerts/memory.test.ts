@@ -1,16 +1,19 @@
 // What alerts and the trend know after a restart: a catalog that stays, and a monotonic clock that begins anew.
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
 import { describe, it } from 'node:test';
 import { ALERT_HOLD, ALERT_SAVE, TREND_INTERVAL, TREND_LEAST } from '../../../core/base/limits.ts';
 import { silentLog } from '../../../core/base/log.ts';
 import { Alerts } from '../../../core/control/alerts/alerts.ts';
 import { Readings } from '../../../core/control/alerts/readings.ts';
 import { CapacityTrend } from '../../../core/control/capacity-trend.ts';
+import type { EventObject } from '../../../core/control/events.ts';
 import { Observations } from '../../../core/control/observations.ts';
 import { SecretBox } from '../../../core/control/secret-box.ts';
 import type { SessionView } from '../../../core/control/sessions.ts';
 import { nodeWorld } from '../../../core/world/node-world.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
+import { until } from '../../support/until.ts';
 import { KEY, withPlane } from '../control/fixture.ts';
 import type { Plane } from '../control/fixture.ts';
 
@@ -32,7 +35,12 @@ interface Life {
 }
 
 /** A life of the daemon that begins at `wall`. */
-async function life(plane: Plane, outside: Outside, wall: number): Promise<Life> {
+async function life(
+  plane: Plane,
+  outside: Outside,
+  wall: number,
+  isOurs: (object: EventObject) => boolean = () => true,
+): Promise<Life> {
   const clock = new ManualClock(wall);
   const world = { ...(await nodeWorld()), clock };
   const source = { portals: [], sessions: () => outside.sessions, closeTarget: () => undefined };
@@ -40,7 +48,12 @@ async function life(plane: Plane, outside: Outside, wall: number): Promise<Life>
   const readings = new Readings(watched, clock, silentLog);
   const { catalog, events } = plane;
   const box = new SecretBox(KEY, world.random);
-  const alerts = new Alerts({ ...{ catalog, events, readings, box, world }, log: silentLog, version: '1' });
+  const alerts = new Alerts({
+    ...{ catalog, events, readings, box, world },
+    log: silentLog,
+    version: '1',
+    isOurs: (object) => object === undefined || isOurs(object),
+  });
   const settle = async (): Promise<void> => {
     alerts.look();
     clock.advance(ALERT_HOLD);
@@ -112,6 +125,44 @@ describe('alerts over a restart', () => {
       const gone = second.alerts.active().map(({ rule, object }) => `${rule} ${object.name}`);
       assert.deepEqual(gone.sort(), [`host-gone ${iqns[1] ?? ''}`, `host-gone ${iqns[2] ?? ''}`]);
       await Promise.all([first.alerts.stop(), second.alerts.stop()]);
+    });
+  });
+});
+
+describe('alerts in a cluster', () => {
+  it('are sent by one node, also to a receiver that another one was told of', async () => {
+    await withPlane(async (plane) => {
+      const heard: string[] = [];
+      const socket = createSocket('udp4', (message) => heard.push(message.toString()));
+      await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+      const outside: Outside = { end: START + 90 * DAY, sessions: [] };
+      const lives = [
+        await life(plane, outside, START, ({ kind }) => kind !== 'volume'),
+        await life(plane, outside, START),
+      ];
+      try {
+        for (const { alerts } of lives) alerts.start();
+        const syslog = { host: '127.0.0.1', port: socket.address().port, protocol: 'udp' as const };
+        await lives[0]?.alerts.put({ name: 'log', atLeast: 'info', syslog });
+        assert.equal(lives[1]?.alerts.targets()[0]?.name, 'log', 'the other one has followed');
+        const failed = (kind: string): void => {
+          plane.events.post({
+            severity: 'error',
+            code: 'job-failed',
+            object: { kind, name: 'v' },
+            text: `of a ${kind}`,
+          });
+        };
+        failed('volume');
+        // Of its own things each node tells: here both see the same ones.
+        failed('pool');
+        await until(() => heard.length >= 3);
+        assert.equal(heard.filter((each) => each.includes('of a volume')).length, 1);
+        assert.equal(heard.filter((each) => each.includes('of a pool')).length, 2);
+      } finally {
+        for (const { alerts } of lives) await alerts.stop();
+        socket.close();
+      }
     });
   });
 });

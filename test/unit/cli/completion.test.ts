@@ -69,7 +69,11 @@ for (const shell of ['bash', 'zsh', 'fish'] as const) {
         assert.ok((await complete('volume', 'create', 'x', '--')).includes('--durability'));
         assert.ok((await complete('volume', 'list', '--')).includes('--json'));
         assert.ok(!(await complete('volume', 'list', '--')).includes('--durability'));
-        assert.deepEqual(await sorted('volume', 'create', 'x', '--durability', ''), ['durable', 'mirrored-ram', 'volatile']);
+        assert.deepEqual(await sorted('volume', 'create', 'x', '--durability', ''), [
+          'durable',
+          'mirrored-ram',
+          'volatile',
+        ]);
         assert.deepEqual(await sorted('completion', ''), ['bash', 'fish', 'zsh']);
       });
     });

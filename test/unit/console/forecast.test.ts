@@ -6,11 +6,18 @@ import { forecast } from '../../../core/console/parts/forecast.ts';
 const node = (id: string, more: Partial<ClusterNode> = {}): ClusterNode => ({
   ...{ id, name: id, role: 'data', address: `${id}:7490`, self: id === 'a', vote: 'voter', leader: id === 'a' },
   answers: true,
+  maintenance: false,
   ...more,
 });
 const witness = node('w', { role: 'witness' });
 const cluster = (nodes: readonly ClusterNode[], more: Partial<Cluster> = {}): Cluster => ({
-  ...{ cluster: 'c', nodes, store: { answers: true, problem: null }, takeover: 'automatic', advice: null },
+  ...{
+    cluster: 'c',
+    nodes,
+    store: { answers: true, problem: null },
+    takeover: 'automatic',
+    advice: null,
+  },
   ...more,
 });
 const volume = (name: string, owner: string | null, inSync: readonly string[]): Replication => ({
