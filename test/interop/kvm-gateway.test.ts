@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { withGateway } from '../support/gateway.ts';
 import type { Gateway } from '../support/gateway.ts';
 import { CHAP_SECRET, HOST_IQN, withKvmHost } from '../support/kvm-host.ts';
@@ -63,7 +64,22 @@ describe('the storage gateway', { skip }, () => {
         const again = ['attach-disk', 'vm1', '/dev/gemel/disk-1', 'sdb', '--targetbus', 'scsi', '--live'];
         await refused(gateway, /disk-1' is a disk of vm1/, ...again);
         await refused(gateway, /disk-1' is a disk of vm1/, 'vol-delete', 'disk-1', '--pool', 'gemel');
+        assert.match((await host.context.storage.volume('disk-1')).lease?.holder ?? '', /^kvm:kvm1:/);
         await refused(gateway, /no-such/, 'attach-disk', 'vm1', '/dev/gemel/no-such', 'sdb', '--targetbus', 'scsi');
+        // What libvirtd refuses is not taken: there is a disk of that name.
+        await refused(
+          gateway,
+          /sda/,
+          'attach-disk',
+          'vm1',
+          '/dev/gemel/disk-2',
+          'sda',
+          '--targetbus',
+          'scsi',
+          '--live',
+        );
+        for (let i = 0; i < 600 && (await host.context.storage.volume('disk-2')).lease !== null; i++) await sleep(50);
+        assert.equal((await host.context.storage.volume('disk-2')).lease, null);
         await ok(gateway, 'destroy', 'vm1');
         assert.equal(machine.name, 'vm1');
         await ok(gateway, 'vol-delete', 'disk-2', '--pool', 'gemel');

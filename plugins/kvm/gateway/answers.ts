@@ -23,7 +23,12 @@ export interface Link {
 /** `answer`: from here. `forward`: to libvirtd, with other arguments or as it came, and what its answer becomes. */
 export type Outcome<A, R> =
   | { readonly answer: R }
-  | { readonly forward?: A; readonly after?: (reply: R) => R | undefined | Promise<R | undefined> };
+  | {
+      readonly forward?: A;
+      readonly after?: (reply: R) => R | undefined | Promise<R | undefined>;
+      /** Whether libvirtd has done it. Not called when its answer does not come. */
+      readonly settled?: (done: boolean) => Promise<void> | undefined;
+    };
 
 type Handle<A, R> = (args: A, link: Link) => Outcome<A, R> | undefined | Promise<Outcome<A, R> | undefined>;
 
@@ -168,16 +173,40 @@ function volumes(face: PoolFace, on: On, ofPool: OfPool, ofVolume: OfVolume): vo
 function domains(face: PoolFace, on: On): void {
   for (const procedure of [procedures.domainDefine, procedures.domainCreateXml, define]) {
     on(procedure as Procedure<{ readonly xml: string }, unknown>, async (args) => {
-      const xml = await face.forLibvirtd(args.xml);
-      return xml === undefined ? undefined : { forward: { ...args, xml } };
+      const translation = await face.forLibvirtd(args.xml);
+      return translation === undefined ? undefined : { forward: { ...args, xml: translation.xml } };
     });
   }
-  for (const procedure of [attach, procedures.deviceAttach, detach, procedures.deviceDetach]) {
-    const isAttach = procedure.name.includes('attach');
-    on(procedure as Procedure<{ readonly domain: Domain; readonly xml: string }, unknown>, async (args) => {
-      const xml = await face.forLibvirtd(args.xml, isAttach ? args.domain : undefined);
-      return xml === undefined ? undefined : { forward: { ...args, xml } };
+  type DeviceArgs = { readonly domain: Domain; readonly xml: string };
+  const onDevice = (
+    procedure: Procedure<DeviceArgs, object>,
+    before: (volume: string, of: Domain) => Promise<void>,
+    settled: (done: boolean, volume: string, of: Domain) => Promise<void> | undefined,
+  ): void => {
+    on(procedure, async (args) => {
+      const translation = await face.forLibvirtd(args.xml);
+      const [volume] = translation?.volumes ?? [];
+      if (translation === undefined || volume === undefined) return undefined;
+      await before(volume, args.domain);
+      return {
+        forward: { ...args, xml: translation.xml },
+        settled: (done) => settled(done, volume, args.domain),
+      };
     });
+  };
+  for (const procedure of [attach, procedures.deviceAttach]) {
+    onDevice(
+      procedure,
+      (volume, of) => face.take(volume, of),
+      (done, volume, of) => (done ? undefined : face.giveBack(volume, of)),
+    );
+  }
+  for (const procedure of [detach, procedures.deviceDetach]) {
+    onDevice(
+      procedure,
+      () => Promise.resolve(),
+      (done, volume, of) => (done ? face.giveBackLater(volume, of) : undefined),
+    );
   }
   on(procedures.domainXml, ({ flags }) => {
     // What is for another libvirtd (VIR_DOMAIN_XML_MIGRATABLE) is left as it is.

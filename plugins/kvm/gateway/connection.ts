@@ -23,7 +23,12 @@ const NUMBERS: Readonly<Record<string, number>> = {
   'no-space': LibvirtCode.operationFailed,
 };
 
-type After = (reply: unknown) => unknown;
+/** What is done with an answer of libvirtd. */
+interface Waiting {
+  readonly row: Row;
+  readonly after: ((reply: unknown) => unknown) | undefined;
+  readonly settled: ((done: boolean) => Promise<void> | undefined) | undefined;
+}
 
 export interface ConnectionOptions {
   readonly client: Duplex;
@@ -38,8 +43,8 @@ export class Connection implements Link {
   /** Resolves when both sides are closed. */
   readonly closed: Promise<void>;
   readonly #options: ConnectionOptions;
-  /** Answers of libvirtd that are to be changed, by serial number of the call. */
-  readonly #after = new Map<number, { readonly row: Row; readonly after: After }>();
+  /** Answers of libvirtd that somebody waits for, by serial number of the call. */
+  readonly #waiting = new Map<number, Waiting>();
   /** Calls that are being answered here. */
   #working = 0;
   /** Event ids by number of the callback. */
@@ -152,7 +157,7 @@ export class Connection implements Link {
       this.#options.libvirtd.write(bytesOf(frame));
       return;
     }
-    if (this.#working >= MAX_CALLS || this.#after.size >= MAX_CALLS) {
+    if (this.#working >= MAX_CALLS || this.#waiting.size >= MAX_CALLS) {
       this.#refuse(frame, new ServiceError('limit-reached', `${String(MAX_CALLS)} calls are under way`));
       return;
     }
@@ -168,8 +173,8 @@ export class Connection implements Link {
         this.#answer(frame, row, outcome.answer);
         return;
       }
-      const { forward, after } = outcome ?? {};
-      if (after !== undefined) this.#after.set(frame.serial, { row, after });
+      const { forward, after, settled } = outcome ?? {};
+      if (after !== undefined || settled !== undefined) this.#waiting.set(frame.serial, { row, after, settled });
       if (forward === undefined) {
         this.#options.libvirtd.write(bytesOf(frame));
         return;
@@ -184,19 +189,21 @@ export class Connection implements Link {
 
   #answered(frame: Frame): void {
     const isReply = frame.program === PROGRAM_REMOTE && frame.type === MessageType.reply;
-    const waiting = isReply ? this.#after.get(frame.serial) : undefined;
+    const waiting = isReply ? this.#waiting.get(frame.serial) : undefined;
     if (waiting === undefined) {
       this.#options.client.write(bytesOf(frame));
       return;
     }
-    this.#after.delete(frame.serial);
-    void this.#change(frame, waiting.row, waiting.after);
+    this.#waiting.delete(frame.serial);
+    void this.#change(frame, waiting);
   }
 
   /** Never rejects: an answer that cannot be changed goes on as it is. */
-  async #change(frame: Frame, row: Row, after: After): Promise<void> {
+  async #change(frame: Frame, { row, after, settled }: Waiting): Promise<void> {
     let bytes = bytesOf(frame);
-    if (frame.status === MessageStatus.ok) {
+    // A lease that cannot be given back is found by the doctor.
+    settled?.(frame.status === MessageStatus.ok)?.catch(() => undefined);
+    if (after !== undefined && frame.status === MessageStatus.ok) {
       try {
         const changed = await after(row.procedure.reply.read(new XdrReader(frame.body)));
         if (changed !== undefined) {

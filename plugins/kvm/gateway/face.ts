@@ -5,7 +5,7 @@ import { ServiceError } from '../../../core/base/errors.ts';
 import { TypedApi } from '../../sdk/typed-api.ts';
 import type { ApiCall } from '../../sdk/typed-api.ts';
 import { ensureSecret } from '../ensure.ts';
-import { uuidOf } from '../identity.ts';
+import { holderOf, uuidOf } from '../identity.ts';
 import type { DiskSource } from '../model/disk.ts';
 import { child, element, parseXml, textOf, toXml } from '../model/xml.ts';
 import type { Element } from '../model/xml.ts';
@@ -33,13 +33,24 @@ const FILTERS = [
 
 /** Bytes in a unit (libvirt.org, formatstorage: the letter alone is a power of 1024, with B one of 1000). */
 function unitOf(unit: string): number {
-  const [, letter = '', rest = ''] = /^([kmgtpe]?)(i?b|bytes)?$/i.exec(unit) ?? [];
-  const power = letter === '' ? 0 : 'kmgtpe'.indexOf(letter.toLowerCase()) + 1;
-  if (letter === '' && !['', 'b', 'bytes'].includes(rest.toLowerCase())) throw badXml(`the unit '${unit}'`);
+  const parts = /^(?:bytes|b|([kmgtpe])(ib|b)?)$/i.exec(unit);
+  if (parts === null) throw badXml(`the unit '${unit.slice(0, 50)}'`);
+  const [, letter, rest = ''] = parts;
+  const power = letter === undefined ? 0 : 'kmgtpe'.indexOf(letter.toLowerCase()) + 1;
   return (rest.toLowerCase() === 'b' ? 1000 : 1024) ** power;
 }
 
 const badXml = (what: string): LibvirtError => new LibvirtError(LibvirtCode.xml, STORAGE, `${what} is not understood`);
+
+export interface Translation {
+  readonly xml: string;
+  /** Names of those in it. */
+  readonly volumes: readonly string[];
+}
+
+/** How often, and milliseconds apart, it is looked whether a guest has let go of a disk. */
+const DETACH_LOOKS = 120;
+const DETACH_INTERVAL = 250;
 
 interface Wanted {
   readonly name: string;
@@ -183,8 +194,12 @@ export class PoolFace {
   async remove(name: string): Promise<void> {
     const disk = await this.disk(name);
     await this.#unused(disk);
-    // Who is logged in keeps it from being deleted, and so does a lease; both are looked at by the daemon.
-    await this.#context.storage.remove(name);
+    const { storage, settings } = this.#context;
+    // What a machine of this host has left when it ended; it is not used any more.
+    const holder = disk.lease?.holder;
+    if (holder?.startsWith(holderOf(settings.host, '')) === true) await storage.release(name, holder);
+    // Who is logged in keeps it from being deleted, and so does somebody else's lease; both are looked at by the daemon.
+    await storage.remove(name);
   }
 
   /** Throws in-use when a virtual machine of this host has it. */
@@ -193,23 +208,47 @@ export class PoolFace {
     if (user !== undefined) throw new ServiceError('in-use', `'${disk.name}' is a disk of ${user.domain.name}`);
   }
 
-  /** A domain or a disk as libvirtd can use it; undefined: nothing in it is of the pool. `attached`: it becomes a disk of this domain. */
-  async forLibvirtd(xml: string, attached?: Domain): Promise<string | undefined> {
+  /** A domain or a disk as libvirtd can use it; undefined: nothing in it is of the pool. */
+  async forLibvirtd(xml: string): Promise<Translation | undefined> {
     // Reading is strict; what names nothing of the pool goes on as it came, whatever it is.
     if (!xml.includes(this.pool.name)) return undefined;
     const root = parseXml(xml);
-    const names = volumesIn(this.pool.name, root);
-    if (names.length === 0) return undefined;
+    const volumes = volumesIn(this.pool.name, root);
+    if (volumes.length === 0) return undefined;
     const { libvirt, settings } = this.#context;
     const { chap, initiator } = settings;
     if (chap !== undefined) await ensureSecret(libvirt, initiator, readSecret(chap.secretFile));
     const sources = new Map<string, DiskSource>();
-    for (const name of names) {
-      const disk = await this.disk(name);
-      if (attached !== undefined) await this.#unused(disk);
-      sources.set(name, sourceFor(this.#context, disk, 'iscsi'));
+    for (const name of volumes) sources.set(name, sourceFor(this.#context, await this.disk(name), 'iscsi'));
+    return { xml: toXml(translated(this.pool.name, root, sources)), volumes };
+  }
+
+  /** Before a disk is attached: nobody has the volume, and nobody else gets it from now on. Rejects with in-use. */
+  async take(volume: string, domain: Domain): Promise<void> {
+    await this.#unused(await this.disk(volume));
+    await this.#context.storage.lease(volume, this.#holder(domain));
+  }
+
+  /** After it was not attached. */
+  async giveBack(volume: string, domain: Domain): Promise<void> {
+    await this.#context.storage.release(volume, this.#holder(domain));
+  }
+
+  /** After it was detached: as soon as the guest has let go of it. While it has not, the volume stays taken. */
+  async giveBackLater(volume: string, domain: Domain): Promise<void> {
+    const { storage, libvirt } = this.#context;
+    const disk = await storage.volume(volume);
+    for (let i = 0; i < DETACH_LOOKS; i++) {
+      if ((await domainsWith(libvirt, disk)).length === 0) {
+        await this.giveBack(volume, domain);
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, DETACH_INTERVAL));
     }
-    return toXml(translated(this.pool.name, root, sources));
+  }
+
+  #holder(domain: Domain): string {
+    return holderOf(this.#context.settings.host, domain.uuid);
   }
 
   /** A domain as clients of the gateway know it; undefined: nothing in it is of the pool. */
