@@ -10,11 +10,13 @@ import { MirrorBackend } from '../../control/mirror-backend.ts';
 import { MirrorSnapshots } from '../../control/mirror-snapshots.ts';
 import { NodeFacts } from '../../control/node-facts.ts';
 import type { Provisioner } from '../../control/provision.ts';
+import type { SessionSource } from '../../control/sessions.ts';
 import type { Units } from '../../control/units.ts';
 import type { PortalOptions } from '../../iscsi/context.ts';
 import { MirrorNode } from '../../mirror/mirror-node.ts';
 import type { ScsiDevice } from '../../scsi/device.ts';
 import { portOfNode } from '../../scsi/forward/ownership.ts';
+import { NodeBeacons } from './beacon-thread.ts';
 import type { Membership } from './membership.ts';
 
 export interface ClusterServingOptions {
@@ -32,6 +34,7 @@ export interface Served {
   readonly catalog: Catalog;
   readonly units: Units;
   readonly provisioner: Provisioner;
+  readonly server: () => SessionSource | undefined;
 }
 
 export class ClusterServing {
@@ -50,7 +53,8 @@ export class ClusterServing {
     const { member, world, log, portals, devices } = options;
     const { self, store, tls, cluster, bootId } = member;
     const node = { node: self.id, boot: bootId, cluster };
-    this.mirror = new MirrorNode({ world, store, ...node, log, tls, listen: self.address });
+    const beacons = new NodeBeacons({ ...node, tls, log });
+    this.mirror = new MirrorNode({ world, store, ...node, log, tls, listen: self.address, beacons });
     this.facts = new NodeFacts(member, world.clock, log);
     this.forwarding = new Forwarding({
       ...{ clock: world.clock, log, self: self.id, devices },
@@ -92,8 +96,9 @@ export class ClusterServing {
     const { member, world, log } = this.#options;
     if (this.#backend === undefined || this.#snapshots === undefined) throw new Error('there is no backend yet');
     const { mirror, forwarding } = this;
+    const { server } = served;
     const kept = { backend: this.#backend, snapshots: this.#snapshots };
-    const parts = { mirror, forwarding, member, ...kept, clock: world.clock, log };
+    const parts = { mirror, forwarding, member, server, ...kept, clock: world.clock, log };
     this.#volumes = new ClusterVolumes({ ...served, ...parts });
     await this.facts.start(() => {
       served.units.portsChanged();
