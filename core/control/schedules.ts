@@ -160,8 +160,8 @@ export class Schedules {
       const record = catalog.schedules.get(name);
       const rule = record?.rules[i];
       if (record?.enabled !== true || rule === undefined) return;
-      // In a cluster the node that looks after the volumes does it.
-      if (!record.volumes.every((volume) => this.#isOurs(volume))) return;
+      // In a cluster the node that looks after the first of them does it; that another one serves the rest is said by the failure.
+      if (!record.volumes.slice(0, 1).every((volume) => this.#isOurs(volume))) return;
       const due = lastDue(rule, clock.wall());
       if (due <= (record.done[i] ?? 0)) continue;
       const problems: string[] = [];

@@ -94,7 +94,7 @@ export class Snapshots {
 
   #recovers({ volume: name, of, by }: SnapshotRecord): boolean {
     const { catalog, backend, mirrored } = this.#options;
-    if (of !== undefined) return by === mirrored?.self;
+    if (of !== undefined && mirrored !== undefined) return by === mirrored.self;
     const volume = catalog.volumes.get(name);
     return volume === undefined || backend.leads(volume);
   }

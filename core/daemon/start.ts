@@ -46,6 +46,8 @@ import { Snapshots } from '../control/snapshots.ts';
 import { Tokens } from '../control/tokens.ts';
 import { Units } from '../control/units.ts';
 import { Views } from '../control/views.ts';
+import { MirroredVolume } from '../mirror/mirrored-volume.ts';
+import { rodsOf } from '../mirror/rods.ts';
 import { IscsiServer } from '../iscsi/server.ts';
 import { CommandTable } from '../scsi/command-table.ts';
 import type { ScsiDevice } from '../scsi/device.ts';
@@ -143,7 +145,10 @@ async function start(
   undo.push(() => events.settled());
   const odx = odxCommands({
     seal: new TokenSeal(await copyTokenKey(world, keys), world.random),
-    sourceOf: ({ name }) => running.pools?.rodSource(name),
+    sourceOf: ({ name, volume }) => {
+      const local = running.pools?.rodSource(name);
+      return local !== undefined && volume instanceof MirroredVolume ? rodsOf(volume, local) : local;
+    },
     stores: () => running.pools?.rodStores() ?? [],
     standing: ({ owner }, source) => running.units?.standing(owner.visitor, source) ?? 'gone',
   });

@@ -96,6 +96,25 @@ export class MirroredVolume implements Volume {
     return this.#reading(position, length, () => this.#backing.extents(position, length, limit));
   }
 
+  /**
+   * Runs `work` while nothing is being written to the range, or until it calls `release`. What it made of the copy here is what
+   * the volume was, because this node could still serve it afterwards. Rejects as `work` does, and with a VolumeError.
+   */
+  async atRest<T>(position: number, length: number, work: (release: () => void) => Promise<T>): Promise<T> {
+    await this.steward.serving();
+    const term = this.#term();
+    const lock = await term.bounded(term.locks.acquire(position, length, false));
+    try {
+      const result = await work(() => {
+        lock.release();
+      });
+      if (!term.mayServe) await term.untilServing();
+      return result;
+    } finally {
+      lock.release();
+    }
+  }
+
   /** Reads while nothing is written there, and only gives what it was if this node may still serve it then. */
   async #reading<T>(position: number, length: number, work: (term: Term) => Promise<T> | T): Promise<T> {
     await this.steward.serving();

@@ -301,8 +301,22 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     killEtcd(alpha.dataFolder);
     await io(beta, fast, 'read -P 9 0 1M', 'write -P 10 1M 64k', 'flush', 'read -P 10 1M 64k');
     await io(beta, disk, 'read -P 2 0 1M', 'read -P 3 1M 64k', 'write -P 4 2M 64k', 'read -P 4 2M 64k');
+    interface Taken {
+      readonly missingOn: readonly string[];
+    }
+    const missing = async (at: Daemon): Promise<string> =>
+      ((await at.gemelJson(['snapshot', 'list', 'shared'])) as Taken[]).map((each) => each.missingOn.join()).join();
+    await beta.gemelJson(['snapshot', 'create', 'shared', 's2']);
+    assert.equal(await missing(beta), 'alpha', 'the node that is away does not have it');
+    await io(beta, disk, 'write -P 5 2M 64k');
     await alpha.start();
-    await io(alpha, disk, 'read -P 4 2M 64k', 'read -P 2 0 1M');
+    await io(alpha, disk, 'read -P 5 2M 64k', 'read -P 2 0 1M');
+    await until('alpha has the snapshot', async () => (await missing(alpha)) === '');
+    // What it got is what it was: a clone made of it there.
+    await alpha.gemelJson(['volume', 'clone', 'shared@s2', 'late', '--map', 'loopback']);
+    await io(alpha, await alpha.volume('late'), 'read -P 4 2M 64k', 'read -P 2 0 1M');
+    assert.equal((await alpha.gemel(['volume', 'delete', 'late', '--force', '--purge'])).code, 0);
+    assert.equal((await alpha.gemel(['snapshot', 'delete', 'shared@s2'])).code, 0);
     await io(alpha, fast, 'read -P 9 0 1M');
     await until(
       'fast is deleted',

@@ -10,6 +10,8 @@ export class Boot {
   /** How fast the clock runs: 1.001 gains a millisecond a second. Bounded, as the protocol assumes. */
   readonly rate: number;
   alive = true;
+  /** A snapshot is being brought here. */
+  isFetching = false;
   #paused = false;
   #waiting: (() => void)[] = [];
   readonly #ends: (() => void)[] = [];

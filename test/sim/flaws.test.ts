@@ -9,11 +9,11 @@ const DURATION = 20_000;
 const RUNS = 12;
 
 describe('a flaw that is planted is found', () => {
-  for (const { flaw, weather, load, from, seen } of PLANTED) {
+  for (const { flaw, weather, load, snapshots, from, seen } of PLANTED) {
     if (seen === undefined) continue;
     test(flaw, async () => {
       for (let seed = from; seed < from + RUNS; seed++) {
-        const plan: Plan = { seed, duration: DURATION, nodes: 2, weather, load };
+        const plan: Plan = { seed, duration: DURATION, nodes: 2, weather, load, snapshots };
         const { wrong } = await simulate({ ...plan, flaw });
         if (wrong === undefined) continue;
         assert.match(wrong, seen);

@@ -2,7 +2,9 @@
 // switch for them. planted.ts says which of them the simulator finds, and in what weather.
 import type { Clock } from '../../core/base/world.ts';
 import type { CommitResult, ConfigStore, Json } from '../../core/cluster/config-store.ts';
+import { Operation } from '../../core/mirror/messages.ts';
 import type { MirroredVolume } from '../../core/mirror/mirrored-volume.ts';
+import { takePoints } from '../../core/mirror/snapshot.ts';
 import type { Boot } from './boot.ts';
 import type { Platters } from './disk.ts';
 
@@ -23,6 +25,8 @@ export const Flaw = {
   noLease: 'no-lease',
   /** Reads are answered from what is not everywhere yet. */
   dirtyRead: 'dirty-read',
+  /** A snapshot is taken while the volume is being written to. */
+  looseSnapshot: 'loose-snapshot',
   /** A restart does not wait for the promises of the life before. */
   noBootWait: 'no-boot-wait',
 } as const;
@@ -73,6 +77,23 @@ export function flawedRead(
     const isBusy = flaw === Flaw.noLease && term.locks.blocks(position, length, false);
     return isBusy ? Promise.reject(new Error('busy')) : backing.read(position, length, target, 0);
   };
+}
+
+/** How a snapshot is taken. */
+export async function flawedTake(flaw: Flaw | undefined, volume: MirroredVolume, id: string): Promise<void> {
+  const { writer, options } = volume.steward;
+  if (flaw !== Flaw.looseSnapshot || writer === undefined) {
+    await takePoints([{ volume, id }], 0);
+    return;
+  }
+  const order = {
+    operation: Operation.snapshot,
+    fua: true,
+    position: 0,
+    length: 0,
+    source: { volume: id, position: 0 },
+  };
+  await writer.point(order, () => options.points?.make(id, 0) ?? Promise.resolve());
 }
 
 export function flawedStore(flaw: Flaw | undefined, store: ConfigStore, node: string): ConfigStore {

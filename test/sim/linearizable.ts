@@ -10,6 +10,8 @@ export interface Operation {
   readonly end: number;
   /** Who, for reports. */
   readonly by: string;
+  /** Of a write: its value was written before. */
+  readonly again?: boolean;
 }
 
 /** The search was given up: nothing is known of the run. */
@@ -29,7 +31,7 @@ export function violation(all: readonly Operation[], initial: number): string | 
     .filter(({ kind, value, end }) => kind === 'read' || end !== Number.POSITIVE_INFINITY || seen.has(value))
     // What has been read was written by then, whenever its writer heard of it. Zeros are written more than once.
     .map((each) =>
-      each.kind === 'write' && each.value !== initial
+      each.kind === 'write' && each.value !== initial && each.again !== true
         ? { ...each, end: Math.min(each.end, seen.get(each.value) ?? Number.POSITIVE_INFINITY) }
         : each,
     )

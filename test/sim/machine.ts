@@ -14,6 +14,8 @@ import type { Flaw } from './flaws.ts';
 import { flawedClock, flawedPlatters, flawedRead, flawedStore } from './flaws.ts';
 import type { Network } from './net.ts';
 import type { Chance } from './random.ts';
+import { SimPoints } from './points.ts';
+import type { Points } from './points.ts';
 import type { CentralStore } from './store.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -38,6 +40,7 @@ export class Machine {
   readonly #site: Site;
   readonly platters: Platters;
   readonly blocks: Blocks = new Map();
+  readonly points: Points = new Map();
   boot: Boot | undefined;
   queue: DiskQueue | undefined;
   node: MirrorNode | undefined;
@@ -87,7 +90,8 @@ export class Machine {
       await node.start();
       for (const other of names) if (other !== this.name) node.addPeer({ node: other, host: other, port: PORT });
       const copy = new CopyVolume(queue, this.blocks, size, durability === Durability.mirroredRam);
-      const volume = await node.open({ id: VOLUME, durability, folder: '/mirror', fresh }, copy);
+      const points = new SimPoints(queue, this.points, this.blocks, size);
+      const volume = await node.open({ id: VOLUME, durability, folder: '/mirror', fresh, points }, copy);
       if (boot.alive) this.volume = volume;
     };
     // Begun from within its life, like everything it does.

@@ -1,4 +1,4 @@
-// `npm run sim -- [--seed N] [--hours H | --runs N] [--nodes 2|3] [--flaw NAME] [--trace]`: whole clusters on a virtual clock.
+// `npm run sim -- [--seed N] [--hours H | --runs N] [--nodes 2|3] [--flaw NAME] [--snapshots] [--trace]`: whole clusters on a virtual clock.
 import { parseArgs } from 'node:util';
 import { Undecided } from './linearizable.ts';
 import { PLANTED } from './planted.ts';
@@ -13,6 +13,7 @@ const { values } = parseArgs({
     nodes: { type: 'string' },
     seconds: { type: 'string', default: '40' },
     flaw: { type: 'string' },
+    snapshots: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
   },
 });
@@ -47,6 +48,7 @@ for (let at = first; done < runs && Date.now() < until; at++) {
   const plan: Plan = {
     ...{ seed: at, duration, nodes: nodesOf(at) },
     ...{ flaw: planted?.flaw, weather: planted?.weather, load: planted?.load },
+    snapshots: values.snapshots || planted?.snapshots,
     tell: values.trace ? (line) => void process.stdout.write(`${line}\n`) : undefined,
   };
   const result = await simulate(plan).catch((error: unknown) => {
@@ -65,7 +67,8 @@ for (let at = first; done < runs && Date.now() < until; at++) {
     console.log(`seed ${String(at)}: trace ${result.trace}, longest pause ${result.longestPause.toFixed(0)} ms`);
   if (result.wrong !== undefined) {
     console.log(`seed ${String(at)} (${String(plan.nodes)} nodes), trace ${result.trace}: ${result.wrong}`);
-    const flaw = planted === undefined ? '' : ` --flaw ${planted.flaw}`;
+    const flaw =
+      (planted === undefined ? '' : ` --flaw ${planted.flaw}`) + (plan.snapshots === true ? ' --snapshots' : '');
     console.log(
       `npm run sim -- --seed ${String(at)} --nodes ${String(plan.nodes)} --seconds ${String(duration / 1000)}${flaw} --trace`,
     );

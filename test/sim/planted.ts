@@ -7,6 +7,7 @@ export interface Planted {
   readonly flaw: Flaw;
   readonly weather: Weather;
   readonly load: Load;
+  readonly snapshots?: boolean;
   /** The seed the search begins with. */
   readonly from: number;
   /** What is said of it; undefined: nothing yet, whatever was tried. */
@@ -49,6 +50,14 @@ export const PLANTED: readonly Planted[] = [
     load,
     from: 11,
     seen: STUCK,
+  },
+  {
+    flaw: Flaw.looseSnapshot,
+    weather: { faults: ['slowNet'], lasts: [2000, 6000], apart: [3000, 6000] },
+    load: { apart: 1, hosts: load.hosts.map((each) => ({ ...each, patience: 8000, reads: 0.3 })) },
+    snapshots: true,
+    from: 1,
+    seen: LOST,
   },
   { flaw: Flaw.wallClock, weather: exiles, load, from: 1, seen: LOST },
   { flaw: Flaw.slowClock, weather: exiles, load, from: 1, seen: LOST },

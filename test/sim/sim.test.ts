@@ -20,6 +20,14 @@ describe('a cluster on a virtual clock, with faults', () => {
     });
   }
 
+  for (const seed of [101, 102, 103, 104]) {
+    test(`with snapshots and roll-backs: seed ${String(seed)}`, async () => {
+      const { wrong, snapshots } = await simulate({ ...plan(seed), snapshots: true });
+      assert.equal(wrong, undefined, `${again(plan(seed))} --snapshots`);
+      assert.ok(snapshots > 3, `only ${String(snapshots)} snapshots and roll-backs`);
+    });
+  }
+
   // Seeds in which a node whose log of regions cannot be written anew after a failure stays out for ever.
   for (const seed of [6, 10, 15, 19]) {
     test(`a node whose disk has failed for a while comes back without a restart: seed ${String(seed)}`, async () => {

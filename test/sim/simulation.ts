@@ -5,6 +5,7 @@ import { BLOCK } from './copy-volume.ts';
 import type { Flaw } from './flaws.ts';
 import { History, Host, valueOf } from './host.ts';
 import type { Habits } from './host.ts';
+import { Keeper } from './keeper.ts';
 import { violation } from './linearizable.ts';
 import { Machine, VOLUME } from './machine.ts';
 import type { Site } from './machine.ts';
@@ -36,6 +37,8 @@ export interface Plan {
   /** What goes wrong, and what hosts do, instead of what the seed draws. */
   readonly weather?: Weather | undefined;
   readonly load?: Load | undefined;
+  /** Snapshots are taken, and the volume is rolled back to them. */
+  readonly snapshots?: boolean | undefined;
   readonly tell?: ((line: string) => void) | undefined;
 }
 
@@ -45,6 +48,8 @@ export interface Result {
   readonly trace: string;
   readonly events: number;
   readonly operations: number;
+  /** Snapshots that were taken, and times the volume was rolled back to one. */
+  readonly snapshots: number;
   readonly virtual: number;
   /** Longest time, milliseconds, between two answers a host got. */
   readonly longestPause: number;
@@ -80,6 +85,7 @@ export async function simulate(plan: Plan): Promise<Result> {
   const hostNames = habits.map((_, index) => `h${String(index + 1)}`);
   const field = { time, chance, network, machines, blocks };
   const hosts = habits.map((each, index) => new Host(hostNames[index] as string, field, each, history));
+  const keeper = new Keeper(field, history, site.size, plan.flaw);
   const endsReading = chance.happens(0.5);
   let wrong = undefined as string | undefined;
   const noticed = (error: unknown): void => {
@@ -89,6 +95,7 @@ export async function simulate(plan: Plan): Promise<Result> {
     for (const each of machines) each.start();
     await time.run(5000);
     for (const each of hosts) each.start();
+    if (plan.snapshots === true) keeper.start();
     const end = time.now + plan.duration;
     const arena = { time, chance, network, store, machines, hosts: hostNames };
     const fragile = durability === Durability.mirroredRam;
@@ -98,7 +105,12 @@ export async function simulate(plan: Plan): Promise<Result> {
     unleash({ ...arena, fragile, stampOf, isWhole: whole }, end, plan.weather);
     await time.run(end + 1, () => wrong !== undefined);
     for (const each of hosts) each.onlyReads = endsReading;
+    keeper.stopping = true;
     wrong ??= await recover(site, machines, hosts);
+    if (wrong === undefined) {
+      await time.run(time.now + RECOVERY, () => keeper.isWhole);
+      if (!keeper.isWhole) wrong = 'a node does not get the snapshots it has missed';
+    }
     if (wrong === undefined) {
       const reader = hosts[0] as Host;
       let read = false as boolean;
@@ -106,12 +118,12 @@ export async function simulate(plan: Plan): Promise<Result> {
       await time.run(time.now + RECOVERY, () => read);
       if (!read) wrong = 'the blocks cannot be read';
     }
-    wrong ??= history.torn ?? inspect(history) ?? compare(machines, blocks);
+    wrong ??= history.torn ?? inspect(history) ?? compare(machines, blocks) ?? keeper.compare();
     for (const each of machines) each.crash();
   }, noticed);
   const longestPause = Math.max(...hosts.map((each) => each.longestPause));
   const { trace, events, now } = time;
-  return { wrong, trace, events, operations: history.operations, virtual: now, longestPause };
+  return { wrong, trace, events, operations: history.operations, snapshots: keeper.done, virtual: now, longestPause };
 }
 
 function drawLoad(chance: Chance): Load {
