@@ -15,8 +15,6 @@ export const MAX_PEER_REQUESTS = 16_384;
 export const MAX_PEER_BYTES = 268_435_456;
 /** Bytes a connection reads at once. */
 export const PEER_RECEIVE_BUFFER = 262_144;
-/** Milliseconds for which a node stays awake for what usually comes on a link next. */
-export const LINK_AWAKE_MS = 0.2;
 /** Milliseconds between two looks at requests whose patience is over. */
 export const PEER_SWEEP = 100;
 /** Connections that have not said HELLO; reasons of refusal that are remembered so that each is logged once. */
