@@ -15,8 +15,6 @@ export const MAX_PEER_REQUESTS = 16_384;
 export const MAX_PEER_BYTES = 268_435_456;
 /** Bytes a connection reads at once. */
 export const PEER_RECEIVE_BUFFER = 262_144;
-/** Milliseconds for which a node stays awake for what usually comes on a link next. */
-export const LINK_AWAKE_MS = 0.2;
 /** Milliseconds between two looks at requests whose patience is over. */
 export const PEER_SWEEP = 100;
 /** Connections that have not said HELLO; reasons of refusal that are remembered so that each is logged once. */
@@ -75,7 +73,7 @@ export const REGION_RECORD = 4_096;
 // ---- resync
 /** Bytes copied at a time, copies at a time, bytes that are cleared at a time. */
 export const RESYNC_RUN = 1_048_576;
-export const RESYNC_PARALLEL = 4;
+export const RESYNC_PARALLEL = 12;
 
 /** While hosts are busy: bytes copied at a time, and copies at a time. */
 export const RESYNC_BUSY_RUN = 262_144;
@@ -91,9 +89,10 @@ export const RESYNC_STEP_MS = 100;
 export const RESYNC_STEP = 8_388_608;
 export const RESYNC_LATE = 1.5;
 export const RESYNC_SLOWER = 0.7;
-export const RESYNC_FLOOR = 16_777_216;
-/** Writes over which their usual time is averaged. */
+export const RESYNC_FLOOR = 8_388_608;
+/** Writes over which their usual time is averaged, and bytes of the largest that counts: large ones take longer anyway. */
 export const USUAL_WRITES = 64;
+export const USUAL_WRITE_BYTES = 65_536;
 /** Regions (REGION_BYTES) of a snapshot another node is told of at a time. */
 export const POINT_LOOK_REGIONS = 64;
 /** Milliseconds until a replica that failed is tried again: at first, and at most. */

@@ -9,6 +9,7 @@ import {
   RESYNC_STEP,
   RESYNC_STEP_MS,
   USUAL_WRITES,
+  USUAL_WRITE_BYTES,
 } from '../base/limits.ts';
 import type { Clock } from '../base/world.ts';
 
@@ -22,7 +23,9 @@ export class WriteTimes {
   /** Replicas are being brought up to date. */
   joining = 0;
 
-  add(milliseconds: number): void {
+  /** A write of so many bytes took so long. */
+  add(milliseconds: number, bytes: number): void {
+    if (bytes > USUAL_WRITE_BYTES) return;
     this.count++;
     this.lately += (milliseconds - this.lately) / Math.min(this.count, USUAL_WRITES);
     if (this.joining === 0) this.usual = this.lately;

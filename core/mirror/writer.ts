@@ -149,7 +149,7 @@ export class Writer {
     await this.#admitted();
     const lock = await term.bounded(term.locks.acquire(position, length, true));
     await this.locked(order, local, lock);
-    if (order.operation === Operation.write) term.times.add(clock.now() - startedAt);
+    if (order.operation === Operation.write) term.times.add(clock.now() - startedAt, length);
   }
 
   /** The same under a lock that is held already; it is given free. */
@@ -394,7 +394,7 @@ export class Writer {
     if (--entry.parts > 0 || entry.isOver || this.#term.isOver) return;
     entry.isOver = true;
     this.#bytes -= entry.bytes;
-    this.#term.times.add(this.#term.options.clock.now() - entry.at);
+    this.#term.times.add(this.#term.options.clock.now() - entry.at, entry.bytes);
     entry.finish();
     this.#ran();
     this.#advance();

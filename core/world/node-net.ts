@@ -9,7 +9,6 @@ import { SEND_REST_PATIENCE } from '../base/limits.ts';
 import type { Listener, Net, Socket, SocketSink, TlsStart } from '../base/world.ts';
 import { DirectSender, directSends, sendError } from './direct-send.ts';
 import { connectTo, listenTls, startTls } from './node-connect.ts';
-import { LinkAwake } from './link-awake.ts';
 import { listenOnPath } from './node-path.ts';
 
 /** The parts of Node's sockets and servers that have no types. */
@@ -229,19 +228,11 @@ export class CopyingSocket extends BaseSocket {
   /** What arrived while reading was stopped. */
   #rest: Buffer = EMPTY;
   #stopped = false;
-  /** Of a link between nodes. */
-  readonly #awake = this.peerName === undefined ? undefined : new LinkAwake();
-
-  override writeAll(pieces: readonly Buffer[]): void {
-    super.writeAll(pieces);
-    this.#awake?.sent();
-  }
 
   start(sink: SocketSink): void {
     this.#sink_ = sink;
     this.adopt(this.socket, sink);
     this.socket.on('data', (chunk: Buffer) => {
-      this.#awake?.received();
       this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
       this.#deliver();
     });

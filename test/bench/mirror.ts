@@ -60,11 +60,19 @@ export class MirrorBench {
 
   /** Runs the chosen parts and returns the table. */
   async run(): Promise<string> {
-    const { folder, size, reps, json, markdown } = this.#options;
+    const { folder, size, markdown } = this.#options;
     mkdirSync(join(folder, 'pair'));
     // Two volumes and what their overwriting takes, in each pool.
     const pool = `${String(size * 4 + 1024)}M`;
     await withDaemonPair((pair) => this.#measure(pair), { pool, folder: join(folder, 'pair') });
+    const table = this.#keep();
+    if (markdown !== undefined) writeFileSync(markdown, table);
+    return table;
+  }
+
+  /** Writes what has been measured so far, so that a run that is cut short is not lost; returns the table. */
+  #keep(): string {
+    const { folder, size, reps, json } = this.#options;
     const facts = {
       date: new Date().toISOString().slice(0, 10),
       processor: `${String(cpus().length)} × ${cpus()[0]?.model ?? 'unknown'}, for both nodes, the witness and the load`,
@@ -76,9 +84,7 @@ export class MirrorBench {
     };
     mkdirSync(join(json, '..'), { recursive: true });
     writeFileSync(json, JSON.stringify({ facts, rows: this.#rows, samples: this.#raw }, null, 1));
-    const table = poolMarkdown(facts, this.#rows);
-    if (markdown !== undefined) writeFileSync(markdown, table);
-    return table;
+    return poolMarkdown(facts, this.#rows);
   }
 
   async #measure(pair: DaemonPair): Promise<void> {
@@ -112,7 +118,10 @@ export class MirrorBench {
       resync: () => this.#resync(urls, pair),
       handover: () => this.#handOver(urls, pair),
     };
-    for (const each of this.#parts) await parts[each]();
+    for (const each of this.#parts) {
+      await parts[each]();
+      this.#keep();
+    }
   }
 
   #load(url: string, options: readonly string[], cpu?: number): LoadSample {
@@ -189,13 +198,17 @@ export class MirrorBench {
     const link = child('mirror-link.js', [String(seconds)]) as LinkSpeed;
     const most = Math.min(append.bytesPerSecond, link.bytesPerSecond);
     const limit = most === link.bytesPerSecond ? 'link' : 'disk';
-    const idle = await this.#awayAndBack(alpha, beta, () => { fill(tool, local, size); });
+    const idle = await this.#awayAndBack(alpha, beta, () => {
+      fill(tool, local, size);
+    });
     const before = this.#load(local, FOREGROUND);
     const during: LoadSample[] = [];
     const busy = await this.#awayAndBack(
       alpha,
       beta,
-      () => { fill(tool, local, size); },
+      () => {
+        fill(tool, local, size);
+      },
       async () => {
         during.push(await spawnLoad(tool, local, [...FOREGROUND, '-t', String(seconds), '-w', '0.3']));
       },

@@ -18,7 +18,7 @@ function setup(ceiling = Infinity) {
     let next = clock.now();
     for (let i = 0; i < 1000; i++) {
       busyAt = clock.now();
-      times.add(milliseconds);
+      times.add(milliseconds, 4096);
       if (clock.now() >= next) {
         copied += MIB / 4;
         next = clock.now() + pace.take(MIB / 4);
@@ -45,7 +45,7 @@ describe('the pace of a resync', () => {
     assert.ok(first >= RESYNC_FLOOR / 2, String(first));
     second(2);
     assert.ok(second(2) > 1.4 * first);
-    assert.ok(pace.rate > 4 * RESYNC_FLOOR);
+    assert.ok(pace.rate > 8 * RESYNC_FLOOR);
   });
 
   test('when they take longer it gives way, and takes the room again when there is some', () => {
@@ -65,10 +65,13 @@ describe('the pace of a resync', () => {
 
   test('what writes take during a resync is not what they usually take', () => {
     const { times } = setup();
-    for (let i = 0; i < 4 * USUAL_WRITES; i++) times.add(3);
+    for (let i = 0; i < 4 * USUAL_WRITES; i++) times.add(3, 4096);
     times.joining++;
-    for (let i = 0; i < 4 * USUAL_WRITES; i++) times.add(30);
+    for (let i = 0; i < 4 * USUAL_WRITES; i++) times.add(30, 4096);
     assert.equal(times.usual, 3);
+    times.joining--;
+    times.add(30_000, MIB);
+    assert.equal(times.count, 8 * USUAL_WRITES, 'a large write takes longer anyway');
     assert.ok(times.lately > 29);
   });
 
