@@ -7,6 +7,7 @@ import { CLUSTER_RESTART } from '../base/limits.ts';
 import type { Cluster, JoinToken } from './answers.ts';
 import { readSecret, segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
+import { addBalanceCommand } from './balance-commands.ts';
 import { throughJob } from './job-commands.ts';
 import { table } from './output.ts';
 
@@ -59,6 +60,7 @@ export function addClusterCommands(program: Command, context: CliContext): void 
       const view = (await context.client(command).call('GET', '/cluster')) as Cluster;
       show(context, command, view, (each) => statusText(each, context.width));
     });
+  addBalanceCommand(cluster, context);
   cluster
     .command('remove <node>')
     .description('forget a node that is gone for good')

@@ -1,12 +1,5 @@
 // Looks after one volume on one node: reads the record, follows the owner or becomes it, and never both.
-import {
-  LEASE_GRACE,
-  MAX_UNIT_STATE,
-  MIRROR_CONTROL_PATIENCE,
-  OWNER_PATIENCE,
-  RECORD_LOOK,
-  RESYNC_BUSY_RATE,
-} from '../base/limits.ts';
+import { LEASE_GRACE, MIRROR_CONTROL_PATIENCE, OWNER_PATIENCE, RECORD_LOOK, RESYNC_BUSY_RATE } from '../base/limits.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { Turn } from '../base/turn.ts';
@@ -21,12 +14,13 @@ import type { Leases } from './lease.ts';
 import { PeerRefusal } from './link/peer-link.ts';
 import type { NodeLink } from './link/peers.ts';
 import type { Member } from './member.ts';
-import { MirrorMessage, Operation, json } from './messages.ts';
+import { MirrorMessage, json } from './messages.ts';
 import type { HandOverMessage } from './messages.ts';
 import type { CopyPoints } from './points.ts';
 import type { Promised, RegionLog } from './region-log.ts';
 import type { Ownership, ReplicaStatus, Role } from './ownership.ts';
 import { Replica } from './replica.ts';
+import { acquireShared, releaseShared } from './shared.ts';
 import { Term, moved } from './term.ts';
 import { Writer } from './writer.ts';
 
@@ -184,6 +178,7 @@ export class Steward {
   async close(): Promise<void> {
     this.#closed = true;
     this.term?.end('the volume is closed here');
+    await releaseShared(this.options.backing);
     await this.#drainOwner();
     await this.replica.drain();
   }
@@ -299,8 +294,14 @@ export class Steward {
         this.#lookAt = 0;
         return false;
       }
+      const isMine = (): boolean => regions.promised.owner === node && regions.promised.epoch === record.epoch + 1;
       // Promised to somebody with a higher epoch meanwhile: the record will say so.
-      if (regions.promised.owner !== node || regions.promised.epoch !== record.epoch + 1) return false;
+      if (!isMine()) return false;
+      const failed = await acquireShared(this.options, outcome.known.record, isMine);
+      if (failed !== undefined) {
+        this.#explain(failed);
+        return false;
+      }
       if (this.options.durability === Durability.mirroredRam && inSync.length === 1) await this.options.backing.flush();
       this.#start(outcome.known);
       log.info(
@@ -365,6 +366,7 @@ export class Steward {
     this.options.log.warn({ volume: this.options.id, why }, 'this node does not serve the volume any more');
     this.#explain(why);
     this.#lookAt = 0;
+    void releaseShared(this.options.backing);
     this.options.onChange();
   }
 
@@ -416,6 +418,7 @@ export class Steward {
         if (term.known.record.inSync.length === term.known.record.replicas.length) regions.coolAll();
         term.end(`${to} serves it`);
         reopen();
+        await releaseShared(this.options.backing);
         const took = await this.#leaveTo([to], term.epoch, true);
         if (!took) throw new ServiceError('peer-unreachable', `${to} did not take it: this node goes on`);
         return clock.now() - start;
@@ -486,15 +489,5 @@ export class Steward {
       if (!(await this.#takeOver(known, { forcedBy: by })))
         throw new ServiceError('in-use', 'somebody else was faster');
     });
-  }
-
-  /** Keeps state of the SCSI side at every replica that is in sync; undefined forgets it. Rejects with a VolumeError. */
-  async setUnitState(state: Buffer | undefined): Promise<void> {
-    const data = state ?? Buffer.alloc(0);
-    if (data.length > MAX_UNIT_STATE) throw new RangeError('too much state for a unit');
-    const writer = await this.serving();
-    await writer.everywhere({ operation: Operation.unitState, fua: true, position: 0, length: data.length, data }, () =>
-      this.options.regions.update({ unitState: data.length === 0 ? undefined : data.toString('base64') }),
-    );
   }
 }

@@ -143,6 +143,7 @@ export class Writer {
     const term = this.#term;
     const { position, length } = order;
     await this.#admitted();
+    this.#term.requireKnown(order.operation);
     const lock = await term.bounded(term.locks.acquire(position, length, true));
     await this.locked(order, local, lock);
   }
@@ -172,6 +173,7 @@ export class Writer {
     const term = this.#term;
     await this.#admitted();
     term.check();
+    term.requireKnown(order.operation);
     this.#running++;
     const parts = [this.#here(local)];
     for (const member of term.members.values()) {
