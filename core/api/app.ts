@@ -29,6 +29,8 @@ import { deletedVolumeRoutes } from './routes/deleted-volumes.ts';
 import { eventRoutes } from './routes/events.ts';
 import { hostRoutes } from './routes/hosts.ts';
 import { alertRoutes } from './routes/alerts.ts';
+import { balanceRoutes } from './routes/balance.ts';
+import { backendRoutes } from './routes/backends.ts';
 import { capacityRoutes } from './routes/capacity.ts';
 import { clusterRoutes } from './routes/cluster.ts';
 import { initiatorRoutes } from './routes/initiators.ts';
@@ -59,12 +61,14 @@ export function routesOf(control: ControlPlane): Route[] {
     ...statusRoutes(control),
     ...clusterRoutes(control),
     ...replicationRoutes(control),
+    ...balanceRoutes(control),
     ...volumeRoutes(control),
     ...mapRoutes(control),
     ...leaseRoutes(control),
     ...initiatorRoutes(control),
     ...targetRoutes(control),
     ...poolRoutes(control),
+    ...backendRoutes(control),
     ...snapshotRoutes(control),
     ...offloadRoutes(control),
     ...hostRoutes(control),

@@ -13,6 +13,11 @@ export const poolResource = ({ pools }: Catalog, name: string): Resource => ({
   revision: pools.revision(name),
 });
 
+export const backendResource = ({ backends }: Catalog, name: string): Resource => ({
+  id: `backends/${name}`,
+  revision: backends.revision(name),
+});
+
 export const snapshotResource = ({ snapshots }: Catalog, volume: string, name: string): Resource => ({
   id: `snapshots/${volume}@${name}`,
   revision: snapshots.revision(`${volume}@${name}`),

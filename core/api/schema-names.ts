@@ -1,5 +1,6 @@
 // The names schemas have in the OpenAPI document: those they are exported under.
 import { z } from 'zod';
+import * as backend from './backend-schemas.ts';
 import * as offload from './offload-schemas.ts';
 import * as schemas from './schemas.ts';
 
@@ -20,7 +21,9 @@ const EXAMPLES: Readonly<Record<string, object>> = {
 };
 
 /** Gives them to all that describe an object; before any route is made of them. */
-for (const [id, schema] of Object.entries({ ...schemas, ...offload } as Readonly<Record<string, unknown>>)) {
+for (const [id, schema] of Object.entries({ ...schemas, ...offload, ...backend } as Readonly<
+  Record<string, unknown>
+>)) {
   if (!(schema instanceof z.ZodObject)) continue;
   const example = EXAMPLES[id];
   z.globalRegistry.add(schema, { ...schema.meta(), id, ...(example === undefined ? {} : { examples: [example] }) });

@@ -42,14 +42,13 @@ export const CreateVolume = z.strictObject({
     .enum(['durable', 'mirrored-ram', 'volatile'])
     .optional()
     .meta({ description: 'mirrored-ram: acknowledged in the memory of two nodes; takes two copies' }),
-  kind: z.enum(['file', 'device', 'memory', 'pool', 'nbd']).optional(),
+  kind: z.enum(['file', 'device', 'memory', 'pool', 'nbd', 'image']).optional(),
   pool: VolumeName.optional().meta({ description: 'when absent, and no kind is given: the default pool, if any' }),
-  path: z
-    .string()
-    .min(1)
-    .max(4096)
-    .optional()
-    .meta({ description: 'block device, for kind "device"; NBD URI, for kind "nbd"' }),
+  path: z.string().min(1).max(4096).optional().meta({
+    description:
+      'block device, for kind "device"; NBD URI, for kind "nbd"; an image that is there already, for kind "image"',
+  }),
+  backend: VolumeName.optional().meta({ description: 'the volume is an image of this backend, of kind "image"' }),
   target: VolumeName.optional().meta({ description: 'volumes with the same target are LUNs of one iSCSI target' }),
   lun: Lun.optional(),
   maps: z.array(MapEntry).max(MAX_MAPS).optional(),
@@ -74,8 +73,9 @@ export const Volume = z.object({
   id: z.string(),
   naa: z.string(),
   serial: z.string(),
-  kind: z.enum(['file', 'device', 'memory', 'pool', 'nbd']),
+  kind: z.enum(['file', 'device', 'memory', 'pool', 'nbd', 'image']),
   pool: z.string().nullable(),
+  backend: z.string().nullable(),
   nodes: z.array(z.string()).meta({ description: 'ids of the nodes that keep a copy; none on a node that is alone' }),
   snapshots: z.int(),
   path: z.string().nullable(),

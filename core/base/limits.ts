@@ -1,8 +1,10 @@
 // Every limit of the product, in one place. Those that a peer can see are announced from these same constants
 // (login keys, VPD pages), so that what is promised and what is enforced cannot drift apart.
 
+export * from './balance-limits.ts';
 export * from './copy-limits.ts';
 export * from './forward-limits.ts';
+export * from './image-limits.ts';
 export * from './mirror-limits.ts';
 
 // ---- iSCSI

@@ -18,6 +18,7 @@ interface TargetOptions {
   readonly security?: string;
   readonly user?: string;
   readonly webhook?: string;
+  readonly webhookFile?: string;
   readonly syslog?: string;
   readonly protocol?: string;
   readonly caFile?: string;
@@ -83,7 +84,10 @@ function addTargetCommands(alert: Command, context: CliContext): void {
       new Option('--security <how>', 'to the mail server; default starttls').choices(['starttls', 'tls', 'none']),
     )
     .option('--user <user>', 'account on the mail server')
-    .option('--webhook <url>', 'https:// address that is posted to')
+    .option('--webhook <url>', 'https:// address that is posted to, if everybody on this machine may see it')
+    .addOption(
+      new Option('--webhook-file <file>', 'the same out of a file; - reads standard input').conflicts('webhook'),
+    )
     .option('--syslog <host:port>', 'syslog server (RFC 5424)')
     .addOption(new Option('--protocol <name>', 'of syslog; default udp').choices(['udp', 'tcp', 'tls']))
     .option('--ca-file <file>', 'authority to trust besides, PEM')
@@ -134,7 +138,12 @@ function addTargetCommands(alert: Command, context: CliContext): void {
 function targetBody(context: CliContext, options: TargetOptions): Record<string, unknown> {
   const ca = options.caFile === undefined ? undefined : readCa(options.caFile);
   const secret = options.secretFile === undefined ? undefined : readSecret(context, options.secretFile);
-  const { smtp, syslog, webhook } = options;
+  if (options.webhookFile === '-' && options.secretFile === '-') {
+    throw new ServiceError('bad-request', 'standard input can be one of --webhook-file and --secret-file');
+  }
+  const { smtp, syslog, webhookFile } = options;
+  // What many webhooks have for a secret is in their address: it has no place in the arguments of a process.
+  const webhook = webhookFile === undefined ? options.webhook : readSecret(context, webhookFile).trim();
   if ((options.email === undefined) !== (smtp === undefined)) {
     throw new ServiceError('bad-request', '--email and --smtp belong together');
   }

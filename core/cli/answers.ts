@@ -12,6 +12,7 @@ export interface Disk {
   serial: string;
   kind: string;
   pool: string | null;
+  backend: string | null;
   snapshots: number;
   path: string | null;
   allocatedBytes: number | null;

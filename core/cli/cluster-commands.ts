@@ -8,6 +8,7 @@ import type { ApiClient } from '../../plugins/sdk/client.ts';
 import type { Cluster, JoinToken, RebootAnswer } from './answers.ts';
 import { readSecret, segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
+import { addBalanceCommand } from './balance-commands.ts';
 import { throughJob } from './job-commands.ts';
 import { table } from './output.ts';
 
@@ -60,6 +61,7 @@ export function addClusterCommands(program: Command, context: CliContext): void 
       const view = (await context.client(command).call('GET', '/cluster')) as Cluster;
       show(context, command, view, (each) => statusText(each, context.width));
     });
+  addBalanceCommand(cluster, context);
   cluster
     .command('remove <node>')
     .description('forget a node that is gone for good')

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { ERRORS, ServiceError, messageOf } from '../base/errors.ts';
 import { addInitiatorCommands } from './access-commands.ts';
 import { addAlertCommands } from './alert-commands.ts';
+import { addBackendCommands } from './backend-commands.ts';
 import { addClusterCommands } from './cluster-commands.ts';
 import type { CliContext } from './command.ts';
 import { COMMON_OPTIONS } from './common-options.ts';
@@ -33,6 +34,7 @@ export function createProgram(context: CliContext, version: string, plugins: rea
   addVolumeCommands(program, context);
   addMapCommands(program, context);
   addPoolCommands(program, context);
+  addBackendCommands(program, context);
   addSnapshotCommands(program, context);
   addInitiatorCommands(program, context);
   addStatusCommands(program, context);

@@ -47,13 +47,24 @@ export function addOwnerCommands(volume: Command, context: CliContext): void {
     .command('hand-over <name>')
     .description('let another node serve a mirrored disk; hosts see a pause and no error')
     .option('--to <node>', 'which one; when absent, one that has everything')
-    .action(async (name: string, options: { to?: string }, command: Command) => {
+    .option('--pin', 'it stays there for good, and comes back there when the node was away')
+    .action(async (name: string, options: { to?: string; pin?: boolean }, command: Command) => {
       const client = context.client(command);
       const cluster = await clusterOf(client);
       const to = options.to ?? heirOf(await replicationOf(client, name), cluster);
-      const given = (await client.call('POST', `${pathOf(name)}/hand-over`, { to })) as { pauseMs: number };
+      const given = (await client.call('POST', `${pathOf(name)}/hand-over`, { to, pin: options.pin })) as {
+        pauseMs: number;
+      };
       const text = `${name} is served by ${nameIn(cluster, to)} now; nobody served it for ${given.pauseMs.toFixed(0)} ms`;
       show(context, command, given, () => text);
+    });
+  volume
+    .command('unpin <name>')
+    .description('let a pinned disk go to another node again when one carries much more')
+    .action(async (name: string, _options: unknown, command: Command) => {
+      const client = context.client(command);
+      const answer = await client.call('PUT', `${pathOf(name)}/preference`, { node: null, pinned: false });
+      show(context, command, answer, () => `${name} may be served by any of its nodes`);
     });
   volume
     .command('replicas <name>')

@@ -28,6 +28,8 @@ export interface CreateOptions {
   readonly memory?: boolean;
   readonly pool?: string;
   readonly file?: boolean;
+  readonly backend?: string;
+  readonly image?: string;
 }
 
 interface DeleteOptions {
@@ -75,6 +77,12 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
         'memory',
       ]),
     )
+    .addOption(
+      new Option('--backend <name>', 'an image of another engine (gemel backend)').conflicts([
+        ...['device', 'memory', 'thick', 'pool', 'nbd'],
+      ]),
+    )
+    .option('--image <name>', 'with --backend: serve this image, which is there already, and stays')
     .addOption(new Option('--file', 'a file, although there is a pool').conflicts(['pool', 'device', 'memory']))
     .action(async (name: string, options: CreateOptions, command: Command) => {
       const disk = await context.client(command).call('POST', '/volumes', createBody(name, options));
@@ -186,6 +194,9 @@ export function createBody(name: string, options: CreateOptions): Record<string,
   if (options.replicas !== undefined && !/^[1-3]$/.test(options.replicas)) {
     throw new ServiceError('bad-request', `'${options.replicas.slice(0, 40)}' is no number of copies: 1, 2 or 3`);
   }
+  if (options.image !== undefined && options.backend === undefined) {
+    throw new ServiceError('bad-request', '--image is the name of an image of a --backend');
+  }
   if (options.lun !== undefined && !/^\d{1,5}$/.test(options.lun)) {
     throw new ServiceError('bad-request', `'${options.lun.slice(0, 40)}' is not a LUN; it is a number from 0`);
   }
@@ -199,7 +210,8 @@ export function createBody(name: string, options: CreateOptions): Record<string,
     durability: options.durability,
     kind: kindOf(options),
     pool: options.pool,
-    path: options.device ?? options.nbd,
+    path: options.device ?? options.nbd ?? options.image,
+    backend: options.backend,
     target: options.target,
     lun: number(options.lun),
     maps,
@@ -251,6 +263,7 @@ function diskFacts(disk: Disk, copies: string | undefined): string {
     ...(copies === undefined ? [] : [['Copies', copies] as const]),
     ['Kind', `${disk.kind}, ${disk.thin ? 'thin' : 'thick'}${disk.readOnly ? ', read-only' : ''}`],
     ['Path', disk.path ?? '-'],
+    ...(disk.backend === null ? [] : [['Backend', disk.backend] as const]),
     ...(disk.pool === null ? [] : [['Pool', disk.pool] as const, ['Snapshots', String(disk.snapshots)] as const]),
     ['Target', disk.iqn],
     ['LUN', String(disk.lun)],

@@ -13,6 +13,7 @@ import type { JobRecord } from './jobs/job.ts';
 import { GROUP_PREFIX, HOST_PREFIX } from './records.ts';
 import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
+  BackendRecord,
   DeletedVolume,
   HostGroupRecord,
   HostRecord,
@@ -35,6 +36,7 @@ export class Catalog {
   readonly #stores: ReadonlySet<ConfigStore>;
   readonly volumes: Collection<VolumeRecord>;
   readonly pools: Collection<PoolRecord>;
+  readonly backends: Collection<BackendRecord>;
   /** By `VOLUME@SNAPSHOT`. */
   readonly snapshots: Collection<SnapshotRecord>;
   readonly targets: Collection<TargetRecord>;
@@ -77,6 +79,7 @@ export class Catalog {
     this.#stores = new Set([shared, store]);
     this.volumes = new Collection(shared, 'volumes/');
     this.pools = new Collection(store, 'pools/');
+    this.backends = new Collection(shared, 'backends/');
     this.snapshots = new Collection(shared, 'snapshots/');
     this.targets = new Collection(shared, 'targets/');
     this.initiators = new Collection(shared, 'initiators/');
@@ -97,7 +100,7 @@ export class Catalog {
     this.observations = new Collection(store, 'observations/');
     this.#nodes = new Collection(store, 'node/');
     const { users, settings, sessions, anchor } = this.security;
-    const disks = [this.volumes, this.snapshots, this.deleted, this.reservations, this.sanitizing];
+    const disks = [this.volumes, this.backends, this.snapshots, this.deleted, this.reservations, this.sanitizing];
     const whose = [this.targets, this.initiators, this.hosts, this.hostGroups, users, settings, sessions];
     this.#shared = [...disks, ...whose, this.schedules, this.alertTargets, this.alertRules];
     const here = [this.pools, this.events, this.jobs, this.requests, this.alertStates, this.observations];

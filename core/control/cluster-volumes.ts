@@ -18,10 +18,10 @@ import type { Forwarding } from './forwarding.ts';
 import type { MirrorBackend } from './mirror-backend.ts';
 import { Maintenance } from './maintenance.ts';
 import type { RebootView } from './maintenance.ts';
-import { isMirrored } from './mirror-backend.ts';
 import type { MirrorSnapshots } from './mirror-snapshots.ts';
 import { PeerRequests } from './peer-requests.ts';
 import type { Provisioner } from './provision.ts';
+import { isMirrored, preferredOf } from './records.ts';
 import type { VolumeRecord } from './records.ts';
 import type { ReplicaView, Replication, ReplicationView } from './replication.ts';
 import type { SessionSource } from './sessions.ts';
@@ -49,6 +49,7 @@ export class ClusterVolumes implements Replication {
   readonly #options: ClusterVolumesOptions;
   readonly #requests: PeerRequests;
   readonly #ends: (() => void)[] = [];
+  readonly #byId: (id: string) => VolumeRecord[];
   /** By id, as initiators were told last. */
   readonly #sizes = new Map<string, number>();
   #timer: Timer | undefined;
@@ -56,6 +57,7 @@ export class ClusterVolumes implements Replication {
 
   constructor(options: ClusterVolumesOptions) {
     this.#options = options;
+    this.#byId = options.catalog.volumes.index(({ id }) => [id]);
     const { member, mirror } = options;
     const requests = (this.#requests = new PeerRequests(member, (node) => mirror.peers.get(node)));
     requests.handle('give', async ({ volume, to }) => ({ pauseMs: await this.#give(String(volume), String(to)) }));
@@ -328,7 +330,9 @@ export class ClusterVolumes implements Replication {
     const { forwarding, member } = this.#options;
     const elsewhere = owner !== '' && owner !== member.self.id ? owner : undefined;
     const serves = role === 'owner' ? member.self.id : role === 'changing' ? undefined : elsewhere;
-    forwarding.setOwner(volume, serves, replicas[0], role === 'replica');
+    const [record] = this.#byId(volume);
+    const preferred = record === undefined ? replicas[0] : preferredOf(record);
+    forwarding.setOwner(volume, serves, preferred, role === 'replica');
   }
 
   #look(): void {
@@ -351,6 +355,9 @@ export class ClusterVolumes implements Replication {
       // Another node has resized it, here as well.
       if ((this.#sizes.get(record.id) ?? record.size) !== record.size) served.capacityChanged();
       this.#sizes.set(record.id, record.size);
+      // Where it should be may be somewhere else by now.
+      const ownership = this.#options.mirror.ownership(record.id);
+      if (ownership !== undefined) this.#tell(ownership);
     }
     if (right) return;
     const gone = served !== undefined && served.identity.id !== record?.id ? served.identity.id : undefined;

@@ -1,4 +1,5 @@
 import type { Alerts } from './alerts/alerts.ts';
+import type { ClusterBalance } from './balance/cluster-balance.ts';
 import type { CapacityTrend } from './capacity-trend.ts';
 import type { Catalog } from './catalog.ts';
 import type { ClusterControl } from './cluster.ts';
@@ -6,6 +7,7 @@ import type { Events } from './events.ts';
 import type { Hosts } from './hosts.ts';
 import type { KeptRequests } from './kept-requests.ts';
 import type { Live } from './live/live.ts';
+import type { Backends } from './images.ts';
 import type { Initiators } from './initiators.ts';
 import type { Jobs } from './jobs/jobs.ts';
 import type { PoolMoves } from './pool-moves.ts';
@@ -29,6 +31,9 @@ export interface ControlPlane {
   readonly cluster: ClusterControl;
   /** Undefined: this node is in no cluster. */
   readonly replication: Replication | undefined;
+  /** Undefined: this node is in no cluster. */
+  readonly balance: ClusterBalance | undefined;
+  readonly backends: Backends;
   readonly events: Events;
   readonly alerts: Alerts;
   readonly requests: KeptRequests;

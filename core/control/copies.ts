@@ -9,7 +9,7 @@ import type { MirrorRecord } from '../mirror/config-record.ts';
 import type { MirrorNode } from '../mirror/mirror-node.ts';
 import { encodeUnitState } from '../scsi/forward/unit-state.ts';
 import type { Catalog } from './catalog.ts';
-import { isMirrored } from './mirror-backend.ts';
+import { isMirrored } from './records.ts';
 import type { MirrorBackend } from './mirror-backend.ts';
 import { printable } from './names.ts';
 import type { PeerRequests } from './peer-requests.ts';

@@ -5,7 +5,7 @@ import type { ClusterMember, ClusterNode } from '../cluster/member.ts';
 import { readRecord } from '../mirror/config-record.ts';
 import type { MirrorNode } from '../mirror/mirror-node.ts';
 import type { Catalog } from './catalog.ts';
-import { isMirrored } from './mirror-backend.ts';
+import { isMirrored } from './records.ts';
 import type { PeerRequests } from './peer-requests.ts';
 import type { SessionSource } from './sessions.ts';
 

@@ -13,6 +13,8 @@ import type { CopyPoints } from '../mirror/points.ts';
 import { RegionLog } from '../mirror/region-log.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { VolumeBackend } from './backend.ts';
+import type { Images } from './images.ts';
+import { VolumeKind, isMirrored, preferredOf } from './records.ts';
 import type { SnapshotRecord, VolumeRecord } from './records.ts';
 import type { PlannedVolume } from './volume-request.ts';
 
@@ -45,6 +47,7 @@ export interface MirrorBackendOptions {
   readonly local: VolumeBackend;
   readonly member: ClusterMember;
   readonly mirror: MirrorNode;
+  readonly images: Images;
   /** For the region logs. */
   readonly folder: string;
   readonly world: World;
@@ -52,10 +55,6 @@ export interface MirrorBackendOptions {
   /** Ends serving a volume whose copy is to be removed. */
   readonly withdraw: (record: VolumeRecord) => Promise<void>;
 }
-
-/** One that was mirrored once stays so with one copy: it can have others again. */
-export const isMirrored = ({ replicas = [], mirrored }: Pick<VolumeRecord, 'replicas' | 'mirrored'>): boolean =>
-  replicas.length > 1 || mirrored === true;
 
 export class MirrorBackend implements VolumeBackend {
   readonly #options: MirrorBackendOptions;
@@ -166,9 +165,11 @@ export class MirrorBackend implements VolumeBackend {
     if (local.keeps(snapshot.pool)) await local.removeSnapshot(snapshot);
   }
 
-  async create(record: VolumeRecord, source?: string): Promise<Volume> {
-    const { local, mirror, member } = this.#options;
-    if (!isMirrored(record)) return local.create(record, source);
+  async create(wanted: VolumeRecord, source?: string): Promise<Volume> {
+    const { local, mirror, member, images } = this.#options;
+    if (!isMirrored(wanted)) return local.create(wanted, source);
+    // One image for all nodes; each has notes of its own about it.
+    const record = wanted.kind === VolumeKind.image ? { ...wanted, size: await images.make(wanted) } : wanted;
     const { id, replicas = [] } = record;
     const others = replicas.filter((node) => node !== member.self.id);
     await this.#order(others.map((node) => [orderKey(id, node), { state: 'make', record, source }]));
@@ -176,7 +177,8 @@ export class MirrorBackend implements VolumeBackend {
     try {
       const alike = await Promise.all(others.map((node) => this.#awaitMade(id, node)));
       const inSync = [member.self.id, ...others.filter((_, i) => alike[i] === true)];
-      await mirror.create(id, replicas, member.self.id, inSync);
+      const preferred = preferredOf(record) ?? member.self.id;
+      await mirror.create(id, replicas, inSync.includes(preferred) ? preferred : member.self.id, inSync);
     } catch (error) {
       await mirror.close(id).catch(() => undefined);
       throw error;
@@ -219,6 +221,7 @@ export class MirrorBackend implements VolumeBackend {
       [recordKey(id), undefined],
     ]);
     await this.#removeHere(record);
+    if (record.kind === VolumeKind.image) await this.#options.images.destroy(record);
   }
 
   // ---- copies that come and go

@@ -13,8 +13,9 @@ import type { CopyPoints } from '../mirror/points.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import { PoolPoints } from './pool-points.ts';
+import type { Images } from './images.ts';
 import type { PoolManager } from './pools.ts';
-import { VolumeKind } from './records.ts';
+import { VolumeKind, isMirrored } from './records.ts';
 import type { SnapshotRecord, VolumeRecord } from './records.ts';
 import type { PlannedVolume } from './volume-request.ts';
 
@@ -29,6 +30,7 @@ export class NodeBackend implements VolumeBackend {
   readonly #cache: L1Cache | undefined;
   readonly #pools: PoolManager;
   readonly #openNbd: OpenNbd;
+  readonly #images: Images | undefined;
 
   /** `folder` must exist. `cache`: the RAM cache in front of files and devices, if there is one. */
   constructor(
@@ -38,7 +40,9 @@ export class NodeBackend implements VolumeBackend {
     cache: L1Cache | undefined,
     pools: PoolManager,
     openNbd: OpenNbd,
+    images?: Images,
   ) {
+    this.#images = images;
     this.#openNbd = openNbd;
     this.#cache = cache;
     this.#pools = pools;
@@ -60,6 +64,7 @@ export class NodeBackend implements VolumeBackend {
   async place(plan: PlannedVolume): Promise<string> {
     if (plan.pool !== undefined) this.#pools.pool(plan.pool);
     if (plan.kind === VolumeKind.nbd) return this.#placeNbd(plan.path ?? '');
+    if (plan.kind === VolumeKind.image) return this.#placeImage(plan);
     if (plan.kind !== VolumeKind.device) return '';
     const wanted = normalize(plan.path ?? '');
     const device = await realpath(wanted).catch(() => undefined);
@@ -78,12 +83,20 @@ export class NodeBackend implements VolumeBackend {
     return uri;
   }
 
+  #placeImage({ backend, path = '' }: PlannedVolume): string {
+    const twin = this.#catalog.volumes.values().find((each) => each.backend === backend && each.path === path);
+    if (path !== '' && twin !== undefined) {
+      throw new ServiceError('device-in-use', `the image ${path} is volume '${twin.name}' already`);
+    }
+    return path;
+  }
+
   check({ pool }: VolumeRecord): void {
     if (pool !== undefined) this.#pools.pool(pool);
   }
 
   locate({ kind, id, path }: VolumeRecord): string | undefined {
-    if (kind === VolumeKind.memory || kind === VolumeKind.pool || kind === VolumeKind.nbd) return undefined;
+    if (kind !== VolumeKind.file && kind !== VolumeKind.device) return undefined;
     // Named after the id: a name can be used again, an id cannot.
     return kind === VolumeKind.file ? join(this.#folder, `${id}.raw`) : path;
   }
@@ -96,6 +109,11 @@ export class NodeBackend implements VolumeBackend {
       return this.#cached(await FileVolume.create(disk, this.#optionsOf(record), record.size));
     }
     if (record.kind === VolumeKind.nbd) return this.#cached(await this.#openNbd(record));
+    if (record.kind === VolumeKind.image) {
+      // Where several nodes may serve it, the mirror makes it, and says when it is opened.
+      if (isMirrored(record)) return this.#imagesHere.open(record);
+      return this.#openImage({ ...record, size: await this.#imagesHere.make(record) });
+    }
     return this.#openDevice(record);
   }
 
@@ -104,7 +122,27 @@ export class NodeBackend implements VolumeBackend {
     if (record.kind === VolumeKind.device) return this.#openDevice(record);
     if (record.kind === VolumeKind.pool) return this.#pools.openVolume(record);
     if (record.kind === VolumeKind.nbd) return this.#cached(await this.#openNbd(record));
+    if (record.kind === VolumeKind.image) {
+      return isMirrored(record) ? this.#imagesHere.open(record) : this.#openImage(record);
+    }
     return this.#cached(await FileVolume.open(this.#world.disk, this.#optionsOf(record)));
+  }
+
+  get #imagesHere(): Images {
+    if (this.#images === undefined) throw new ServiceError('bad-request', 'images of backends are not served here');
+    return this.#images;
+  }
+
+  /** Of this node alone. */
+  async #openImage(record: VolumeRecord): Promise<Volume> {
+    const image = this.#imagesHere.open(record);
+    try {
+      await image.acquire(() => Promise.resolve(true));
+    } catch (error) {
+      await image.close();
+      throw error;
+    }
+    return image;
   }
 
   #cached(volume: Volume): Volume {
@@ -113,6 +151,7 @@ export class NodeBackend implements VolumeBackend {
 
   async remove(record: VolumeRecord): Promise<void> {
     if (record.pool !== undefined) await this.#pools.remove(record.pool, record.id, record.name);
+    if (record.kind === VolumeKind.image && !isMirrored(record)) await this.#images?.destroy(record);
     if (record.kind !== VolumeKind.file) return;
     const path = this.#pathOf(record);
     await this.#world.disk.remove(path);

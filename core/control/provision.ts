@@ -28,6 +28,8 @@ export interface ProvisionerOptions {
   readonly log: Log;
   /** Nodes for a volume with so many copies, in a cluster. */
   readonly placement?: ((copies: number | undefined) => readonly string[]) | undefined;
+  /** Which of these nodes should serve a new volume, in a cluster. */
+  readonly ownerOfNew?: ((nodes: readonly string[]) => string) | undefined;
   /** The running server; undefined before it listens. */
   readonly server: () => SessionSource | undefined;
 }
@@ -40,6 +42,7 @@ export class Provisioner {
   readonly #log: Log;
   readonly #server: () => SessionSource | undefined;
   readonly #placement: ProvisionerOptions['placement'];
+  readonly #ownerOfNew: ProvisionerOptions['ownerOfNew'];
   /** Whatever changes volumes, or what belongs to them, happens one after the other. */
   readonly turn = new Turn();
 
@@ -51,6 +54,7 @@ export class Provisioner {
     this.#log = options.log;
     this.#server = options.server;
     this.#placement = options.placement;
+    this.#ownerOfNew = options.ownerOfNew;
   }
 
   /** 32 random hexadecimal digits. */
@@ -94,7 +98,7 @@ export class Provisioner {
         const what = 'mirrored-ram acknowledges a write when it is in the memory of two nodes';
         throw new ServiceError('bad-request', `${what}: it takes a cluster (gemel cluster init) and two copies`);
       }
-      const plan = replicas === undefined ? planned : { ...planned, replicas };
+      const plan = replicas === undefined ? planned : { ...planned, replicas, ...this.#preference(replicas) };
       const path = await this.#backend.place(plan);
       const created = this.#world.clock.wall();
       const creating: VolumeRecord = { ...plan, id, path, created, state: 'creating' };
@@ -310,6 +314,11 @@ export class Provisioner {
     if (!isElsewhere(kind)) return this.#placement(wanted);
     if (wanted === undefined || wanted === 1) return this.#placement(1);
     throw new ServiceError('bad-request', 'what lies outside of Gemel has no copies on other nodes');
+  }
+
+  #preference(replicas: readonly string[]): { preferred?: string } {
+    const preferred = replicas.length > 1 ? this.#ownerOfNew?.(replicas) : undefined;
+    return preferred === undefined ? {} : { preferred };
   }
 
   #changeMaps(name: string, change: (maps: readonly MapRecord[]) => MapRecord[]): Promise<VolumeRecord> {

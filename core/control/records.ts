@@ -15,6 +15,8 @@ export const VolumeKind = {
   pool: 'pool',
   /** Another engine, behind a NBD server: a Ceph image, a qcow2 file. */
   nbd: 'nbd',
+  /** An image of a backend (BackendRecord), which several nodes may serve in turn. */
+  image: 'image',
 } as const;
 export type VolumeKind = (typeof VolumeKind)[keyof typeof VolumeKind];
 
@@ -47,13 +49,21 @@ export interface VolumeRecord {
   readonly kind: VolumeKind;
   /**
    * Of a device, as it was asked for: a name below /dev/disk/by-id stays true when disks are numbered anew. Empty for a
-   * file, which is in the data folder (wherever that has been moved to) under its id, for memory and for a pool.
+   * file, which is in the data folder (wherever that has been moved to) under its id, for memory and for a pool. Of an image:
+   * the name of one that was there before, which stays; empty: it is ours.
    */
   readonly path: string;
   /** Name of the pool; for kind `pool` only. */
   readonly pool?: string;
-  /** Ids of the nodes of a cluster that keep its data; absent: the node with the catalog does. */
+  /** Name of the backend; for kind `image` only. */
+  readonly backend?: string;
+  /** Ids of the nodes of a cluster that keep its data, or may serve an image; absent: the node with the catalog does. */
   readonly replicas?: readonly string[];
+  /** Of `replicas`, the node that should serve it; the first one when absent. `pinned`: whatever the others carry. */
+  readonly preferred?: string;
+  readonly pinned?: boolean;
+  /** Milliseconds since 1970 until which it stays where a person has put it. */
+  readonly heldUntil?: number;
   /** The mirror knows it, also while it has one copy. Absent: it does when there are several. */
   readonly mirrored?: true;
   /** Bytes. */
@@ -79,6 +89,14 @@ export interface VolumeRecord {
   /** Milliseconds since 1970. */
   readonly created: number;
 }
+
+/** The mirror knows it: one that was mirrored once stays so with one copy, and can have others again. */
+export const isMirrored = ({ replicas = [], mirrored }: Pick<VolumeRecord, 'replicas' | 'mirrored'>): boolean =>
+  replicas.length > 1 || mirrored === true;
+
+/** The node that should serve it; undefined: it is on this node alone. */
+export const preferredOf = ({ preferred, replicas = [] }: VolumeRecord): string | undefined =>
+  preferred !== undefined && replicas.includes(preferred) ? preferred : replicas[0];
 
 /** What the tag of a snapshot that is being brought here from another node begins with. Other tags are hexadecimal digits. */
 export const DRAFT_TAG = 'draft-';
@@ -134,6 +152,21 @@ export interface PoolRecord {
   /** What is to be erased with it, while it is being deleted: its identity (hexadecimal) and its other disks. */
   readonly erase?: { readonly poolId: string; readonly members: readonly MemberRecord[] };
   readonly state: 'creating' | 'ready' | 'deleting' | 'exporting' | 'importing';
+  /** Milliseconds since 1970. */
+  readonly created: number;
+}
+
+/** Another engine whose images become volumes: Ceph, or a folder that all nodes see. */
+export interface BackendRecord {
+  readonly name: string;
+  readonly kind: 'ceph' | 'folder';
+  /** Of Ceph: pool, user (without `client.`), and where each node has the configuration and the key of that user. */
+  readonly pool?: string;
+  readonly user?: string;
+  readonly conf?: string;
+  readonly keyring?: string;
+  /** Absolute; the same on all nodes. */
+  readonly folder?: string;
   /** Milliseconds since 1970. */
   readonly created: number;
 }

@@ -18,7 +18,7 @@ import { VolumeKind } from './records.ts';
 import type { SnapshotRecord, VolumeRecord } from './records.ts';
 import type { Units } from './units.ts';
 import type { CreateVolume } from './volume-request.ts';
-import { isMirrored } from './mirror-backend.ts';
+import { isMirrored } from './records.ts';
 
 export interface SnapshotsOptions {
   readonly catalog: Catalog;

@@ -32,6 +32,8 @@ export interface DiskView {
   kind: string;
   /** Name of its pool; null when it is in none. */
   pool: string | null;
+  /** Name of the engine it is an image of; null: none. */
+  backend: string | null;
   /** Ids of the nodes that keep a copy; empty on a node that is alone. */
   nodes: string[];
   snapshots: number;
@@ -146,6 +148,7 @@ export class Views {
       serial: identity.serial,
       kind: record.kind,
       pool: record.pool ?? null,
+      backend: record.backend ?? null,
       nodes: [...(record.replicas ?? [])],
       snapshots: record.pool === undefined ? 0 : this.#catalog.snapshotsOf(record.name).length,
       path: this.#backend.locate(record) ?? null,

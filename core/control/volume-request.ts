@@ -22,8 +22,10 @@ export interface CreateVolume {
   readonly readOnly?: boolean | undefined;
   readonly durability?: Durability | undefined;
   readonly kind?: VolumeKind | undefined;
-  /** Of a device; the URI of a NBD export. */
+  /** Of a device; the URI of a NBD export; the name of an image that is there already. */
   readonly path?: string | undefined;
+  /** Name of the backend, for an image. */
+  readonly backend?: string | undefined;
   /** Name of the pool. When absent, and no kind is given: the default pool, if there is one (Catalog.defaultPool). */
   readonly pool?: string | undefined;
   /** Name of the target; the name of the volume when absent. */
@@ -48,8 +50,10 @@ export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolum
   if (catalog.volumes.size >= MAX_VOLUMES) {
     throw new ServiceError('limit-reached', `there are ${String(MAX_VOLUMES)} volumes already`);
   }
-  const pool = poolOf(catalog, wanted);
-  const kind = pool === undefined ? (wanted.kind ?? VolumeKind.file) : VolumeKind.pool;
+  const backend = backendOf(catalog, wanted);
+  const pool = backend === undefined ? poolOf(catalog, wanted) : undefined;
+  const other = backend === undefined ? (wanted.kind ?? VolumeKind.file) : VolumeKind.image;
+  const kind = pool === undefined ? other : VolumeKind.pool;
   const blockSize = wanted.blockSize ?? 512;
   const physicalBlockSize = wanted.physicalBlockSize ?? 4096;
   for (const [what, value] of [
@@ -66,6 +70,7 @@ export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolum
     name,
     kind,
     ...(pool === undefined ? {} : { pool }),
+    ...(backend === undefined ? {} : { backend }),
     path: pathOf(wanted, kind),
     size: sizeOf(wanted, kind, blockSize),
     blockSize,
@@ -78,6 +83,22 @@ export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolum
     maps: checkMaps(catalog, wanted.maps ?? []),
   };
 }
+
+/** The backend an image is of. Throws ServiceError bad-request or not-found. */
+function backendOf(catalog: Catalog, { kind, pool, backend }: CreateVolume): string | undefined {
+  if (backend === undefined) {
+    if (kind === VolumeKind.image) throw new ServiceError('bad-request', 'name the backend the image is to be in');
+    return undefined;
+  }
+  if ((kind !== undefined && kind !== VolumeKind.image) || pool !== undefined) {
+    throw new ServiceError('bad-request', 'what is in a backend is an image of it, and in no pool');
+  }
+  if (catalog.backends.get(backend) === undefined) throw noBackend(backend);
+  return backend;
+}
+
+export const noBackend = (name: string): ServiceError =>
+  new ServiceError('not-found', `there is no backend '${printable(name)}'`);
 
 /** The pool the volume goes to, if any. Throws ServiceError bad-request or not-found. */
 function poolOf(catalog: Catalog, { kind, path, pool }: CreateVolume): string | undefined {
@@ -128,6 +149,8 @@ function sizeOf(wanted: CreateVolume, kind: VolumeKind, blockSize: number): numb
       throw new ServiceError('bad-request', 'a device, or a NBD export, has its own size; leave the size out');
     return 0;
   }
+  // One that is there has its own size.
+  if (kind === VolumeKind.image && wanted.path !== undefined && wanted.size === undefined) return 0;
   if (wanted.size === undefined) throw new ServiceError('bad-request', 'the size is missing');
   return checkSize(wanted.size, sizeUnit(kind, blockSize));
 }
@@ -138,6 +161,7 @@ function pathOf(wanted: CreateVolume, kind: VolumeKind): string | undefined {
     parseNbdUri(wanted.path);
     return wanted.path;
   }
+  if (kind === VolumeKind.image && wanted.path !== undefined) return checkImage(wanted.path);
   if (kind !== VolumeKind.device) {
     if (wanted.path !== undefined) throw new ServiceError('bad-request', 'only a device has a path of your choice');
     return undefined;
@@ -148,7 +172,16 @@ function pathOf(wanted: CreateVolume, kind: VolumeKind): string | undefined {
   return wanted.path;
 }
 
+/** A name of an image that is one on every engine, and no path. Throws ServiceError bad-request. */
+export function checkImage(name: string): string {
+  if (/^[A-Za-z0-9_][\w.-]{0,94}$/.test(name)) return name;
+  throw new ServiceError('bad-request', `'${printable(name)}' is no name of an image: letters, digits, '_', '.', '-'`);
+}
+
 function durabilityOf(wanted: CreateVolume, kind: VolumeKind): Durability {
+  if (kind === VolumeKind.image && (wanted.durability ?? Durability.durable) !== Durability.durable) {
+    throw new ServiceError('bad-request', 'an image may be served by another node at any time: it is durable');
+  }
   if (wanted.durability === Durability.mirroredRam && isElsewhere(kind)) {
     throw new ServiceError('bad-request', 'what lies outside of Gemel has no copies whose memory could keep a write');
   }

@@ -11,6 +11,7 @@ import { DIRTY_SHARE } from '../base/limits.ts';
 import { formatHostPort, isWildcard } from '../base/host-port.ts';
 import type { Log } from '../base/log.ts';
 import type { World } from '../base/world.ts';
+import { CachedVolume } from '../cache/cached-volume.ts';
 import { L1Cache } from '../cache/l1-cache.ts';
 import type { ConfigStore } from '../cluster/config-store.ts';
 import { EmbeddedStore } from '../cluster/embedded-store.ts';
@@ -29,6 +30,7 @@ import { firstStart } from '../control/first-start.ts';
 import { Hosts } from '../control/hosts.ts';
 import type { HostStanding } from '../control/hosts.ts';
 import { HostRates } from '../control/host-rates.ts';
+import { Backends } from '../control/images.ts';
 import { Initiators } from '../control/initiators.ts';
 import { KeptRequests } from '../control/kept-requests.ts';
 import { Live } from '../control/live/live.ts';
@@ -56,6 +58,7 @@ import { SBC_COMMANDS } from '../scsi/sbc/index.ts';
 import { SPC_COMMANDS } from '../scsi/spc/index.ts';
 import { odxCommands } from '../../odx/index.ts';
 import { TokenSeal } from '../../odx/token.ts';
+import type { Volume } from '../volume/volume.ts';
 import { VAAI_COMMANDS } from '../../vaai/index.ts';
 import { checkCatalog, checkPoolMeta } from './catalog-check.ts';
 import { Admission } from './cluster/admission.ts';
@@ -65,6 +68,7 @@ import { Membership } from './cluster/membership.ts';
 import { ClusterServing } from './cluster/serving.ts';
 import { certificateHosts, localAddresses, outsideAddress } from './addresses.ts';
 import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
+import { NodeImages } from './images/images.ts';
 import { nbdOpener, startNbd } from './nbd.ts';
 import type { DaemonOptions } from './options.ts';
 import type { ReadyFacts } from './ready.ts';
@@ -182,11 +186,18 @@ async function start(
     ...{ world, catalog, units, log, cache, folder: join(options.data, 'pools') },
     checkMeta: checkPoolMeta,
   }));
-  const local = new NodeBackend(world, catalog, folder, cache, pools, nbdOpener(world, log));
-  const backend = shared?.backend(local, (record) => provisioner.withdrawGone(record.name, record.id)) ?? local;
+  const cached = (volume: Volume): Volume =>
+    cache === undefined ? volume : new CachedVolume(volume, cache, world.clock);
+  const images = new NodeImages({ world, log, catalog, folder: join(data, 'images'), cached });
+  await world.disk.makeFolder(join(data, 'images'));
+  const local = new NodeBackend(world, catalog, folder, cache, pools, nbdOpener(world, log), images);
+  const backend = shared?.backend(local, images, (record) => provisioner.withdrawGone(record.name, record.id)) ?? local;
   const placement =
     shared === undefined ? undefined : (count: number | undefined): string[] => shared.volumes.placement(count);
-  const provisioner: Provisioner = new Provisioner({ catalog, units, backend, world, log, server, placement });
+  const ownerOfNew =
+    shared === undefined ? undefined : (nodes: readonly string[]): string => shared.balance.ownerOfNew(nodes);
+  const placing = { placement, ownerOfNew };
+  const provisioner: Provisioner = new Provisioner({ catalog, units, backend, world, log, server, ...placing });
   const mirrored = shared?.snapshots({ catalog, units });
   const snapshots = new Snapshots({ mirrored, catalog, units, pools, backend, provisioner, world, log });
   const moves = new PoolMoves({ catalog, pools, provisioner, world, log });
@@ -213,7 +224,7 @@ async function start(
   running.server = new IscsiServer({ world, log, policy, portals: shared?.portals ?? portals, isLocal });
   await running.server.listen();
   undo.push(() => server()?.shutdown() ?? Promise.resolve());
-  await shared?.volumes.start();
+  await shared?.start();
   const nbd = await startNbd(options, { world, log, catalog, units });
   undo.push(() => nbd.close(NBD_PATIENCE));
   const seen = new Observations(catalog, world.clock, log, 'trend');
@@ -253,6 +264,8 @@ async function start(
   const control: ControlPlane = {
     cluster,
     replication: shared?.volumes,
+    balance: shared?.balance,
+    backends: new Backends(catalog, images, world.clock),
     alerts,
     ...{ offload: new Offload({ catalog, units, provisioner }) },
     ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },

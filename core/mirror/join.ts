@@ -119,7 +119,9 @@ export class Join {
     this.#reports = isKnown || term.known.record.forcedBy !== undefined;
     member.doubtful.clear();
     const last = regions.last(0, backing.info.size);
-    for (const [position, length] of isKnown ? intents : [[0, backing.info.size] as const]) {
+    // Where all have the same data, a node that was away lacks nothing of it.
+    const unsure = term.isShared ? [] : isKnown ? intents : [[0, backing.info.size] as const];
+    for (const [position, length] of unsure) {
       if (position < backing.info.size) {
         member.doubtful.addRun(regions.first(position), Math.min(last, regions.last(position, length)));
       }

@@ -21,6 +21,7 @@ import type { CopyPoints } from './points.ts';
 import { RegionLog } from './region-log.ts';
 import { changeReplicas } from './replica-set.ts';
 import type { ReplicaChange } from './replica-set.ts';
+import { isShared } from './shared.ts';
 import { Steward } from './steward.ts';
 import type { Ownership, ReplicaStatus } from './ownership.ts';
 import { verifyCopies } from './verify.ts';
@@ -148,7 +149,7 @@ export class MirrorNode {
     const { world, store, node, boot, log } = this.#options;
     await world.disk.makeFolder(folder);
     if (foreign) await RegionLog.remove(world, `${folder}/${id}`);
-    const regions = await RegionLog.open(world, `${folder}/${id}`, backing.info.size, fresh);
+    const regions = await RegionLog.open(world, `${folder}/${id}`, backing.info.size, fresh, isShared(backing));
     const steward = new Steward({
       ...{ id, node, boot, log, store, backing, regions, durability, points },
       clock: world.clock,
@@ -248,6 +249,7 @@ export class MirrorNode {
   async verify(id: string, options: VerifyOptions): Promise<VerifyReport> {
     const { term } = this.#known(id).steward;
     if (term?.isOver !== false) throw new ServiceError('in-use', `${id} is served by another node: ask it there`);
+    if (term.isShared) throw new ServiceError('bad-request', `${id} is in one place for all nodes: nothing to compare`);
     return await verifyCopies(term, options);
   }
 

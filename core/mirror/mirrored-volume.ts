@@ -1,7 +1,7 @@
 // A volume with replicas on several nodes, as the layers above see it. At its owner it is served; elsewhere everything that
 // needs blocks fails with `moved`, and whole commands are forwarded instead.
 import { ServiceError } from '../base/errors.ts';
-import { MIRROR_CONTROL_PATIENCE } from '../base/limits.ts';
+import { MAX_UNIT_STATE, MIRROR_CONTROL_PATIENCE } from '../base/limits.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
 import type { Extent, Place, SpaceResources, StableWaiter, Volume, VolumeInfo } from '../volume/volume.ts';
 import type { RangeLock } from '../volume/range-locks.ts';
@@ -53,8 +53,13 @@ export class MirroredVolume implements Volume {
     return this.steward.options.regions.unitState;
   }
   /** Resolves when every in-sync replica has it on stable media. At most MAX_UNIT_STATE bytes. Rejects with a VolumeError. */
-  setUnitState(state: Buffer | undefined): Promise<void> {
-    return this.steward.setUnitState(state);
+  async setUnitState(state: Buffer | undefined): Promise<void> {
+    const data = state ?? Buffer.alloc(0);
+    if (data.length > MAX_UNIT_STATE) throw new RangeError('too much state for a unit');
+    const writer = await this.steward.serving();
+    await writer.everywhere({ operation: Operation.unitState, fua: true, position: 0, length: data.length, data }, () =>
+      this.steward.options.regions.update({ unitState: data.length === 0 ? undefined : data.toString('base64') }),
+    );
   }
 
   // ---- reading

@@ -61,6 +61,8 @@ const isSame = (a: ByteRange, b: ByteRange): boolean => a[0] === b[0] && a[1] ==
 
 export class RegionLog {
   readonly regionBytes: number;
+  /** The data is in one place for all nodes: there are facts to keep, and no regions. */
+  readonly #shared: boolean;
   facts: Facts;
   /** The files were missing or damaged: the copy is of unknown content. */
   isLost: boolean;
@@ -77,8 +79,15 @@ export class RegionLog {
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = [];
   #writing = false;
 
-  private constructor(file: RegionFile, regionBytes: number, facts: Facts, isLost: boolean, size: number) {
+  private constructor(
+    file: RegionFile,
+    regionBytes: number,
+    facts: Facts,
+    isLost: boolean,
+    { size, shared = false }: { size: number; shared?: boolean },
+  ) {
     this.#file = file;
+    this.#shared = shared;
     this.regionBytes = regionBytes;
     this.#run = Math.max(1, Math.min(HOT_RUN, Math.floor(size / regionBytes / HOT_RUN_SHARE)));
     this.facts = facts;
@@ -87,9 +96,9 @@ export class RegionLog {
 
   /**
    * Opens what `path` names. `fresh`: the volume is being made, and its copy is empty; else, where nothing is found, the copy
-   * is of unknown content. `size`: bytes of the volume. Rejects with a ServiceError.
+   * is of unknown content. `size`: bytes of the volume. `shared`: all nodes have the same data. Rejects with a ServiceError.
    */
-  static async open(world: World, path: string, size: number, fresh: boolean): Promise<RegionLog> {
+  static async open(world: World, path: string, size: number, fresh: boolean, shared = false): Promise<RegionLog> {
     if (fresh) await RegionFile.remove(world, path);
     const { file, stored } = await RegionFile.open(world, path);
     const whole = stored.state as Whole | undefined;
@@ -97,15 +106,16 @@ export class RegionLog {
     const stamps = fresh ? [FIRST_STAMP] : [];
     // What is of unknown content stays so over any number of starts, until it has been made whole.
     const joining = isLost;
+    const about = { size, shared };
     const none: Facts = { promised: NOBODY, stamps, joining, tracks: {}, unitState: undefined, clean: fresh };
     if (whole === undefined || isLost) {
       // The promise survives where it can: a lost bitmap is no reason to follow somebody of the past.
       const promised = whole?.facts.promised ?? NOBODY;
-      const log = new RegionLog(file, whole?.regionBytes ?? regionBytesFor(size), { ...none, promised }, isLost, size);
+      const log = new RegionLog(file, whole?.regionBytes ?? regionBytesFor(size), { ...none, promised }, isLost, about);
       await file.checkpoint(log.#whole());
       return log;
     }
-    const log = new RegionLog(file, whole.regionBytes, whole.facts, false, size);
+    const log = new RegionLog(file, whole.regionBytes, whole.facts, false, about);
     for (const region of whole.hot) log.#hot.set(region, { inFlight: 0, used: 0 });
     log.#wide.push(...whole.wide);
     for (const [node, pages] of Object.entries(whole.dirty)) log.#dirty.set(node, RegionSet.fromJson(pages));
@@ -151,6 +161,7 @@ export class RegionLog {
 
   /** True when writing to the range needs no note. */
   isHot(position: number, length: number): boolean {
+    if (this.#shared) return true;
     const last = this.last(position, length);
     for (let region = this.first(position); region <= last; region++) if (!this.#hot.has(region)) return false;
     return true;
@@ -173,6 +184,7 @@ export class RegionLog {
 
   /** Writing begins in the range, which is hot. */
   begin(position: number, length: number): void {
+    if (this.#shared) return;
     const last = this.last(position, length);
     for (let region = this.first(position); region <= last; region++) {
       const hot = this.#hot.get(region);
@@ -186,6 +198,7 @@ export class RegionLog {
 
   /** What began is in every copy that counts, or noted as missing. */
   end(position: number, length: number): void {
+    if (this.#shared) return;
     const last = this.last(position, length);
     for (let region = this.first(position); region <= last; region++) {
       const hot = this.#hot.get(region);
@@ -195,6 +208,7 @@ export class RegionLog {
 
   /** The same as heat and begin for an operation on a large range, which is noted as such. */
   async beginWide(position: number, length: number): Promise<void> {
+    if (this.#shared) return;
     const range: ByteRange = [position, length];
     this.#running.push(range);
     await this.#change({ wide: [range] });
@@ -205,6 +219,7 @@ export class RegionLog {
   }
   /** It is over. The note goes with the next record. */
   endWide(position: number, length: number): void {
+    if (this.#shared) return;
     const range: ByteRange = [position, length];
     this.#running.splice(
       this.#running.findIndex((each) => isSame(each, range)),
@@ -238,6 +253,7 @@ export class RegionLog {
   }
 
   isDirty(node: string, position: number, length: number): boolean {
+    if (this.#shared) return true;
     return this.#dirty.get(node)?.hasAll(this.first(position), this.last(position, length)) === true;
   }
 

@@ -1,6 +1,8 @@
 // Which nodes have a copy of a volume. Its owner changes that, in its term: nobody else writes the record of a volume that is served.
 import { ServiceError, messageOf } from '../base/errors.ts';
 import { MAX_REPLICAS } from '../base/limits.ts';
+import { olderVersion, versionOfMessage } from './link/versions.ts';
+import { MirrorMessage } from './messages.ts';
 import { Member } from './member.ts';
 import type { Term } from './term.ts';
 
@@ -22,6 +24,9 @@ async function addReplica(term: Term, node: string): Promise<void> {
   if (record.replicas.length >= MAX_REPLICAS) {
     throw new ServiceError('replica-state', `a volume has ${String(MAX_REPLICAS)} copies at most`);
   }
+  // An older one does not hear how many there are, and would not note where it is writing.
+  const old = term.olderThan(versionOfMessage(MirrorMessage.ask), node);
+  if (old !== undefined) throw new ServiceError('replica-state', olderVersion(old));
   // A mark no copy can have, and no note of what it lacks was made under: everything is compared.
   const stamp = `new.${String(term.epoch)}.${String(term.nextSession())}`;
   const done = await term.changeRecord((before) => ({

@@ -1,7 +1,6 @@
 // Looks after one volume on one node: reads the record, follows the owner or becomes it, and never both.
 import {
   LEASE_GRACE,
-  MAX_UNIT_STATE,
   MIRROR_CONTROL_PATIENCE,
   OWNER_PATIENCE,
   OWNER_UNFIT,
@@ -22,12 +21,13 @@ import type { Leases } from './lease.ts';
 import { PeerRefusal } from './link/peer-link.ts';
 import type { NodeLink } from './link/peers.ts';
 import type { Member } from './member.ts';
-import { MirrorMessage, Operation, json } from './messages.ts';
+import { MirrorMessage, json } from './messages.ts';
 import type { ByteRange, HandOverMessage } from './messages.ts';
 import type { CopyPoints } from './points.ts';
 import type { Promised, RegionLog } from './region-log.ts';
 import type { Ownership, ReplicaStatus, Role } from './ownership.ts';
 import { Replica } from './replica.ts';
+import { acquireShared, releaseShared } from './shared.ts';
 import { Term, moved } from './term.ts';
 import { Writer } from './writer.ts';
 
@@ -182,6 +182,7 @@ export class Steward {
   async close(): Promise<void> {
     this.#closed = true;
     this.term?.end('the volume is closed here');
+    await releaseShared(this.options.backing);
     await this.#drainOwner();
     await this.replica.drain();
   }
@@ -298,8 +299,14 @@ export class Steward {
         this.#lookAt = 0;
         return false;
       }
+      const isMine = (): boolean => regions.promised.owner === node && regions.promised.epoch === record.epoch + 1;
       // Promised to somebody with a higher epoch meanwhile: the record will say so.
-      if (regions.promised.owner !== node || regions.promised.epoch !== record.epoch + 1) return false;
+      if (!isMine()) return false;
+      const failed = await acquireShared(this.options, outcome.known.record, isMine);
+      if (failed !== undefined) {
+        this.#explain(failed);
+        return false;
+      }
       if (this.options.durability === Durability.mirroredRam && inSync.length === 1) await this.options.backing.flush();
       this.#start(outcome.known);
       const fields = { volume: id, epoch: record.epoch + 1, inSync: inSync.join(' '), from: record.owner, forcedBy };
@@ -363,6 +370,7 @@ export class Steward {
     this.options.log.warn({ volume: this.options.id, why }, 'this node does not serve the volume any more');
     this.#explain(why);
     this.#lookAt = 0;
+    void releaseShared(this.options.backing);
     this.options.onChange();
   }
 
@@ -415,6 +423,7 @@ export class Steward {
         if (term.known.record.inSync.length === term.known.record.replicas.length) regions.coolAll();
         term.end(`${to} serves it`);
         reopen();
+        await releaseShared(this.options.backing);
         const took = await this.#leaveTo([to], term.epoch, true);
         if (!took) throw new ServiceError('peer-unreachable', `${to} did not take it: this node goes on`);
         return clock.now() - start;
@@ -485,15 +494,5 @@ export class Steward {
       if (!(await this.#takeOver(known, { forcedBy: by })))
         throw new ServiceError('in-use', 'somebody else was faster');
     });
-  }
-
-  /** Keeps state of the SCSI side at every replica that is in sync; undefined forgets it. Rejects with a VolumeError. */
-  async setUnitState(state: Buffer | undefined): Promise<void> {
-    const data = state ?? Buffer.alloc(0);
-    if (data.length > MAX_UNIT_STATE) throw new RangeError('too much state for a unit');
-    const writer = await this.serving();
-    await writer.everywhere({ operation: Operation.unitState, fua: true, position: 0, length: data.length, data }, () =>
-      this.options.regions.update({ unitState: data.length === 0 ? undefined : data.toString('base64') }),
-    );
   }
 }

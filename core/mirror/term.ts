@@ -20,11 +20,13 @@ import type { ConfigStore } from '../cluster/config-store.ts';
 import type { Leases } from './lease.ts';
 import { PeerRefusal } from './link/peer-link.ts';
 import type { NodeLink } from './link/peers.ts';
+import { olderVersion, versionOfOperation } from './link/versions.ts';
 import { Member } from './member.ts';
 import { MirrorMessage, Operation, json, operationHeader } from './messages.ts';
 import type { OperationHeader, PromiseMessage, VolumeMessage } from './messages.ts';
 import type { RegionLog } from './region-log.ts';
 import { WriteTimes } from './resync-pace.ts';
+import { isShared } from './shared.ts';
 
 export interface TermOptions {
   readonly volume: string;
@@ -79,6 +81,10 @@ export class Term {
     for (const node of known.record.replicas) if (node !== options.node) this.members.set(node, new Member(node));
   }
 
+  /** The data is in one place for all nodes: only what the SCSI side keeps has to cross. */
+  get isShared(): boolean {
+    return isShared(this.options.backing);
+  }
   get isOver(): boolean {
     return this.#over !== undefined;
   }
@@ -347,6 +353,23 @@ export class Term {
 
   // ---- operations
 
+  /** Throws a VolumeError when a replica that gets all operations runs a version that does not know this one. */
+  requireKnown(operation: Operation): void {
+    const old = this.olderThan(versionOfOperation(operation));
+    if (old !== undefined) throw new VolumeError(VolumeFault.notReady, olderVersion(old));
+  }
+
+  /** A node that gets operations, or `besides`, and speaks only versions below `since`. */
+  olderThan(since: number, besides?: string): string | undefined {
+    const nodes = [...this.members.values()].flatMap(({ node, state }) =>
+      state === 'sync' || state === 'joining' ? [node] : [],
+    );
+    return [...nodes, ...(besides === undefined ? [] : [besides])].find((node) => {
+      const link = this.options.linkTo(node);
+      return link?.up === true && link.version < since;
+    });
+  }
+
   /** Who does not get what is written to the range; whoever does not, must have it noted before the acknowledgement. */
   isSkipped(member: Member, position: number, length: number): boolean {
     if (member.state === 'sync') return false;
@@ -362,6 +385,9 @@ export class Term {
 
   /** Sends an operation to one replica. Resolves when it has it, or does not count any more. Never rejects. */
   send(member: Member, order: Order, patience = MIRROR_PATIENCE): Promise<void> {
+    if (this.isShared && order.operation !== Operation.unitState && order.operation !== Operation.resize) {
+      return Promise.resolve();
+    }
     const link = this.options.linkTo(member.node);
     const { operation, fua, position, length, source, data } = order;
     const message = { ...this.#message(member), sequence: ++member.sequence };

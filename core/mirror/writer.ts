@@ -147,6 +147,7 @@ export class Writer {
     const { clock } = term.options;
     const startedAt = clock.now();
     await this.#admitted();
+    this.#term.requireKnown(order.operation);
     const lock = await term.bounded(term.locks.acquire(position, length, true));
     await this.locked(order, local, lock);
     if (order.operation === Operation.write) term.times.add(clock.now() - startedAt, length);
@@ -182,6 +183,7 @@ export class Writer {
     const term = this.#term;
     await this.#admitted();
     term.check();
+    term.requireKnown(order.operation);
     this.#running++;
     const parts = [this.#here(local)];
     for (const member of term.members.values()) {

@@ -26,6 +26,8 @@ export interface NbdClientOptions {
   readonly tls?: TlsIdentity & { readonly expect: string };
   /** Milliseconds a request waits for a lost server before it fails; default NBD_RECONNECT_PATIENCE. */
   readonly patience?: number;
+  /** Called whenever a connection was lost. */
+  readonly onLost?: (() => void) | undefined;
 }
 
 /** Fails after the patience was over; the volume says which fault that is. */
@@ -108,6 +110,7 @@ export class NbdClient {
   /** A connection ended. */
   lost(why: string): void {
     this.#losses++;
+    this.#options.onLost?.();
     this.#begin(why);
   }
 

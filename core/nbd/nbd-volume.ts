@@ -228,6 +228,12 @@ export class NbdVolume implements Volume {
     return Promise.reject(new VolumeError(VolumeFault.notReady, message));
   }
 
+  /** Lets go of the server at once: what is under way fails, and nothing is made stable. */
+  abandon(): void {
+    this.#closed = true;
+    this.#client.close();
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

@@ -287,8 +287,8 @@ describe('alerts by webhook', () => {
           const secret = join(folder, 'secret');
           writeFileSync(secret, 'hook secret\n', { mode: 0o600 });
           const ca = ['--ca-file', join(folder, 'ca.pem')];
-          const add = ['alert', 'target', 'add', 'hook', '--webhook', url, ...ca, '--secret-file', secret];
-          const added = (await daemon.gemelJson(add)) as Record<string, unknown>;
+          const add = ['alert', 'target', 'add', 'hook', '--webhook-file', '-', ...ca, '--secret-file', secret];
+          const added = (await daemon.gemelJson(add, { input: `${url}\n` })) as Record<string, unknown>;
           assert.deepEqual([added['kind'], added['hasSecret']], ['webhook', true]);
           assert.ok(!JSON.stringify(added).includes('hook secret'));
           const before = seen.length;

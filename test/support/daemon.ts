@@ -53,6 +53,8 @@ export interface DaemonOptions {
   host?: string;
   /** Words before its command, such as `ip netns exec NAME`. */
   wrapper?: readonly string[];
+  /** The checkout it runs from; this one when absent. */
+  project?: string;
   /** Environment of the launcher, besides ours. */
   env?: Readonly<Record<string, string>>;
 }
@@ -72,6 +74,8 @@ export class Daemon {
   readonly #args: readonly string[];
   readonly #env: Readonly<Record<string, string>>;
   readonly #wrapper: readonly string[];
+  /** The checkout the next start is from. */
+  project: string;
   #child: ChildProcess | undefined;
   #ready: ReadyLine | undefined;
   #output = '';
@@ -83,6 +87,7 @@ export class Daemon {
     this.#args = options.args ?? [];
     this.#env = options.env ?? {};
     this.#wrapper = options.wrapper ?? [];
+    this.project = options.project ?? projectRoot;
   }
 
   /** What the last start printed. */
@@ -101,10 +106,10 @@ export class Daemon {
     assert.equal(this.#child, undefined, 'already started');
     const portals = this.portals.flatMap((portal) => ['--portal', portal]);
     const options = ['--json', '--data', this.dataFolder, ...portals, '--api', this.#api, ...this.#args];
-    const command = [...this.#wrapper, process.execPath, projectFile('scripts', 'start.mjs'), ...options];
+    const command = [...this.#wrapper, process.execPath, join(this.project, 'scripts', 'start.mjs'), ...options];
     const [program = process.execPath, ...args] = command;
     const child = spawn(program, args, {
-      cwd: projectRoot,
+      cwd: this.project,
       env: { ...process.env, ...SMALL_POOL, ...this.#env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true, // its own group: a kill must reach the daemon behind the launcher

@@ -141,6 +141,8 @@ async function start(
     ...patient,
     input: begun.token,
   });
+  // Who serves what is for the test to say.
+  await alpha.gemelJson(['cluster', 'balance', 'off'], patient);
   const { token } = (await alpha.gemelJson(['cluster', 'token'])) as { token: string };
   const folder = temporaryFolder('witness');
   undo.push(folder.remove);

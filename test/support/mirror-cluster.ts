@@ -18,6 +18,7 @@ import type {
   Expectation,
 } from '../../core/cluster/config-store.ts';
 import type { MirroredVolume } from '../../core/mirror/mirrored-volume.ts';
+import type { LinkVersions } from '../../core/mirror/link/versions.ts';
 import { MirrorNode } from '../../core/mirror/mirror-node.ts';
 import { Durability } from '../../core/volume/volume.ts';
 import type { Volume } from '../../core/volume/volume.ts';
@@ -138,6 +139,8 @@ export class MirrorCluster {
   readonly relays = new Map<string, Relay>();
   readonly world: World;
   log: Log = silentLog;
+  /** Of the messages, by node, where they are not all this build knows. */
+  readonly versions = new Map<string, LinkVersions>();
   durability: Durability = Durability.durable;
   size = 4_194_304;
   volumes: readonly string[] = ['v'];
@@ -217,6 +220,7 @@ export class MirrorCluster {
       boot: `${name}-${String(node.boots)}`,
       log: this.log,
       listen: { host: '127.0.0.1', port: 0 },
+      versions: this.versions.get(name),
     });
     node.mirror = mirror;
     await mirror.start();

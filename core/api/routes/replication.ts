@@ -98,6 +98,11 @@ const Divergence = z.object({
 });
 const HandOver = z.strictObject({
   to: z.string().min(1).max(63).meta({ description: 'name or id of a node that has it in step' }),
+  pin: z.boolean().default(false).meta({ description: 'it stays there, and comes back there, for good' }),
+});
+const Preference = z.strictObject({
+  node: z.string().min(1).max(63).nullable().meta({ description: 'name or id; null: wherever it is' }),
+  pinned: z.boolean().meta({ description: 'there for good; else it may go elsewhere when a node carries much more' }),
 });
 const HandedOver = z.object({
   pauseMs: z.number().nonnegative().meta({ description: 'milliseconds in which nobody served the volume' }),
@@ -175,10 +180,27 @@ export function replicationRoutes(control: ControlPlane & { readonly replication
       params: VolumeParams,
       body: HandOver,
       response: HandedOver,
-      handle: async ({ params: { name }, body: { to } }) => {
+      handle: async ({ params: { name }, body: { to, pin } }) => {
         const { replication, view } = mirrored(name);
         const pauseMs = await replication.handOver(name, to);
+        await control.balance?.prefer(name, to, pin);
         return { pauseMs, replication: shown(replication.get(name) ?? view) };
+      },
+    }),
+    route({
+      method: 'put',
+      path: '/volumes/:name/replication/preference',
+      tag,
+      role: 'operator',
+      summary: 'Say which node should serve a volume',
+      problems: ['not-found', 'bad-request', 'cluster-unavailable'],
+      params: VolumeParams,
+      body: Preference,
+      response: Preference,
+      handle: async ({ params: { name }, body: { node, pinned } }) => {
+        mirrored(name);
+        const record = await control.balance?.prefer(name, node ?? undefined, pinned);
+        return { node: record?.preferred ?? null, pinned: record?.pinned ?? false };
       },
     }),
     route({

@@ -6,8 +6,9 @@ import { BEACON_THREAD_RETRY, LOOP_LIFE } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import type { TlsIdentity } from '../../base/world.ts';
 import type { BeaconThread } from '../../mirror/lease.ts';
-import { LINK_VERSIONS } from '../../mirror/link/hello.ts';
 import type { PeerAddress } from '../../mirror/link/peers.ts';
+import { LINK_VERSIONS } from '../../mirror/link/versions.ts';
+import type { LinkVersions } from '../../mirror/link/versions.ts';
 import type { BeaconNews, BeaconOrder, BeaconSetup } from './beacon-worker.ts';
 
 export interface NodeBeaconsOptions {
@@ -16,6 +17,8 @@ export interface NodeBeaconsOptions {
   readonly boot: string;
   readonly tls: TlsIdentity | undefined;
   readonly log: Log;
+  /** LINK_VERSIONS when absent. */
+  readonly versions?: LinkVersions;
   /** Milliseconds; LOOP_LIFE when absent. */
   readonly lifetime?: number;
 }
@@ -70,11 +73,11 @@ export class NodeBeacons implements BeaconThread {
   }
 
   #start(): void {
-    const { cluster, node, boot, tls, lifetime = LOOP_LIFE } = this.#options;
+    const { cluster, node, boot, tls, versions = LINK_VERSIONS, lifetime = LOOP_LIFE } = this.#options;
     const identity = tls === undefined ? undefined : { ca: tls.ca, cert: tls.cert, key: tls.key };
     // Read in this order a beacon counts as sent a little too early, never too late.
     const clock = { now: performance.now(), at: hrtime.bigint() };
-    const self = { cluster, node, boot, versions: LINK_VERSIONS, tls: identity };
+    const self = { cluster, node, boot, versions, tls: identity };
     const setup: BeaconSetup = { self, life: this.#life, clock, lifetime };
     const worker = new Worker(new URL('./beacon-worker.js', import.meta.url), { workerData: setup });
     this.#worker = worker;

@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import type { Log } from '../../base/log.ts';
 import type { World } from '../../base/world.ts';
 import type { VolumeBackend } from '../../control/backend.ts';
+import { ClusterBalance } from '../../control/balance/cluster-balance.ts';
 import type { Catalog } from '../../control/catalog.ts';
 import { ClusterVolumes, portNodes } from '../../control/cluster-volumes.ts';
 import { Forwarding } from '../../control/forwarding.ts';
+import type { Images } from '../../control/images.ts';
 import { MirrorBackend } from '../../control/mirror-backend.ts';
 import { MirrorSnapshots } from '../../control/mirror-snapshots.ts';
 import { NodeFacts } from '../../control/node-facts.ts';
@@ -13,6 +15,8 @@ import type { Provisioner } from '../../control/provision.ts';
 import type { SessionSource } from '../../control/sessions.ts';
 import type { Units } from '../../control/units.ts';
 import type { PortalOptions } from '../../iscsi/context.ts';
+import { versionsUpTo } from '../../mirror/link/versions.ts';
+import type { LinkVersions } from '../../mirror/link/versions.ts';
 import { MirrorNode } from '../../mirror/mirror-node.ts';
 import type { ScsiDevice } from '../../scsi/device.ts';
 import { portOfNode } from '../../scsi/forward/ownership.ts';
@@ -27,6 +31,12 @@ export interface ClusterServingOptions {
   readonly data: string;
   readonly portals: readonly PortalOptions[];
   readonly devices: () => Iterable<ScsiDevice>;
+}
+
+/** GEMEL_LINK_VERSION: speak to the other nodes as an older build does, to test upgrades. */
+function linkVersions(): LinkVersions {
+  const most = process.env['GEMEL_LINK_VERSION'];
+  return versionsUpTo(most === undefined ? undefined : Number(most));
 }
 
 /** What control has that this needs, when it is there. */
@@ -45,6 +55,7 @@ export class ClusterServing {
   readonly portals: readonly PortalOptions[];
   readonly #options: ClusterServingOptions;
   #volumes: ClusterVolumes | undefined;
+  #balance: ClusterBalance | undefined;
   #backend: MirrorBackend | undefined;
   #snapshots: MirrorSnapshots | undefined;
 
@@ -53,8 +64,9 @@ export class ClusterServing {
     const { member, world, log, portals, devices } = options;
     const { self, store, tls, cluster, bootId } = member;
     const node = { node: self.id, boot: bootId, cluster };
-    const beacons = new NodeBeacons({ ...node, tls, log });
-    this.mirror = new MirrorNode({ world, store, ...node, log, tls, listen: self.address, beacons });
+    const versions = linkVersions();
+    const beacons = new NodeBeacons({ ...node, tls, log, versions });
+    this.mirror = new MirrorNode({ world, store, ...node, log, tls, listen: self.address, versions, beacons });
     this.facts = new NodeFacts(member, world.clock, log);
     this.forwarding = new Forwarding({
       ...{ clock: world.clock, log, self: self.id, devices },
@@ -73,14 +85,25 @@ export class ClusterServing {
     return this.#volumes;
   }
 
+  get balance(): ClusterBalance {
+    if (this.#balance === undefined) throw new Error('nothing is served yet');
+    return this.#balance;
+  }
+
   get #groups(): number[] {
     return [...new Set(this.#options.portals.map(({ group }) => group))];
   }
 
-  backend(local: VolumeBackend, withdraw: ConstructorParameters<typeof MirrorBackend>[0]['withdraw']): MirrorBackend {
+  backend(
+    local: VolumeBackend,
+    images: Images,
+    withdraw: ConstructorParameters<typeof MirrorBackend>[0]['withdraw'],
+  ): MirrorBackend {
     const { member, world, log, data } = this.#options;
     const folder = join(data, 'mirror');
-    return (this.#backend = new MirrorBackend({ local, member, mirror: this.mirror, folder, world, log, withdraw }));
+    return (this.#backend = new MirrorBackend({
+      ...{ local, images, member, mirror: this.mirror, folder, world, log, withdraw },
+    }));
   }
 
   /** Snapshots of volumes with copies on several nodes. When there is a backend. */
@@ -99,7 +122,10 @@ export class ClusterServing {
     const { server } = served;
     const kept = { backend: this.#backend, snapshots: this.#snapshots };
     const parts = { mirror, forwarding, member, server, ...kept, clock: world.clock, log };
-    this.#volumes = new ClusterVolumes({ ...served, ...parts });
+    const volumes = new ClusterVolumes({ ...served, ...parts });
+    this.#volumes = volumes;
+    const handOver = (volume: string, to: string): Promise<number> => volumes.handOver(volume, to);
+    this.#balance = new ClusterBalance({ ...served, mirror, member, clock: world.clock, log, handOver });
     await this.facts.start(() => {
       served.units.portsChanged();
     });
@@ -116,8 +142,15 @@ export class ClusterServing {
     return this.facts.publish({ groups: this.#groups.length, portals: reachable });
   }
 
+  /** When everything of the catalog is open. */
+  async start(): Promise<void> {
+    await this.volumes.start();
+    await this.balance.start();
+  }
+
   /** Gives what others can serve to them. */
   async stop(): Promise<void> {
+    await this.#balance?.stop();
     await this.#volumes?.stop();
     this.facts.stop();
     await this.mirror.stop();

@@ -2,9 +2,6 @@
 import { ProtocolError } from '../../base/errors.ts';
 import type { Frame } from '../wire/frame.ts';
 
-/** Versions of the messages this build knows. Two nodes use the highest one both know. */
-export const LINK_VERSIONS = { min: 1, max: 1 } as const;
-
 /** Types of messages. Mirror: below 0x40; forwarding of commands: 0x40 to 0x4f. */
 export const LinkMessage = { hello: 1, beacon: 2 } as const;
 
@@ -53,15 +50,6 @@ export function parseHello(frame: Frame): Hello {
 export function parseWelcome(header: Buffer): Welcome {
   const { cluster, node, boot, version: chosen } = fields(header);
   return { cluster: name(cluster), node: name(node), boot: name(boot), version: version(chosen) };
-}
-
-/** The highest version of both ranges; undefined: there is none. */
-export function commonVersion(
-  a: { readonly min: number; readonly max: number },
-  b: { readonly min: number; readonly max: number },
-): number | undefined {
-  const highest = Math.min(a.max, b.max);
-  return highest >= Math.max(a.min, b.min) ? highest : undefined;
 }
 
 /** The object a header holds as JSON. Throws a ProtocolError. */

@@ -9,10 +9,12 @@ import { Answering, refusalHeader } from './answering.ts';
 import { PeerChannel } from './channel.ts';
 import type { PeerClock } from './channel.ts';
 import { FrameConnection } from './connection.ts';
-import { LINK_VERSIONS, LinkMessage, commonVersion, helloHeader, parseHello } from './hello.ts';
+import { LinkMessage, helloHeader, parseHello } from './hello.ts';
 import type { ChannelKind } from './hello.ts';
 import { PeerRefusal } from './peer-link.ts';
 import type { PeerHandler, PeerLink, PeerReply } from './peer-link.ts';
+import { LINK_VERSIONS, commonVersion, olderVersion, versionOfMessage } from './versions.ts';
+import type { LinkVersions } from './versions.ts';
 
 /** Where another node is. */
 export interface PeerAddress {
@@ -27,7 +29,7 @@ export interface LocalNode {
   readonly node: string;
   readonly boot: string;
   /** Versions of the messages it speaks. */
-  readonly versions: { readonly min: number; readonly max: number };
+  readonly versions: LinkVersions;
   /** Undefined: without TLS, in tests and in the simulator. */
   readonly tls: TlsIdentity | undefined;
 }
@@ -39,7 +41,7 @@ export interface PeersOptions {
   readonly node: string;
   readonly boot: string;
   readonly tls?: TlsIdentity | undefined;
-  readonly versions?: { readonly min: number; readonly max: number } | undefined;
+  readonly versions?: LinkVersions | undefined;
   /** Somebody else opens the beacon connections of this node. */
   readonly beaconsElsewhere?: boolean | undefined;
 }
@@ -72,6 +74,9 @@ class Link implements PeerLink {
   }
 
   request(type: number, header: Buffer, pieces: readonly Buffer[], patience: number): Promise<PeerReply> {
+    if (this.up && this.version < versionOfMessage(type)) {
+      return Promise.reject(new PeerRefusal('replica-state', olderVersion(this.node)));
+    }
     return this.data.request(type, header, pieces, patience);
   }
   handle(type: number, handler: PeerHandler): void {

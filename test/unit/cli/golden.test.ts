@@ -95,6 +95,8 @@ describe('the output of gemel', () => {
       const wrong: [string[], RegExp][] = [
         [['--webhook', 'http://x/'], /https:\/\//],
         [['--webhook', 'https://u:p@x/'], /without a password/],
+        [['--webhook-file', '/nowhere/url'], /cannot be read/],
+        [['--webhook-file', '-', '--secret-file', '-'], /standard input can be one/],
         [['--email', 'a@b.c'], /belong together/],
         [[], /either email, webhook or syslog/],
       ];

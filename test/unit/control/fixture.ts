@@ -14,6 +14,8 @@ import type { ClusterControl } from '../../../core/control/cluster.ts';
 import type { ControlPlane } from '../../../core/control/control-plane.ts';
 import { Events } from '../../../core/control/events.ts';
 import { Hosts } from '../../../core/control/hosts.ts';
+import { NodeImages } from '../../../core/daemon/images/images.ts';
+import { Backends } from '../../../core/control/images.ts';
 import { Initiators } from '../../../core/control/initiators.ts';
 import { KeptRequests } from '../../../core/control/kept-requests.ts';
 import { Live } from '../../../core/control/live/live.ts';
@@ -87,8 +89,12 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     ...{ world, catalog, units, log, cache, folder: join(folder, 'pools') },
     checkMeta: checkPoolMeta,
   });
-  const backend = new NodeBackend(world, catalog, join(folder, 'volumes'), cache, pools, () =>
-    Promise.reject(new Error('not used')),
+  await world.disk.makeFolder(join(folder, 'images'));
+  const images = new NodeImages({ world, log, catalog, folder: join(folder, 'images'), cached: (volume) => volume });
+  const backend = new NodeBackend(
+    ...([world, catalog, join(folder, 'volumes'), cache, pools] as const),
+    () => Promise.reject(new Error('not used')),
+    images,
   );
   const provisioner = new Provisioner({ catalog, units, backend, world, log, server });
   const snapshots = new Snapshots({ catalog, units, pools, backend, provisioner, world, log });
@@ -122,6 +128,8 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   return {
     cluster: NO_CLUSTER,
     replication: undefined,
+    balance: undefined,
+    backends: new Backends(catalog, images, world.clock),
     hosts,
     jobs,
     schedules,
