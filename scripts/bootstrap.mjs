@@ -148,10 +148,13 @@ async function bundleConsole() {
   const own = readdirSync(CONSOLE, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
-  const files = [...own, join(root, 'package-lock.json'), join(root, 'scripts', 'console.mjs')].sort();
+  const more = ['package-lock.json', join('scripts', 'console.mjs')];
+  for (const name of ['manifest.json', 'settings.json']) more.push(join('manifests', 'cockpit', name));
+  const files = [...own, ...more.map((name) => join(root, name))].sort();
   const state = stateOf(files);
-  const page = join(root, 'dist', 'console', 'index.html');
-  if (existsSync(page) && existsSync(stamp) && readFileSync(stamp, 'utf8') === state) return true;
+  const pages = ['console', 'cockpit'].map((name) => join(root, 'dist', name, 'index.html'));
+  if (pages.every((page) => existsSync(page)) && existsSync(stamp) && readFileSync(stamp, 'utf8') === state)
+    return true;
   say('building the console ...');
   if ((await run(process.execPath, [join(root, 'scripts', 'console.mjs')])) !== 0) return false;
   writeFileSync(stamp, state);

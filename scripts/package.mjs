@@ -81,6 +81,9 @@ function copyProgram() {
   // The web console is built for browsers; its files have no sources of the same name.
   const console = join(root, 'dist', 'console');
   if (existsSync(console)) cpSync(console, inStage('usr/lib/gemel/dist/console'), { recursive: true });
+  // Used when Cockpit is there; its bridge finds what is in this folder.
+  const cockpit = join(root, 'dist', 'cockpit');
+  if (existsSync(cockpit)) cpSync(cockpit, inStage('usr/share/cockpit/gemel'), { recursive: true });
   const { name, description, license, type, engines } = manifest;
   const shown = { name, version, description, license, type, engines };
   put('usr/lib/gemel/package.json', `${JSON.stringify(shown, undefined, 2)}\n`);

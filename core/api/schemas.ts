@@ -279,6 +279,9 @@ export const Snapshot = z.object({
   pool: z.string(),
   size: bytes,
   state: z.enum(['creating', 'ready', 'deleting']),
+  missingOn: z
+    .array(z.string())
+    .meta({ description: 'nodes with a copy of the volume that were away, and have not got the snapshot yet' }),
   created: timestamp,
 });
 export const CloneVolume = z.strictObject({

@@ -44,5 +44,21 @@ export const CLUSTER_LOOK = 10_000;
 export const HAND_OVER_PATIENCE = 5_000;
 /** Milliseconds a node waits for the owner of a volume that it has asked to hand it over. */
 export const HAND_OVER_ASKED = 20_000;
+/** Milliseconds the owner of a volume has for a snapshot or a roll-back another node asks for. */
+export const POINT_ASKED = 60_000;
+/** Milliseconds after which a snapshot that is neither ready nor gone is taken back by the owner of its volume. */
+export const STALE_SNAPSHOT = 300_000;
+/** Snapshots a node remembers to have deleted, so that nothing that comes late makes them again. */
+export const DROPPED_POINTS = 4_096;
 /** Attempts to change a record of the catalog that other nodes change at the same time. */
 export const CATALOG_RETRIES = 20;
+/** Milliseconds a drill waits for another node to serve, and for copies to be in step again; between two looks. */
+export const DRILL_PATIENCE = 20_000;
+export const DRILL_SYNC_PATIENCE = 120_000;
+export const DRILL_LOOK = 10;
+/** Drills that are remembered, over all volumes. */
+export const MAX_DRILLS = 50;
+/** Reports of copies that differed, over all volumes; ranges one names for each node; milliseconds between two writes of one. */
+export const MAX_DIVERGENCE_REPORTS = 64;
+export const MAX_DIVERGENCE_RANGES = 1_000;
+export const DIVERGENCE_WRITE = 1_000;

@@ -226,8 +226,9 @@ export const DIRECT_READ_SLOTS = 32;
 /** Reads that are under way at once without a thread for each, and places that one of them reads into. Others get a thread. */
 export const ASYNC_READS = 256;
 export const ASYNC_READ_PIECES = 16;
-/** Of these, how many that have ended are dealt with before what they bring is sent. */
+/** Of these, how many that have ended are dealt with before what they bring is sent; and about how many bytes. */
 export const ASYNC_READ_BATCH = 8;
+export const ASYNC_READ_BATCH_BYTES = 524_288;
 /**
  * A disk that takes no longer for a small read, milliseconds (of several at once their share), is read past the page cache:
  * one that takes longer has the page cache as a second cache instead.

@@ -5,6 +5,8 @@ import type { CachedBlocks } from './cached-blocks.ts';
 import { FRAME, touchedBlocks } from './l1-cache.ts';
 
 const NOT_SO = Promise.resolve(false);
+/** Bytes bringSoon() takes at most: beyond that the promises of the other way cost nothing any more. */
+const MOST_SOON = 1_048_576;
 
 /** Blocks of a frame that are being read from below. */
 interface Fill {
@@ -24,7 +26,7 @@ export function bring(blocks: CachedBlocks, position: number, length: number): P
   return from + length <= FRAME ? bringOne(blocks, grain, from, from + length) : bringAll(blocks, position, length);
 }
 
-/** The same without a promise, see Volume.bringSoon: blocks of one grain, none of which is there. */
+/** The same without a promise, see Volume.bringSoon: blocks of one grain, none of which is there, or of several. */
 export function bringSoon(
   blocks: CachedBlocks,
   position: number,
@@ -34,7 +36,8 @@ export function bringSoon(
   const { cache, backing } = blocks;
   const grain = Math.floor(position / FRAME);
   const from = position - grain * FRAME;
-  if (from + length > FRAME || backing.readSoon === undefined) return false;
+  if (from + length > FRAME) return bringAllSoon(blocks, position, length, done);
+  if (backing.readSoon === undefined) return false;
   const frame = blocks.frameFor(grain);
   if (frame < 0) return false;
   const bits = touchedBlocks(from, from + length);
@@ -51,6 +54,22 @@ export function bringSoon(
   if (!backing.readSoon(start, bytes, cache.slab(frame), cache.offset(frame) + first * BLOCK, ended)) return false;
   cache.filling[frame] = (cache.filling[frame] as number) | bits;
   return true;
+}
+
+function bringAllSoon(blocks: CachedBlocks, position: number, length: number, done: (there: boolean) => void): boolean {
+  const { backing, cache } = blocks;
+  if (backing.readPlacesSoon === undefined || length > MOST_SOON) return false;
+  const fills: Fill[] = [];
+  const free = (): void => {
+    for (const { frame, bits } of fills) cache.filling[frame] = (cache.filling[frame] as number) & ~bits;
+  };
+  const ended = (whole: boolean): void => {
+    free();
+    done(whole && publish(blocks, fills));
+  };
+  if (begin(blocks, position, length, fills) && backing.readPlacesSoon(placesOf(blocks, fills), ended)) return true;
+  free();
+  return false;
 }
 
 /** Bytes [from, upTo) of a grain. Most cold reads are small: this makes as little as it can for one. */

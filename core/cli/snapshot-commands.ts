@@ -96,7 +96,9 @@ function snapshotTable(snapshots: readonly Snapshot[], width: number | undefined
     { title: 'POOL', value: (each: Snapshot) => each.pool, shrink: 2 },
     { title: 'GROUP', value: (each: Snapshot) => each.group?.slice(0, 8) ?? '-', spare: 1 },
   ];
-  return table(snapshots, columns, width);
+  const isMissing = snapshots.some(({ missingOn = [] }) => missingOn.length > 0);
+  const missing = { title: 'MISSING ON', value: (each: Snapshot) => each.missingOn?.join(', ') ?? '', shrink: 2 };
+  return table(snapshots, isMissing ? [...columns, missing] : columns, width);
 }
 
 function spaceText(space: Space, width: number | undefined): string {

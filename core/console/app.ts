@@ -18,7 +18,8 @@ import './pages/settings.ts';
 import './pages/volumes.ts';
 import { linkTo, placeOf } from './router.ts';
 import type { Place } from './router.ts';
-import { logInWithToken, logOut, resume, session } from './session.ts';
+import { logInWithToken, logOut, session } from './session.ts';
+import { surroundings } from './surroundings.ts';
 import favicon from './favicon.svg';
 import { chooseTheme, currentTheme } from './theme.ts';
 import { toastProblem } from './parts/toast.ts';
@@ -57,14 +58,14 @@ const PAGES: Readonly<Record<string, Page>> = {
 class App extends View {
   static override properties = { place: { state: true }, chrome: { state: true }, starting: { state: true } };
   declare place: Place;
-  declare chrome: 'full' | 'none';
+  declare chrome: 'full' | 'pages' | 'none';
   /** Not known yet whether somebody is logged in. */
   declare starting: boolean;
 
   constructor() {
     super();
     this.place = placeOf(location.hash);
-    this.chrome = 'full';
+    this.chrome = surroundings.chrome;
     this.starting = true;
     this.watch(data.status);
   }
@@ -73,9 +74,11 @@ class App extends View {
     super.connectedCallback();
     window.addEventListener('hashchange', this.#moved);
     session.addEventListener('change', this.#draw);
-    void resume().finally(() => {
+    void surroundings.begin().finally(() => {
       this.starting = false;
     });
+    // Whoever carries our requests has no messages for us.
+    if (surroundings.chrome !== 'full') return;
     joinFrame({
       onToken: (token) => {
         logInWithToken(token).catch((error: unknown) => {
@@ -96,13 +99,14 @@ class App extends View {
 
   override render(): unknown {
     if (this.starting) return nothing;
-    if (!session.open) return html`<gemel-login></gemel-login><gemel-toasts></gemel-toasts>`;
+    if (!session.open) return html`${surroundings.closed()}<gemel-toasts></gemel-toasts>`;
     const page = PAGES[this.place.page];
     const full = this.chrome === 'full';
+    const bare = this.chrome === 'none';
     return html`<a class="skip" href="#content" @click=${this.#skip}>Skip to the content</a>
       ${full ? this.#header() : nothing}
-      <div class=${full ? 'body' : 'body bare'}>
-        ${full ? this.#navigation() : nothing}
+      <div class=${bare ? 'body bare' : full ? 'body' : 'body top-less'}>
+        ${bare ? nothing : this.#navigation()}
         <main id="content" tabindex="-1">
           ${page === undefined ? html`<h1>There is no such page</h1>` : page.show(this.place.name)}
         </main>

@@ -1,4 +1,5 @@
 import type { Volume } from '../volume/volume.ts';
+import type { CopyPoints } from '../mirror/points.ts';
 import type { PlannedVolume } from './volume-request.ts';
 import type { SnapshotRecord, VolumeRecord } from './records.ts';
 
@@ -21,11 +22,16 @@ export interface VolumeBackend {
   create(record: VolumeRecord, source?: string): Promise<Volume>;
   /** Opens the storage of an existing volume. Rejects with a ServiceError. */
   open(record: VolumeRecord): Promise<Volume>;
+  /** The pool is on this node and, with `id`, has the volume or snapshot with this id. */
+  keeps(pool: string, id?: string): boolean;
   /** Throws ServiceError when the storage cannot be reached now, so that nothing of it can be changed or removed. */
   check(record: VolumeRecord): void;
   /** Removes the storage, if it is ours and exists. A device keeps its data. The space of a pool comes back later. */
   remove(record: VolumeRecord): Promise<void>;
   /** Tokens of offloaded copies that stand for data of the volume now. */
   tokens(record: VolumeRecord): number;
+  /** On all nodes that have it; those that do not answer do it when they are back. */
   removeSnapshot(snapshot: SnapshotRecord): Promise<void>;
+  /** Where snapshots of this node's copy of a mirrored volume are kept; undefined: it cannot have any. */
+  points(record: VolumeRecord): CopyPoints | undefined;
 }

@@ -1,6 +1,6 @@
 // Where the data of volumes lives in a cluster: on the nodes of `replicas`, each with storage of its own.
 import { ServiceError, messageOf } from '../base/errors.ts';
-import { REPLICA_PATIENCE } from '../base/limits.ts';
+import { DROPPED_POINTS, REPLICA_PATIENCE } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { Turn } from '../base/turn.ts';
 import type { World } from '../base/world.ts';
@@ -9,6 +9,7 @@ import type { ClusterMember } from '../cluster/member.ts';
 import { readRecord, recordKey } from '../mirror/config-record.ts';
 import type { MirrorNode } from '../mirror/mirror-node.ts';
 import type { MirroredVolume } from '../mirror/mirrored-volume.ts';
+import type { CopyPoints } from '../mirror/points.ts';
 import { RegionLog } from '../mirror/region-log.ts';
 import type { Volume } from '../volume/volume.ts';
 import type { VolumeBackend } from './backend.ts';
@@ -17,13 +18,26 @@ import type { PlannedVolume } from './volume-request.ts';
 
 /** What a node has to do, or has done, about its copy of a volume: `volume/<id>/replica/<node>`. */
 type Order =
-  | { readonly state: 'make'; readonly record: VolumeRecord }
-  | { readonly state: 'made' }
+  | {
+      readonly state: 'make';
+      readonly record: VolumeRecord;
+      /** Id of the volume or snapshot it is a copy of. */
+      readonly source?: string | undefined;
+    }
+  /** `alike`: the copy has what the source has (absent: yes); else it is empty, because this node does not have the source. */
+  | { readonly state: 'made'; readonly alike?: boolean }
   | { readonly state: 'failed'; readonly why: string }
-  | { readonly state: 'remove'; readonly record: VolumeRecord };
+  | {
+      readonly state: 'remove';
+      readonly record: VolumeRecord;
+      /** That go with it. */
+      readonly snapshots?: readonly SnapshotRecord[];
+    };
 
 const VOLUMES = 'volume/';
 const orderKey = (id: string, node: string): string => `${VOLUMES}${id}/replica/${node}`;
+/** A snapshot a node has to forget: `volume/<id>/drop/<snapshot>/<node>`. */
+const dropKey = ({ of = '', id }: SnapshotRecord, node: string): string => `${VOLUMES}${of}/drop/${id}/${node}`;
 const asJson = (order: Order): Json => order as unknown as Json;
 
 export interface MirrorBackendOptions {
@@ -47,6 +61,8 @@ export class MirrorBackend implements VolumeBackend {
   readonly #options: MirrorBackendOptions;
   /** Copies that were made for volumes which are not served yet. */
   readonly #made = new Map<string, MirroredVolume>();
+  /** Ids of snapshots that were deleted: what is still on its way does not make them again. */
+  readonly #dropped = new Set<string>();
   /** One order after the other. */
   readonly #turn = new Turn();
   #unwatch: (() => void) | undefined;
@@ -59,12 +75,15 @@ export class MirrorBackend implements VolumeBackend {
   async start(): Promise<void> {
     const { member } = this.#options;
     const own = `/replica/${member.self.id}`;
-    this.#unwatch = member.store.watch(VOLUMES, ({ key, value }) => {
-      if (key.endsWith(own) && value !== undefined) this.#later(key, value as unknown as Order);
-    });
-    for (const { key, value } of await member.store.list(VOLUMES)) {
+    const told = (key: string, value: Json | undefined): void => {
+      if (value === undefined) return;
       if (key.endsWith(own)) this.#later(key, value as unknown as Order);
-    }
+      else if (/\/drop\/[^/]*\/([^/]*)$/.exec(key)?.[1] === member.self.id) this.#dropLater(key, value);
+    };
+    this.#unwatch = member.store.watch(VOLUMES, ({ key, value }) => {
+      told(key, value);
+    });
+    for (const { key, value } of await member.store.list(VOLUMES)) told(key, value);
   }
 
   async stop(): Promise<void> {
@@ -76,8 +95,13 @@ export class MirrorBackend implements VolumeBackend {
     return replicas === undefined || replicas.includes(this.#options.member.self.id);
   }
 
-  leads({ replicas }: VolumeRecord): boolean {
-    return replicas === undefined || replicas[0] === this.#options.member.self.id;
+  /** Of a mirrored volume its owner, as long as that is known here; else the first of its nodes. */
+  leads(record: VolumeRecord): boolean {
+    const { id, replicas } = record;
+    const { member, mirror } = this.#options;
+    const known = isMirrored(record) ? mirror.ownership(id) : undefined;
+    if (known !== undefined && known.owner !== '') return known.role === 'owner';
+    return replicas === undefined || replicas[0] === member.self.id;
   }
 
   whereabouts(record: VolumeRecord): string | undefined {
@@ -101,22 +125,58 @@ export class MirrorBackend implements VolumeBackend {
   tokens(record: VolumeRecord): number {
     return this.#options.local.tokens(record);
   }
-  removeSnapshot(snapshot: SnapshotRecord): Promise<void> {
-    return this.#options.local.removeSnapshot(snapshot);
+  async removeSnapshot(snapshot: SnapshotRecord): Promise<void> {
+    const { local, member } = this.#options;
+    if (snapshot.of === undefined) return local.removeSnapshot(snapshot);
+    const others = member.nodes().filter(({ id, role }) => role === 'data' && id !== member.self.id);
+    const value = { ...snapshot } as unknown as Json;
+    await member.store.commit(others.map(({ id }) => ({ key: dropKey(snapshot, id), value })));
+    await this.#drop(snapshot);
+  }
+
+  keeps(pool: string, id?: string): boolean {
+    return this.#options.local.keeps(pool, id);
+  }
+
+  points(record: VolumeRecord): CopyPoints | undefined {
+    const points = this.#options.local.points(record);
+    if (points === undefined) return undefined;
+    const make: CopyPoints['make'] = async (id, created) => {
+      if (this.#dropped.has(id)) throw new ServiceError('not-found', 'the snapshot has been deleted');
+      await points.make(id, created);
+    };
+    return {
+      make,
+      has: (id) => points.has(id),
+      rollback: (id) => points.rollback(id),
+      read: (id, work) => points.read(id, work),
+      draft: (id, size, near) => points.draft(id, size, near),
+    };
+  }
+
+  async #drop(snapshot: SnapshotRecord): Promise<void> {
+    const { local, mirror } = this.#options;
+    this.#dropped.add(snapshot.id);
+    for (const old of this.#dropped) {
+      if (this.#dropped.size <= DROPPED_POINTS) break;
+      this.#dropped.delete(old);
+    }
+    // It may be being made just now.
+    await mirror.get(snapshot.of ?? '')?.steward.replica.drain();
+    if (local.keeps(snapshot.pool)) await local.removeSnapshot(snapshot);
   }
 
   async create(record: VolumeRecord, source?: string): Promise<Volume> {
     const { local, mirror, member } = this.#options;
     if (!isMirrored(record)) return local.create(record, source);
-    if (source !== undefined)
-      throw new ServiceError('bad-request', 'a copy of a volume cannot be mirrored from the start');
     const { id, replicas = [] } = record;
     const others = replicas.filter((node) => node !== member.self.id);
-    await this.#order(others.map((node) => [orderKey(id, node), { state: 'make', record }]));
-    const volume = await this.#make(record);
+    await this.#order(others.map((node) => [orderKey(id, node), { state: 'make', record, source }]));
+    const { volume } = await this.#make(record, source);
     try {
-      await Promise.all(others.map((node) => this.#awaitMade(id, node)));
-      await mirror.create(id, replicas, member.self.id);
+      const alike = await Promise.all(others.map((node) => this.#awaitMade(id, node)));
+      const inSync = [member.self.id, ...others.filter((_, i) => alike[i] === true)];
+      await mirror.create(id, replicas, member.self.id, inSync);
     } catch (error) {
       await mirror.close(id).catch(() => undefined);
       throw error;
@@ -174,8 +234,14 @@ export class MirrorBackend implements VolumeBackend {
   }
 
   /** Has the node remove its copy, when it is there; of one that `isGone` for good nothing is expected. */
-  async dropCopy(record: VolumeRecord, node: string, isGone = false): Promise<void> {
-    await this.#order([[orderKey(record.id, node), isGone ? undefined : { state: 'remove', record }]]);
+  async dropCopy(
+    record: VolumeRecord,
+    node: string,
+    isGone = false,
+    snapshots: readonly SnapshotRecord[] = [],
+  ): Promise<void> {
+    const order: Order = { state: 'remove', record, snapshots };
+    await this.#order([[orderKey(record.id, node), isGone ? undefined : order]]);
   }
 
   /**
@@ -192,15 +258,19 @@ export class MirrorBackend implements VolumeBackend {
     await mirror.create(id, replicas, member.self.id);
   }
 
-  #mirrored({ id, durability }: VolumeRecord, fresh: boolean): Parameters<MirrorNode['open']>[0] {
-    return { id, durability, folder: this.#options.folder, fresh };
+  #mirrored(record: VolumeRecord, fresh: boolean): Parameters<MirrorNode['open']>[0] {
+    const { id, durability } = record;
+    return { id, durability, folder: this.#options.folder, fresh, points: this.points(record) };
   }
 
-  async #make(record: VolumeRecord): Promise<MirroredVolume> {
+  /** `alike`: it has what the source has; this node may not have the source. */
+  async #make(record: VolumeRecord, source?: string): Promise<{ volume: MirroredVolume; alike: boolean }> {
     const { local, mirror } = this.#options;
-    const backing = await local.create(record);
+    const alike = source === undefined || local.keeps(record.pool ?? '', source);
+    const backing = await local.create(record, alike ? source : undefined);
     try {
-      return await mirror.open(this.#mirrored(record, true), backing);
+      const volume = await mirror.open({ ...this.#mirrored(record, alike), foreign: !alike }, backing);
+      return { volume, alike };
     } catch (error) {
       await backing.close().catch(() => undefined);
       await local.remove(record).catch(() => undefined);
@@ -220,15 +290,15 @@ export class MirrorBackend implements VolumeBackend {
     await store.commit(orders.map(([key, order]) => ({ key, value: order === undefined ? undefined : asJson(order) })));
   }
 
-  /** Rejects with ServiceError unless the other node has made its copy in time. */
-  async #awaitMade(id: string, node: string): Promise<void> {
+  /** Whether the copy has what it should have. Rejects with ServiceError unless the other node has made it in time. */
+  async #awaitMade(id: string, node: string): Promise<boolean> {
     const { member, world } = this.#options;
     const { clock } = world;
     const name = this.#nameOf(node);
     const key = orderKey(id, node);
     for (const end = clock.now() + REPLICA_PATIENCE; ;) {
       const order = (await member.store.get(key))?.value as unknown as Order | undefined;
-      if (order?.state === 'made') return;
+      if (order?.state === 'made') return order.alike !== false;
       if (order?.state === 'failed') throw new ServiceError('io-error', `on node ${name}: ${order.why}`);
       if (clock.now() > end) throw new ServiceError('peer-unreachable', `node ${name} does not make its copy`);
       await new Promise<void>((resolve) => {
@@ -241,6 +311,19 @@ export class MirrorBackend implements VolumeBackend {
         clock.after(300, end);
       });
     }
+  }
+
+  #dropLater(key: string, value: Json): void {
+    const { log, member } = this.#options;
+    const snapshot = value as unknown as SnapshotRecord;
+    const work = async (): Promise<void> => {
+      await this.#drop(snapshot);
+      await member.store.commit([{ key, value: undefined }]);
+    };
+    void this.#turn.run(work).catch((error: unknown) => {
+      const fields = { volume: snapshot.volume, snapshot: snapshot.name, error: messageOf(error) };
+      log.error(fields, 'a deleted snapshot was not removed here; the next start tries again');
+    });
   }
 
   #later(key: string, order: Order): void {
@@ -258,6 +341,10 @@ export class MirrorBackend implements VolumeBackend {
     const { record } = order;
     if (order.state === 'remove') {
       await withdraw(record);
+      for (const snapshot of order.snapshots ?? []) {
+        const { local } = this.#options;
+        if (local.keeps(snapshot.pool, snapshot.id)) await local.removeSnapshot(snapshot);
+      }
       await this.#removeHere(record);
       await this.#order([[key, undefined]]);
       log.info({ volume: record.name }, 'the copy of a deleted volume was removed');
@@ -273,8 +360,9 @@ export class MirrorBackend implements VolumeBackend {
     try {
       // What an interrupted attempt left behind was never used.
       await this.#removeHere(record).catch(() => undefined);
-      this.#made.set(record.id, await this.#make(record));
-      await this.#order([[key, { state: 'made' }]]);
+      const { volume, alike } = await this.#make(record, order.source);
+      this.#made.set(record.id, volume);
+      await this.#order([[key, { state: 'made', alike }]]);
     } catch (error) {
       await this.#order([[key, { state: 'failed', why: messageOf(error) }]]);
     }

@@ -9,8 +9,10 @@ import { FileVolume } from '../volume/file-volume.ts';
 import type { FileVolumeOptions } from '../volume/file-volume.ts';
 import { MemoryVolume } from '../volume/memory-volume.ts';
 import type { Volume } from '../volume/volume.ts';
+import type { CopyPoints } from '../mirror/points.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
+import { PoolPoints } from './pool-points.ts';
 import type { PoolManager } from './pools.ts';
 import { VolumeKind } from './records.ts';
 import type { SnapshotRecord, VolumeRecord } from './records.ts';
@@ -127,6 +129,14 @@ export class NodeBackend implements VolumeBackend {
 
   removeSnapshot({ pool, id, volume, name }: SnapshotRecord): Promise<void> {
     return this.#pools.remove(pool, id, `${volume}@${name}`);
+  }
+
+  keeps(pool: string, id?: string): boolean {
+    return id === undefined ? this.#catalog.pools.get(pool) !== undefined : this.#pools.has(pool, id);
+  }
+
+  points(record: VolumeRecord): CopyPoints | undefined {
+    return record.kind === VolumeKind.pool ? new PoolPoints(this.#pools, record) : undefined;
   }
 
   async #openDevice(record: VolumeRecord): Promise<Volume> {

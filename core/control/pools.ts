@@ -32,6 +32,7 @@ import { PoolSite } from './pool-site.ts';
 import type { PlannedPool } from './pool-site.ts';
 import { thresholdChanged, watchThreshold } from './pool-threshold.ts';
 import { nameInPool, nobodys, snapshotBytes } from './pool-views.ts';
+import { DRAFT_TAG } from './records.ts';
 import type { PoolRecord, VolumeRecord } from './records.ts';
 import type { Units } from './units.ts';
 import { noPool } from './volume-request.ts';
@@ -64,6 +65,8 @@ export class PoolManager {
   /** Why a pool is not open, by name. */
   readonly #problems = new Map<string, string>();
   readonly #turn = new Turn();
+  /** A snapshot that is read is neither copied nor deleted meanwhile. */
+  readonly reads = new Turn();
   readonly #site: PoolSite;
   #cache: L1Cache | undefined;
 
@@ -188,6 +191,12 @@ export class PoolManager {
     const ids = new Map<string, number>();
     for (const { record: volume } of pool.entries.values()) {
       if (volume.tag !== undefined && !volume.deleting && !isHidden(volume.tag)) ids.set(volume.tag, volume.id);
+    }
+    for (const [tag, id] of [...ids]) {
+      if (!tag.startsWith(DRAFT_TAG)) continue;
+      // A crash has ended it; it is begun again.
+      ids.delete(tag);
+      await pool.delete(id);
     }
     const known = new Set(this.#options.catalog.stored().map((each) => each.id));
     const strangers = [...ids.keys()].filter((id) => !known.has(id)).length;
@@ -405,6 +414,13 @@ export class PoolManager {
     return pool.entry(inside);
   }
 
+  /** Whether the pool is open and has the volume or snapshot with this id. */
+  has(name: string, id: string): boolean {
+    const opened = this.#opened.get(name);
+    const inside = opened?.ids.get(id);
+    return inside !== undefined && opened?.pool.entries.get(inside)?.record.deleting === false;
+  }
+
   /** A new volume, or (with `source`) a writable copy of the volume or snapshot with that id. */
   async createVolume(record: VolumeRecord, source: string | undefined): Promise<Volume> {
     const { pool, ids } = this.#get(record.pool ?? '');
@@ -425,10 +441,12 @@ export class PoolManager {
     writable: boolean,
     created: number,
   ): Promise<void> {
-    const { pool, ids } = this.#get(name);
-    const inside = sources.map((id) => this.entry(name, id).record.id);
-    const made = await pool.copy(inside, writable, created, copies);
-    copies.forEach((id, i) => ids.set(id, made[i] as number));
+    await this.reads.run(async () => {
+      const { pool, ids } = this.#get(name);
+      const inside = sources.map((id) => this.entry(name, id).record.id);
+      const made = await pool.copy(inside, writable, created, copies);
+      copies.forEach((id, i) => ids.set(id, made[i] as number));
+    });
   }
 
   /** The volume becomes what the snapshot is. */
@@ -449,11 +467,13 @@ export class PoolManager {
 
   /** Deletes a volume (not open) or snapshot, if it is there: gone when it resolves; its space comes back later. */
   async remove(name: string, id: string, label: string): Promise<void> {
-    const { pool, jobs, ids } = this.#get(name);
-    const inside = ids.get(id);
-    const gone = inside === undefined ? nobodys(this.#options.catalog, name, id, pool) : [inside];
-    for (const each of gone) jobs.giveBack(await pool.beginDelete(each), label);
-    ids.delete(id);
+    await this.reads.run(async () => {
+      const { pool, jobs, ids } = this.#get(name);
+      const inside = ids.get(id);
+      const gone = inside === undefined ? nobodys(this.#options.catalog, name, id, pool) : [inside];
+      for (const each of gone) jobs.giveBack(await pool.beginDelete(each), label);
+      ids.delete(id);
+    });
   }
 
   /** Where points in time of a volume are made; undefined: it is not in a pool, or not open. */

@@ -80,6 +80,9 @@ export interface VolumeRecord {
   readonly created: number;
 }
 
+/** What the tag of a snapshot that is being brought here from another node begins with. Other tags are hexadecimal digits. */
+export const DRAFT_TAG = 'draft-';
+
 /** A volume as it was at one instant. The pool of the volume knows it by its id. */
 export interface SnapshotRecord {
   readonly name: string;
@@ -90,6 +93,12 @@ export interface SnapshotRecord {
   readonly id: string;
   /** Id that all snapshots of one instant have in common. */
   readonly group?: string;
+  /** Id of the volume, if that has copies on several nodes; each of them keeps the snapshot of its own. */
+  readonly of?: string;
+  /** Ids of the nodes that were away when it was taken, and have not got it yet. */
+  readonly lacking?: readonly string[];
+  /** Id of the node that is making or deleting it. */
+  readonly by?: string;
   /** What took it, if a schedule did. */
   readonly schedule?: { readonly name: string; readonly rule: string };
   /** Bytes. */

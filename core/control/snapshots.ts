@@ -9,6 +9,7 @@ import { ScsiError, SENSE } from '../scsi/sense.ts';
 import { BLOCK, GRAIN } from '../volume/grain.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
+import type { MirrorSnapshots } from './mirror-snapshots.ts';
 import { checkName, printable } from './names.ts';
 import type { PoolManager } from './pools.ts';
 import { storageError } from './provision.ts';
@@ -17,6 +18,7 @@ import { VolumeKind } from './records.ts';
 import type { SnapshotRecord, VolumeRecord } from './records.ts';
 import type { Units } from './units.ts';
 import type { CreateVolume } from './volume-request.ts';
+import { isMirrored } from './mirror-backend.ts';
 
 export interface SnapshotsOptions {
   readonly catalog: Catalog;
@@ -26,6 +28,8 @@ export interface SnapshotsOptions {
   readonly provisioner: Provisioner;
   readonly world: World;
   readonly log: Log;
+  /** In a cluster: those of volumes with copies on several nodes. */
+  readonly mirrored?: MirrorSnapshots | undefined;
 }
 
 /** What a clone may have of its own; the rest is as the source has it. */
@@ -54,6 +58,8 @@ export class Snapshots {
 
   constructor(options: SnapshotsOptions) {
     this.#options = options;
+    const { mirrored } = options;
+    if (mirrored !== undefined) mirrored.rollbackHere = (volume, name) => this.rollback(volume, name);
   }
 
   /** Throws ServiceError not-found. */
@@ -61,6 +67,11 @@ export class Snapshots {
     const record = this.#options.catalog.snapshots.get(keyOf({ volume, name }));
     if (record !== undefined) return record;
     throw new ServiceError('not-found', `volume '${printable(volume)}' has no snapshot '${printable(name)}'`);
+  }
+
+  /** Names of the nodes that have a copy of the volume, and not (yet) of this snapshot. */
+  missingOn(record: SnapshotRecord): string[] {
+    return this.#options.mirrored?.missingOn(record) ?? [];
   }
 
   /** Those of one volume, or all; oldest first. */
@@ -73,8 +84,7 @@ export class Snapshots {
   /** Finishes or takes back what a crash interrupted. When the pools are open, before the volumes are. */
   async recover(): Promise<void> {
     for (const record of this.#options.catalog.snapshots.values()) {
-      const volume = this.#options.catalog.volumes.get(record.volume);
-      if (record.state === 'ready' || (volume !== undefined && !this.#options.backend.leads(volume))) continue;
+      if (record.state === 'ready' || !this.#recovers(record)) continue;
       await this.#erase([record]).catch((error: unknown) => {
         const fields = { volume: record.volume, snapshot: record.name, error: messageOf(error) };
         this.#options.log.error(fields, 'an interrupted change of a snapshot could not be finished');
@@ -82,25 +92,22 @@ export class Snapshots {
     }
   }
 
+  #recovers({ volume: name, of, by }: SnapshotRecord): boolean {
+    const { catalog, backend, mirrored } = this.#options;
+    if (of !== undefined) return by === mirrored?.self;
+    const volume = catalog.volumes.get(name);
+    return volume === undefined || backend.leads(volume);
+  }
+
   /** Snapshots of the volumes, all of one pool, as they all are at one instant; `schedule`: what takes them. */
   create(volumes: readonly string[], name: string, schedule?: SnapshotRecord['schedule']): Promise<SnapshotRecord[]> {
-    const { catalog, pools, provisioner, world, log } = this.#options;
+    const { catalog, provisioner, log } = this.#options;
     return provisioner.turn.run(async () => {
       const sources = this.#sources(volumes, checkName(name, 'snapshot'));
-      const pool = sources[0]?.pool ?? '';
-      pools.pool(pool);
-      const created = world.clock.wall();
-      const newId = (): string => world.random.bytes(16).toString('hex');
-      const group = sources.length > 1 ? { group: newId() } : {};
       const by = schedule === undefined ? {} : { schedule };
-      const creating = sources.map(({ name: volume, size }): SnapshotRecord => {
-        return { name, volume, pool, id: newId(), ...group, ...by, size, state: 'creating', created };
-      });
-      await this.#put(creating);
+      const creating = await this.#take(sources, name, by);
       const ready = creating.map((record): SnapshotRecord => ({ ...record, state: 'ready' }));
-      const ids = (records: readonly { readonly id: string }[]): string[] => records.map((record) => record.id);
       try {
-        await pools.copy(pool, ids(sources), ids(creating), false, created);
         await this.#put(ready);
       } catch (error) {
         await this.#erase(creating).catch(() => undefined);
@@ -111,12 +118,54 @@ export class Snapshots {
     });
   }
 
-  #sources(volumes: readonly string[], name: string): VolumeRecord[] {
+  /** Takes them, as the records say that are returned; nobody sees them before they are ready. In the turn. */
+  async #take(
+    sources: readonly (VolumeRecord & { readonly pool: string })[],
+    name: string,
+    by: Pick<SnapshotRecord, 'schedule'>,
+  ): Promise<SnapshotRecord[]> {
+    const { pools, world, mirrored } = this.#options;
+    const pool = sources[0]?.pool ?? '';
+    const isMirror = sources.some(isMirrored);
+    if (!isMirror) pools.pool(pool);
+    const created = world.clock.wall();
+    const newId = (): string => world.random.bytes(16).toString('hex');
+    const group = sources.length > 1 ? { group: newId() } : {};
+    const creating = sources.map(({ name: volume, size, id: of }): SnapshotRecord => {
+      const facts = { name, volume, pool, id: newId(), ...group, ...by, size, created };
+      return { ...facts, ...(isMirror ? { of, ...this.#byUs } : {}), state: 'creating' };
+    });
+    await this.#put(creating);
+    const ids = (records: readonly { readonly id: string }[]): string[] => records.map((record) => record.id);
+    try {
+      if (!isMirror) {
+        await pools.copy(pool, ids(sources), ids(creating), false, created);
+        return creating;
+      }
+      const lacking = (await mirrored?.take(creating, created)) ?? [];
+      return creating.map((record, i) =>
+        (lacking[i] ?? []).length === 0 ? record : { ...record, lacking: lacking[i] ?? [] },
+      );
+    } catch (error) {
+      await this.#erase(creating).catch(() => undefined);
+      throw storageError(error, `snapshot '${name}' could not be made`);
+    }
+  }
+
+  get #byUs(): Pick<SnapshotRecord, 'by'> {
+    const { mirrored } = this.#options;
+    return mirrored === undefined ? {} : { by: mirrored.self };
+  }
+
+  #sources(volumes: readonly string[], name: string): (VolumeRecord & { readonly pool: string })[] {
     const { catalog, provisioner } = this.#options;
     if (volumes.length === 0 || volumes.length > MAX_GROUP || new Set(volumes).size < volumes.length) {
       throw new ServiceError('bad-request', `a snapshot is of 1 to ${String(MAX_GROUP)} different volumes`);
     }
     const sources = volumes.map((volume) => this.#ofPool(provisioner.volume(volume)));
+    if (sources.some(isMirrored) && !sources.every(isMirrored)) {
+      throw new ServiceError('bad-request', 'volumes with one copy and with several cannot be caught at one instant');
+    }
     for (const { name: volume, pool } of sources) {
       if (pool !== sources[0]?.pool) {
         throw new ServiceError('bad-request', 'volumes of different pools cannot be caught at one instant');
@@ -132,14 +181,7 @@ export class Snapshots {
   }
 
   #ofPool(record: VolumeRecord): VolumeRecord & { readonly pool: string } {
-    const { pool, replicas = [] } = record;
-    // They are made in one pool; the others would not have them, and would be something else after a roll-back.
-    if (replicas.length > 1) {
-      throw new ServiceError(
-        'bad-request',
-        `volume '${record.name}' has copies on several nodes: those have no snapshots`,
-      );
-    }
+    const { pool } = record;
     if (!this.#options.backend.holds(record)) {
       throw new ServiceError('bad-request', `the data of volume '${record.name}' is on another node: ask that one`);
     }
@@ -154,8 +196,8 @@ export class Snapshots {
   delete(volume: string, name: string): Promise<void> {
     return this.#options.provisioner.turn.run(async () => {
       const record = this.get(volume, name);
-      this.#options.pools.pool(record.pool);
-      await this.#put([{ ...record, state: 'deleting' }]);
+      if (record.of === undefined) this.#options.pools.pool(record.pool);
+      await this.#put([{ ...record, ...(record.of === undefined ? {} : this.#byUs), state: 'deleting' }]);
       try {
         await this.#erase([record]);
       } catch (error) {
@@ -167,8 +209,14 @@ export class Snapshots {
 
   /** The volume is again what it was. Refused while a session sees it: no initiator would know that its data is gone. */
   async rollback(volume: string, name: string): Promise<VolumeRecord> {
-    const { provisioner, pools, units, log } = this.#options;
+    const { provisioner, pools, units, log, mirrored } = this.#options;
     await provisioner.sessionsEnd(volume);
+    const asked = this.#ofPool(provisioner.volume(volume));
+    if (isMirrored(asked) && mirrored !== undefined) {
+      this.get(volume, name);
+      provisioner.refuseUsed(volume);
+      if (!(await mirrored.isHere(asked, name))) return asked;
+    }
     return provisioner.turn.run(async () => {
       const record = this.#ofPool(provisioner.volume(volume));
       const snapshot = this.get(volume, name);
@@ -178,7 +226,8 @@ export class Snapshots {
       // Whoever logs in meanwhile waits.
       lu?.setNotReady(new ScsiError(SENSE.becomingReady));
       try {
-        await pools.rollback(record.pool, record.id, snapshot.id);
+        if (!isMirrored(record)) await pools.rollback(record.pool, record.id, snapshot.id);
+        else await mirrored?.rollback(record, snapshot);
       } catch (error) {
         throw storageError(error, `volume '${volume}' could not be rolled back`);
       } finally {
@@ -190,16 +239,45 @@ export class Snapshots {
   }
 
   /** A writable volume with the content of `volume`, now or (with `snapshot`) as it was; independent of both. */
-  clone(volume: string, snapshot: string | undefined, wanted: CloneVolume, id?: string): Promise<VolumeRecord> {
-    const { provisioner } = this.#options;
+  async clone(volume: string, snapshot: string | undefined, wanted: CloneVolume, id?: string): Promise<VolumeRecord> {
+    const { provisioner, mirrored } = this.#options;
     const record = this.#ofPool(provisioner.volume(volume));
-    const from = snapshot === undefined ? record : this.get(volume, snapshot);
+    if (!isMirrored(record) || mirrored === undefined) {
+      return this.#clone(record, snapshot === undefined ? record : this.get(volume, snapshot), wanted, id);
+    }
+    if (snapshot !== undefined) {
+      const from = this.get(volume, snapshot);
+      mirrored.need(from);
+      return this.#clone(record, from, wanted, id);
+    }
+    // One instant for all nodes; a crash on the way leaves nothing of it, because it never becomes ready.
+    const name = `clone-${provisioner.newId().slice(0, 16)}`;
+    const [from] = await provisioner.turn.run(() => this.#take([record], name, {}));
+    if (from === undefined) throw new ServiceError('internal', 'no snapshot was taken');
+    try {
+      mirrored.need(from);
+      return await this.#clone(record, from, wanted, id);
+    } finally {
+      await this.#erase([from]).catch(() => undefined);
+    }
+  }
+
+  #clone(
+    record: VolumeRecord & { readonly pool: string },
+    from: VolumeRecord | SnapshotRecord,
+    wanted: CloneVolume,
+    id: string | undefined,
+  ): Promise<VolumeRecord> {
+    const { provisioner, mirrored } = this.#options;
+    const others = (record.replicas ?? []).filter((node) => node !== mirrored?.self);
+    const nodes = isMirrored(record) && mirrored !== undefined ? [mirrored.self, ...others] : undefined;
     const { pool, blockSize, physicalBlockSize, durability } = record;
     const geometry = { kind: VolumeKind.pool, pool, size: from.size, blockSize, physicalBlockSize, thin: true };
     return provisioner.create(
       { ...wanted, ...geometry, durability: wanted.durability ?? wantable(durability) },
       from.id,
       id,
+      nodes,
     );
   }
 
@@ -209,7 +287,9 @@ export class Snapshots {
     const record = this.#ofPool(provisioner.volume(volume));
     const { allocator } = pools.pool(record.pool);
     const mapOf = (id: string): VolumeMap => pools.entry(record.pool, id).map;
-    const snapshots = catalog.snapshotsOf(volume).filter((snapshot) => snapshot.state === 'ready');
+    const snapshots = catalog
+      .snapshotsOf(volume)
+      .filter((snapshot) => snapshot.state === 'ready' && pools.has(snapshot.pool, snapshot.id));
     const own = mapOf(record.id);
     const { exclusive, shared } = await countSpace(allocator, [own], world.clock);
     const maps = snapshots.map((snapshot) => mapOf(snapshot.id));

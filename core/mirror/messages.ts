@@ -22,6 +22,12 @@ export const MirrorMessage = {
   giveTo: 0x27,
   /** What control of one node wants of another one, by name. */
   ask: 0x28,
+  /** What of a point in time holds data, from a position on, with checksums. Of any node that has it. */
+  pointLook: 0x29,
+  /** Blocks of a point in time. */
+  pointRead: 0x2a,
+  /** What only the owner of a volume can do about its snapshots, asked by control at another node. */
+  pointAsk: 0x2b,
 } as const;
 
 export const Operation = {
@@ -38,6 +44,10 @@ export const Operation = {
   unitState: 8,
   /** Regions that need no note any more. */
   cold: 9,
+  /** The volume as it is at this place in the order of operations is kept, under the id in `source`. */
+  snapshot: 10,
+  /** The volume becomes what it was at such a point. */
+  rollback: 11,
 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
 const OPERATIONS: readonly number[] = Object.values(Operation);
@@ -54,7 +64,7 @@ export interface OperationHeader {
   /** Bytes. */
   readonly position: number;
   readonly length: number;
-  /** Of a share: where from. */
+  /** Of a share: where from. Of a snapshot or roll-back: the id of the point, and when it was made (ms since 1970). */
   readonly source?: { readonly volume: string; readonly position: number } | undefined;
 }
 

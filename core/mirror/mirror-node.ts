@@ -1,20 +1,23 @@
 // The mirror of one node: its links, its leases, and its copies of all mirrored volumes. What the daemon constructs, and the
 // simulator as well.
 import { ServiceError } from '../base/errors.ts';
-import { OWNER_PATIENCE } from '../base/limits.ts';
+import { DRILL_UNFIT, LEASE_GRACE, OWNER_PATIENCE } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { TlsIdentity, World } from '../base/world.ts';
 import type { ConfigStore } from '../cluster/config-store.ts';
 import type { Durability, Volume } from '../volume/volume.ts';
 import { newRecord, recordKey } from './config-record.ts';
 import { Leases } from './lease.ts';
+import type { BeaconThread } from './lease.ts';
 import { PeerRefusal } from './link/peer-link.ts';
 import type { PeerAnswer } from './link/peer-link.ts';
 import { Peers } from './link/peers.ts';
 import type { NodeLink, PeerAddress } from './link/peers.ts';
 import { MirrorMessage, parseOperation, parseVolumeMessage } from './messages.ts';
-import type { HandOverMessage } from './messages.ts';
+import type { ByteRange, HandOverMessage } from './messages.ts';
 import { MirroredVolume } from './mirrored-volume.ts';
+import { answerLook, answerRead } from './points.ts';
+import type { CopyPoints } from './points.ts';
 import { RegionLog } from './region-log.ts';
 import { changeReplicas } from './replica-set.ts';
 import type { ReplicaChange } from './replica-set.ts';
@@ -38,6 +41,8 @@ export interface MirrorNodeOptions {
   readonly versions?: { readonly min: number; readonly max: number } | undefined;
   /** Called before a planned hand-over of a volume: commands on it wait when it resolves, and none runs. */
   readonly quiesce?: ((volume: string) => Promise<void>) | undefined;
+  /** Sends the beacons; undefined: the loop that serves does. */
+  readonly beacons?: BeaconThread | undefined;
 }
 
 export interface MirroredOptions {
@@ -47,6 +52,10 @@ export interface MirroredOptions {
   readonly folder: string;
   /** The volume is being made: its copy here is empty, and nothing is known of it. */
   readonly fresh?: boolean;
+  /** The volume is being made, and what is in its copy here is not what the others have: it is compared as a whole. */
+  readonly foreign?: boolean;
+  /** Where points in time of the copy are kept; absent: nowhere. */
+  readonly points?: CopyPoints | undefined;
 }
 
 const EMPTY: PeerAnswer = { header: Buffer.alloc(0) };
@@ -60,18 +69,22 @@ export class MirrorNode {
   readonly #told = new Map<string, string>();
   #unwatch: (() => void) | undefined;
   quiesce: (volume: string) => Promise<void>;
+  /** A replica that may have had something else, and is compared, differs from the copy of this node, which serves. Bytes. */
+  onDifference: (volume: string, node: string, range: ByteRange) => void = () => undefined;
   /** Told when this node did not run for longer than a lease lasts, before anything else happens. */
   stoodStill: () => void = () => undefined;
 
   constructor(options: MirrorNodeOptions) {
     this.#options = options;
-    const { world, log, cluster, node, boot, tls, versions } = options;
+    const { world, log, cluster, node, boot, tls, versions, beacons: thread } = options;
     this.quiesce = options.quiesce ?? (() => Promise.resolve());
-    this.peers = new Peers({ world, log, cluster, node, boot, tls, versions });
+    const beaconsElsewhere = thread !== undefined;
+    this.peers = new Peers({ world, log, cluster, node, boot, tls, versions, beaconsElsewhere });
     this.leases = new Leases({
       clock: world.clock,
       boot,
       links: () => this.peers.all(),
+      thread,
       onStall: (milliseconds) => {
         log.warn(
           { milliseconds: Math.round(milliseconds) },
@@ -106,6 +119,7 @@ export class MirrorNode {
     const present = this.peers.get(peer.node);
     if (present !== undefined) return present;
     const link = this.peers.add(peer);
+    this.#options.beacons?.add(peer);
     this.leases.serve(link);
     this.#serve(link);
     link.onUp(() => {
@@ -118,6 +132,7 @@ export class MirrorNode {
   }
 
   removePeer(node: string): void {
+    this.#options.beacons?.remove(node);
     this.peers.remove(node);
   }
 
@@ -125,13 +140,17 @@ export class MirrorNode {
    * Opens this node's copy of a volume. The node serves it, follows who does, or waits, as the record says. Rejects with a
    * ServiceError; the copy is not closed then.
    */
-  async open({ id, durability, folder, fresh = false }: MirroredOptions, backing: Volume): Promise<MirroredVolume> {
+  async open(
+    { id, durability, folder, fresh = false, foreign = false, points }: MirroredOptions,
+    backing: Volume,
+  ): Promise<MirroredVolume> {
     if (this.#volumes.has(id)) throw new ServiceError('exists', `${id} is open already`);
     const { world, store, node, boot, log } = this.#options;
     await world.disk.makeFolder(folder);
+    if (foreign) await RegionLog.remove(world, `${folder}/${id}`);
     const regions = await RegionLog.open(world, `${folder}/${id}`, backing.info.size, fresh);
     const steward = new Steward({
-      ...{ id, node, boot, log, store, backing, regions, durability },
+      ...{ id, node, boot, log, store, backing, regions, durability, points },
       clock: world.clock,
       leases: this.leases,
       linkTo: (other) => this.peers.get(other),
@@ -140,6 +159,9 @@ export class MirrorNode {
         this.#changed(id);
       },
       quiesce: () => this.quiesce(id),
+      onDifference: (other, range) => {
+        this.onDifference(id, other, range);
+      },
     });
     const volume = new MirroredVolume(steward);
     this.#volumes.set(id, volume);
@@ -147,9 +169,12 @@ export class MirrorNode {
     return volume;
   }
 
-  /** Writes the record of a volume that is being made. `replicas`: nodes with a fresh, empty copy; the first one serves it. */
-  async create(id: string, replicas: readonly string[], owner = ''): Promise<void> {
-    const value = { ...newRecord(replicas, owner) };
+  /**
+   * Writes the record of a volume that is being made. `replicas`: nodes with a copy; the first one serves it. `inSync`: those
+   * whose copies are the same, all when absent.
+   */
+  async create(id: string, replicas: readonly string[], owner = '', inSync = replicas): Promise<void> {
+    const value = { ...newRecord(replicas, owner), inSync };
     const { ok } = await this.#options.store.commit(
       [{ key: recordKey(id), value }],
       [{ key: recordKey(id), revision: 0 }],
@@ -190,13 +215,13 @@ export class MirrorNode {
   }
 
   /** Hands a volume over. Resolves with the milliseconds in which nobody served it. Rejects with a ServiceError. */
-  handOver(id: string, to: string): Promise<number> {
-    return this.#known(id).steward.handOver(to);
+  async handOver(id: string, to: string): Promise<number> {
+    return await this.#known(id).steward.handOver(to);
   }
 
   /** A person takes this copy for the one that counts. `by`: who. Rejects with a ServiceError. */
-  promote(id: string, by: string): Promise<void> {
-    return this.#known(id).steward.promote(by);
+  async promote(id: string, by: string): Promise<void> {
+    await this.#known(id).steward.promote(by);
   }
 
   /** Another node gets a copy, or one has none any more. At the owner only. Rejects with a ServiceError or a VolumeError. */
@@ -206,11 +231,24 @@ export class MirrorNode {
     await changeReplicas(term, change);
   }
 
+  /**
+   * A drill: this node, which serves the volume, stops to from one moment to the next, as if it had died; after the time in which
+   * others may not take over from a dead node, one of them does. What was under way is not acknowledged. Throws ServiceError.
+   */
+  playDead(id: string): void {
+    const { steward } = this.#known(id);
+    if (steward.term?.isOver !== false)
+      throw new ServiceError('in-use', `${id} is served by another node: ask it there`);
+    steward.idleUntil = this.#options.world.clock.now() + LEASE_GRACE;
+    steward.unfitUntil = steward.idleUntil + DRILL_UNFIT;
+    steward.term.depose('a failover drill');
+  }
+
   /** Compares the copies. At the owner only. Rejects with a ServiceError or a VolumeError. */
-  verify(id: string, options: VerifyOptions): Promise<VerifyReport> {
+  async verify(id: string, options: VerifyOptions): Promise<VerifyReport> {
     const { term } = this.#known(id).steward;
     if (term?.isOver !== false) throw new ServiceError('in-use', `${id} is served by another node: ask it there`);
-    return verifyCopies(term, options);
+    return await verifyCopies(term, options);
   }
 
   /** Bytes a second of a resync while hosts are busy. */
@@ -229,6 +267,7 @@ export class MirrorNode {
     this.#unwatch?.();
     for (const { id } of this.volumes()) await this.close(id);
     this.leases.close();
+    await this.#options.beacons?.close();
     await this.peers.close();
   }
 
@@ -238,6 +277,7 @@ export class MirrorNode {
     this.leases.close();
     // The terms end first: nothing is noted of links that break only now.
     const ended = this.volumes().map(({ steward }) => steward.close());
+    await this.#options.beacons?.close();
     await this.peers.close();
     await Promise.all(ended);
     this.#volumes.clear();
@@ -281,11 +321,17 @@ export class MirrorNode {
     forReplica(MirrorMessage.admit, 'admit');
     forReplica(MirrorMessage.digest, 'digest');
     forReplica(MirrorMessage.read, 'read');
+    link.handle(MirrorMessage.pointLook, (header) => answerLook(header, (id) => this.#points(id)));
+    link.handle(MirrorMessage.pointRead, (header) => answerRead(header, (id) => this.#points(id)));
     link.handle(MirrorMessage.handOver, async (header) => {
       const message = JSON.parse(header.toString()) as HandOverMessage;
       await this.#open(message.volume).steward.asked(from, message);
       return EMPTY;
     });
+  }
+
+  #points(id: string): CopyPoints | undefined {
+    return this.#open(id).steward.options.points;
   }
 
   #open(id: string): MirroredVolume {

@@ -1,5 +1,6 @@
 // A volume with replicas on several nodes, as the layers above see it. At its owner it is served; elsewhere everything that
 // needs blocks fails with `moved`, and whole commands are forwarded instead.
+import { ServiceError } from '../base/errors.ts';
 import { MIRROR_CONTROL_PATIENCE } from '../base/limits.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
 import type { Extent, Place, SpaceResources, StableWaiter, Volume, VolumeInfo } from '../volume/volume.ts';
@@ -274,6 +275,29 @@ export class MirroredVolume implements Volume {
       },
       makeExclusive: () => undefined,
     };
+  }
+
+  // ---- points in time
+
+  /**
+   * The volume becomes what it was at this point, here and at every replica. Nobody may be using it. Rejects with a
+   * VolumeError, and with a ServiceError when this node does not have the point, or it cannot be taken.
+   */
+  async rollback(point: string): Promise<void> {
+    const { points } = this.steward.options;
+    if (points?.has(point) !== true) throw new ServiceError('not-found', 'this node does not have the snapshot');
+    const writer = await this.steward.serving();
+    await writer
+      .operate(
+        {
+          ...{ operation: Operation.rollback, fua: true, position: 0, length: this.info.size },
+          source: { volume: point, position: 0 },
+        },
+        () => points.rollback(point),
+      )
+      .catch((error: unknown) => {
+        throw error instanceof VolumeError && error.cause instanceof ServiceError ? error.cause : error;
+      });
   }
 
   // ---- the rest

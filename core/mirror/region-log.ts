@@ -199,6 +199,10 @@ export class RegionLog {
     this.#running.push(range);
     await this.#change({ wide: [range] });
   }
+  /** A large range may differ from now on, until it is known to be the same everywhere (coolAll): durable when it resolves. */
+  noteWide(position: number, length: number): Promise<void> {
+    return this.#change({ wide: [[position, length]] });
+  }
   /** It is over. The note goes with the next record. */
   endWide(position: number, length: number): void {
     const range: ByteRange = [position, length];

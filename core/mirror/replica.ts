@@ -1,7 +1,7 @@
 // The copy of a volume at a node that does not own it: does what the owner it has promised to follow says, in the order it
 // says it, and nothing anybody else says.
 import { ProtocolError } from '../base/errors.ts';
-import { MAX_UNIT_STATE } from '../base/limits.ts';
+import { MAX_UNIT_STATE, WIDE_OPERATION } from '../base/limits.ts';
 import { Durability, VolumeError, WriteNow } from '../volume/volume.ts';
 import type { Volume } from '../volume/volume.ts';
 import { digests } from './digest.ts';
@@ -9,6 +9,7 @@ import { PeerRefusal } from './link/peer-link.ts';
 import type { PeerAnswer } from './link/peer-link.ts';
 import { Operation, checkedRanges, json, parseVolumeMessage } from './messages.ts';
 import type { OperationHeader, VolumeMessage } from './messages.ts';
+import type { CopyPoints } from './points.ts';
 import type { Promised, RegionLog } from './region-log.ts';
 
 export interface ReplicaOptions {
@@ -20,6 +21,8 @@ export interface ReplicaOptions {
   readonly replicas: () => number;
   /** The copy of another volume on this node, where it can be shared from. */
   readonly sourceOf: (volume: string) => Volume | undefined;
+  /** Where points in time of the copy are kept; undefined: nowhere. */
+  readonly points: CopyPoints | undefined;
   /** True when the record says that nothing will come of our own attempt to become owner, and who is. */
   readonly isOver: (attempt: Promised, owner: string, epoch: number) => Promise<boolean>;
   /** What this node began as an owner does not touch the blocks any more when it resolves. */
@@ -198,6 +201,10 @@ export class Replica {
         return this.#noted(position, length, () => backing.unmap(position, length));
       case Operation.share:
         return this.#noted(position, length, () => this.#share(header));
+      case Operation.snapshot:
+        return this.#point(header, (points, id, created) => points.make(id, created));
+      case Operation.rollback:
+        return this.#noted(position, length, () => this.#point(header, (points, id) => points.rollback(id)));
       case Operation.flush:
         return backing.flush();
       case Operation.resize:
@@ -221,7 +228,8 @@ export class Replica {
    */
   async #noted(position: number, length: number, work: () => Promise<void>): Promise<void> {
     if (Math.max(this.#options.replicas(), this.#replicas) > 2) {
-      while (!this.#regions.isHot(position, length)) await this.#regions.heat(position, length);
+      if (length >= WIDE_OPERATION) await this.#regions.noteWide(position, length);
+      else while (!this.#regions.isHot(position, length)) await this.#regions.heat(position, length);
     }
     await work();
   }
@@ -243,6 +251,15 @@ export class Replica {
         },
       });
     });
+  }
+
+  async #point(
+    { source }: OperationHeader,
+    work: (points: CopyPoints, id: string, created: number) => Promise<void>,
+  ): Promise<void> {
+    const { points } = this.#options;
+    if (points === undefined || source === undefined) throw new PeerRefusal('no-points', 'this copy has no snapshots');
+    await work(points, source.volume, source.position);
   }
 
   async #share({ source, position, length }: OperationHeader): Promise<void> {

@@ -21,6 +21,8 @@ import type { Order, Term } from './term.ts';
 interface Entry {
   readonly serial: number;
   readonly bytes: number;
+  /** When it was taken. */
+  readonly at: number;
   /** Copies and notes it waits for. */
   parts: number;
   isOver: boolean;
@@ -40,7 +42,11 @@ const LONG: ReadonlySet<number> = new Set([
   Operation.unmap,
   Operation.resize,
   Operation.share,
+  Operation.rollback,
 ]);
+
+/** Whether these can be done turns out here, and only then the others are told. */
+const HERE_FIRST: ReadonlySet<number> = new Set([Operation.share, Operation.rollback]);
 
 export class Writer {
   readonly #term: Term;
@@ -138,9 +144,12 @@ export class Writer {
   async operate(order: Order, local: () => Promise<void>): Promise<void> {
     const term = this.#term;
     const { position, length } = order;
+    const { clock } = term.options;
+    const startedAt = clock.now();
     await this.#admitted();
     const lock = await term.bounded(term.locks.acquire(position, length, true));
     await this.locked(order, local, lock);
+    if (order.operation === Operation.write) term.times.add(clock.now() - startedAt);
   }
 
   /** The same under a lock that is held already; it is given free. */
@@ -180,6 +189,37 @@ export class Writer {
     });
     await term.bounded(all);
     term.check();
+  }
+
+  /**
+   * Takes a point in time here and at all that are in sync; the caller sees to it that nothing is being written. Resolves with
+   * the nodes that do not have it. One that is being brought up to date does not have all of the volume yet.
+   */
+  async point(order: Order, local: () => Promise<void>): Promise<string[]> {
+    const term = this.#term;
+    await this.#admitted();
+    term.check();
+    this.#running++;
+    const parts = [this.#here(local)];
+    const asked: Member[] = [];
+    for (const member of term.members.values()) {
+      if (member.state === 'sync') {
+        asked.push(member);
+        parts.push(term.send(member, order, HOLD_PATIENCE));
+      } else if (member.state === 'leaving' && member.counts) parts.push(member.gone);
+    }
+    const all = Promise.allSettled(parts).finally(() => {
+      this.#ran();
+    });
+    const [mine] = await term.bounded(all);
+    term.check();
+    if (mine?.status === 'rejected')
+      throw mine.reason instanceof Error ? mine.reason : new Error(messageOf(mine.reason));
+    // Somebody else may serve the volume by now: then this is not what it is.
+    if (!term.mayServe) await term.untilServing();
+    return [...term.members.values()]
+      .filter((each) => !asked.includes(each) || each.state !== 'sync')
+      .map(({ node }) => node);
   }
 
   /** No operation begins from now on until the returned function is called; resolves when those under way are over. */
@@ -250,8 +290,7 @@ export class Writer {
       this.#ran();
     };
     let work = local;
-    if (order.operation === Operation.share) {
-      // Whether it can be done turns out here, and only then the others are told.
+    if (HERE_FIRST.has(order.operation)) {
       try {
         await this.#here(local);
       } catch (error) {
@@ -296,14 +335,16 @@ export class Writer {
   }
 
   /**
-   * It failed here, and others may have done it. Without room nothing has changed here: the others get what is here. With
-   * bad media nobody knows what is here: somebody else goes on, and nothing of this range is served.
+   * It failed here, and others may have done it. With bad media nobody knows what is here: somebody else goes on, and nothing of
+   * this range is served. So it is without room here when another one has some. Whatever else refused it has changed nothing
+   * here: the others get what is here.
    */
   async #reconcile(order: Order, targets: readonly Member[], error: unknown): Promise<void> {
     const term = this.#term;
     const others = targets.filter(({ state }) => state === 'sync' || state === 'joining');
     if (others.length === 0) return;
-    const isRefused = error instanceof VolumeError && error.fault !== VolumeFault.writeError;
+    const isRefused =
+      error instanceof VolumeError && error.fault !== VolumeFault.writeError && error.fault !== VolumeFault.noSpace;
     const { position, length } = order;
     if (isRefused && length <= WIDE_OPERATION) {
       const data = Buffer.allocUnsafe(length);
@@ -339,7 +380,7 @@ export class Writer {
       regions.end(position, length);
       lock.release();
     };
-    const entry: Entry = { serial: ++this.#serial, bytes: length, parts: 1, isOver: false, finish };
+    const entry: Entry = { serial: ++this.#serial, bytes: length, at: term.busyAt, parts: 1, isOver: false, finish };
     this.#line.push(entry);
     return entry;
   }
@@ -348,6 +389,7 @@ export class Writer {
     if (--entry.parts > 0 || entry.isOver || this.#term.isOver) return;
     entry.isOver = true;
     this.#bytes -= entry.bytes;
+    this.#term.times.add(this.#term.options.clock.now() - entry.at);
     entry.finish();
     this.#ran();
     this.#advance();

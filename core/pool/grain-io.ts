@@ -66,6 +66,15 @@ export class GrainIo {
     }
   }
 
+  /** readRun() without a promise; see DiskFile.readLargeSoon. */
+  readRunSoon(first: number, from: number, into: readonly Buffer[], done: (whole: boolean) => void): boolean {
+    try {
+      return this.#core.slabs.readLargeSoon(first, from, into, done);
+    } catch {
+      return false;
+    }
+  }
+
   /** Bytes from `from` on of grains that are one behind the other in a slab, to `into`, unchecked. See matches(). */
   async readRun(first: number, from: number, into: readonly Buffer[]): Promise<void> {
     const { slabs } = this.#core;

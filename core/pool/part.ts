@@ -45,8 +45,11 @@ export class PartFile implements DiskFile {
   }
 
   readLarge(into: readonly Buffer[], position: number): Promise<void> {
-    const length = into.reduce((sum, { length }) => sum + length, 0);
-    return this.#file.readLarge(into, this.#at(position, length));
+    return this.#file.readLarge(into, this.#at(position, bytesOf(into)));
+  }
+
+  readLargeSoon(into: readonly Buffer[], position: number, done: (whole: boolean) => void): boolean {
+    return this.#file.readLargeSoon?.(into, this.#at(position, bytesOf(into)), done) === true;
   }
 
   async write(from: Buffer, at: number, length: number, position: number): Promise<void> {
@@ -83,3 +86,5 @@ export class PartFile implements DiskFile {
     return this.#base + position;
   }
 }
+
+const bytesOf = (into: readonly Buffer[]): number => into.reduce((sum, { length }) => sum + length, 0);

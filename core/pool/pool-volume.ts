@@ -27,8 +27,7 @@ export class PoolVolume implements Volume, WriteLog {
   /** Of grains that will need a fresh grain of the pool when what was admitted is placed. */
   readonly #promises: Promises;
   readonly #unstable: Unstable;
-  /** Grains that are being written to a fresh grain of the pool: what is admitted meanwhile goes there, too. */
-  readonly #arriving = new Set<number>();
+  readonly #arriving = new Set<number>(); // grains on the way to a fresh one: what is admitted meanwhile goes there, too
   /** How many syncs had begun when something was put into its place last; -1: never. */
   #placedAt = -1;
   /** By grain: the last call that puts something into it. */
@@ -77,6 +76,10 @@ export class PoolVolume implements Volume, WriteLog {
 
   readSoon(position: number, length: number, target: Buffer, at: number, done: (whole: boolean) => void): boolean {
     return !this.#closed && this.#reader.readSoon(position, length, target, at, done);
+  }
+
+  readPlacesSoon(places: readonly Place[], done: (whole: boolean) => void): boolean {
+    return !this.#closed && this.#reader.readPlacesSoon(places, done);
   }
 
   readPlaces(places: readonly Place[]): Promise<void> {

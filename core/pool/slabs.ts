@@ -100,6 +100,14 @@ export class Slabs {
     return slab.file.readLarge(into, slab.position + sumsBytes(slab.grains) + index * GRAIN + from);
   }
 
+  /** The same without a promise; see DiskFile.readLargeSoon. */
+  readLargeSoon(grain: number, from: number, into: readonly Buffer[], done: (whole: boolean) => void): boolean {
+    const { slab, index } = this.#spot(grain);
+    return (
+      slab.file.readLargeSoon?.(into, slab.position + sumsBytes(slab.grains) + index * GRAIN + from, done) === true
+    );
+  }
+
   /** Writes blocks of a grain and takes note of their checksums. `from` and `length` are multiples of BLOCK. */
   async write(
     grain: number,

@@ -66,6 +66,48 @@ export class VolumeReader {
     await allOf(running);
   }
 
+  /** readPlaces() where everything is there, as are its checksums, see Volume.readPlacesSoon: with a read for each run. */
+  readPlacesSoon(places: readonly Place[], done: (whole: boolean) => void): boolean {
+    for (const { position, length } of places) {
+      const grain = Math.floor(position / GRAIN);
+      const wanted = wantedOf(position, length);
+      if (position % BLOCK !== 0 || length % BLOCK !== 0) return false;
+      if ((this.#map.valid(grain) & wanted) !== wanted || !this.#io.hasSums(this.#map.place(grain) - 1)) return false;
+    }
+    let running = 0;
+    let all = true;
+    const ended = (whole: boolean): void => {
+      if (!whole) all = false;
+      if (--running === 0) done(all);
+    };
+    for (let i = 0; i < places.length;) {
+      const count = this.#together(places, i);
+      if (!this.#readRunSoon(places.slice(i, i + count), ended)) {
+        // What has begun has to end before anybody else may use its memory.
+        all = false;
+        return running > 0;
+      }
+      running++;
+      i += count;
+    }
+    return running > 0;
+  }
+
+  #readRunSoon(places: readonly Place[], done: (whole: boolean) => void): boolean {
+    const { position: from } = places[0] as Place;
+    const grain = Math.floor(from / GRAIN);
+    const place = this.#map.place(grain);
+    return this.#io.readRunSoon(place - 1, from - grain * GRAIN, viewsOf(places), (whole) => {
+      done(whole && places.every((each, i) => this.#fine(each, grain + i, place + i)));
+    });
+  }
+
+  /** True when what was read of a grain is what the volume has there. */
+  #fine({ position, length, memory, at }: Place, grain: number, place: number): boolean {
+    const base = at - (position - grain * GRAIN);
+    return this.#map.place(grain) === place && this.#io.matches(place - 1, wantedOf(position, length), memory, base);
+  }
+
   /** Bytes [from, to) of the volume, whole blocks, checked. */
   #readBlocks(from: number, to: number, memory: Buffer, at: number): Promise<void> {
     const grain = Math.floor(from / GRAIN);
@@ -122,12 +164,7 @@ export class VolumeReader {
     for (const [i, each] of places.entries()) {
       const loading = whole ? this.#io.loadSums(place - 1 + i) : undefined;
       if (loading !== undefined) await loading;
-      const base = each.at - (each.position - (grain + i) * GRAIN);
-      const fine =
-        whole &&
-        this.#map.place(grain + i) === place + i &&
-        this.#io.matches(place - 1 + i, wantedOf(each.position, each.length), each.memory, base);
-      if (!fine) await this.#readPlace(each);
+      if (!whole || !this.#fine(each, grain + i, place + i)) await this.#readPlace(each);
     }
   }
 

@@ -159,6 +159,8 @@ export interface Volume {
    * once, never before this returns, whether `target` has it; if not, use read, which tells why. Absent: never possible.
    */
   readSoon?(position: number, length: number, target: Buffer, at: number, done: (whole: boolean) => void): boolean;
+  /** The same for readPlaces(): a few reads of a device. */
+  readPlacesSoon?(places: readonly Place[], done: (whole: boolean) => void): boolean;
   /** The same for bring(): `done` is told whether readNow and viewNow have the range now; if not, use read. */
   bringSoon?(position: number, length: number, done: (there: boolean) => void): boolean;
 

@@ -6,7 +6,7 @@
 import * as fs from 'node:fs';
 import { Socket } from 'node:net';
 import { endianness } from 'node:os';
-import { ASYNC_READS, ASYNC_READ_BATCH, ASYNC_READ_PIECES } from '../base/limits.ts';
+import { ASYNC_READS, ASYNC_READ_BATCH, ASYNC_READ_BATCH_BYTES, ASYNC_READ_PIECES } from '../base/limits.ts';
 import { addressOf, useLargePages, useMemoryAddresses } from '../base/memory-address.ts';
 
 type Native = (...args: readonly number[]) => number;
@@ -71,6 +71,9 @@ export class AsyncReads {
   /** By slot: who is told, and what is being read into, which must not be given free meanwhile. */
   readonly #done: (ReadDone | undefined)[] = [];
   readonly #memory: unknown[] = [];
+  /** By slot: bytes that are read; and those of all that are under way. */
+  readonly #lengths = new Float64Array(ASYNC_READS);
+  #bytes = 0;
   /** Slots that are filled in and not submitted. */
   #waiting: number[] = [];
   #broken = false;
@@ -106,7 +109,7 @@ export class AsyncReads {
 
   /** `length` bytes from `position` on to `memory`, which begins at `address`. False: too many are under way. */
   read(fd: number, memory: Buffer, address: number, length: number, position: number, done: ReadDone): boolean {
-    const slot = this.#take(memory, done);
+    const slot = this.#take(memory, length, done);
     if (slot < 0) return false;
     this.#fill(slot, PREAD, fd, address, length, position);
     return true;
@@ -115,7 +118,9 @@ export class AsyncReads {
   /** The same into several places, whose addresses have to be known. */
   readAll(fd: number, into: readonly Buffer[], position: number, done: ReadDone): boolean {
     if (into.length > ASYNC_READ_PIECES) return false;
-    const slot = this.#take(into, done);
+    let bytes = 0;
+    for (const piece of into) bytes += piece.length;
+    const slot = this.#take(into, bytes, done);
     if (slot < 0) return false;
     const vectors = this.#vectorsAt + slot * ASYNC_READ_PIECES * IOVEC;
     for (let i = 0; i < into.length; i++) {
@@ -151,13 +156,15 @@ export class AsyncReads {
     return this.#blind || (this.#words[(last + CACHED_RANGE) / 4] as number) * PAGE >= length;
   }
 
-  #take(memory: unknown, done: ReadDone): number {
+  #take(memory: unknown, bytes: number, done: ReadDone): number {
     const slot = this.#broken ? undefined : this.#free.pop();
     if (slot === undefined) return -1;
     // As long as a read is under way the process goes on.
     if (this.#free.length === ASYNC_READS - 1) this.#socket.ref();
     this.#memory[slot] = memory;
     this.#done[slot] = done;
+    this.#lengths[slot] = bytes;
+    this.#bytes += bytes;
     return slot;
   }
 
@@ -198,6 +205,7 @@ export class AsyncReads {
     const done = this.#done[slot];
     this.#done[slot] = undefined;
     this.#memory[slot] = undefined;
+    this.#bytes -= this.#lengths[slot] as number;
     this.#free.push(slot);
     if (this.#free.length === ASYNC_READS) this.#socket.unref();
     done?.(result);
@@ -206,12 +214,20 @@ export class AsyncReads {
   /** Tells who waits for reads that have ended; `least`: so many are waited for. */
   #reap(least: number): void {
     const events = this.#address + this.#eventsAt;
-    const count = this.#native(this.#calls.getEvents, this.#context, least, ASYNC_READ_BATCH, events, 0, 0);
+    const most = this.#bunch();
+    const count = this.#native(this.#calls.getEvents, this.#context, least, most, events, 0, 0);
     for (let i = 0; i < count; i++) {
       const at = (this.#eventsAt + i * EVENT) / 4;
       this.#finish(this.#words[at] as number, this.#results[at + 4] as number);
     }
-    if (count === ASYNC_READ_BATCH) this.#reapAgain();
+    if (count === most) this.#reapAgain();
+  }
+
+  /** How many that have ended are dealt with at once: of large ones fewer, by what they have on average. */
+  #bunch(): number {
+    const underWay = ASYNC_READS - this.#free.length;
+    if (this.#bytes * ASYNC_READ_BATCH <= ASYNC_READ_BATCH_BYTES * underWay) return ASYNC_READ_BATCH;
+    return Math.max(1, Math.floor((ASYNC_READ_BATCH_BYTES * underWay) / this.#bytes));
   }
 
   /**

@@ -173,6 +173,17 @@ export class DirectReads {
     return true;
   }
 
+  /** read() where the kernel stores straight into the memory, if that is better: see DiskFile.readLargeSoon. */
+  readLargeSoon(into: readonly Buffer[], position: number, done: (whole: boolean) => void): boolean {
+    let length = 0;
+    for (const each of into) length += each.length;
+    if (asyncReads() === undefined || !this.#possible(length, position)) return false;
+    const address = placeOf(into[0]);
+    if (address === undefined) return false;
+    this.#ask(this.#large, address, ALIGNMENT, position);
+    return this.#large.past && this.#readStraight(into, length, position, done);
+  }
+
   /** What is called when the small read is over. */
   #endOf(length: number, done: (whole: boolean) => void): ReadDone {
     // Not for each of them: to look at the clock takes as long as much of the rest.
@@ -221,9 +232,8 @@ export class DirectReads {
   /** Into the memory itself, where its place allows that. False: not so. */
   #readStraight(into: readonly Buffer[], length: number, position: number, done: (whole: boolean) => void): boolean {
     const fd = this.#direct;
-    if (fd === undefined || !into.every((each) => each.length % ALIGNMENT === 0 && placeOf(each) !== undefined)) {
-      return false;
-    }
+    if (fd === undefined) return false;
+    for (const each of into) if (each.length % ALIGNMENT !== 0 || placeOf(each) === undefined) return false;
     const ended = (result: number): void => {
       this.#ended(result);
       done(result === length);

@@ -226,6 +226,10 @@ class NodeFile implements DiskFile {
     return this.#directReads.readSoon(into, at, length, position, done);
   }
 
+  readLargeSoon(into: readonly Buffer[], position: number, done: (whole: boolean) => void): boolean {
+    return this.#directReads.readLargeSoon(into, position, done);
+  }
+
   async #readAll(into: readonly Buffer[], length: number, position: number): Promise<void> {
     const [only] = into;
     if (only !== undefined && into.length === 1) return this.read(only, 0, length, position);

@@ -191,6 +191,18 @@ class SimFile implements DiskFile {
     return true;
   }
 
+  readLargeSoon(into: readonly Buffer[], position: number, done: (whole: boolean) => void): boolean {
+    this.readLarge(into, position).then(
+      () => {
+        done(true);
+      },
+      () => {
+        done(false);
+      },
+    );
+    return true;
+  }
+
   async readLarge(into: readonly Buffer[], position: number): Promise<void> {
     const whole = Buffer.alloc(into.reduce((sum, { length }) => sum + length, 0));
     await this.read(whole, 0, whole.length, position);

@@ -40,6 +40,8 @@ export interface GuestScript {
   script: string;
   /** Environment of the script; GUEST_IQN sets the initiator name. */
   env?: Readonly<Record<string, string>>;
+  /** More files for the root of its file system: name there, path here. */
+  files?: Readonly<Record<string, string>>;
 }
 
 export interface BootOptions {
@@ -47,6 +49,12 @@ export interface BootOptions {
   on?: Readonly<Record<string, () => unknown>>;
   /** More arguments for QEMU. */
   qemu?: readonly string[];
+  /** Words before QEMU, such as `ip netns exec NAME`. */
+  wrapper?: readonly string[];
+  /** Its network instead of one with the loopback interface of the host. */
+  netdev?: string;
+  /** Called with every line of the console. */
+  onLine?: (line: string) => void;
   /** Milliseconds for everything; 170 s when absent. */
   timeoutMs?: number;
 }
@@ -80,6 +88,7 @@ export function initramfsWith(guest: PreparedGuest, script: GuestScript): Buffer
     copyFileSync(projectFile('test', 'guest', 'guest-lib.sh'), join(folder.path, 'guest-lib.sh'));
     const params = Object.entries(script.env ?? {}).map(([name, value]) => `${name}=${quote(value)}\n`);
     writeFileSync(join(folder.path, 'params'), params.join(''));
+    for (const [name, path] of Object.entries(script.files ?? {})) copyFileSync(path, join(folder.path, name));
     const names = execFileSync('find', ['.', '-print0'], { cwd: folder.path });
     const overlay = execFileSync('cpio', ['--quiet', '--null', '-o', '-H', 'newc', '-R', '0:0'], {
       cwd: folder.path,
@@ -102,12 +111,21 @@ export class Console {
   readonly #start = performance.now();
   readonly #input: Writable | null;
   readonly #on: NonNullable<BootOptions['on']>;
+  readonly #onLine: NonNullable<BootOptions['onLine']>;
   #failing = false;
 
+<<<<<<< HEAD
   constructor({ outputs, input }: ConsoleStreams, on: NonNullable<BootOptions['on']>) {
     this.#input = input;
     this.#on = on;
     for (const stream of outputs) {
+=======
+  constructor(vm: ChildProcess, { on = {}, onLine = () => undefined }: BootOptions) {
+    this.#vm = vm;
+    this.#on = on;
+    this.#onLine = onLine;
+    for (const stream of [vm.stdout, vm.stderr]) {
+>>>>>>> ae08021befb12acae87185ef3dcf6b77586fa1c8
       let rest = '';
       stream?.setEncoding('utf8').on('data', (chunk: string) => {
         const lines = (rest + chunk).split('\n');
@@ -124,6 +142,7 @@ export class Console {
   #line(said: string): void {
     const seconds = ((performance.now() - this.#start) / 1000).toFixed(2).padStart(7);
     this.result.log.push(`${seconds} ${said}`);
+    this.#onLine(said);
     // What follows a failed check, indented, is what it printed.
     const { failed } = this.result;
     if (this.#failing && said.startsWith('    ')) {
@@ -157,18 +176,24 @@ export class Console {
 
 /** Runs QEMU with a serial console on our side until it ends; `args` say what it boots. */
 export async function boot(args: readonly string[], options: BootOptions = {}): Promise<GuestResult> {
-  const qemu = [
+  const [program = '', ...qemu] = [
+    ...(options.wrapper ?? []),
+    'qemu-system-x86_64',
     ...['-M', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '1', '-m', '768'],
     ...['-nodefaults', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
-    ...['-netdev', 'user,id=net0,ipv6=off', '-device', 'virtio-net-pci,romfile=,netdev=net0'],
+    ...['-netdev', options.netdev ?? 'user,id=net0,ipv6=off', '-device', 'virtio-net-pci,romfile=,netdev=net0'],
     ...args,
     ...(options.qemu ?? []),
   ];
-  const vm = spawn('qemu-system-x86_64', qemu, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+  const vm = spawn(program, qemu, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
   const forget = atExit(() => {
     killGroup(vm, 'SIGKILL');
   });
+<<<<<<< HEAD
   const { result } = new Console({ outputs: [vm.stdout, vm.stderr], input: vm.stdin }, options.on ?? {});
+=======
+  const { result } = new Console(vm, options);
+>>>>>>> ae08021befb12acae87185ef3dcf6b77586fa1c8
   const timer = setTimeout(() => {
     result.timedOut = true;
     killGroup(vm, 'SIGKILL');

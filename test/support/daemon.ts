@@ -96,8 +96,8 @@ export class Daemon {
     return this.#output;
   }
 
-  /** Starts the daemon on its ports and data folder; resolves when it printed its ready line. */
-  async start(): Promise<void> {
+  /** Starts the daemon on its ports and data folder; resolves when it printed its ready line. `env`: for this time only. */
+  async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
     assert.equal(this.#child, undefined, 'already started');
     const portals = this.portals.flatMap((portal) => ['--portal', portal]);
     const options = ['--json', '--data', this.dataFolder, ...portals, '--api', this.#api, ...this.#args];
@@ -105,7 +105,7 @@ export class Daemon {
     const [program = process.execPath, ...args] = command;
     const child = spawn(program, args, {
       cwd: projectRoot,
-      env: { ...process.env, ...SMALL_POOL, ...this.#env },
+      env: { ...process.env, ...SMALL_POOL, ...this.#env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true, // its own group: a kill must reach the daemon behind the launcher
     });

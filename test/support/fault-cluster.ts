@@ -34,8 +34,12 @@ interface Replication {
 export interface FaultCluster {
   readonly cables: Switch;
   readonly nodes: readonly Daemon[];
+  /** Where the members of etcd have their data: those of the nodes, and of the witness. */
+  readonly folders: readonly string[];
   readonly disk: Disk;
   readonly portals: readonly { readonly host: string; readonly port: number }[];
+  /** Where nodes talk to each other; with the three ports above: etcd's two, and the one for nodes that want to join. */
+  readonly addresses: readonly { readonly host: string; readonly port: number }[];
   /** Number of the node that serves the volume; asks those named. */
   owner(...asked: number[]): Promise<number>;
   /** Resolves when a node has this role for the volume. */
@@ -179,7 +183,9 @@ async function start(
     });
   return {
     ...{ cables, nodes, disk, owner, end },
+    folders: [...nodes.map(({ dataFolder }) => dataFolder), folder.path],
     portals: NAMES.map((_, i) => ({ host: place(i).host, port: PORTAL })),
+    addresses: NAMES.map((_, i) => ({ host: place(i).host, port: CLUSTER })),
     role: async (node, role) => {
       await until(`node ${node} is ${role}`, async () => (await ask(node)).role === role);
     },

@@ -9,8 +9,16 @@ export interface Place {
   readonly wrapper: readonly string[];
 }
 
+/** A virtual machine on the switch. */
+export interface MachinePlace extends Place {
+  /** Argument of QEMU's -netdev. */
+  readonly netdev: string;
+}
+
 export interface Switch {
   readonly places: readonly Place[];
+  /** Plugs in one virtual machine: QEMU runs with these words before it, and the machine gives itself the address (of 24 bits). */
+  addMachine(): MachinePlace;
   /** Pulls the cable of a place, or of this process ('self'); or plugs it in. */
   cut(which: number | 'self'): void;
   heal(which: number | 'self'): void;
@@ -81,6 +89,13 @@ export function openSwitch(count: number): Switch {
   }
   return {
     places,
+    addMachine: () => {
+      const tap = name('t');
+      ip('-n', hub, 'tuntap', 'add', 'dev', tap, 'mode', 'tap');
+      ip('-n', hub, 'link', 'set', tap, 'master', 'br0', 'up');
+      const netdev = `tap,id=net0,ifname=${tap},script=no,downscript=no`;
+      return { host: `${net}.253`, wrapper: ['ip', 'netns', 'exec', hub], netdev };
+    },
     cut: (which) => {
       set(which, 'down');
     },

@@ -16,8 +16,12 @@ import { snapshotResource, volumeResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
+/** What can be in the way where a volume has copies on several nodes. */
+const MIRRORED = ['replica-state', 'peer-unreachable'] as const;
+
 export function snapshotRoutes({ catalog, snapshots, views, jobs }: ControlPlane): Route[] {
   const tag = 'snapshots';
+  const view = (record: SnapshotRecord): z.infer<typeof Snapshot> => viewOf(record, snapshots.missingOn(record));
   return [
     listRoute<SnapshotRecord>({
       path: '/snapshots',
@@ -36,7 +40,7 @@ export function snapshotRoutes({ catalog, snapshots, views, jobs }: ControlPlane
         pool: exact(VolumeName.optional(), ({ pool }) => pool),
         state: exact(Snapshot.shape.state.optional(), ({ state }) => state),
       },
-      view: viewOf,
+      view,
     }),
     route({
       method: 'post',
@@ -44,12 +48,12 @@ export function snapshotRoutes({ catalog, snapshots, views, jobs }: ControlPlane
       tag,
       role: 'operator',
       summary: 'Take a snapshot of one or several volumes at one instant',
-      problems: ['not-found', 'exists', 'in-use', 'limit-reached', 'no-space'],
+      problems: [...MIRRORED, 'not-found', 'exists', 'in-use', 'limit-reached', 'no-space'],
       repeatable: true,
       body: CreateSnapshot,
       status: 201,
       response: z.array(Snapshot),
-      handle: async ({ body }) => (await snapshots.create(body.volumes, body.name)).map(viewOf),
+      handle: async ({ body }) => (await snapshots.create(body.volumes, body.name)).map(view),
     }),
     route({
       method: 'get',
@@ -61,7 +65,7 @@ export function snapshotRoutes({ catalog, snapshots, views, jobs }: ControlPlane
       resource: ({ name, snapshot }) => snapshotResource(catalog, name, snapshot),
       problems: ['not-found'],
       response: Snapshot,
-      handle: ({ params }) => viewOf(snapshots.get(params.name, params.snapshot)),
+      handle: ({ params }) => view(snapshots.get(params.name, params.snapshot)),
     }),
     route({
       method: 'delete',
@@ -84,7 +88,7 @@ export function snapshotRoutes({ catalog, snapshots, views, jobs }: ControlPlane
       summary: 'Make a volume that nobody uses what it was',
       params: SnapshotParams,
       resource: ({ name }) => volumeResource(catalog, name),
-      problems: ['not-found', 'in-use', 'no-space'],
+      problems: [...MIRRORED, 'not-found', 'in-use', 'no-space'],
       response: Volume,
       handle: async ({ params }) => views.disk(await snapshots.rollback(params.name, params.snapshot)),
     }),
@@ -94,7 +98,7 @@ export function snapshotRoutes({ catalog, snapshots, views, jobs }: ControlPlane
       tag,
       role: 'operator',
       summary: 'Create a volume with the content of this one, or of a snapshot of it',
-      problems: ['not-found', 'exists', 'in-use', 'limit-reached', 'no-space'],
+      problems: [...MIRRORED, 'not-found', 'exists', 'in-use', 'limit-reached', 'no-space'],
       repeatable: true,
       params: VolumeParams,
       body: CloneVolume,
@@ -119,7 +123,7 @@ export function snapshotRoutes({ catalog, snapshots, views, jobs }: ControlPlane
   ];
 }
 
-function viewOf(record: SnapshotRecord): z.infer<typeof Snapshot> {
+function viewOf(record: SnapshotRecord, missingOn: string[]): z.infer<typeof Snapshot> {
   const { volume, name, id, group = null, pool, size, state, created } = record;
-  return { volume, name, id, group, pool, size, state, created: new Date(created).toISOString() };
+  return { volume, name, id, group, pool, size, state, missingOn, created: new Date(created).toISOString() };
 }

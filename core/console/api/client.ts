@@ -1,6 +1,7 @@
 // The one door to the daemon: typed by the rows of the API (schema.ts is made by the build), errors as problem+json says them.
 import type { Api, Problem } from './schema.ts';
 import { credentials } from './credentials.ts';
+import { send } from './transport.ts';
 
 export const API_PREFIX = '/api/v1';
 /** Milliseconds after which a request is given up: the daemon ends its own after as many. */
@@ -84,7 +85,7 @@ function queryOf(query: Record<string, string | number | undefined> = {}): strin
 async function request(method: string, path: string, body: unknown, background: boolean): Promise<unknown> {
   let response: Response;
   try {
-    response = await fetch(path, {
+    response = await send(path, {
       method,
       headers: {
         ...credentials.headers(method),
@@ -92,11 +93,11 @@ async function request(method: string, path: string, body: unknown, background: 
         ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      credentials: 'same-origin',
-      cache: 'no-store',
       signal: AbortSignal.timeout(TIMEOUT),
     });
-  } catch {
+  } catch (error) {
+    // Who carries it may know more.
+    if (error instanceof ApiProblem) throw error;
     throw new ApiProblem({
       status: 0,
       code: 'unreachable',

@@ -4,6 +4,7 @@ import { API_PREFIX } from './client.ts';
 import { credentials } from './credentials.ts';
 import { changed } from './data.ts';
 import type { SourceName } from './data.ts';
+import { send } from './transport.ts';
 
 /** What the pages have to load anew when the daemon speaks of a topic. */
 const SHOWN_BY: Readonly<Record<string, readonly SourceName[]>> = {
@@ -64,14 +65,13 @@ interface StreamEvent {
 
 /** EventSource of browsers sends no headers, and so no token; the format is the one of WHATWG HTML §9.2. */
 async function* eventsOf(signal: AbortSignal, last: string | undefined): AsyncGenerator<StreamEvent> {
-  const response = await fetch(`${API_PREFIX}/events/stream`, {
+  const response = await send(`${API_PREFIX}/events/stream`, {
+    method: 'GET',
     headers: {
       ...credentials.headers('GET'),
       'Gemel-Background': '1',
       ...(last === undefined ? {} : { 'Last-Event-ID': last }),
     },
-    credentials: 'same-origin',
-    cache: 'no-store',
     signal,
   });
   if (response.status === 401) credentials.refused();

@@ -11,6 +11,12 @@ import { go } from '../router.ts';
 import { checkName, mapFields, mapsOf } from './access-fields.ts';
 
 export function createVolume(): void {
+  // Where they have not arrived yet, a file would be what is offered first.
+  if (data.pools.value === undefined) void data.pools.refresh().then(openWizard);
+  else openWizard();
+}
+
+function openWizard(): void {
   const pools = (data.pools.value ?? []).filter((pool) => pool.state === 'online');
   const free = (name: string): number => {
     const facts = pools.find((pool) => pool.name === name)?.facts;

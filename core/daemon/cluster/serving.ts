@@ -7,13 +7,16 @@ import type { Catalog } from '../../control/catalog.ts';
 import { ClusterVolumes, portNodes } from '../../control/cluster-volumes.ts';
 import { Forwarding } from '../../control/forwarding.ts';
 import { MirrorBackend } from '../../control/mirror-backend.ts';
+import { MirrorSnapshots } from '../../control/mirror-snapshots.ts';
 import { NodeFacts } from '../../control/node-facts.ts';
 import type { Provisioner } from '../../control/provision.ts';
+import type { SessionSource } from '../../control/sessions.ts';
 import type { Units } from '../../control/units.ts';
 import type { PortalOptions } from '../../iscsi/context.ts';
 import { MirrorNode } from '../../mirror/mirror-node.ts';
 import type { ScsiDevice } from '../../scsi/device.ts';
 import { portOfNode } from '../../scsi/forward/ownership.ts';
+import { NodeBeacons } from './beacon-thread.ts';
 import type { Membership } from './membership.ts';
 
 export interface ClusterServingOptions {
@@ -31,6 +34,7 @@ export interface Served {
   readonly catalog: Catalog;
   readonly units: Units;
   readonly provisioner: Provisioner;
+  readonly server: () => SessionSource | undefined;
 }
 
 export class ClusterServing {
@@ -42,13 +46,15 @@ export class ClusterServing {
   readonly #options: ClusterServingOptions;
   #volumes: ClusterVolumes | undefined;
   #backend: MirrorBackend | undefined;
+  #snapshots: MirrorSnapshots | undefined;
 
   constructor(options: ClusterServingOptions) {
     this.#options = options;
     const { member, world, log, portals, devices } = options;
     const { self, store, tls, cluster, bootId } = member;
     const node = { node: self.id, boot: bootId, cluster };
-    this.mirror = new MirrorNode({ world, store, ...node, log, tls, listen: self.address });
+    const beacons = new NodeBeacons({ ...node, tls, log });
+    this.mirror = new MirrorNode({ world, store, ...node, log, tls, listen: self.address, beacons });
     this.facts = new NodeFacts(member, world.clock, log);
     this.forwarding = new Forwarding({
       ...{ clock: world.clock, log, self: self.id, devices },
@@ -77,12 +83,22 @@ export class ClusterServing {
     return (this.#backend = new MirrorBackend({ local, member, mirror: this.mirror, folder, world, log, withdraw }));
   }
 
+  /** Snapshots of volumes with copies on several nodes. When there is a backend. */
+  snapshots({ catalog, units }: Pick<Served, 'catalog' | 'units'>): MirrorSnapshots {
+    const { member, world, log } = this.#options;
+    if (this.#backend === undefined) throw new Error('there is no backend yet');
+    const parts = { catalog, units, member, mirror: this.mirror, backend: this.#backend };
+    return (this.#snapshots = new MirrorSnapshots({ ...parts, clock: world.clock, log }));
+  }
+
   /** Listens for the other nodes. Before volumes are opened. Rejects with a ServiceError. */
   async prepare(served: Served): Promise<void> {
     const { member, world, log } = this.#options;
-    if (this.#backend === undefined) throw new Error('there is no backend yet');
+    if (this.#backend === undefined || this.#snapshots === undefined) throw new Error('there is no backend yet');
     const { mirror, forwarding } = this;
-    const parts = { mirror, forwarding, member, backend: this.#backend, clock: world.clock, log };
+    const { server } = served;
+    const kept = { backend: this.#backend, snapshots: this.#snapshots };
+    const parts = { mirror, forwarding, member, server, ...kept, clock: world.clock, log };
     this.#volumes = new ClusterVolumes({ ...served, ...parts });
     await this.facts.start(() => {
       served.units.portsChanged();
@@ -105,5 +121,6 @@ export class ClusterServing {
     await this.#volumes?.stop();
     this.facts.stop();
     await this.mirror.stop();
+    await this.#snapshots?.stop();
   }
 }

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import type { UntypedServiceImplementation } from '@grpc/grpc-js';
 import { ETCD_DEADLINE, ETCD_HEDGE } from '../../../core/base/limits.ts';
 import { EtcdClient } from '../../../core/cluster/etcd/client.ts';
 import { clusterAuthority } from '../../support/cluster-certificates.ts';
@@ -32,7 +31,7 @@ class Member {
         answer(null, Buffer.alloc(0));
       });
     };
-    this.server.addService(service, { range } as unknown as UntypedServiceImplementation);
+    this.server.addService(service, { range });
   }
 
   async start(): Promise<void> {

@@ -148,26 +148,37 @@ describe('operations of a mirrored volume', { timeout: 120_000 }, () => {
     );
   });
 
-  test('a replica without room is left out; an owner without room fails the write and changes nothing anywhere', async () => {
+  test('a replica without room is left out; an owner without room leaves the volume to the replica that has some', async () => {
     await withCluster(
       ['a', 'b'],
       async (c) => {
         await c.inSync(['a', 'b']);
         const [here, there] = [c.node('a').copies.get('v') as TestCopy, c.node('b').copies.get('v') as TestCopy];
         await put(c, 'a', 1, 1);
+        there.failWrites = VolumeFault.noSpace;
+        await put(c, 'a', 1, 3);
+        await c.inSync(['a']);
+        assert.match(c.node('a').mirror.replicas('v')[0]?.why ?? '', /a test/);
+        // Alone without room: the write fails, and nothing has changed.
         here.failWrites = VolumeFault.noSpace;
         await assert.rejects(
           put(c, 'a', 1, 2),
           (error: unknown) => error instanceof VolumeError && error.fault === VolumeFault.noSpace,
         );
         here.failWrites = undefined;
-        assert.equal(await get(c, 'a', 1), 1);
-        await assertSame(c, 'a', 'b');
-        there.failWrites = VolumeFault.noSpace;
-        await put(c, 'a', 1, 3);
-        await c.inSync(['a']);
-        assert.match(c.node('a').mirror.replicas('v')[0]?.why ?? '', /a test/);
+        assert.equal(await get(c, 'a', 1), 3);
         there.failWrites = undefined;
+        await c.inSync(['a', 'b']);
+        await assertSame(c, 'a', 'b');
+        // The host is told to repeat it (02/04/0A), and does so where there is room.
+        here.failWrites = VolumeFault.noSpace;
+        await assert.rejects(
+          put(c, 'a', 1, 4),
+          (error: unknown) => error instanceof VolumeError && error.fault === VolumeFault.moved,
+        );
+        assert.equal(await c.owner('v', 'a'), 'b');
+        await put(c, 'b', 1, 4);
+        here.failWrites = undefined;
         await c.inSync(['a', 'b']);
         await assertSame(c, 'a', 'b');
       },

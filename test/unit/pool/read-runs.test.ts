@@ -102,6 +102,54 @@ describe('reading several grains of a pool', () => {
     assert.equal(await moving, false);
   });
 
+  it('brings several grains into the cache without a promise, with as many reads', async () => {
+    const { running, id } = await written();
+    const volume = running.open(id);
+    const soon = (position: number, length: number): Promise<boolean | 'not begun'> =>
+      new Promise((resolve) => {
+        if (!volume.bringSoon(position, length, resolve)) resolve('not begun');
+      });
+    assert.equal(await soon(0, 9 * GRAIN), 'not begun', 'the checksums are not in memory');
+    await volume.read(9 * GRAIN, BLOCK, Buffer.alloc(BLOCK), 0);
+    const target = Buffer.alloc(7 * GRAIN);
+    const from = GRAIN / 2;
+    const reads = await readsOf(running, async () => {
+      assert.equal(await soon(from, 7 * GRAIN), true);
+    });
+    assert.equal(reads, 2);
+    assert.ok(volume.readNow(from, target.length, target, 0));
+    assert.ok(target.equals(pattern(10 * GRAIN).subarray(from, from + target.length)));
+    assert.equal(await soon(9 * GRAIN, 2 * GRAIN), 'not begun', 'a hole');
+  });
+
+  it('without a promise, says so when one of several grains is wrong, cannot be read, or has moved', async () => {
+    const { machine, id } = await written();
+    stopAll();
+    const data = pattern(10 * GRAIN).subarray(35 * BLOCK, 36 * BLOCK);
+    assert.ok(machine.damage('slab-00000', machine.findBytes('slab-00000', data)));
+    const running = (await machine.start()) as Running;
+    const volume = running.pool.open(id, { blockSize: 512, durability: Durability.durable, readOnly: false });
+    const memory = Buffer.alloc(10 * GRAIN);
+    await volume.read(0, BLOCK, memory, 0);
+    const soon = (first: number, grains: number): Promise<boolean> =>
+      new Promise((resolve, reject) => {
+        const places = Array.from({ length: grains }, (_, i) => {
+          return { position: (first + i) * GRAIN, length: GRAIN, memory, at: i * GRAIN };
+        });
+        if (!volume.readPlacesSoon(places, resolve)) reject(new Error('not begun'));
+      });
+    assert.equal(await soon(3, 6), true);
+    assert.ok(memory.subarray(0, 6 * GRAIN).equals(pattern(10 * GRAIN).subarray(3 * GRAIN, 9 * GRAIN)));
+    assert.equal(await soon(0, 6), false, 'a flipped bit');
+    let reads = 0;
+    running.disk.fault = (operation) => (operation === 'read' && ++reads === 2 ? new Error('EIO') : undefined);
+    assert.equal(await soon(3, 6), false);
+    running.disk.fault = () => undefined;
+    const moving = soon(3, 6);
+    await volume.unmap(4 * GRAIN, GRAIN);
+    assert.equal(await moving, false);
+  });
+
   it('finds the flipped bit in the middle of a run, and says where', async () => {
     const { machine, id } = await written();
     stopAll();

@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, mock, test } from 'node:test';
-import { ASYNC_READS, ASYNC_READ_PIECES } from '../../../core/base/limits.ts';
+import { ASYNC_READS, ASYNC_READ_BATCH_BYTES, ASYNC_READ_PIECES } from '../../../core/base/limits.ts';
 import {
   LARGE_PAGE,
   MEMORY_ALIGNMENT,
@@ -62,6 +62,34 @@ describe('reads without threads', { skip }, () => {
       assert.deepEqual(new Set(await Promise.all(running)), new Set([BLOCK]));
       for (const [i, each] of memory.entries()) assert.ok(each.equals(block((i * 7) % BLOCKS)), `read ${String(i)}`);
     }
+  });
+
+  test('of large ones that have ended few are told in one turn, so that what they bring can go meanwhile', async () => {
+    const into = Array.from({ length: 16 }, () => alignedMemory(BLOCKS * BLOCK));
+    let turns = 0;
+    const counter = setInterval(() => undefined, 1000);
+    const count = (): void => {
+      turns++;
+      if (counter.hasRef()) setImmediate(count);
+    };
+    count();
+    const told = await Promise.all(
+      into.map(
+        (each) =>
+          new Promise<number>((resolve) => {
+            assert.ok(
+              reads.read(fd, each, place(each), each.length, 0, () => {
+                resolve(turns);
+              }),
+            );
+          }),
+      ),
+    );
+    counter.unref();
+    clearInterval(counter);
+    const most = Math.max(...told.map((turn) => told.filter((each) => each === turn).length));
+    assert.ok(most * BLOCKS * BLOCK <= ASYNC_READ_BATCH_BYTES, `${String(most)} at once`);
+    assert.ok(into.every((each) => each.equals(data)));
   });
 
   test('into several places', async () => {
