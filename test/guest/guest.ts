@@ -114,18 +114,11 @@ export class Console {
   readonly #onLine: NonNullable<BootOptions['onLine']>;
   #failing = false;
 
-<<<<<<< HEAD
-  constructor({ outputs, input }: ConsoleStreams, on: NonNullable<BootOptions['on']>) {
+  constructor({ outputs, input }: ConsoleStreams, { on = {}, onLine = () => undefined }: BootOptions) {
     this.#input = input;
     this.#on = on;
-    for (const stream of outputs) {
-=======
-  constructor(vm: ChildProcess, { on = {}, onLine = () => undefined }: BootOptions) {
-    this.#vm = vm;
-    this.#on = on;
     this.#onLine = onLine;
-    for (const stream of [vm.stdout, vm.stderr]) {
->>>>>>> ae08021befb12acae87185ef3dcf6b77586fa1c8
+    for (const stream of outputs) {
       let rest = '';
       stream?.setEncoding('utf8').on('data', (chunk: string) => {
         const lines = (rest + chunk).split('\n');
@@ -189,11 +182,7 @@ export async function boot(args: readonly string[], options: BootOptions = {}): 
   const forget = atExit(() => {
     killGroup(vm, 'SIGKILL');
   });
-<<<<<<< HEAD
-  const { result } = new Console({ outputs: [vm.stdout, vm.stderr], input: vm.stdin }, options.on ?? {});
-=======
-  const { result } = new Console(vm, options);
->>>>>>> ae08021befb12acae87185ef3dcf6b77586fa1c8
+  const { result } = new Console({ outputs: [vm.stdout, vm.stderr], input: vm.stdin }, options);
   const timer = setTimeout(() => {
     result.timedOut = true;
     killGroup(vm, 'SIGKILL');

@@ -105,29 +105,31 @@ describe('a virtual machine of libvirt', { skip }, () => {
         };
         let second: Console | undefined;
         const console1 = new Console(streamsOf(connect(socket)), {
-          full: measure('full', (bytes) => bytes >= system + FILE),
-          attach: () => attachDisk(context, { domain: 'one', volume: 'b', ...ATTACH }, randomUUID()),
-          clone: async () => {
-            await cloneDomain(context, { from: 'one', name: 'two', start: true }, randomUUID());
-            const two = await domainNamed(libvirt, 'two');
-            const { xml: running } = await libvirt.call(domainXml, { domain: two, flags: 0 });
-            const path = child(parseXml(running), 'devices', 'serial', 'source')?.attributes['path'] ?? '';
-            const terminal = new ReadStream(openSync(path, constants.O_RDONLY | constants.O_NOCTTY));
-            second = new Console({ outputs: [terminal.on('error', () => undefined)], input: null }, {});
-          },
-          trimmed: measure('trimmed', (bytes) => (seen['full'] ?? 0) - bytes >= 0.75 * FILE),
-          grow: async () => {
-            await growDisk(context, 'b', 96 * MIB, randomUUID());
-            const refused = await daemon.gemel(['volume', 'delete', 'b']);
-            assert.match(refused.stderr, /is in use by|is leased by/);
-          },
-          snapshot: async () => {
-            before = await first8();
-            await snapshotDomain(context, 'one', 'good', randomUUID());
-          },
-          restart: async () => {
-            await daemon.crash();
-            await daemon.start();
+          on: {
+            full: measure('full', (bytes) => bytes >= system + FILE),
+            attach: () => attachDisk(context, { domain: 'one', volume: 'b', ...ATTACH }, randomUUID()),
+            clone: async () => {
+              await cloneDomain(context, { from: 'one', name: 'two', start: true }, randomUUID());
+              const two = await domainNamed(libvirt, 'two');
+              const { xml: running } = await libvirt.call(domainXml, { domain: two, flags: 0 });
+              const path = child(parseXml(running), 'devices', 'serial', 'source')?.attributes['path'] ?? '';
+              const terminal = new ReadStream(openSync(path, constants.O_RDONLY | constants.O_NOCTTY));
+              second = new Console({ outputs: [terminal.on('error', () => undefined)], input: null }, {});
+            },
+            trimmed: measure('trimmed', (bytes) => (seen['full'] ?? 0) - bytes >= 0.75 * FILE),
+            grow: async () => {
+              await growDisk(context, 'b', 96 * MIB, randomUUID());
+              const refused = await daemon.gemel(['volume', 'delete', 'b']);
+              assert.match(refused.stderr, /is in use by|is leased by/);
+            },
+            snapshot: async () => {
+              before = await first8();
+              await snapshotDomain(context, 'one', 'good', randomUUID());
+            },
+            restart: async () => {
+              await daemon.crash();
+              await daemon.start();
+            },
           },
         });
         await until(async () => !(await isRunning(libvirt, domain))).catch((error: unknown) => {
