@@ -1,10 +1,11 @@
 // Boots a small Debian guest under QEMU's software emulation and runs one test script in it. The guest sees the host's
 // loopback interface as 10.0.2.2, so a target on 127.0.0.1 needs no network set-up; neither KVM nor root is needed once
 // the packages are there.
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
+import type { Readable, Writable } from 'node:stream';
 import { atExit, temporaryFolder } from '../support/cleanup.ts';
 import { needsAll } from '../support/needs.ts';
 import { killGroup, run } from '../support/process.ts';
@@ -99,19 +100,25 @@ export function initramfsWith(guest: PreparedGuest, script: GuestScript): Buffer
   }
 }
 
-class Console {
+/** What the console of a guest says, and who answers there. */
+export interface ConsoleStreams {
+  readonly outputs: readonly (Readable | null)[];
+  readonly input: Writable | null;
+}
+
+export class Console {
   readonly result: GuestResult = { status: undefined, timedOut: false, passed: [], failed: [], log: [] };
   readonly #start = performance.now();
-  readonly #vm: ChildProcess;
+  readonly #input: Writable | null;
   readonly #on: NonNullable<BootOptions['on']>;
   readonly #onLine: NonNullable<BootOptions['onLine']>;
   #failing = false;
 
-  constructor(vm: ChildProcess, { on = {}, onLine = () => undefined }: BootOptions) {
-    this.#vm = vm;
+  constructor({ outputs, input }: ConsoleStreams, { on = {}, onLine = () => undefined }: BootOptions) {
+    this.#input = input;
     this.#on = on;
     this.#onLine = onLine;
-    for (const stream of [vm.stdout, vm.stderr]) {
+    for (const stream of outputs) {
       let rest = '';
       stream?.setEncoding('utf8').on('data', (chunk: string) => {
         const lines = (rest + chunk).split('\n');
@@ -122,7 +129,7 @@ class Console {
         if (rest !== '') this.#line(rest);
       });
     }
-    vm.stdin?.on('error', () => undefined); // a hook may answer after the guest is gone
+    input?.on('error', () => undefined); // a hook may answer after the guest is gone
   }
 
   #line(said: string): void {
@@ -156,7 +163,7 @@ class Console {
       status = 1;
       this.result.failed.push(`host ${name}: ${error instanceof Error ? error.message : String(error)}`);
     }
-    this.#vm.stdin?.write(`done ${name} ${status}\n`);
+    this.#input?.write(`done ${name} ${status}\n`);
   }
 }
 
@@ -175,7 +182,7 @@ export async function boot(args: readonly string[], options: BootOptions = {}): 
   const forget = atExit(() => {
     killGroup(vm, 'SIGKILL');
   });
-  const { result } = new Console(vm, options);
+  const { result } = new Console({ outputs: [vm.stdout, vm.stderr], input: vm.stdin }, options);
   const timer = setTimeout(() => {
     result.timedOut = true;
     killGroup(vm, 'SIGKILL');

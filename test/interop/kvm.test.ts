@@ -194,12 +194,13 @@ describe('virtual machines of a KVM host', { skip }, () => {
   test('are as they were, or as they should be, wherever attaching and cloning fail', async () => {
     await withKvmHost({ chap: false }, async (host) => {
       const { context } = host;
-      await provisionDisk({ name: 'a', size: 64 * MIB }, host.libvirt, host.settings, host.call, randomUUID());
+      // Mapped to nobody.
+      await context.storage.create('a', 64 * MIB, undefined, randomUUID());
       await host.machine('one');
       await everyFault(
         host,
         (key) => attachDisk(context, { domain: 'one', volume: 'a', ...ATTACH }, key),
-        () => detachDisk(context, { domain: 'one', volume: 'a', keepMap: true }, randomUUID()),
+        () => detachDisk(context, { domain: 'one', volume: 'a', keepMap: false }, randomUUID()),
       );
       // Its answer is lost because libvirtd dies in the middle, and comes back.
       host.onFault = async () => {
@@ -209,7 +210,7 @@ describe('virtual machines of a KVM host', { skip }, () => {
       for (const at of [12, 17]) {
         host.plan({ at, when: 'after' });
         await attachDisk(context, { domain: 'one', volume: 'a', ...ATTACH }, randomUUID());
-        await detachDisk(context, { domain: 'one', volume: 'a', keepMap: true }, randomUUID());
+        await detachDisk(context, { domain: 'one', volume: 'a', keepMap: false }, randomUUID());
       }
       host.onFault = undefined;
       host.plan();
