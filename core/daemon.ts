@@ -23,6 +23,9 @@ import { nodeWorld } from './world/node-world.ts';
 /** Ctrl-C reaches a launcher and us, and the launcher may pass it on: signals this close together (ms) are one. */
 const SAME_SIGNAL = 500;
 
+/** Exit status of a witness that its cluster has removed (ERRORS: cluster-removed); starting it again is of no use. */
+const EXIT_REMOVED = ERRORS['cluster-removed'].exit;
+
 /** `gemeld witness`. */
 async function witness(argv: readonly string[]): Promise<void> {
   const options = witnessOptions(argv);
@@ -33,7 +36,10 @@ async function witness(argv: readonly string[]): Promise<void> {
   const logging = daemonLog('info', 'auto');
   let end: () => Promise<void>;
   try {
-    end = await startWitness({ ...options, data }, world, logging.log);
+    end = await startWitness({ ...options, data }, world, logging.log, () => {
+      logging.flush();
+      process.exit(EXIT_REMOVED);
+    });
   } catch (error) {
     lock.release();
     logging.flush();

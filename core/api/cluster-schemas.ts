@@ -12,6 +12,19 @@ export const DropCopies = z.strictObject({
     .optional()
     .meta({ description: 'also its copies of volumes that are complete elsewhere' }),
 });
+export const Maintenance = z.strictObject({
+  on: z.boolean(),
+  force: z.boolean().default(false).meta({ description: 'although hosts would notice' }),
+});
+export const MaintenanceShown = z.object({
+  moved: z.array(z.string()).meta({ description: 'volumes that were handed over' }),
+});
+export const Reboot = z.object({
+  node: z.string(),
+  safe: z.boolean(),
+  moves: z.array(z.string()).meta({ description: 'volumes that go on elsewhere after a pause' }),
+  concerns: z.array(z.object({ kind: z.enum(['volume', 'host', 'node']), name: z.string(), text: z.string() })),
+});
 export const NewCluster = z.strictObject({ address: Address, name: NodeName.optional() });
 export const ClusterBegun = z.object({ cluster: z.string() });
 export const JoinCluster = z.strictObject({
@@ -35,6 +48,7 @@ export const Cluster = z.object({
       vote: z.enum(['voter', 'learner', 'none']),
       leader: z.boolean(),
       answers: z.boolean(),
+      maintenance: z.boolean().meta({ description: 'nothing is handed over to it' }),
     }),
   ),
   store: z.object({ answers: z.boolean(), problem: z.string().nullable() }),

@@ -52,3 +52,13 @@ export const STALE_SNAPSHOT = 300_000;
 export const DROPPED_POINTS = 4_096;
 /** Attempts to change a record of the catalog that other nodes change at the same time. */
 export const CATALOG_RETRIES = 20;
+/** Milliseconds a drill waits for another node to serve, and for copies to be in step again; between two looks. */
+export const DRILL_PATIENCE = 20_000;
+export const DRILL_SYNC_PATIENCE = 120_000;
+export const DRILL_LOOK = 10;
+/** Drills that are remembered, over all volumes. */
+export const MAX_DRILLS = 50;
+/** Reports of copies that differed, over all volumes; ranges one names for each node; milliseconds between two writes of one. */
+export const MAX_DIVERGENCE_REPORTS = 64;
+export const MAX_DIVERGENCE_RANGES = 1_000;
+export const DIVERGENCE_WRITE = 1_000;

@@ -32,6 +32,19 @@ export class Histogram {
     return 0;
   }
 
+  /** For longestSince(). */
+  counts(): number[] {
+    return [...this.#counts];
+  }
+
+  /** Microseconds (of its bucket's bound) of the longest event added since `before` was taken; 0: there was none. */
+  longestSince(before: readonly number[]): number {
+    for (let i = BUCKETS - 1; i >= 0; i--) {
+      if ((this.#counts[i] as number) > (before[i] ?? 0)) return BOUNDS[Math.min(i, BOUNDS.length - 1)] as number;
+    }
+    return 0;
+  }
+
   /** Upper bounds in microseconds with the number of events up to each, one per doubling, as Prometheus wants them. */
   *cumulative(): Generator<{ upTo: number; count: number }> {
     let count = 0;

@@ -28,8 +28,16 @@ export const MAX_PEER_REFUSALS = 256;
 export const BEACON_INTERVAL = 250;
 export const LEASE_TIME = 2_000;
 export const LEASE_GRACE = 2_500;
+/** Milliseconds without a sign of life of the loop that serves, after which no beacon is sent for it. */
+export const LOOP_LIFE = 2_000;
+/** Milliseconds until a beacon thread that has failed is started again. */
+export const BEACON_THREAD_RETRY = 1_000;
 /** Milliseconds without an answered beacon after which a node counts as gone, though its connection stands. */
 export const PEER_SILENCE = 1_500;
+/** Milliseconds for which a node whose disk has failed leaves a volume to others. */
+export const OWNER_UNFIT = 30_000;
+/** Milliseconds for which a node that has played dead (a drill) leaves the volume to others. */
+export const DRILL_UNFIT = 5_000;
 
 // ---- replicas
 /** Replicas of one volume. */
@@ -69,9 +77,23 @@ export const REGION_RECORD = 4_096;
 export const RESYNC_RUN = 1_048_576;
 export const RESYNC_PARALLEL = 4;
 
-/** Bytes a second by default while hosts are busy; milliseconds since the last command in which they are. */
-export const RESYNC_BUSY_RATE = 67_108_864;
+/** While hosts are busy: bytes copied at a time, and copies at a time. */
+export const RESYNC_BUSY_RUN = 262_144;
+export const RESYNC_BUSY_PARALLEL = 1;
+/** Bytes a second at most, by default, while hosts are busy; milliseconds since the last command in which they are. */
+export const RESYNC_BUSY_RATE = 1_073_741_824;
 export const RESYNC_BUSY_MS = 100;
+/**
+ * While hosts are busy the rate is judged every so many milliseconds: by so many bytes a second it grows as long as writes do not
+ * take longer than this times the usual, else it shrinks to this part of it; never below a rate at which it comes to an end.
+ */
+export const RESYNC_STEP_MS = 100;
+export const RESYNC_STEP = 8_388_608;
+export const RESYNC_LATE = 1.5;
+export const RESYNC_SLOWER = 0.7;
+export const RESYNC_FLOOR = 16_777_216;
+/** Writes over which their usual time is averaged. */
+export const USUAL_WRITES = 64;
 /** Regions (REGION_BYTES) of a snapshot another node is told of at a time. */
 export const POINT_LOOK_REGIONS = 64;
 /** Milliseconds until a replica that failed is tried again: at first, and at most. */

@@ -93,9 +93,16 @@ export interface ConnectOptions {
 export interface Net {
   /**
    * Listens on `host` (IPv4 or IPv6 literal) and `port` (0 = any free one). With `tls` only those are accepted who have a
-   * certificate of its authority; who has none is never heard of. Rejects with a ServiceError.
+   * certificate of its authority; of who has none only `refused` hears: its address, where that is still known, and why. Rejects
+   * with a ServiceError.
    */
-  listen(host: string, port: number, accepted: (socket: Socket) => void, tls?: TlsIdentity): Promise<Listener>;
+  listen(
+    host: string,
+    port: number,
+    accepted: (socket: Socket) => void,
+    tls?: TlsIdentity,
+    refused?: (address: string, why: string) => void,
+  ): Promise<Listener>;
   /** Listens on a unix socket that gets these permissions. One that nobody listens on any more is replaced. */
   listenPath(path: string, mode: number, accepted: (socket: Socket) => void): Promise<Listener>;
   /**

@@ -284,6 +284,7 @@ export interface Cluster {
     readonly vote: 'voter' | 'learner' | 'none';
     readonly leader: boolean;
     readonly answers: boolean;
+    readonly maintenance: boolean;
   }[];
   readonly store: { readonly answers: boolean; readonly problem: string | null };
   readonly takeover: 'automatic' | 'none';
@@ -315,4 +316,46 @@ export interface Replication {
   readonly replicas: readonly Replica[];
   readonly forcedBy: string | null;
   readonly why: string;
+}
+
+export interface DrillReport {
+  readonly volume: string;
+  readonly hard: boolean;
+  readonly time: string;
+  readonly by: string;
+  readonly paths: number;
+  readonly steps: readonly {
+    readonly from: string;
+    readonly to: string;
+    readonly pauseMs: number;
+    readonly longestCommandMs: number | null;
+  }[];
+}
+
+export interface DivergenceReport {
+  readonly volume: string;
+  readonly cause: string;
+  readonly time: string;
+  readonly by: string | null;
+  readonly owner: string;
+  readonly epoch: number;
+  readonly before: {
+    readonly epoch: number;
+    readonly session: number;
+    readonly owner: string;
+    readonly inSync: readonly string[];
+  };
+  readonly blockSize: number;
+  readonly copies: readonly {
+    readonly node: string;
+    readonly complete: boolean;
+    readonly bytes: number;
+    readonly ranges: readonly (readonly number[])[];
+  }[];
+}
+
+export interface RebootAnswer {
+  readonly safe: boolean;
+  readonly moves: readonly string[];
+  readonly concerns: readonly { readonly kind: string; readonly name: string; readonly text: string }[];
 }

@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import { CLUSTER_RESTART } from '../base/limits.ts';
-import type { Cluster, JoinToken } from './answers.ts';
+import type { ApiClient } from '../../plugins/sdk/client.ts';
+import type { Cluster, JoinToken, RebootAnswer } from './answers.ts';
 import { readSecret, segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
 import { addBalanceCommand } from './balance-commands.ts';
@@ -71,6 +72,35 @@ export function addClusterCommands(program: Command, context: CliContext): void 
       show(context, command, { removed: node }, () => `Forgot node ${node}`);
     });
   cluster
+    .command('safe-to-reboot [node]')
+    .description('what hosts would notice if a node (this one when absent) went down now; fails when they would')
+    .action(async (node: string | undefined, _options: unknown, command: Command) => {
+      const client = context.client(command);
+      const name = node ?? (await selfOf(client));
+      const found = (await client.call('GET', `/cluster/nodes/${segment(name)}/reboot`)) as RebootAnswer;
+      if (!found.safe)
+        throw new ServiceError('replica-state', `no: ${found.concerns.map(({ text }) => text).join('; ')}`);
+      const moves = found.moves.length === 0 ? '' : `; ${found.moves.join(', ')} would go on at another node`;
+      show(context, command, found, () => `yes: no host would lose a disk if ${name} went down now${moves}`);
+    });
+  cluster
+    .command('maintenance <state> [node]')
+    .description('on: hand over what a node (this one when absent) serves and keep it out of service; off: end that')
+    .option('--force', 'on although hosts would notice')
+    .action(async (state: string, node: string | undefined, options: { force?: boolean }, command: Command) => {
+      if (state !== 'on' && state !== 'off') throw new ServiceError('bad-request', 'say on or off');
+      const client = context.client(command);
+      const name = node ?? (await selfOf(client));
+      const body = { on: state === 'on', force: options.force === true };
+      const done = (await client.call('PUT', `/cluster/nodes/${segment(name)}/maintenance`, body)) as {
+        moved: string[];
+      };
+      const moved = done.moved.length === 0 ? 'it served nothing' : `handed over: ${done.moved.join(', ')}`;
+      show(context, command, done, () =>
+        state === 'on' ? `${name} is in maintenance; ${moved}` : `${name} is in service again`,
+      );
+    });
+  cluster
     .command('leave')
     .description('leave the cluster with this node; the last one keeps everything')
     .option('--move', 'its copies of disks are made elsewhere first, where there is a node for them, and removed here')
@@ -94,6 +124,14 @@ export function addClusterCommands(program: Command, context: CliContext): void 
       const token = options.tokenOfCluster === undefined ? '' : readToken(context, options.tokenOfCluster);
       return witness({ ...options, token });
     });
+}
+
+/** Name of the node that is asked. Throws ServiceError cluster-state when it is in no cluster. */
+async function selfOf(client: ApiClient): Promise<string> {
+  const { nodes } = (await client.call('GET', '/cluster')) as Cluster;
+  const self = nodes.find((each) => each.self);
+  if (self === undefined) throw new ServiceError('cluster-state', 'this node is in no cluster');
+  return self.name;
 }
 
 /** The token alone, or in what `gemel cluster token` and `gemel cluster init` have printed. */
@@ -148,7 +186,10 @@ function statusText(view: Cluster, width: number | undefined): string {
     { title: 'ROLE', value: (each: Cluster['nodes'][number]) => each.role },
     { title: 'ADDRESS', value: (each: Cluster['nodes'][number]) => each.address, shrink: 2 },
     { title: 'VOTE', value: (each: Cluster['nodes'][number]) => (each.leader ? `${each.vote}, leader` : each.vote) },
-    { title: 'ANSWERS', value: (each: Cluster['nodes'][number]) => (each.answers ? 'yes' : 'no') },
+    {
+      title: 'ANSWERS',
+      value: (each: Cluster['nodes'][number]) => (each.maintenance ? 'in maintenance' : each.answers ? 'yes' : 'no'),
+    },
   ];
   const lines = [`Cluster ${view.cluster.slice(0, 8)}`, '', table(view.nodes, columns, width), ''];
   const { answers, problem } = view.store;

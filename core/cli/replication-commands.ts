@@ -7,6 +7,7 @@ import type { ApiClient } from '../../plugins/sdk/client.ts';
 import type { Cluster, Replica, Replication } from './answers.ts';
 import { segment, show } from './command.ts';
 import type { CliContext } from './command.ts';
+import { addDrillCommands } from './drill-commands.ts';
 import { throughJob } from './job-commands.ts';
 import { facts, table, wrapped } from './output.ts';
 
@@ -37,6 +38,7 @@ export function addReplicationCommands(program: Command, context: CliContext): v
       const cluster = await clusterOf(client);
       show(context, command, found, (each) => replicationFacts(each, cluster, context.width));
     });
+  addDrillCommands(replication, context);
 }
 
 /** The commands of the noun `volume` that move a disk from node to node. */

@@ -10,14 +10,21 @@ import type { MirrorNode } from '../mirror/mirror-node.ts';
 import type { Ownership } from '../mirror/ownership.ts';
 import type { Catalog } from './catalog.ts';
 import { Copies } from './copies.ts';
+import { Divergence } from './divergence.ts';
+import type { DivergenceReport } from './divergence.ts';
+import { Drill } from './drill.ts';
+import type { DrillReport } from './drill.ts';
 import type { Forwarding } from './forwarding.ts';
 import type { MirrorBackend } from './mirror-backend.ts';
+import { Maintenance } from './maintenance.ts';
+import type { RebootView } from './maintenance.ts';
 import type { MirrorSnapshots } from './mirror-snapshots.ts';
 import { PeerRequests } from './peer-requests.ts';
 import type { Provisioner } from './provision.ts';
 import { isMirrored, preferredOf } from './records.ts';
 import type { VolumeRecord } from './records.ts';
 import type { ReplicaView, Replication, ReplicationView } from './replication.ts';
+import type { SessionSource } from './sessions.ts';
 import type { Units } from './units.ts';
 
 export interface ClusterVolumesOptions {
@@ -31,10 +38,14 @@ export interface ClusterVolumesOptions {
   readonly snapshots: MirrorSnapshots;
   readonly clock: Clock;
   readonly log: Log;
+  readonly server: () => SessionSource | undefined;
 }
 
 export class ClusterVolumes implements Replication {
   readonly copies: Copies;
+  readonly divergence: Divergence;
+  readonly drill: Drill;
+  readonly maintenance: Maintenance;
   readonly #options: ClusterVolumesOptions;
   readonly #requests: PeerRequests;
   readonly #ends: (() => void)[] = [];
@@ -49,11 +60,11 @@ export class ClusterVolumes implements Replication {
     this.#byId = options.catalog.volumes.index(({ id }) => [id]);
     const { member, mirror } = options;
     const requests = (this.#requests = new PeerRequests(member, (node) => mirror.peers.get(node)));
-    requests.handle('give', async ({ volume, to }) => {
-      await this.#give(String(volume), String(to));
-      return undefined;
-    });
+    requests.handle('give', async ({ volume, to }) => ({ pauseMs: await this.#give(String(volume), String(to)) }));
     this.copies = new Copies({ ...options, requests });
+    this.drill = new Drill({ ...options, requests });
+    this.divergence = new Divergence(options);
+    this.maintenance = new Maintenance({ ...options, requests });
   }
 
   /** Before volumes are opened: nobody may be told that this node owns one before the mirror says so. */
@@ -71,6 +82,7 @@ export class ClusterVolumes implements Replication {
     mirror.stoodStill = () => {
       forwarding.stoodStill();
     };
+    this.divergence.prepare();
     this.#connect();
     this.#ends.push(
       member.watchNodes(() => {
@@ -89,6 +101,8 @@ export class ClusterVolumes implements Replication {
       }),
     );
     await backend.start();
+    await this.maintenance.start();
+    await this.divergence.start();
     snapshots.start();
     this.#look();
   }
@@ -97,6 +111,8 @@ export class ClusterVolumes implements Replication {
     this.#stopped = true;
     this.#timer?.cancel();
     for (const end of this.#ends.splice(0)) end();
+    this.maintenance.stop();
+    this.divergence.stop();
     await this.#options.backend.stop();
   }
 
@@ -166,6 +182,9 @@ export class ClusterVolumes implements Replication {
     }
     if (owner === '') throw new ServiceError('replica-state', `nobody serves '${volume}'`);
     if (owner === node.id) return 0;
+    if (this.maintenance.has(node.id)) {
+      throw new ServiceError('replica-state', `${node.name} is in maintenance (gemel cluster maintenance off)`);
+    }
     if (!inSync.includes(node.id)) {
       throw new ServiceError('replica-state', `${node.name} does not have everything of '${volume}' yet`);
     }
@@ -176,10 +195,39 @@ export class ClusterVolumes implements Replication {
     }
   }
 
+  reports(): DivergenceReport[] {
+    return this.divergence.list();
+  }
+
+  runDrill(volume: string, hard: boolean, by: string): Promise<DrillReport> {
+    return this.drill.run(this.#mirrored(volume), hard, by);
+  }
+  drills(): Promise<DrillReport[]> {
+    return this.drill.history();
+  }
+
+  safeToReboot(node: string): Promise<RebootView> {
+    return this.maintenance.look(this.#dataNode(node));
+  }
+  beginMaintenance(node: string, by: string, force: boolean): Promise<string[]> {
+    return this.maintenance.begin(this.#dataNode(node), by, force);
+  }
+  endMaintenance(node: string): Promise<void> {
+    return this.maintenance.end(this.#dataNode(node));
+  }
+  inMaintenance(node: string): boolean {
+    return this.maintenance.has(node);
+  }
+  #dataNode(node: string): ClusterNode {
+    return node === '' ? this.#options.member.self : this.copies.node(node);
+  }
+
   async promote(volume: string, by: string): Promise<void> {
     const { id } = this.#mirrored(volume);
+    const before = this.#options.mirror.ownership(id);
     try {
       await this.#options.mirror.promote(id, by);
+      if (before !== undefined && before.role !== 'owner') this.divergence.promoted(before, by);
     } catch (error) {
       throw this.#explained(error, volume, id);
     }
@@ -212,6 +260,23 @@ export class ClusterVolumes implements Replication {
     const code =
       error instanceof ServiceError ? error.code : error instanceof PeerRefusal ? 'in-use' : 'peer-unreachable';
     return new ServiceError(code === 'in-use' ? 'replica-state' : code, message, { cause: error });
+  }
+
+  /**
+   * This node is the one that tells people what is wrong with the volume: the one that serves it, or the first that could. Of
+   * what only one node sees, that one does.
+   */
+  speaksFor(name: string): boolean {
+    const { catalog, mirror, member } = this.#options;
+    const record = catalog.volumes.get(name);
+    const known = record === undefined ? undefined : mirror.ownership(record.id);
+    if (record === undefined || known === undefined || !isMirrored(record)) return true;
+    const server = this.#server(known);
+    if (server !== undefined) return server === member.self.id;
+    const there = member
+      .nodes()
+      .filter(({ id }) => known.replicas.includes(id) && (id === member.self.id || mirror.peers.get(id)?.up === true));
+    return there[0]?.id === member.self.id;
   }
 
   /** Who serves it as far as is known here: the record goes on naming one that is gone. */

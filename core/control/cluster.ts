@@ -13,6 +13,8 @@ export interface ClusterNodeView {
   readonly leader: boolean;
   /** Its member of the configuration store answers. */
   readonly answers: boolean;
+  /** Nothing is handed over to it. */
+  readonly maintenance: boolean;
 }
 
 export interface ClusterView {

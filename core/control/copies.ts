@@ -67,8 +67,8 @@ export class Copies {
     if (replicas.length >= MAX_REPLICAS) {
       throw new ServiceError('bad-request', `a volume has ${String(MAX_REPLICAS)} copies at most`);
     }
-    if (catalog.snapshotsOf(volume).length > 0) {
-      throw new ServiceError('has-snapshots', `'${volume}' has snapshots, which a new copy would not have`);
+    if (catalog.snapshotsOf(volume).some(({ of }) => of === undefined)) {
+      throw new ServiceError('has-snapshots', `'${volume}' has snapshots of one node, which a new copy would not have`);
     }
     if (record.state !== 'ready' || record.resizing !== undefined) {
       throw new ServiceError('in-use', `'${volume}' is being made, resized or deleted`);
@@ -147,6 +147,8 @@ export class Copies {
       mirrored: true,
       replicas: [...(now.replicas ?? []).filter((each) => each !== node), node],
     }));
+    // It gets the snapshots there are from another node.
+    await this.#editLacking(id, (lacking) => [...lacking.filter((each) => each !== node), node]);
   }
 
   /** How far the copy of the node is. Rejects with a ServiceError while nobody can say. */
@@ -173,7 +175,9 @@ export class Copies {
         replicas: (now.replicas ?? []).filter((each) => each !== node),
       }));
     }
-    await backend.dropCopy(record, node, isGone);
+    await this.#editLacking(id, (lacking) => lacking.filter((each) => each !== node));
+    const snapshots = catalog.snapshotsOf(record.name).filter(({ of }) => of === id);
+    await backend.dropCopy(record, node, isGone, snapshots);
   }
 
   /**
@@ -307,15 +311,35 @@ export class Copies {
   /** Changes the record of the volume in the catalog; another node may be faster, then again. */
   async #edit(id: string, change: (record: VolumeRecord) => VolumeRecord): Promise<void> {
     const { catalog } = this.#options;
-    for (let left = CATALOG_RETRIES; ; left--) {
+    await this.#retried(async () => {
       const record = this.#byId(id);
+      await catalog.apply(catalog.volumes.edit(record.name, change(record)));
+    });
+  }
+
+  async #retried(attempt: () => Promise<void>): Promise<void> {
+    for (let left = CATALOG_RETRIES; ; left--) {
       try {
-        await catalog.apply(catalog.volumes.edit(record.name, change(record)));
+        await attempt();
         return;
       } catch (error) {
         if (!(error instanceof ServiceError) || error.code !== 'in-use' || left === 0) throw error;
         await this.#pause(100);
       }
+    }
+  }
+
+  /** Which nodes have still to get the snapshots of the volume. */
+  async #editLacking(id: string, change: (nodes: readonly string[]) => string[]): Promise<void> {
+    const { catalog } = this.#options;
+    for (const { name, volume } of catalog.snapshotsOf(this.#byId(id).name).filter(({ of }) => of === id)) {
+      await this.#retried(async () => {
+        const now = catalog.snapshots.get(`${volume}@${name}`);
+        if (now?.state !== 'ready') return;
+        await catalog.apply(
+          catalog.snapshots.edit(`${volume}@${name}`, { ...now, lacking: change(now.lacking ?? []) }),
+        );
+      });
     }
   }
 

@@ -29,7 +29,12 @@ type Order =
   /** `alike`: the copy has what the source has (absent: yes); else it is empty, because this node does not have the source. */
   | { readonly state: 'made'; readonly alike?: boolean }
   | { readonly state: 'failed'; readonly why: string }
-  | { readonly state: 'remove'; readonly record: VolumeRecord };
+  | {
+      readonly state: 'remove';
+      readonly record: VolumeRecord;
+      /** That go with it. */
+      readonly snapshots?: readonly SnapshotRecord[];
+    };
 
 const VOLUMES = 'volume/';
 const orderKey = (id: string, node: string): string => `${VOLUMES}${id}/replica/${node}`;
@@ -232,8 +237,14 @@ export class MirrorBackend implements VolumeBackend {
   }
 
   /** Has the node remove its copy, when it is there; of one that `isGone` for good nothing is expected. */
-  async dropCopy(record: VolumeRecord, node: string, isGone = false): Promise<void> {
-    await this.#order([[orderKey(record.id, node), isGone ? undefined : { state: 'remove', record }]]);
+  async dropCopy(
+    record: VolumeRecord,
+    node: string,
+    isGone = false,
+    snapshots: readonly SnapshotRecord[] = [],
+  ): Promise<void> {
+    const order: Order = { state: 'remove', record, snapshots };
+    await this.#order([[orderKey(record.id, node), isGone ? undefined : order]]);
   }
 
   /**
@@ -333,6 +344,10 @@ export class MirrorBackend implements VolumeBackend {
     const { record } = order;
     if (order.state === 'remove') {
       await withdraw(record);
+      for (const snapshot of order.snapshots ?? []) {
+        const { local } = this.#options;
+        if (local.keeps(snapshot.pool, snapshot.id)) await local.removeSnapshot(snapshot);
+      }
       await this.#removeHere(record);
       await this.#order([[key, undefined]]);
       log.info({ volume: record.name }, 'the copy of a deleted volume was removed');

@@ -1,7 +1,7 @@
 // Volumes come, change and go. Whatever takes two steps writes its intention first, so that a crash between them is
 // finished or taken back at the next start.
 import { ServiceError, messageOf } from '../base/errors.ts';
-import { DELETE_PATIENCE, MAX_MAPS } from '../base/limits.ts';
+import { DELETE_PATIENCE, HAND_OVER_PATIENCE, MAX_MAPS } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { World } from '../base/world.ts';
 import { formatSize } from '../base/sizes.ts';
@@ -223,13 +223,13 @@ export class Provisioner {
    * Closes the storage of a volume, if it is open, and opens it again: after trouble that kept it from being served, or
    * from taking writes. Sessions keep the LUN and learn of it as of a power cycle of the disk (reservations without APTPL
    * are gone); that interrupts them, so while sessions see the volume it wants `force`. Rejects with a ServiceError when
-   * the storage cannot be opened; the volume is not served then. `between` is done while it is closed, and gives its record.
+   * the storage cannot be opened; the volume is not served then. `between` is done while it is
+   * closed, and gives its record; then hosts are told BUSY instead of interrupted.
    */
   reopen(
     name: string,
     force: boolean,
-    between: (record: VolumeRecord, before: LogicalUnit | undefined) => Promise<VolumeRecord> = (same) =>
-      Promise.resolve(same),
+    between?: (record: VolumeRecord, before: LogicalUnit | undefined) => Promise<VolumeRecord>,
   ): Promise<VolumeRecord> {
     return this.turn.run(async () => {
       const record = this.volume(name);
@@ -238,13 +238,14 @@ export class Provisioner {
       if (!force && users.length > 0) {
         throw new ServiceError('in-use', `reopening '${name}' interrupts ${String(users.length)} initiator(s)`);
       }
+      if (between !== undefined) await this.#units.unit(name)?.calm(HAND_OVER_PATIENCE);
       const lu = this.#units.suspend(record);
       // What could not be made stable before is why it is opened again.
       await lu?.volume.close().catch((error: unknown) => {
         this.#log.warn({ volume: name, error: messageOf(error) }, 'closing a volume to open it again');
       });
       try {
-        await this.#openOne(await between(record, lu));
+        await this.#openOne((await between?.(record, lu)) ?? record);
       } catch (error) {
         const iqn = this.#iqnOf(record);
         this.#units.withdraw(record, iqn);

@@ -1,5 +1,9 @@
 // What people see and do of mirrored volumes.
 
+import type { DivergenceReport } from './divergence.ts';
+import type { DrillReport } from './drill.ts';
+import type { RebootView } from './maintenance.ts';
+
 export interface ResyncView {
   readonly leftBytes: number;
   readonly totalBytes: number;
@@ -40,6 +44,19 @@ export interface Replication {
   get(volume: string): ReplicationView | undefined;
   /** Another node (name or id) serves the volume from now on. Resolves with the pause in milliseconds. Rejects with ServiceError. */
   handOver(volume: string, to: string): Promise<number>;
+  /** What copies had differently after a blackout or a promotion; the latest first. */
+  reports(): DivergenceReport[];
+  /** A failover drill, there and back; `hard`: the owner plays dead. Rejects with ServiceError. */
+  runDrill(volume: string, hard: boolean, by: string): Promise<DrillReport>;
+  /** The latest ones, oldest first. */
+  drills(): Promise<DrillReport[]>;
+  /** What would be noticed if the node (name or id; empty: this one) went down now. Rejects with ServiceError. */
+  safeToReboot(node: string): Promise<RebootView>;
+  /** Everything the node serves is handed over, and it is kept out of service. Returns what was handed over. Rejects with ServiceError. */
+  beginMaintenance(node: string, by: string, force: boolean): Promise<string[]>;
+  endMaintenance(node: string): Promise<void>;
+  /** By id. */
+  inMaintenance(node: string): boolean;
   /** A person takes the copy of this node for the one that counts; `by`: who. Rejects with ServiceError. */
   promote(volume: string, by: string): Promise<void>;
 }

@@ -25,6 +25,7 @@ import type { ServedCertificate } from '../control/certificate-view.ts';
 import type { Copies } from '../control/copies.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import { Events } from '../control/events.ts';
+import type { EventObject } from '../control/events.ts';
 import { firstStart } from '../control/first-start.ts';
 import { Hosts } from '../control/hosts.ts';
 import type { HostStanding } from '../control/hosts.ts';
@@ -202,7 +203,7 @@ async function start(
   undo.push(() => provisioner.close());
   if (shared !== undefined) {
     undo.push(() => shared.stop());
-    await shared.prepare({ catalog, units, provisioner });
+    await shared.prepare({ catalog, units, provisioner, server });
   }
   await snapshots.recover();
   await provisioner.openAll();
@@ -242,15 +243,18 @@ async function start(
   const certificateEnd = (): number | undefined => certificate()?.notAfter;
   const holds = (record: VolumeRecord): boolean => backend.holds(record);
   const readings = new Readings({ catalog, pools, units, server, certificateEnd, holds }, world.clock, log);
-  const alerts = new Alerts({ catalog, events, readings, box, world, log, version });
+  const isOurs = (object: EventObject | undefined): boolean =>
+    shared === undefined || object?.kind !== 'volume' || shared.volumes.speaksFor(object.name);
+  const alerts = new Alerts({ catalog, events, readings, box, world, log, version, isOurs });
   alerts.start();
   undo.push(() => alerts.stop());
   const sources = liveSources({ catalog, pools, units, views, server, now });
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   const admission = member === undefined ? undefined : await Admission.open({ member, world, log, data: options.data });
   if (admission !== undefined) undo.push(() => admission.close());
+  const inMaintenance = (node: string): boolean => shared?.volumes.inMaintenance(node) === true;
   const copies = (): Copies | undefined => shared?.volumes.copies;
-  const clusterParts = { catalog, own, member, copies, admission, world, log, data: options.data };
+  const clusterParts = { catalog, own, member, copies, inMaintenance, admission, world, log, data: options.data };
   const cluster = new ClusterManager({ ...clusterParts, restart: running.restart });
   const control: ControlPlane = {
     cluster,

@@ -1,12 +1,19 @@
 // How a replica comes back: it promises to follow, says where its copy may differ, gets those regions and the ones it is
 // known to lack while hosts go on, and is admitted when there are none left.
-import { MIRROR_CONTROL_PATIENCE, RESYNC_BUSY_MS, RESYNC_PARALLEL, RESYNC_RUN } from '../base/limits.ts';
+import {
+  MIRROR_CONTROL_PATIENCE,
+  RESYNC_BUSY_PARALLEL,
+  RESYNC_BUSY_RUN,
+  RESYNC_PARALLEL,
+  RESYNC_RUN,
+} from '../base/limits.ts';
 import { messageOf } from '../base/errors.ts';
 import { DIGEST_BYTES, digests } from './digest.ts';
 import type { NodeLink } from './link/peers.ts';
 import type { Member } from './member.ts';
 import { MirrorMessage, Operation, checkedRanges, json } from './messages.ts';
 import type { ByteRange, PromiseMessage, PromiseReply, RangeMessage, VolumeMessage } from './messages.ts';
+import { ResyncPace } from './resync-pace.ts';
 import type { Order, Term } from './term.ts';
 
 /** How far a resync is. Bytes. */
@@ -26,6 +33,8 @@ export interface JoinOptions {
   readonly busyRate: () => number;
   /** What the SCSI side keeps. */
   readonly unitState: () => Buffer | undefined;
+  /** Where it only might have differed it does. Bytes. */
+  readonly differs: (range: ByteRange) => void;
 }
 
 export class Join {
@@ -38,8 +47,9 @@ export class Join {
   #startedAt: number;
   /** Regions somebody copies. */
   readonly #taken = new Set<number>();
-  /** When the next copy may begin while hosts are busy. */
-  #notBefore = 0;
+  readonly #pace: ResyncPace;
+  /** What differs is of interest, also where the copy here is empty: a person, or a blackout, has decided between them. */
+  #reports = false;
 
   constructor(term: Term, member: Member, link: NodeLink, options: JoinOptions) {
     this.#term = term;
@@ -47,6 +57,10 @@ export class Join {
     this.#link = link;
     this.#options = options;
     this.#startedAt = term.options.clock.now();
+    const { times } = term;
+    this.#pace = new ResyncPace({
+      ...{ clock: term.options.clock, times, busyAt: () => term.busyAt, ceiling: options.busyRate },
+    });
   }
 
   get progress(): ResyncProgress {
@@ -60,15 +74,19 @@ export class Join {
   /** Runs until the replica is in sync, or has failed, or the term is over. Never rejects. */
   async run(): Promise<void> {
     const member = this.#member;
+    const { times } = this.#term;
+    times.joining++;
     try {
       await this.#begin();
-      await Promise.all(Array.from({ length: RESYNC_PARALLEL }, () => this.#copyAll()));
+      await Promise.all(Array.from({ length: RESYNC_PARALLEL }, (_, i) => this.#copyAll(i)));
       await this.#admit();
     } catch (error) {
       if (this.#term.isOver) return;
       member.why = messageOf(error);
       if (member.state === 'out') member.postpone(this.#term.options.clock.now());
       else await this.#term.eject(member, messageOf(error));
+    } finally {
+      times.joining--;
     }
   }
 
@@ -98,6 +116,7 @@ export class Join {
     const intents = checkedRanges(JSON.parse(reply.data.toString()), size);
     const stamp = term.known.record.joined[member.node];
     const isKnown = stamp !== undefined && stamps.includes(stamp) && regions.facts.tracks[member.node] === stamp;
+    this.#reports = isKnown || term.known.record.forcedBy !== undefined;
     member.doubtful.clear();
     const last = regions.last(0, backing.info.size);
     // Where all have the same data, a node that was away lacks nothing of it.
@@ -129,11 +148,19 @@ export class Join {
     await this.#send({ operation: Operation.unitState, position: 0, length: state.length, data: state });
   }
 
-  /** Copies what nobody else copies until there is nothing left. */
-  async #copyAll(): Promise<void> {
+  /** Copies what nobody else copies until there is nothing left, as one of several. */
+  async #copyAll(number: number): Promise<void> {
+    const { regionBytes } = this.#term.options.regions;
+    let memory: Buffer | undefined;
     for (;;) {
       this.#check();
-      const run = this.#take();
+      const isBusy = this.#pace.isBusy;
+      if (isBusy && number >= RESYNC_BUSY_PARALLEL && this.#left > 0) {
+        await this.#pause(20);
+        continue;
+      }
+      // A host that wants something of what is being copied waits for it.
+      const run = this.#take(isBusy ? RESYNC_BUSY_RUN : RESYNC_RUN);
       if (run === undefined) {
         if (this.#left === 0 && this.#member.skipping === 0) return;
         // Somebody copies the last ones, or a write that began before is being noted.
@@ -142,7 +169,7 @@ export class Join {
       }
       try {
         await this.#throttle(run[1]);
-        await this.#copy(run);
+        await this.#copy(run, (memory ??= Buffer.allocUnsafeSlow(Math.max(RESYNC_RUN, regionBytes))));
       } finally {
         const { regions } = this.#term.options;
         const last = regions.last(...run);
@@ -152,10 +179,10 @@ export class Join {
   }
 
   /** The next run of regions it lacks or may lack; bytes. */
-  #take(): ByteRange | undefined {
+  #take(bytes: number): ByteRange | undefined {
     const { regions, backing } = this.#term.options;
     const { size } = backing.info;
-    const most = Math.max(1, Math.floor(RESYNC_RUN / regions.regionBytes));
+    const most = Math.max(1, Math.floor(bytes / regions.regionBytes));
     for (const set of [regions.dirty(this.#member.node), this.#member.doubtful]) {
       for (let at = set.next(0); at !== undefined; at = set.next(at + 1)) {
         if (this.#taken.has(at)) continue;
@@ -171,7 +198,8 @@ export class Join {
     return undefined;
   }
 
-  async #copy([position, length]: ByteRange): Promise<void> {
+  /** `memory`: room for all of it; what is in it is sent when this resolves. */
+  async #copy([position, length]: ByteRange, memory: Buffer): Promise<void> {
     const term = this.#term;
     const { regions, backing } = term.options;
     const lock = await term.locks.acquire(position, length, true);
@@ -180,6 +208,7 @@ export class Join {
       const [extent] = await backing.extents(position, length, 1);
       if (extent?.mapped === false && extent.length >= Math.min(length, regions.regionBytes)) {
         const whole = extent.length >= length ? length : extent.length - (extent.length % regions.regionBytes);
+        if (this.#reports) await this.#different(position, whole);
         this.#check();
         await this.#send({ operation: Operation.unmap, position, length: whole });
         this.#has(position, whole);
@@ -187,7 +216,7 @@ export class Join {
       }
       const wanted = await this.#different(position, length);
       for (const [at, bytes] of wanted) {
-        const data = Buffer.allocUnsafe(bytes);
+        const data = memory.subarray(0, bytes);
         await backing.read(at, bytes, data, 0);
         this.#check();
         await this.#send({ operation: Operation.write, position: at, length: bytes, data });
@@ -221,9 +250,11 @@ export class Join {
     for (const [index, range] of doubtful.entries()) {
       const at = index * DIGEST_BYTES;
       const isSame = theirs.data.subarray(at, at + DIGEST_BYTES).equals(ours.subarray(at, at + DIGEST_BYTES));
-      if (!isSame) ranges.push(range);
+      if (isSame) continue;
+      ranges.push(range);
+      this.#options.differs(range);
     }
-    return ranges;
+    return joined(ranges);
   }
 
   /** The replica has the range, on stable media. */
@@ -280,16 +311,12 @@ export class Join {
     this.#check();
   }
 
-  /** While hosts are busy, copies keep to a rate. */
+  /** While hosts are busy, copies keep to a rate that leaves them room. */
   async #throttle(bytes: number): Promise<void> {
-    const { clock } = this.#term.options;
-    const rate = this.#options.busyRate();
-    this.#notBefore = Math.max(this.#notBefore, clock.now()) + (bytes / rate) * 1000;
-    while (clock.now() < this.#notBefore && clock.now() - this.#term.busyAt < RESYNC_BUSY_MS) {
+    for (let wait = this.#pace.take(bytes); wait > 0 && this.#pace.isBusy; wait -= 20) {
       this.#check();
-      await this.#pause(Math.min(20, Math.max(1, this.#notBefore - clock.now())));
+      await this.#pause(Math.min(20, Math.max(1, wait)));
     }
-    if (clock.now() - this.#term.busyAt >= RESYNC_BUSY_MS) this.#notBefore = 0;
   }
 
   #pause(ms: number): Promise<void> {
@@ -298,3 +325,14 @@ export class Join {
 }
 
 const isInSync = ({ state }: Member): boolean => state === 'sync';
+
+/** The same ranges, those that touch as one. */
+function joined(ranges: readonly ByteRange[]): ByteRange[] {
+  const result: ByteRange[] = [];
+  for (const [position, length] of [...ranges].sort(([a], [b]) => a - b)) {
+    const last = result.at(-1);
+    if (last !== undefined && last[0] + last[1] === position) result[result.length - 1] = [last[0], last[1] + length];
+    else result.push([position, length]);
+  }
+  return result;
+}

@@ -4,7 +4,7 @@
 import { BEACON_INTERVAL, LEASE_GRACE, LEASE_TIME, PEER_SILENCE } from '../base/limits.ts';
 import type { Clock, Timer } from '../base/world.ts';
 import { LinkMessage, fields } from './link/hello.ts';
-import type { NodeLink } from './link/peers.ts';
+import type { NodeLink, PeerAddress } from './link/peers.ts';
 import { json } from './messages.ts';
 
 interface FromPeer {
@@ -16,6 +16,24 @@ interface FromPeer {
   answered: number;
 }
 
+/**
+ * Sends the beacons of a node from a thread of its own, so that a loop that is busy serving does not lose what it owns. A loop that
+ * shows no life for LOOP_LIFE is no owner any more: then nothing is sent for it.
+ */
+export interface BeaconThread {
+  /** Told of each answer to a beacon, `at`: when it came. Both by the clock of Leases. */
+  onAnswer: (node: string, sentAt: number, at: number, boot: unknown) => void;
+  add(peer: PeerAddress): void;
+  remove(node: string): void;
+  /** There is a connection to the node. */
+  isUp(node: string): boolean;
+  /** Breaks that connection; it is made anew. */
+  reset(node: string, reason: string): void;
+  /** The loop that serves runs. */
+  showLife(): void;
+  close(): Promise<void>;
+}
+
 export interface LeasesOptions {
   readonly clock: Clock;
   readonly boot: string;
@@ -24,6 +42,8 @@ export interface LeasesOptions {
   readonly onStall: (milliseconds: number) => void;
   /** Called at every beat. */
   readonly onBeat: () => void;
+  /** Sends the beacons; undefined: this loop does. */
+  readonly thread?: BeaconThread | undefined;
 }
 
 export class Leases {
@@ -41,9 +61,15 @@ export class Leases {
     this.#options = options;
     this.#clock = options.clock;
     this.#started = this.#beat = options.clock.now();
+    if (options.thread !== undefined) {
+      options.thread.onAnswer = (node, sentAt, at, boot) => {
+        this.#renewed(node, sentAt, at, boot);
+      };
+    }
   }
 
   start(): void {
+    this.#options.thread?.showLife();
     this.#plan();
   }
 
@@ -106,6 +132,9 @@ export class Leases {
       const now = this.#clock.now();
       const gap = now - this.#beat;
       this.#beat = now;
+      this.#options.thread?.showLife();
+      // What came while this loop stood still has not been looked at yet: nobody was silent meanwhile.
+      if (gap > 2 * BEACON_INTERVAL) for (const each of this.#held.values()) each.answered += gap - BEACON_INTERVAL;
       if (gap > LEASE_TIME) this.#options.onStall(gap);
       for (const link of this.#options.links()) this.#send(link, now);
       this.#options.onBeat();
@@ -116,32 +145,35 @@ export class Leases {
 
   #send(link: NodeLink, sentAt: number): void {
     const held = this.#heldFrom(link.node);
-    if (!link.beacons.up && !link.up) held.answered = sentAt;
+    const { thread } = this.#options;
+    const isUp = thread === undefined ? link.beacons.up : thread.isUp(link.node);
+    if (!isUp && !link.up) held.answered = sentAt;
     else if (sentAt - held.answered > PEER_SILENCE) {
       held.answered = sentAt;
       const why = `no beacon was answered for ${String(PEER_SILENCE)} ms`;
       // A peer that lost its power has closed nothing: such connections would stand for minutes.
-      link.beacons.reset(why);
+      if (thread === undefined) link.beacons.reset(why);
+      else thread.reset(link.node, why);
       link.reset(why);
     }
-    if (!link.beacons.up) return;
+    if (thread !== undefined || !link.beacons.up) return;
     const header = json({ clock: sentAt });
     link.beacons.request(LinkMessage.beacon, header, [], LEASE_TIME).then(
       (reply) => {
-        this.#renewed(link.node, sentAt, fields(reply.header)['boot']);
+        this.#renewed(link.node, sentAt, this.#clock.now(), fields(reply.header)['boot']);
       },
       () => undefined,
     );
   }
 
-  #renewed(node: string, sentAt: number, boot: unknown): void {
+  /** A beacon sent at `sentAt` has been answered at `at`. */
+  #renewed(node: string, sentAt: number, at: number, boot: unknown): void {
     const held = this.#heldFrom(node);
-    const now = this.#clock.now();
-    held.answered = now;
+    held.answered = this.#clock.now();
     const until = sentAt + LEASE_TIME;
-    if (until <= now || typeof boot !== 'string') return;
+    if (until <= at || typeof boot !== 'string') return;
     // Between two leases the peer may have become owner of anything; so may another boot of it.
-    if (now >= held.until || boot !== held.boot) held.generation++;
+    if (at >= held.until || boot !== held.boot) held.generation++;
     held.boot = boot;
     if (until > held.until) held.until = until;
   }

@@ -1,19 +1,20 @@
 // The mirror of one node: its links, its leases, and its copies of all mirrored volumes. What the daemon constructs, and the
 // simulator as well.
 import { ServiceError } from '../base/errors.ts';
-import { OWNER_PATIENCE } from '../base/limits.ts';
+import { DRILL_UNFIT, LEASE_GRACE, OWNER_PATIENCE } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { TlsIdentity, World } from '../base/world.ts';
 import type { ConfigStore } from '../cluster/config-store.ts';
 import type { Durability, Volume } from '../volume/volume.ts';
 import { newRecord, recordKey } from './config-record.ts';
 import { Leases } from './lease.ts';
+import type { BeaconThread } from './lease.ts';
 import { PeerRefusal } from './link/peer-link.ts';
 import type { PeerAnswer } from './link/peer-link.ts';
 import { Peers } from './link/peers.ts';
 import type { NodeLink, PeerAddress } from './link/peers.ts';
 import { MirrorMessage, parseOperation, parseVolumeMessage } from './messages.ts';
-import type { HandOverMessage } from './messages.ts';
+import type { ByteRange, HandOverMessage } from './messages.ts';
 import { MirroredVolume } from './mirrored-volume.ts';
 import { answerLook, answerRead } from './points.ts';
 import type { CopyPoints } from './points.ts';
@@ -41,6 +42,8 @@ export interface MirrorNodeOptions {
   readonly versions?: { readonly min: number; readonly max: number } | undefined;
   /** Called before a planned hand-over of a volume: commands on it wait when it resolves, and none runs. */
   readonly quiesce?: ((volume: string) => Promise<void>) | undefined;
+  /** Sends the beacons; undefined: the loop that serves does. */
+  readonly beacons?: BeaconThread | undefined;
 }
 
 export interface MirroredOptions {
@@ -67,18 +70,22 @@ export class MirrorNode {
   readonly #told = new Map<string, string>();
   #unwatch: (() => void) | undefined;
   quiesce: (volume: string) => Promise<void>;
+  /** A replica that may have had something else, and is compared, differs from the copy of this node, which serves. Bytes. */
+  onDifference: (volume: string, node: string, range: ByteRange) => void = () => undefined;
   /** Told when this node did not run for longer than a lease lasts, before anything else happens. */
   stoodStill: () => void = () => undefined;
 
   constructor(options: MirrorNodeOptions) {
     this.#options = options;
-    const { world, log, cluster, node, boot, tls, versions } = options;
+    const { world, log, cluster, node, boot, tls, versions, beacons: thread } = options;
     this.quiesce = options.quiesce ?? (() => Promise.resolve());
-    this.peers = new Peers({ world, log, cluster, node, boot, tls, versions });
+    const beaconsElsewhere = thread !== undefined;
+    this.peers = new Peers({ world, log, cluster, node, boot, tls, versions, beaconsElsewhere });
     this.leases = new Leases({
       clock: world.clock,
       boot,
       links: () => this.peers.all(),
+      thread,
       onStall: (milliseconds) => {
         log.warn(
           { milliseconds: Math.round(milliseconds) },
@@ -113,6 +120,7 @@ export class MirrorNode {
     const present = this.peers.get(peer.node);
     if (present !== undefined) return present;
     const link = this.peers.add(peer);
+    this.#options.beacons?.add(peer);
     this.leases.serve(link);
     this.#serve(link);
     link.onUp(() => {
@@ -125,6 +133,7 @@ export class MirrorNode {
   }
 
   removePeer(node: string): void {
+    this.#options.beacons?.remove(node);
     this.peers.remove(node);
   }
 
@@ -151,6 +160,9 @@ export class MirrorNode {
         this.#changed(id);
       },
       quiesce: () => this.quiesce(id),
+      onDifference: (other, range) => {
+        this.onDifference(id, other, range);
+      },
     });
     const volume = new MirroredVolume(steward);
     this.#volumes.set(id, volume);
@@ -204,13 +216,13 @@ export class MirrorNode {
   }
 
   /** Hands a volume over. Resolves with the milliseconds in which nobody served it. Rejects with a ServiceError. */
-  handOver(id: string, to: string): Promise<number> {
-    return this.#known(id).steward.handOver(to);
+  async handOver(id: string, to: string): Promise<number> {
+    return await this.#known(id).steward.handOver(to);
   }
 
   /** A person takes this copy for the one that counts. `by`: who. Rejects with a ServiceError. */
-  promote(id: string, by: string): Promise<void> {
-    return this.#known(id).steward.promote(by);
+  async promote(id: string, by: string): Promise<void> {
+    await this.#known(id).steward.promote(by);
   }
 
   /** Another node gets a copy, or one has none any more. At the owner only. Rejects with a ServiceError or a VolumeError. */
@@ -220,12 +232,25 @@ export class MirrorNode {
     await changeReplicas(term, change);
   }
 
+  /**
+   * A drill: this node, which serves the volume, stops to from one moment to the next, as if it had died; after the time in which
+   * others may not take over from a dead node, one of them does. What was under way is not acknowledged. Throws ServiceError.
+   */
+  playDead(id: string): void {
+    const { steward } = this.#known(id);
+    if (steward.term?.isOver !== false)
+      throw new ServiceError('in-use', `${id} is served by another node: ask it there`);
+    steward.idleUntil = this.#options.world.clock.now() + LEASE_GRACE;
+    steward.unfitUntil = steward.idleUntil + DRILL_UNFIT;
+    steward.term.depose('a failover drill');
+  }
+
   /** Compares the copies. At the owner only. Rejects with a ServiceError or a VolumeError. */
-  verify(id: string, options: VerifyOptions): Promise<VerifyReport> {
+  async verify(id: string, options: VerifyOptions): Promise<VerifyReport> {
     const { term } = this.#known(id).steward;
     if (term?.isOver !== false) throw new ServiceError('in-use', `${id} is served by another node: ask it there`);
     if (term.isShared) throw new ServiceError('bad-request', `${id} is in one place for all nodes: nothing to compare`);
-    return verifyCopies(term, options);
+    return await verifyCopies(term, options);
   }
 
   /** Bytes a second of a resync while hosts are busy. */
@@ -244,6 +269,7 @@ export class MirrorNode {
     this.#unwatch?.();
     for (const { id } of this.volumes()) await this.close(id);
     this.leases.close();
+    await this.#options.beacons?.close();
     await this.peers.close();
   }
 
@@ -253,6 +279,7 @@ export class MirrorNode {
     this.leases.close();
     // The terms end first: nothing is noted of links that break only now.
     const ended = this.volumes().map(({ steward }) => steward.close());
+    await this.#options.beacons?.close();
     await this.peers.close();
     await Promise.all(ended);
     this.#volumes.clear();

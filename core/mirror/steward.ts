@@ -1,5 +1,12 @@
 // Looks after one volume on one node: reads the record, follows the owner or becomes it, and never both.
-import { LEASE_GRACE, MIRROR_CONTROL_PATIENCE, OWNER_PATIENCE, RECORD_LOOK, RESYNC_BUSY_RATE } from '../base/limits.ts';
+import {
+  LEASE_GRACE,
+  MIRROR_CONTROL_PATIENCE,
+  OWNER_PATIENCE,
+  OWNER_UNFIT,
+  RECORD_LOOK,
+  RESYNC_BUSY_RATE,
+} from '../base/limits.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { Turn } from '../base/turn.ts';
@@ -15,7 +22,7 @@ import { PeerRefusal } from './link/peer-link.ts';
 import type { NodeLink } from './link/peers.ts';
 import type { Member } from './member.ts';
 import { MirrorMessage, json } from './messages.ts';
-import type { HandOverMessage } from './messages.ts';
+import type { ByteRange, HandOverMessage } from './messages.ts';
 import type { CopyPoints } from './points.ts';
 import type { Promised, RegionLog } from './region-log.ts';
 import type { Ownership, ReplicaStatus, Role } from './ownership.ts';
@@ -39,12 +46,10 @@ export interface StewardOptions {
   readonly sourceOf: (volume: string) => Volume | undefined;
   readonly points: CopyPoints | undefined;
   readonly onChange: () => void;
+  readonly onDifference: (node: string, range: ByteRange) => void;
   /** Commands on the volume are over, or time is. Before a planned hand-over. */
   readonly quiesce: () => Promise<void>;
 }
-
-/** Milliseconds for which a node whose disk failed leaves a volume to others. */
-const UNFIT = 30_000;
 
 export class Steward {
   readonly options: StewardOptions;
@@ -53,6 +58,9 @@ export class Steward {
   writer: Writer | undefined;
   /** Bytes a second of a resync while hosts are busy. */
   resyncRate = RESYNC_BUSY_RATE;
+  /** Until when this node leaves the volume to others, and until when it does nothing at all about it (a drill). */
+  unfitUntil = Number.NEGATIVE_INFINITY;
+  idleUntil = Number.NEGATIVE_INFINITY;
   readonly #keeper: RecordKeeper;
   readonly #joins = new Map<string, Join>();
   readonly #turn = new Turn();
@@ -62,7 +70,6 @@ export class Steward {
   #why = 'the record has not been read yet';
   #lookAt = 0;
   #looking = false;
-  #unfitUntil = Number.NEGATIVE_INFINITY;
   #closed = false;
   #waiting: (() => void)[] = [];
 
@@ -94,10 +101,7 @@ export class Steward {
     const { epoch = 0, session = 0, owner = '', inSync = [], replicas = [], forcedBy } = record ?? {};
     return {
       ...{ volume: this.options.id, role: this.role, owner, epoch, session },
-      inSync,
-      replicas,
-      forcedBy,
-      why: this.#why,
+      ...{ inSync, replicas, forcedBy, why: this.#why },
     };
   }
 
@@ -136,7 +140,7 @@ export class Steward {
 
   /** Reads the record, soon, and acts on it. */
   look(): void {
-    if (this.#looking || this.#closed) return;
+    if (this.#looking || this.#closed || this.options.clock.now() < this.idleUntil) return;
     this.#looking = true;
     this.#lookAt = this.options.clock.now() + RECORD_LOOK;
     void this.#turn
@@ -213,7 +217,7 @@ export class Steward {
       this.#explain('this node has no replica of it');
     } else if (!inSync.includes(node)) {
       this.#explain(`only ${inSync.join(', ')} has everything: this copy waits for it`);
-    } else if (!this.replica.isWhole || !isOurs || clock.now() < this.#unfitUntil) {
+    } else if (!this.replica.isWhole || !isOurs || clock.now() < this.unfitUntil) {
       this.#explain('this copy cannot be used: it is lost, or what was in memory is, or its disk fails');
       if (owner === node)
         await this.#leaveTo(
@@ -274,7 +278,8 @@ export class Steward {
     this.options.onChange();
     try {
       // Kept before it is tried: an attempt whose outcome we never hear of must not find us following somebody else.
-      await this.#prepare(record, { epoch: record.epoch + 1, session: 0, owner: node, revision }, clean);
+      const promised = { epoch: record.epoch + 1, session: 0, owner: node, revision };
+      await this.#prepare(record, promised, clean, forcedBy !== undefined);
       await this.replica.drain();
       await this.#drainOwner();
       const inSync = clean ? record.inSync : [node];
@@ -304,10 +309,8 @@ export class Steward {
       }
       if (this.options.durability === Durability.mirroredRam && inSync.length === 1) await this.options.backing.flush();
       this.#start(outcome.known);
-      log.info(
-        { volume: id, epoch: record.epoch + 1, inSync: inSync.join(' '), from: record.owner, forcedBy },
-        'this node serves the volume',
-      );
+      const fields = { volume: id, epoch: record.epoch + 1, inSync: inSync.join(' '), from: record.owner, forcedBy };
+      log.info(fields, 'this node serves the volume');
       return true;
     } finally {
       this.#changing = false;
@@ -317,14 +320,15 @@ export class Steward {
   }
 
   /** What others lack is noted from here on: what was under way anywhere, and what they lacked already where that is known. */
-  async #prepare(record: MirrorRecord, promised: Promised, clean: boolean): Promise<void> {
+  async #prepare(record: MirrorRecord, promised: Promised, clean: boolean, forced: boolean): Promise<void> {
     const { node, regions, backing } = this.options;
     const others = record.replicas.filter((each) => each !== node);
     const tracks: Record<string, string> = {};
     for (const each of others) {
       const stamp = record.joined[each];
       const kept = regions.facts.tracks[each];
-      if (record.inSync.includes(each)) {
+      if (forced) regions.forgetDirty(each);
+      else if (record.inSync.includes(each)) {
         if (stamp !== undefined) tracks[each] = stamp;
         // What was noted before its last admission it has got since.
         if (kept !== stamp || clean) regions.forgetDirty(each);
@@ -347,7 +351,7 @@ export class Steward {
           this.#ended(term, why);
         },
         onMediaError: (why) => {
-          this.#unfitUntil = clock.now() + UNFIT;
+          this.unfitUntil = clock.now() + OWNER_UNFIT;
           log.error({ volume: id, why }, 'the disk of this node has failed a write: another node is asked to go on');
           term.depose(`the disk here fails: ${why}`);
         },
@@ -378,6 +382,7 @@ export class Steward {
     const join = new Join(term, member, link, {
       busyRate: () => this.resyncRate,
       unitState: () => this.options.regions.unitState,
+      differs: this.options.onDifference.bind(undefined, member.node),
     });
     this.#joins.set(member.node, join);
     void join.run().finally(() => {
@@ -459,7 +464,7 @@ export class Steward {
       const { regions, node, leases, clock } = this.options;
       const promised = regions.promised.owner;
       const isFree = promised === '' || promised === from || promised === node || leases.isSilent(promised);
-      if (!record.inSync.includes(node) || !this.replica.isWhole || !isFree || clock.now() < this.#unfitUntil) {
+      if (!record.inSync.includes(node) || !this.replica.isWhole || !isFree || clock.now() < this.unfitUntil) {
         throw new PeerRefusal('not-in-sync', 'this copy has not everything');
       }
       if (!(await this.#takeOver(known, { clean }))) throw new PeerRefusal('lost', 'somebody else was faster');

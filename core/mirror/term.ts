@@ -25,6 +25,7 @@ import { Member } from './member.ts';
 import { MirrorMessage, Operation, json, operationHeader } from './messages.ts';
 import type { OperationHeader, PromiseMessage, VolumeMessage } from './messages.ts';
 import type { RegionLog } from './region-log.ts';
+import { WriteTimes } from './resync-pace.ts';
 import { isShared } from './shared.ts';
 
 export interface TermOptions {
@@ -70,6 +71,7 @@ export class Term {
   #changing: Promise<unknown> = Promise.resolve();
   /** When a host asked for something last. */
   busyAt = Number.NEGATIVE_INFINITY;
+  readonly times = new WriteTimes();
 
   constructor(options: TermOptions, known: KnownRecord) {
     this.options = options;

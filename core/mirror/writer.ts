@@ -21,6 +21,8 @@ import type { Order, Term } from './term.ts';
 interface Entry {
   readonly serial: number;
   readonly bytes: number;
+  /** When it was taken. */
+  readonly at: number;
   /** Copies and notes it waits for. */
   parts: number;
   isOver: boolean;
@@ -142,10 +144,13 @@ export class Writer {
   async operate(order: Order, local: () => Promise<void>): Promise<void> {
     const term = this.#term;
     const { position, length } = order;
+    const { clock } = term.options;
+    const startedAt = clock.now();
     await this.#admitted();
     this.#term.requireKnown(order.operation);
     const lock = await term.bounded(term.locks.acquire(position, length, true));
     await this.locked(order, local, lock);
+    if (order.operation === Operation.write) term.times.add(clock.now() - startedAt);
   }
 
   /** The same under a lock that is held already; it is given free. */
@@ -377,7 +382,7 @@ export class Writer {
       regions.end(position, length);
       lock.release();
     };
-    const entry: Entry = { serial: ++this.#serial, bytes: length, parts: 1, isOver: false, finish };
+    const entry: Entry = { serial: ++this.#serial, bytes: length, at: term.busyAt, parts: 1, isOver: false, finish };
     this.#line.push(entry);
     return entry;
   }
@@ -386,6 +391,7 @@ export class Writer {
     if (--entry.parts > 0 || entry.isOver || this.#term.isOver) return;
     entry.isOver = true;
     this.#bytes -= entry.bytes;
+    this.#term.times.add(this.#term.options.clock.now() - entry.at);
     entry.finish();
     this.#ran();
     this.#advance();

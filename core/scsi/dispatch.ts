@@ -27,6 +27,7 @@ export type DispatchTask = ScsiTask &
   };
 
 const CONFLICT: TaskResult = { status: Status.reservationConflict };
+const BUSY: TaskResult = { status: Status.busy };
 
 /**
  * Carries out one command. Never rejects: every failure becomes a status. The result of a task that was aborted meanwhile
@@ -111,6 +112,7 @@ export function precheck(nexus: LunNexus, spec: CommandSpec, cdb: Buffer): TaskR
   if (lu.notReady?.sense === SENSE.sanitizeInProgress && spec.access !== 'none') throw lu.notReady;
   checkUsage(spec, cdb);
   if (spec.reserved !== Reserved.allowed && lu.reservations.conflicts(nexus, spec.reserved)) return CONFLICT;
+  if (lu.busy && !spec.okWhen.notReady) return BUSY;
   if (lu.notReady !== undefined && !spec.okWhen.notReady) throw lu.notReady;
   if (spec.access === 'write') {
     const row = lu.writeProtection(nexus);

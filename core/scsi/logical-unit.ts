@@ -74,6 +74,7 @@ export class LogicalUnit {
   blocks: number;
   /** Why media commands are refused for now (stopped, sanitizing); undefined when ready. */
   #notReady: ScsiError | undefined;
+  #busy = false;
   #retired = false;
 
   constructor(options: LogicalUnitOptions) {
@@ -116,6 +117,18 @@ export class LogicalUnit {
     if (tell) this.attentionAll(SENSE.asymmetricAccessChanged, undefined, true);
   }
 
+  /** Its volume is about to be exchanged: commands that need it end with BUSY, and are sent again (SAM-5 5.3.1). */
+  get busy(): boolean {
+    return this.#busy;
+  }
+
+  /** BUSY from now on; resolves when what runs is over, or after `ms` milliseconds. */
+  async calm(ms: number): Promise<void> {
+    this.#busy = true;
+    this.refreshAll();
+    await this.role.quiet(ms);
+  }
+
   get notReady(): ScsiError | undefined {
     return this.#notReady;
   }
@@ -140,6 +153,7 @@ export class LogicalUnit {
     const clear =
       !nexus.attentions.any &&
       this.#notReady === undefined &&
+      !this.#busy &&
       this.role.here &&
       this.inaccessible(nexus) === undefined &&
       this.tasks.open;

@@ -8,7 +8,7 @@ import { ServiceError, messageOf } from '../base/errors.ts';
 import { formatHostPort, listenError } from '../base/host-port.ts';
 import { PEER_CONNECT_TIMEOUT } from '../base/limits.ts';
 import type { ConnectOptions, Destination, Listener, Socket, TlsIdentity, TlsStart } from '../base/world.ts';
-import { CopyingSocket, DirectSocket, listenerOf } from './node-net.ts';
+import { CopyingSocket, DirectSocket, listenerOf, plain } from './node-net.ts';
 import type { SendMeans } from './node-net.ts';
 
 const nameOf = (to: Destination): string => ('path' in to ? to.path : formatHostPort(to.host, to.port));
@@ -89,6 +89,7 @@ export function listenTls(
   port: number,
   accepted: (socket: Socket) => void,
   { ca, cert, key }: TlsIdentity,
+  refused: (address: string, why: string) => void = () => undefined,
 ): Promise<Listener> {
   return new Promise((resolve, reject) => {
     const options = {
@@ -107,7 +108,11 @@ export function listenTls(
       reject(listenError(error, 'peer port', host, port));
     });
     // Whoever fails the handshake is gone by then; a socket that breaks during it must not end the process.
-    server.on('tlsClientError', (_, socket) => {
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+      // A certificate of another authority ends the connection without an error of its own.
+      const { remoteAddress = 'an address no longer known' } = socket;
+      const named: unknown = socket.authorizationError;
+      refused(plain(remoteAddress), typeof named === 'string' ? named : (error.code ?? error.message));
       socket.destroy();
     });
     server.listen({ host, port }, () => {

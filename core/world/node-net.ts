@@ -279,8 +279,10 @@ export async function nodeNet(mode: ReceiveMode = 'automatic', sending: SendMode
   const direct = mode === 'direct' || (mode === 'automatic' && (await directWorks()));
   const requests = sending === 'automatic' ? await directSends() : undefined;
   return {
-    listen: (host, port, accepted, tls) =>
-      tls === undefined ? listen(host, port, accepted, direct, requests) : listenTls(host, port, accepted, tls),
+    listen: (host, port, accepted, tls, refused) =>
+      tls === undefined
+        ? listen(host, port, accepted, direct, requests)
+        : listenTls(host, port, accepted, tls, refused),
     listenPath: (path, mode, accepted) =>
       listenOnPath(path, mode, (socket) => {
         accepted(direct ? new DirectSocket(socket, requests) : new CopyingSocket(socket, requests));
@@ -328,7 +330,7 @@ export function listenerOf(server: Server): Listener {
 }
 
 /** An IPv4 address that arrived on an IPv6 socket, in its own form. */
-function plain(address: string | undefined): string {
+export function plain(address: string | undefined): string {
   return (address ?? '').replace(/^::ffff:(?=\d+\.)/, '');
 }
 

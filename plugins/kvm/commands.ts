@@ -76,6 +76,25 @@ function addHostCommands(kvm: Command, cli: PluginCli): void {
         await runAgent({ settings, storage: context.storage, stream, log: cli.print, signal: over.signal });
       });
     });
+  onHost(kvm.command('gateway'))
+    .description('experimental: a second libvirt socket with the storage as a pool, for virt-manager and virsh')
+    .requiredOption('--listen <socket>', 'unix socket to make')
+    .option('--group <name>', 'who may use it, besides us; it gives all rights on libvirt')
+    .option('--as <name>', 'name of the pool', 'gemel')
+    .action(async (options: { listen: string; group?: string; as: string }, command: Command) => {
+      await withTools(cli, command, async ({ client, context }) => {
+        const { runGateway } = await import('./gateway/gateway.ts');
+        const over = new AbortController();
+        for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+          process.once(signal, () => {
+            over.abort();
+          });
+        }
+        const { listen, group, as } = options;
+        const call = client.call.bind(client);
+        await runGateway({ context, call, socket: listen, group, pool: as, log: cli.print, signal: over.signal });
+      });
+    });
   onHost(kvm.command('doctor'))
     .description('look for what is wrong with the disks of this host and its virtual machines')
     .action(async (_options: unknown, command: Command) => {

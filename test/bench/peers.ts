@@ -68,11 +68,14 @@ export async function startReference(program: string, file: string): Promise<Ser
   return { name: 'reference', url: '127.0.0.1:13290/x/0', pid: child.pid ?? 0, stop: () => stop(child) };
 }
 
-/** `durable`: no write cache, and the file is opened with O_SYNC. */
-export async function startTgt(file: string, { durable = false } = {}): Promise<Server> {
+/**
+ * `durable`: no write cache, and the file is opened with O_SYNC. `cold`: made for a disk that has to be waited for, and a second
+ * logical unit that reads the same file past the page cache (io_submit).
+ */
+export async function startTgt(file: string, { durable = false, cold = false } = {}): Promise<Server> {
   mkdirSync('/var/run/tgtd', { recursive: true });
   // Threads that wait for the disk: the default of tgt when they do.
-  const threads = durable ? '16' : '4';
+  const threads = durable || cold ? '16' : '4';
   const args = ['-f', '-C', '95', '-t', threads, '--iscsi', 'portal=127.0.0.1:13261,nop_interval=0,nop_count=0'];
   const child = spawn('tgtd', args, { stdio: 'ignore' });
   await sleep(1000);
@@ -94,7 +97,9 @@ export async function startTgt(file: string, { durable = false } = {}): Promise<
     admin('--op', 'update', '--mode', 'target', '--tid', '1', '--name', name, '--value', value);
   }
   const sync = durable ? ['--bsoflags', 'sync'] : [];
-  admin('--op', 'new', '--mode', 'logicalunit', '--tid', '1', '--lun', '1', '-b', file, '--bstype', 'rdwr', ...sync);
+  const unit = (lun: string, kind: string): string[] => ['--lun', lun, '-b', file, '--bstype', kind, ...sync];
+  admin('--op', 'new', '--mode', 'logicalunit', '--tid', '1', ...unit('1', 'rdwr'));
+  if (cold) admin('--op', 'new', '--mode', 'logicalunit', '--tid', '1', ...unit('2', 'aio'));
   // Caching mode page (SBC-4 6.6.4) without any cache: page, subpage, length, then so many bytes; WCE is in the first.
   const page = `mode_page=8:0:18${':0'.repeat(18)}`;
   if (durable) admin('--op', 'update', '--mode', 'logicalunit', '--tid', '1', '--lun', '1', '--params', page);

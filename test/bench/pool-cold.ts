@@ -1,4 +1,5 @@
-// Reads from the disk: the pool over iSCSI, fio on the very part of the slab that the volume fills, and Node programs that do
+// Reads from the disk: the pool over iSCSI, tgt over iSCSI on a file of the same disk (through the page cache or past it,
+// whichever is faster), fio on the very part of the slab that the volume fills, and Node programs that do
 // nothing but read it. All of them past the page cache, each for a while after it has settled, free and pinned alike.
 import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
@@ -6,6 +7,7 @@ import { join } from 'node:path';
 import { sumsBytes } from '../../core/pool/format.ts';
 import { GRAIN } from '../../core/volume/grain.ts';
 import { child } from './child.ts';
+import type { Server } from './peers.ts';
 import type { ReaderResult } from './node-reader.ts';
 import { dropCaches, fioReads, load } from './pool-peers.ts';
 import type { FilledPart, FioResult, LoadSample, ReadPattern } from './pool-peers.ts';
@@ -23,6 +25,8 @@ export interface ColdOptions extends FilledPart {
   readonly url: string;
   /** Of the server. */
   readonly pid: number;
+  /** Its logical units 1 and 2 have the same file, read in two ways. */
+  readonly tgt: Server | undefined;
   readonly reps: number;
   readonly seconds: number;
   readonly say: (text: string) => void;
@@ -41,6 +45,8 @@ export function dataOf(pool: string, bytes: number): FilledPart {
 
 interface Measured {
   readonly ours: LoadSample[];
+  /** Without any where tgt is missing, or pinned. */
+  readonly tgt: LoadSample[];
   readonly fio: FioResult[];
   /** Reads a second. */
   readonly node: number[];
@@ -65,14 +71,15 @@ export function coldReads(options: ColdOptions): { rows: PoolRow[]; raw: Record<
 function measure(options: ColdOptions, pattern: ReadPattern, pinned: boolean, name: string): Measured {
   const { tool, url, pid, reps, seconds, say } = options;
   const warm = Math.min(WARM, seconds);
-  const measured: Measured = { ours: [], fio: [], node: [] };
-  const time = ['-t', String(seconds), '-w', String(warm), '-P', String(pid)];
+  const measured: Measured = { ours: [], tgt: [], fio: [], node: [] };
+  const time = ['-t', String(seconds), '-w', String(warm)];
   const order = pattern.inOrder ? ['-S'] : [];
   const reads = [...order, '-m', '100', '-b', pattern.block, '-q', String(pattern.depth), ...time];
   pin(pid, pinned ? '0' : '0-1023');
   for (let rep = 0; rep < reps; rep++) {
     dropCaches();
-    measured.ours.push(load(tool, url, reads, pinned ? 1 : undefined));
+    measured.ours.push(load(tool, url, [...reads, '-P', String(pid)], pinned ? 1 : undefined));
+    if (options.tgt !== undefined && !pinned) measured.tgt.push(tgtReads(tool, options.tgt, reads));
     const run = { seconds, warm, cpu: pinned ? 0 : undefined };
     measured.fio.push(fioReads(options, pattern, run, ['libaio', 'io_uring']));
     if (!pinned) measured.node.push(nodeReader(options, pattern));
@@ -82,7 +89,16 @@ function measure(options: ColdOptions, pattern: ReadPattern, pinned: boolean, na
   return measured;
 }
 
-function rowsOf(name: string, { ours, fio, node }: Measured, pinned: boolean): PoolRow[] {
+/** The faster of its two ways. */
+function tgtReads(tool: string, tgt: Server, reads: readonly string[]): LoadSample {
+  const samples = [1, 2].map((lun) => {
+    dropCaches();
+    return load(tool, tgt.url.replace(/\d+$/, String(lun)), [...reads, '-P', String(tgt.pid)]);
+  });
+  return samples.reduce((best, each) => (each.iops > best.iops ? each : best));
+}
+
+function rowsOf(name: string, { ours, tgt, fio, node }: Measured, pinned: boolean): PoolRow[] {
   const iops = ours.map((each) => each.iops);
   const theirs = fio.map((each) => each.iops);
   const of = (cores: readonly number[]): string => median(cores).toFixed(2);
@@ -91,6 +107,14 @@ function rowsOf(name: string, { ours, fio, node }: Measured, pinned: boolean): P
   const shared = `busy processors: daemon ${server}, generator ${generator}; fio ${of(fio.map((each) => each.cores))}`;
   const rows = [compared(`${name} / fio`, 'IOPS', iops, theirs, pinned ? undefined : GOAL, shared)];
   if (pinned) return rows;
+  if (tgt.length > 0) {
+    const peer = tgt.map((each) => each.iops);
+    const busy = `tgt: ${of(tgt.map((each) => each.srv_cores))} processors busy, reading past the page cache or through it`;
+    rows.push(
+      compared(`${name} / tgt`, 'IOPS', iops, peer, undefined, busy),
+      compared(`tgt, ${name} / fio`, 'IOPS', peer, theirs, undefined),
+    );
+  }
   rows.push(
     compared(`${name} / a Node program that only reads`, 'IOPS', iops, node, undefined),
     compared(`that program / fio`, 'IOPS', node, theirs, undefined, 'io_submit or threads, whichever is faster'),

@@ -7,7 +7,7 @@ import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { CACHE_SHARE, MAX_DEFAULT_CACHE } from '../../core/base/limits.ts';
 import { DAEMON_ENV, DAEMON_FLAGS, child, program } from './child.ts';
-import { filledFile, has } from './peers.ts';
+import { filledFile, has, must, startTgt } from './peers.ts';
 import { coldReads, dataOf } from './pool-cold.ts';
 import { fioAppend, fioRandom, load, startDurableTgt } from './pool-peers.ts';
 import type { LoadSample } from './pool-peers.ts';
@@ -25,6 +25,8 @@ const READS = ['-m', '100', '-b', '4k', '-q', '32'];
 const WRITES = ['-m', '0', '-b', '4k', '-q', '32'];
 const FILL = ['-S', '-m', '0', '-b', '1m', '-q', '8'];
 const QD = 32;
+/** What the kernel still has to write, of files that were made just now, would be what the next measurement waits for. */
+const settle = (): void => void must('sync', []);
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A pool in a process of its own. */
@@ -206,9 +208,12 @@ export class PoolBench {
     try {
       for (let rep = 0; rep < reps; rep++) {
         const before = await gemel.ask({ kind: 'facts' });
+        settle();
         ours.push(this.#load(gemel.pool, WRITES));
         const after = await gemel.ask({ kind: 'checkpoint' });
+        settle();
         if (tgt !== undefined) theirs.push(this.#load(tgt.url, WRITES));
+        settle();
         const fio = fioRandom(disk, seconds);
         // What one append of the journal had, on average; its header is what fio writes besides the blocks.
         const bytes = (after.appendedBytes - before.appendedBytes) / Math.max(1, after.appends - before.appends);
@@ -248,6 +253,7 @@ export class PoolBench {
     const took: number[] = [];
     for (let rep = 0; rep < this.#options.reps; rep++) {
       await gemel.ask({ kind: 'checkpoint' });
+      settle();
       quiet.push(this.#load(gemel.pool, WRITES, 2));
       // Half of the cache may be dirty: much of it is now.
       this.#load(gemel.pool, WRITES, 4);
@@ -294,10 +300,14 @@ export class PoolBench {
     const gemel = await this.#start('cold', { cache: 8 * MIB });
     await gemel.ask({ kind: 'fill' });
     await gemel.ask({ kind: 'checkpoint' });
+    const tgt = has('tgtd') ? await startTgt(filledFile(join(folder, 'tgt.img'), size), { cold: true }) : undefined;
+    if (tgt === undefined) console.error('tgt is missing: apt-get install tgt');
+    else this.#running.add({ kill: () => void tgt.stop() });
     const { rows, raw } = coldReads({
       tool,
       url: gemel.pool,
       pid: gemel.pid,
+      tgt,
       ...dataOf(join(folder, 'cold'), size * MIB),
       reps,
       seconds: coldSeconds,
@@ -307,6 +317,7 @@ export class PoolBench {
     });
     this.#rows.push(...rows);
     this.#raw['cold'] = raw;
+    await tgt?.stop();
     await this.#stop(gemel);
   }
 

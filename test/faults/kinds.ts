@@ -135,7 +135,7 @@ export const KINDS: readonly Kind[] = [
   },
   {
     name: 'all of etcd lost for five seconds',
-    goal: 300,
+    goal: 1_000,
     harm: async ({ cluster, host }) => {
       const all = members(cluster);
       for (const pid of all) process.kill(pid, 'SIGSTOP');

@@ -205,10 +205,77 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
       assert.equal(status, code, stderr);
     }
     assert.match(await handOver(alpha, '--to', 'alpha'), /^shared is served by alpha now/);
+    const ram = await beta.gemel([
+      'volume',
+      'create',
+      'one',
+      '--size',
+      '8M',
+      '--durability',
+      'mirrored-ram',
+      '--replicas',
+      '1',
+    ]);
+    assert.match(
+      ram.stderr,
+      /mirrored-ram acknowledges a write when it is in the memory of two nodes: it takes a cluster/,
+    );
     await until('beta knows', async () => /Served by +alpha /.test(await shown(beta)));
     const { stdout } = await beta.gemel(['doctor']);
     assert.match(stdout, /ok +cluster +3 of 3 votes answer; when a node dies, another one takes over/);
     assert.match(stdout, /ok +replicas +1 of 1 mirrored disks are in step/);
+  });
+
+  test('a drill moves it there and back under a host, in good order and as if its owner had died', async () => {
+    const commands = Array.from({ length: 60 }, (_, i) => ['-c', `write -P 8 ${i + 60}M 4k`, '-c', 'sleep 100']).flat();
+    for (const hard of [false, true]) {
+      const host = run('qemu-io', ['-t', 'directsync', '-f', 'raw', ...commands, beta.url(disk)], {
+        timeoutMs: 2 * PATIENCE,
+      });
+      const args = ['replication', 'drill', 'shared', ...(hard ? ['--hard'] : [])];
+      const { steps, paths } = (await alpha.gemelJson(args, { timeoutMs: PATIENCE })) as {
+        steps: { pauseMs: number; longestCommandMs: number | null }[];
+        paths: number;
+      };
+      assert.equal(paths, 1);
+      assert.equal(steps.length, 2);
+      for (const { pauseMs } of steps) assert.ok(pauseMs < 20_000, `${String(pauseMs)} ms`);
+      if (hard) assert.ok((steps[0]?.pauseMs ?? 0) >= 2_000, 'nobody may take over from a dead node earlier');
+      if (hard) assert.ok((steps[0]?.longestCommandMs ?? 0) >= 1_000, 'a host has waited for that');
+      const { code, stdout, stderr } = await host;
+      assert.equal(code, 0, stdout + stderr);
+      assert.doesNotMatch(stdout + stderr, /error/i);
+    }
+    await io(alpha, disk, 'read -P 8 119M 4k', 'read -P 8 60M 4k', 'read -P 2 0 1M');
+    const refused = await alpha.gemel(['replication', 'drill', 'before']);
+    assert.match(refused.stderr, /'before' is on one node only/);
+  });
+
+  test('a node says whether it can be taken down, and is kept out of service', async () => {
+    const safe = async (...args: string[]): Promise<string> => {
+      const { stdout, stderr } = await beta.gemel(['cluster', 'safe-to-reboot', ...args]);
+      return stdout + stderr;
+    };
+    assert.match(await safe(), /^yes: no host would lose a disk if beta went down now/);
+    assert.match(await safe('alpha'), /^.*no: before has its only copy on alpha/);
+    // One path only, to beta.
+    const host = spawn('qemu-io', ['-f', 'raw', beta.url(disk)], { stdio: ['pipe', 'ignore', 'ignore'] });
+    await until('it is named', async () =>
+      / has a session to beta only, for shared: it would lose its disk/.test(await safe()),
+    );
+    const refused = await alpha.gemel(['cluster', 'maintenance', 'on', 'beta']);
+    assert.match(refused.stderr, /has a session to beta only/);
+    host.stdin.end();
+    await until('it is gone', async () => /^yes/.test(await safe()));
+    await alpha.gemelJson(['volume', 'hand-over', 'shared', '--to', 'beta']);
+    assert.match(
+      (await alpha.gemel(['cluster', 'maintenance', 'on', 'beta'])).stdout,
+      /^beta is in maintenance; handed over: shared/,
+    );
+    const back = await alpha.gemel(['volume', 'hand-over', 'shared', '--to', 'beta']);
+    assert.match(back.stderr, /beta is in maintenance \(gemel cluster maintenance off\)/);
+    assert.match((await beta.gemel(['cluster', 'status'])).stdout, /in maintenance/);
+    assert.match((await beta.gemel(['cluster', 'maintenance', 'off'])).stdout, /^beta is in service again/);
   });
 
   test('another node changes who may see it', async () => {
@@ -220,11 +287,27 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
   });
 
   test('when its owner is killed, with its etcd, the other node serves it with everything that was written', async () => {
+    // Acknowledged from the memory of both, and flushed by nobody: a client that is still there does not flush, either.
+    const fast = await alpha.createVolume('fast', '64M', ['--durability', 'mirrored-ram']);
+    const client = spawn('qemu-io', ['-f', 'raw', alpha.url(fast)], { stdio: ['pipe', 'pipe', 'ignore'] });
+    client.stdin.write('write -P 9 0 1M\n');
+    await new Promise<void>((resolve) => {
+      client.stdout.on('data', (text: Buffer) => {
+        if (text.toString().includes('wrote 1048576')) resolve();
+      });
+    });
     await alpha.crash();
+    client.kill('SIGKILL');
     killEtcd(alpha.dataFolder);
+    await io(beta, fast, 'read -P 9 0 1M', 'write -P 10 1M 64k', 'flush', 'read -P 10 1M 64k');
     await io(beta, disk, 'read -P 2 0 1M', 'read -P 3 1M 64k', 'write -P 4 2M 64k', 'read -P 4 2M 64k');
     await alpha.start();
     await io(alpha, disk, 'read -P 4 2M 64k', 'read -P 2 0 1M');
+    await io(alpha, fast, 'read -P 9 0 1M');
+    await until(
+      'fast is deleted',
+      async () => (await beta.gemel(['volume', 'delete', 'fast', '--force', '--purge'])).code === 0,
+    );
   });
 
   test('what is deleted at one node is gone at the other', async () => {
@@ -260,7 +343,14 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     assert.match(await replicas(alpha, '--remove', 'beta'), /^beta has no copy of before any more/);
     await until('beta has no copy', async () => (await state()) === 'elsewhere: its data is on alpha');
     await io(alpha, before, 'read -P 1 0 64k', 'read -P 6 39M 64k', 'write -P 7 50M 64k');
+    // It gets the snapshots there are, too.
+    await alpha.gemelJson(['snapshot', 'create', 'before', 's1']);
     assert.match(await replicas(alpha, '--add', 'beta'), /^beta has a copy/);
+    await until('beta has the snapshot', async () => {
+      const all = (await alpha.gemelJson(['snapshot', 'list', 'before'])) as { missingOn?: string[] }[];
+      return all.length === 1 && (all[0]?.missingOn ?? []).length === 0;
+    });
+    assert.equal((await alpha.gemel(['snapshot', 'delete', 'before@s1'])).code, 0);
   });
 
   test('all leave, and the last one has what it had before', async () => {

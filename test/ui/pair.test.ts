@@ -45,6 +45,13 @@ describe('the console of a pair', { skip }, () => {
           await dialog.getByText('Close', { exact: true }).click();
           await drawing(`${to}: serves 1 volume`).waitFor();
         }
+        await row.getByRole('button', { name: 'Drill' }).click();
+        const drill = page.getByRole('dialog');
+        await drill.getByRole('button', { name: 'Run the drill', exact: true }).click();
+        await drill.getByText('beta served it after').waitFor();
+        const told = (await drill.innerText()).replaceAll(/\s+/g, ' ');
+        assert.match(told, /beta served it after .+; no command of a host was under way\. alpha served it after /);
+        await drill.getByText('Close', { exact: true }).click();
         await page.getByLabel('Node', { exact: true }).selectOption({ label: 'alpha' });
         await page.getByText('1 volume would go on at another node').waitFor();
         assert.deepEqual(complaints, []);

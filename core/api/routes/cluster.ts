@@ -1,21 +1,31 @@
 // The cluster this node is in, or could be.
 import { z } from 'zod';
+import { ServiceError } from '../../base/errors.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
 import type { ClusterView, JoinToken } from '../../control/cluster.ts';
+import type { RebootView } from '../../control/maintenance.ts';
+import type { Replication } from '../../control/replication.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 import {
   Cluster,
   ClusterBegun,
   DropCopies,
+  Maintenance,
+  MaintenanceShown,
+  Reboot,
   JoinCluster,
   JoinTokenShown,
   NewCluster,
   NodeName,
 } from '../cluster-schemas.ts';
 
-export function clusterRoutes({ cluster }: ControlPlane): Route[] {
+export function clusterRoutes({ cluster, replication }: ControlPlane): Route[] {
   const tag = 'cluster';
+  const replicated = (): Replication => {
+    if (replication !== undefined) return replication;
+    throw new ServiceError('cluster-state', 'this node is in no cluster');
+  };
   return [
     route({
       method: 'get',
@@ -86,6 +96,36 @@ export function clusterRoutes({ cluster }: ControlPlane): Route[] {
       handle: ({ params, query }) => cluster.remove(params.node, query.dropCopies === 'true'),
     }),
     route({
+      method: 'get',
+      path: '/cluster/nodes/:node/reboot',
+      tag,
+      role: 'viewer',
+      summary: 'What hosts would notice if the node went down now',
+      params: z.strictObject({ node: NodeName }),
+      response: Reboot,
+      problems: ['bad-request', 'cluster-state', 'not-found', 'cluster-unavailable'],
+      handle: async ({ params }) => rebootShown(await replicated().safeToReboot(params.node)),
+    }),
+    route({
+      method: 'put',
+      path: '/cluster/nodes/:node/maintenance',
+      tag,
+      role: 'operator',
+      summary: 'Hand over what the node serves and keep it out of service, or end that',
+      params: z.strictObject({ node: NodeName }),
+      body: Maintenance,
+      response: MaintenanceShown,
+      problems: [
+        ...(['bad-request', 'cluster-state', 'not-found', 'in-use', 'replica-state', 'peer-unreachable'] as const),
+        'cluster-unavailable',
+      ],
+      handle: async ({ params: { node }, body: { on, force } }, { caller }) => {
+        if (on) return { moved: await replicated().beginMaintenance(node, caller?.name ?? 'somebody', force) };
+        await replicated().endMaintenance(node);
+        return { moved: [] };
+      },
+    }),
+    route({
       method: 'delete',
       path: '/cluster',
       tag,
@@ -96,6 +136,12 @@ export function clusterRoutes({ cluster }: ControlPlane): Route[] {
     }),
   ];
 }
+
+const rebootShown = ({ moves, concerns, ...view }: RebootView): z.infer<typeof Reboot> => ({
+  ...view,
+  moves: [...moves],
+  concerns: concerns.map((each) => ({ ...each })),
+});
 
 const tokenShown = ({ token, expires }: JoinToken): z.infer<typeof JoinTokenShown> => ({
   token,

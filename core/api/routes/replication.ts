@@ -3,11 +3,13 @@ import { z } from 'zod';
 import { ServiceError } from '../../base/errors.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
 import { printable } from '../../control/names.ts';
+import type { DivergenceReport } from '../../control/divergence.ts';
+import type { DrillReport } from '../../control/drill.ts';
 import type { Replication, ReplicationView } from '../../control/replication.ts';
 import { listRoute, prefix } from '../paging.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
-import { VolumeName, VolumeParams } from '../schemas.ts';
+import { VolumeName, VolumeParams, timestamp } from '../schemas.ts';
 
 const bytes = z.int().nonnegative();
 const nodeId = z.string().meta({ description: 'id of a node' });
@@ -46,6 +48,54 @@ export const ReplicationShown = z.object({
     .meta({ description: 'who promoted the owner though others may have had newer data; null: nobody had to' }),
   why: z.string(),
 });
+const Pause = z.object({
+  from: nodeId,
+  to: nodeId,
+  pauseMs: z.number().nonnegative().meta({ description: 'milliseconds in which nobody served it' }),
+  longestCommandMs: z
+    .number()
+    .nonnegative()
+    .nullable()
+    .meta({ description: 'longest command a host has seen meanwhile, within 19 %; null: none was under way' }),
+});
+const DrillShown = z.object({
+  volume: VolumeName,
+  hard: z.boolean().meta({ description: 'the owner played dead' }),
+  time: timestamp,
+  by: z.string(),
+  paths: z.int().meta({ description: 'initiator and target ports that saw the volume' }),
+  steps: z.array(Pause),
+});
+const RunDrill = z.strictObject({
+  hard: z.boolean().default(false).meta({ description: 'the owner plays dead instead of handing over' }),
+});
+const Divergence = z.object({
+  volume: z.string(),
+  id: z.string(),
+  cause: z.enum(['promoted', 'both-down']),
+  time: timestamp,
+  by: z.string().nullable().meta({ description: 'who promoted it; null: nobody had to choose' }),
+  owner: nodeId.meta({ description: 'whose copy counts' }),
+  epoch: z.int(),
+  before: z
+    .object({
+      epoch: z.int(),
+      session: z.int(),
+      owner: z.string(),
+      inSync: z.array(nodeId),
+      replicas: z.array(nodeId),
+    })
+    .meta({ description: 'the record by which the choice was made' }),
+  blockSize: z.int(),
+  copies: z.array(
+    z.object({
+      node: nodeId,
+      complete: z.boolean().meta({ description: 'all of it has been compared' }),
+      bytes,
+      ranges: z.array(z.array(z.int()).length(2)).meta({ description: 'first block and number of blocks' }),
+    }),
+  ),
+});
 const HandOver = z.strictObject({
   to: z.string().min(1).max(63).meta({ description: 'name or id of a node that has it in step' }),
   pin: z.boolean().default(false).meta({ description: 'it stays there, and comes back there, for good' }),
@@ -70,6 +120,19 @@ const shown = ({ owner, forcedBy, inSync, replicas, ...view }: ReplicationView):
     ...replica,
     resync: resync === undefined ? null : { ...resync, etaSeconds: resync.etaSeconds ?? null },
   })),
+});
+
+const drillShown = ({ time, steps, ...report }: DrillReport): z.infer<typeof DrillShown> => ({
+  ...report,
+  time: new Date(time).toISOString(),
+  steps: steps.map((step) => ({ ...step })),
+});
+
+const reportShown = ({ time, copies, before, ...report }: DivergenceReport): z.infer<typeof Divergence> => ({
+  ...report,
+  time: new Date(time).toISOString(),
+  before: { ...before, inSync: [...before.inSync], replicas: [...before.replicas] },
+  copies: copies.map(({ ranges, ...copy }) => ({ ...copy, ranges: ranges.map((range) => [...range]) })),
 });
 
 /** A node that is in no cluster has no such volumes. */
@@ -139,6 +202,40 @@ export function replicationRoutes(control: ControlPlane & { readonly replication
         const record = await control.balance?.prefer(name, node ?? undefined, pinned);
         return { node: record?.preferred ?? null, pinned: record?.pinned ?? false };
       },
+    }),
+    route({
+      method: 'post',
+      path: '/volumes/:name/replication/drill',
+      tag,
+      role: 'operator',
+      summary: 'Let another node serve the volume and give it back, and measure what hosts have seen',
+      problems: ['not-found', 'bad-request', 'in-use', 'replica-state', 'peer-unreachable', 'cluster-unavailable'],
+      params: VolumeParams,
+      body: RunDrill,
+      response: DrillShown,
+      handle: async ({ params: { name }, body: { hard } }, { caller }) =>
+        drillShown(await mirrored(name).replication.runDrill(name, hard, caller?.name ?? 'somebody')),
+    }),
+    route({
+      method: 'get',
+      path: '/replication/drills',
+      tag,
+      role: 'viewer',
+      summary: 'The latest failover drills, oldest first',
+      problems: ['cluster-unavailable'],
+      response: z.array(DrillShown),
+      handle: async () => ((await control.replication?.drills()) ?? []).map(drillShown),
+    }),
+    route({
+      method: 'get',
+      path: '/replication/reports',
+      tag,
+      role: 'viewer',
+      summary:
+        'What copies had differently after a blackout or a promotion, and by what the choice was made; the latest first',
+      problems: [],
+      response: z.array(Divergence),
+      handle: () => (control.replication?.reports() ?? []).map(reportShown),
     }),
     route({
       method: 'post',

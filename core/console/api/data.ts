@@ -38,6 +38,7 @@ export const data = {
   schedules: new Source(() => list('GET /schedules', { background, query: { limit } }), 15_000),
   cluster: new Source(() => call('GET /cluster', { background }), 5_000),
   replication: new Source(() => list('GET /replication', { background, query: { limit } }), 3_000),
+  divergence: new Source(() => call('GET /replication/reports', { background }), 15_000),
   events: new Source(() => call('GET /events', { background }), 10_000),
   users: new Source(() => list('GET /users', { background }), 30_000),
   tokens: new Source(() => list('GET /tokens', { background }), 30_000),

@@ -59,7 +59,7 @@ export function replicatedVolumes(cluster: Cluster, volumes: readonly Replicatio
           forRole(
             'operator',
             html`<span class="actions"
-              >${moveButton(cluster, each)} ${copiesButton(cluster, each)}
+              >${moveButton(cluster, each)} ${drillButton(cluster, each)} ${copiesButton(cluster, each)}
               ${forRole('admin', promoteButton(each))}</span
             >`,
           ),
@@ -116,6 +116,56 @@ function moveButton(cluster: Cluster, volume: Replication): unknown {
           return note(
             'success',
             `${volume.volume} is served by ${values.text('to')}. Nobody served it for ${latency(pauseMs * 1000)}.`,
+          );
+        },
+      });
+    },
+    { kind: 'flat' },
+  );
+}
+
+/** Another node really serves it for a moment: only where that is no outage. */
+function drillButton(cluster: Cluster, { volume, owner, inSync, replicas }: Replication): unknown {
+  if (owner === null || replicas.length < 2 || inSync.length < replicas.length) return nothing;
+  return button(
+    'Drill',
+    () => {
+      openForm({
+        title: `Failover drill of ${volume}`,
+        action: 'Run the drill',
+        steps: [
+          {
+            title: 'Drill',
+            intro:
+              'Another node serves it for a moment, and it comes back. Hosts see a pause and no error, and the pause is measured.',
+            fields: [
+              {
+                name: 'how',
+                label: 'How',
+                type: 'select',
+                choices: [
+                  { value: 'planned', label: 'Hand-over in good order' },
+                  { value: 'hard', label: 'As if its node had died (some seconds)' },
+                ],
+              },
+            ],
+          },
+        ],
+        submit: async (values) => {
+          const { steps } = await call('POST /volumes/{name}/replication/drill', {
+            params: { name: volume },
+            body: { hard: values.text('how') === 'hard' },
+          });
+          changed('replication', 'cluster');
+          return note(
+            'success',
+            html`${steps.map(
+              ({ to, pauseMs, longestCommandMs }) =>
+                html`<div>
+                  ${nameIn(cluster, to)} served it after ${latency(pauseMs * 1000)};
+                  ${longestCommandMs === null ? 'no command of a host was under way.' : `the longest command of a host took ${latency(longestCommandMs * 1000)}.`}
+                </div>`,
+            )}`,
           );
         },
       });

@@ -6,7 +6,7 @@ import type { Volume } from '../api/data.ts';
 import { copyable } from '../parts/copy.ts';
 import { forecast } from '../parts/forecast.ts';
 import type { Forecast } from '../parts/forecast.ts';
-import { bytes, plural } from '../parts/format.ts';
+import { bytes, plural, when } from '../parts/format.ts';
 import { choice } from '../parts/form.ts';
 import { topology } from '../parts/topology.ts';
 import { View, note, pageHead, sentence, shown, state } from '../parts/view.ts';
@@ -22,7 +22,7 @@ class ReplicationPage extends View {
   constructor() {
     super();
     this.dying = '';
-    this.watch(data.cluster, data.replication, data.volumes);
+    this.watch(data.cluster, data.replication, data.volumes, data.divergence);
   }
 
   override render(): unknown {
@@ -72,7 +72,7 @@ class ReplicationPage extends View {
         <h2 id="replication-volumes">Volumes</h2>
         ${replicatedVolumes(cluster, volumes)} ${single(cluster, volumes)}
       </section>
-      ${divergence(cluster, volumes)}`;
+      ${divergence(cluster)}`;
   }
 }
 
@@ -114,25 +114,41 @@ function prediction({ goOn, stop, lessSafe }: Forecast, only: readonly Volume[])
   ${lessSafe.length === 0 ? nothing : note('info', html`${plural(lessSafe.length, 'volume')} would go on where ${lessSafe.length === 1 ? 'it is' : 'they are'}, with one copy less: ${some(lessSafe)}.`)}`;
 }
 
-/** After a blackout in which somebody had to choose. */
-function divergence(cluster: Cluster, volumes: readonly Replication[]): unknown {
-  const nameOf = (id: string | null): string => cluster.nodes.find((each) => each.id === id)?.name ?? id ?? 'nobody';
-  const forced = volumes.filter(({ forcedBy }) => forcedBy !== null);
+/** After a blackout: what copies had differently, and by what was chosen between them. */
+function divergence(cluster: Cluster): unknown {
+  const nameOf = (id: string): string =>
+    id === '' ? 'nobody' : (cluster.nodes.find((each) => each.id === id)?.name ?? id);
+  const reports = data.divergence.value ?? [];
   return html`<section class="card wide" aria-labelledby="replication-divergence">
     <h2 id="replication-divergence">Divergence</h2>
     ${
-      forced.length === 0
+      reports.length === 0
         ? html`<p class="muted">Nobody had to choose between two states of a volume.</p>`
-        : forced.map(({ volume, owner, forcedBy, epoch, replicas }) =>
+        : reports.map(({ volume, cause, by, owner, epoch, time, before, copies, blockSize }) =>
             note(
-              'warning',
-              html`<a href=${linkTo('volumes', volume)}>${volume}</a>: ${forcedBy} has made ${nameOf(owner)} the owner
-                (epoch ${epoch}) though others may have had newer data.
-                ${replicas
-                  .filter(({ lacksBytes }) => lacksBytes > 0)
-                  .map(
-                    ({ node, lacksBytes }) => html`<div>${nameOf(node)} differs in up to ${bytes(lacksBytes)}.</div>`,
-                  )}`,
+              copies.some((copy) => copy.bytes > 0) ? 'warning' : 'info',
+              html`<a href=${linkTo('volumes', volume)}>${volume}</a>, ${when(time)}:
+                ${cause === 'promoted' ? html`${by ?? 'somebody'} has made the copy of ${nameOf(owner)} the one that counts` : html`all copies were down; ${nameOf(owner)}, its last owner, began anew`}
+                (epoch ${epoch}). The record said then: owner ${nameOf(before.owner)}, epoch ${before.epoch}, session
+                ${before.session}, in step ${before.inSync.map(nameOf).join(', ')}.
+                ${copies.map(
+                  ({ node, complete, bytes: different, ranges }) =>
+                    html`<div>
+                      ${nameOf(node)}:
+                      ${different === 0 ? 'nothing was different' : `${bytes(different)} were different`}${complete ? '' : ' so far; not all is compared'}.
+                      ${
+                        different === 0
+                          ? nothing
+                          : html`<span class="muted"
+                              >LBA+blocks of ${blockSize} bytes:
+                              ${ranges
+                                .slice(0, 8)
+                                .map((range) => range.join('+'))
+                                .join(', ')}${ranges.length > 8 ? ` and ${ranges.length - 8} more` : ''}</span
+                            >`
+                      }
+                    </div>`,
+                )}`,
             ),
           )
     }

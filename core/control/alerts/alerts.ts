@@ -6,7 +6,7 @@ import { Turn } from '../../base/turn.ts';
 import type { Timer, World } from '../../base/world.ts';
 import type { Catalog } from '../catalog.ts';
 import { SEVERITIES } from '../events.ts';
-import type { EventRecord, Events, Severity } from '../events.ts';
+import type { EventObject, EventRecord, Events, Severity } from '../events.ts';
 import { checkName } from '../names.ts';
 import type { SecretBox } from '../secret-box.ts';
 import { Delivery } from './delivery.ts';
@@ -54,6 +54,8 @@ export interface AlertsOptions {
   readonly world: World;
   readonly log: Log;
   readonly version: string;
+  /** False: another node of the cluster tells of what is wrong with it, which all see. Every node of its own when absent. */
+  readonly isOurs?: (object: EventObject | undefined) => boolean;
 }
 
 /** Events of others that are sent as they happen; they have no end that could be told. */
@@ -68,6 +70,8 @@ export class Alerts {
   #timer: Timer | undefined;
   #unwatch: (() => void) | undefined;
   #looks = 0;
+  /** What this node has told the beginning of. */
+  readonly #begun = new Set<string>();
   #noted: Promise<void> = Promise.resolve();
 
   /** Throws ServiceError folder-unusable when the secrets of the catalog belong to another key. */
@@ -82,6 +86,7 @@ export class Alerts {
   start(): void {
     const { catalog } = this.#options;
     this.#unwatch = catalog.watch((change) => {
+      if (change.kind === 'alert-targets') this.#follow(change.id);
       if (change.kind === 'events' && change.value !== undefined) this.#happened(change.value);
     });
     this.#again();
@@ -255,7 +260,14 @@ export class Alerts {
     return { ...what, id, time: world.clock.wall(), node: catalog.node.id, version };
   }
 
+  /** In a cluster one node tells what is wrong with what all have in common: whoever looks after the object. */
   #send(notification: Notification): void {
+    const { state, code, object } = notification;
+    const key = `${code} ${object?.name ?? ''}`;
+    // Who has told that it began tells that it is over, whoever looks after it by then.
+    const begun = this.#begun.delete(key);
+    if (this.#options.isOurs?.(object) === false && !(begun && state === 'cleared')) return;
+    if (state === 'raised') this.#begun.add(key);
     const rank = SEVERITIES.indexOf(notification.severity);
     for (const { name, atLeast } of this.#options.catalog.alertTargets.values()) {
       if (rank >= SEVERITIES.indexOf(atLeast)) this.#deliveries.get(name)?.post(notification);
@@ -267,6 +279,16 @@ export class Alerts {
     if (record === undefined)
       throw new ServiceError('not-found', `there is no target of alerts '${name.slice(0, 63)}'`);
     return record;
+  }
+
+  /** Another node may have made, changed or removed it. */
+  #follow(name: string): void {
+    const record = this.#options.catalog.alertTargets.get(name);
+    if (record !== undefined) this.#open(record);
+    else {
+      this.#deliveries.get(name)?.close();
+      this.#deliveries.delete(name);
+    }
   }
 
   #open(record: AlertTargetRecord): void {

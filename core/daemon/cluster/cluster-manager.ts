@@ -31,6 +31,7 @@ export interface ClusterManagerOptions extends Place {
   readonly admission: Admission | undefined;
   /** Of the volumes; undefined: this node is in no cluster. */
   readonly copies: () => Copies | undefined;
+  readonly inMaintenance: (node: string) => boolean;
   /** Starts the daemon again, as soon as the request has been answered. */
   readonly restart: () => void;
 }
@@ -63,6 +64,7 @@ export class ClusterManager implements ClusterControl {
         vote: own === undefined ? 'none' : own.isLearner ? 'learner' : 'voter',
         leader: status !== undefined && status.leader !== 0n && status.leader === status.memberId,
         answers: status !== undefined && status.leader !== 0n,
+        maintenance: this.#options.inMaintenance(id),
       };
     });
     const voters = nodes.filter(({ vote }) => vote === 'voter');

@@ -33,6 +33,8 @@ export interface EtcdProcessOptions {
   readonly state: 'new' | 'existing';
   readonly clock: Clock;
   readonly log: Log;
+  /** The member was removed from the cluster: it is not started again. */
+  readonly onRemoved?: () => void;
   /** Words before the command, such as `ip netns exec NAME`. */
   readonly wrapper?: readonly string[];
 }
@@ -52,6 +54,8 @@ export class EtcdProcess {
   #timer: Timer | undefined;
   #startedAt = -Infinity;
   #stopped = false;
+  /** Bytes of the log from before the last start. */
+  #logStart = 0;
 
   constructor(options: EtcdProcessOptions) {
     this.#options = options;
@@ -112,7 +116,16 @@ export class EtcdProcess {
 
   #check(): void {
     if (this.#stopped) return;
-    const { clock, log } = this.#options;
+    const { clock, log, onRemoved } = this.#options;
+    if (this.pid === undefined && this.#startedAt !== -Infinity && this.#wasRemoved()) {
+      log.error(
+        { log: this.#path('etcd.log') },
+        'the other nodes have removed this one from their cluster: its etcd stays off',
+      );
+      this.#stopped = true;
+      onRemoved?.();
+      return;
+    }
     if (this.pid === undefined && clock.now() - this.#startedAt >= ETCD_RESTART) {
       if (this.#startedAt !== -Infinity) log.error({ log: this.#path('etcd.log') }, 'etcd ended: started again');
       this.#startedAt = clock.now();
@@ -124,7 +137,19 @@ export class EtcdProcess {
     });
   }
 
+  /** What etcd says last when its peers tell it that it is no member any more. */
+  #wasRemoved(): boolean {
+    try {
+      const text = readFileSync(this.#path('etcd.log'), 'utf8');
+      return text.slice(this.#logStart).includes('permanently removed from the cluster');
+    } catch {
+      return false;
+    }
+  }
+
   #spawn(): void {
+    // A log that has begun anew meanwhile is shorter: then all of it counts.
+    this.#logStart = statSync(this.#path('etcd.log'), { throwIfNoEntry: false })?.size ?? 0;
     const { wrapper = [], log } = this.#options;
     const [program = 'etcd', ...args] = [...wrapper, programPath('etcd') ?? 'etcd', ...this.#arguments()];
     const output = openSync(this.#path('etcd.log'), 'a', 0o600);
@@ -167,7 +192,9 @@ export class EtcdProcess {
   #boundLog(): void {
     const path = this.#path('etcd.log');
     const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-    if (size > ETCD_LOG) truncateSync(path);
+    if (size <= ETCD_LOG) return;
+    truncateSync(path);
+    this.#logStart = 0;
   }
 }
 

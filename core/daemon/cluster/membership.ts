@@ -35,9 +35,23 @@ export const endpointsOf = (nodes: readonly ClusterNode[]): Endpoint[] =>
   }));
 
 /** The etcd of a node, as its cluster file says. */
-export function etcdOf(data: string, file: ClusterFile, world: World, log: Log): EtcdProcess {
+export function etcdOf(
+  data: string,
+  file: ClusterFile,
+  world: World,
+  log: Log,
+  onRemoved: () => void = () => undefined,
+): EtcdProcess {
   const { address, id } = file.node;
-  return new EtcdProcess({ folder: clusterFolder(data), name: id, address, ...file.etcd, clock: world.clock, log });
+  return new EtcdProcess({
+    folder: clusterFolder(data),
+    name: id,
+    address,
+    ...file.etcd,
+    clock: world.clock,
+    log,
+    onRemoved,
+  });
 }
 
 export class Membership implements ClusterMember {

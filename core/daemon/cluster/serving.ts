@@ -12,6 +12,7 @@ import { MirrorBackend } from '../../control/mirror-backend.ts';
 import { MirrorSnapshots } from '../../control/mirror-snapshots.ts';
 import { NodeFacts } from '../../control/node-facts.ts';
 import type { Provisioner } from '../../control/provision.ts';
+import type { SessionSource } from '../../control/sessions.ts';
 import type { Units } from '../../control/units.ts';
 import type { PortalOptions } from '../../iscsi/context.ts';
 import { versionsUpTo } from '../../mirror/link/versions.ts';
@@ -19,6 +20,7 @@ import type { LinkVersions } from '../../mirror/link/versions.ts';
 import { MirrorNode } from '../../mirror/mirror-node.ts';
 import type { ScsiDevice } from '../../scsi/device.ts';
 import { portOfNode } from '../../scsi/forward/ownership.ts';
+import { NodeBeacons } from './beacon-thread.ts';
 import type { Membership } from './membership.ts';
 
 export interface ClusterServingOptions {
@@ -42,6 +44,7 @@ export interface Served {
   readonly catalog: Catalog;
   readonly units: Units;
   readonly provisioner: Provisioner;
+  readonly server: () => SessionSource | undefined;
 }
 
 export class ClusterServing {
@@ -61,7 +64,9 @@ export class ClusterServing {
     const { member, world, log, portals, devices } = options;
     const { self, store, tls, cluster, bootId } = member;
     const node = { node: self.id, boot: bootId, cluster };
-    this.mirror = new MirrorNode({ world, store, ...node, log, tls, listen: self.address, versions: linkVersions() });
+    const beacons = new NodeBeacons({ ...node, tls, log });
+    const versions = linkVersions();
+    this.mirror = new MirrorNode({ world, store, ...node, log, tls, listen: self.address, beacons, versions });
     this.facts = new NodeFacts(member, world.clock, log);
     this.forwarding = new Forwarding({
       ...{ clock: world.clock, log, self: self.id, devices },
@@ -114,12 +119,14 @@ export class ClusterServing {
     const { member, world, log } = this.#options;
     if (this.#backend === undefined || this.#snapshots === undefined) throw new Error('there is no backend yet');
     const { mirror, forwarding } = this;
+    const { server } = served;
     const kept = { backend: this.#backend, snapshots: this.#snapshots };
-    const parts = { mirror, forwarding, member, ...kept, clock: world.clock, log };
+    const parts = { mirror, forwarding, member, server, ...kept, clock: world.clock, log };
     const volumes = new ClusterVolumes({ ...served, ...parts });
     this.#volumes = volumes;
     const handOver = (volume: string, to: string): Promise<number> => volumes.handOver(volume, to);
-    this.#balance = new ClusterBalance({ ...served, mirror, member, clock: world.clock, log, handOver });
+    const isMaintained = (node: string): boolean => volumes.maintenance.has(node);
+    this.#balance = new ClusterBalance({ ...served, mirror, member, clock: world.clock, log, handOver, isMaintained });
     await this.facts.start(() => {
       served.units.portsChanged();
     });

@@ -37,9 +37,14 @@ export function witnessOptions(argv: readonly string[]): WitnessOptions {
 
 /**
  * Lets itself into the cluster at the first start, with the token from standard input, and runs etcd. Returns the function
- * that ends it. Rejects with ServiceError.
+ * that ends it. `onRemoved`: the cluster does without it from now on. Rejects with ServiceError.
  */
-export async function startWitness(options: WitnessOptions, world: World, log: Log): Promise<() => Promise<void>> {
+export async function startWitness(
+  options: WitnessOptions,
+  world: World,
+  log: Log,
+  onRemoved: () => void,
+): Promise<() => Promise<void>> {
   const { data, address, name } = options;
   requireEtcd();
   let file = await readClusterFile(world, data);
@@ -51,7 +56,7 @@ export async function startWitness(options: WitnessOptions, world: World, log: L
     const who = { id: world.random.bytes(4).toString('hex'), name: nodeName(name), role: 'witness' as const };
     file = await enter({ world, log, data }, token, { ...who, address: nodeAddress(address) });
   }
-  const etcd = etcdOf(data, file, world, log);
+  const etcd = etcdOf(data, file, world, log, onRemoved);
   etcd.start();
   log.info({ cluster: file.cluster.slice(0, 8), name: file.node.name }, 'witness runs');
   return () => etcd.stop();

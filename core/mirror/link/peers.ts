@@ -42,6 +42,8 @@ export interface PeersOptions {
   readonly boot: string;
   readonly tls?: TlsIdentity | undefined;
   readonly versions?: LinkVersions | undefined;
+  /** Somebody else opens the beacon connections of this node. */
+  readonly beaconsElsewhere?: boolean | undefined;
 }
 
 /** A link to one node: two channels to it, and its two to us. */
@@ -131,13 +133,15 @@ export class Peers {
   readonly #links = new Map<string, Link>();
   readonly #strangers = new Set<FrameConnection>();
   readonly #refused = new Set<string>();
+  readonly #beaconsElsewhere: boolean;
   #listener: Listener | undefined;
 
   constructor(options: PeersOptions) {
     this.#world = options.world;
     this.#log = options.log;
-    const { cluster, node, boot, tls, versions = LINK_VERSIONS } = options;
+    const { cluster, node, boot, tls, versions = LINK_VERSIONS, beaconsElsewhere = false } = options;
     this.#self = { cluster, node, boot, tls, versions };
+    this.#beaconsElsewhere = beaconsElsewhere;
   }
 
   /** The port we listen on; 0: not yet. */
@@ -153,7 +157,10 @@ export class Peers {
     const accepted = (socket: Socket): void => {
       this.#accept(socket);
     };
-    this.#listener = await this.#world.net.listen(host, port, accepted, this.#self.tls);
+    const refused = (address: string, why: string): void => {
+      this.#tell(address, why);
+    };
+    this.#listener = await this.#world.net.listen(host, port, accepted, this.#self.tls, refused);
   }
 
   /** The link to a node; it is made, and begins to connect, when there is none. */
@@ -163,7 +170,7 @@ export class Peers {
     const link = new Link(this.#world, this.#log, this.#self, peer);
     this.#links.set(peer.node, link);
     link.data.open();
-    link.beacons.open();
+    if (!this.#beaconsElsewhere) link.beacons.open();
     return link;
   }
 

@@ -21,3 +21,7 @@ export const RECONNECT_MAX = 10_000;
 /** Milliseconds without a message after which a connection is asked whether it lives, and in which it has to answer. */
 export const KEEPALIVE_INTERVAL = 30_000;
 export const KEEPALIVE_PATIENCE = 15_000;
+/** Clients of the gateway at the same time; libvirtd takes 5000 (max_clients). */
+export const MAX_CLIENTS = 64;
+/** Milliseconds between looks of the gateway at the storage, for clients that want to be told. */
+export const POOL_INTERVAL = 5_000;

@@ -65,7 +65,7 @@ for (const shell of ['bash', 'zsh', 'fish'] as const) {
         const sorted = async (...words: string[]): Promise<string[]> => (await complete(...words)).sort();
         assert.deepEqual(await sorted(''), namesIn('').sort());
         assert.deepEqual(await sorted('volume', ''), namesIn('volume').sort());
-        assert.deepEqual(await sorted('volume', 're'), ['reopen', 'replicas', 'resize', 'restore']);
+        assert.deepEqual(await sorted('volume', 're'), ['release', 'reopen', 'replicas', 'resize', 'restore']);
         assert.ok((await complete('volume', 'create', 'x', '--')).includes('--durability'));
         assert.ok((await complete('volume', 'list', '--')).includes('--json'));
         assert.ok(!(await complete('volume', 'list', '--')).includes('--durability'));

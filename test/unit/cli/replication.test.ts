@@ -14,7 +14,7 @@ const GIB = 1 << 30;
 type Node = Cluster['nodes'][number];
 const node = (index: number, name: string, more: Partial<Node> = {}): Node => ({
   ...{ id: `0000000${String(index)}`, index, name, role: 'data', address: `192.0.2.${String(index + 1)}:7481` },
-  ...{ self: index === 1, vote: 'voter', leader: index === 0, answers: true, ...more },
+  ...{ self: index === 1, vote: 'voter', leader: index === 0, answers: true, maintenance: false, ...more },
 });
 const NODES = [node(0, 'alpha'), node(1, 'beta'), node(2, 'watch', { role: 'witness' })];
 const CLUSTER: Cluster = {

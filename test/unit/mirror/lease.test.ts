@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { BEACON_INTERVAL, LEASE_GRACE, LEASE_TIME, PEER_SILENCE } from '../../../core/base/limits.ts';
 import { Leases } from '../../../core/mirror/lease.ts';
+import type { BeaconThread } from '../../../core/mirror/lease.ts';
 import { LinkMessage } from '../../../core/mirror/link/hello.ts';
 import type { PeerReply } from '../../../core/mirror/link/peer-link.ts';
 import type { NodeLink } from '../../../core/mirror/link/peers.ts';
@@ -37,7 +38,32 @@ class Wire {
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-function setup() {
+/** Beacons of another thread; the test says what comes of them. */
+class Thread implements BeaconThread {
+  onAnswer: BeaconThread['onAnswer'] = () => undefined;
+  lives = 0;
+  readonly resets: string[] = [];
+  add(): void {
+    // There is one peer.
+  }
+  remove(): void {
+    // For ever.
+  }
+  isUp(): boolean {
+    return true;
+  }
+  reset(node: string): void {
+    this.resets.push(node);
+  }
+  showLife(): void {
+    this.lives++;
+  }
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+function setup(thread?: Thread) {
   const clock = new ManualClock();
   clock.advance(1000);
   const wire = new Wire();
@@ -49,6 +75,7 @@ function setup() {
     links: () => [link],
     onStall: (milliseconds) => stalls.push(milliseconds),
     onBeat: () => undefined,
+    thread,
   });
   leases.serve(link);
   leases.start();
@@ -132,5 +159,41 @@ describe('leases', () => {
     clock.now = () => stopped() + 5000;
     clock.advance(BEACON_INTERVAL);
     assert.deepEqual(stalls, [5000 + BEACON_INTERVAL]);
+  });
+
+  test('after a standstill a peer has time to be heard before it counts as silent', () => {
+    const { clock, wire } = setup();
+    clock.advance(BEACON_INTERVAL);
+    const stopped = clock.now.bind(clock);
+    clock.now = () => stopped() + 3 * PEER_SILENCE;
+    clock.advance(BEACON_INTERVAL);
+    assert.equal(wire.resets, 0);
+    clock.advance(PEER_SILENCE + BEACON_INTERVAL);
+    assert.equal(wire.resets, 2);
+  });
+
+  test('with a thread for beacons this loop sends none, and takes the times of the thread', () => {
+    const thread = new Thread();
+    const { clock, wire, leases } = setup(thread);
+    assert.equal(wire.asked.length, 0);
+    const start = clock.now();
+    const lives = thread.lives;
+    clock.advance(2 * BEACON_INTERVAL);
+    assert.equal(thread.lives, lives + 2);
+    thread.onAnswer('peer', start, start + 1, 'boot-1');
+    assert.ok(leases.isHeldAt('peer', 1, start + LEASE_TIME - 1));
+    assert.equal(leases.isHeldAt('peer', 1, start + LEASE_TIME), false);
+    // Told late, but heard in time: the lease has not been interrupted.
+    clock.advance(LEASE_TIME);
+    thread.onAnswer('peer', start + 1000, start + 1001, 'boot-1');
+    thread.onAnswer('peer', start + 2000, start + 2001, 'boot-1');
+    assert.ok(leases.isHeld('peer', 1));
+    // It came when the one before had run out.
+    thread.onAnswer('peer', start + 2500, start + 2000 + LEASE_TIME, 'boot-1');
+    assert.deepEqual([leases.isHeld('peer', 1), leases.generation('peer')], [false, 2]);
+    thread.resets.length = 0;
+    clock.advance(PEER_SILENCE + 2 * BEACON_INTERVAL);
+    assert.deepEqual(thread.resets, ['peer']);
+    assert.equal(wire.asked.length, 0);
   });
 });

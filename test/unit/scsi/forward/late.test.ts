@@ -42,12 +42,18 @@ describe('what comes late', () => {
     await clock.during(closing);
   });
 
-  /** Sends a WRITE of one block whose last bytes are still in the network; the function returned brings them. */
-  function heldWrite(initiator: Initiator, lba: number, data: Buffer): () => void {
+  /**
+   * Sends a WRITE of one block whose last bytes are still in the network; the function returned brings them, and resolves when the
+   * session is over, or the write answered.
+   */
+  function heldWrite(initiator: Initiator, lba: number, data: Buffer): () => Promise<unknown> {
     const header = initiator.command(write16(lba, 1), { flags: 0xa1, length: 512 });
     header.writeUIntBE(512, 5, 3);
     initiator.socket.write(Buffer.concat([header, data.subarray(0, 500)]));
-    return () => initiator.socket.write(data.subarray(500));
+    return () => {
+      initiator.socket.write(data.subarray(500));
+      return Promise.race([initiator.closed, initiator.answer(header).catch(() => undefined)]);
+    };
   }
 
   const content = async (lba: number): Promise<Buffer> => (await atB.scsi(read16(lba, 1), { read: 512 })).data;
@@ -60,9 +66,9 @@ describe('what comes late', () => {
     assert.equal((await atB.scsi(TUR)).senseCode, '06/2a/06');
     assert.equal((await atB.scsi(write16(5, 1), { write: OLD })).status, 0);
     assert.equal((await atB.scsi(write16(5, 1), { write: NEW })).status, 0);
-    release();
-    await atA.closed;
+    await release();
     assert.ok((await content(5)).equals(NEW), 'the newer write is gone');
+    assert.ok(atA.isClosed);
     // It logs in again, and is served.
     const again = await login(nodes, 'a');
     assert.equal((await again.scsi(write16(5, 1), { write: OLD })).status, 0);
@@ -98,8 +104,7 @@ describe('what comes late', () => {
     const release = heldWrite(atB, 5, OLD);
     await until(() => Promise.resolve(nodes.b.server.sessions().length === 1));
     nodes.b.lu.endSessions('this node stood still');
-    release();
-    await atB.closed;
+    await release();
     atB = await login(nodes, 'b', 'other');
     assert.ok((await content(5)).equals(Buffer.alloc(512)));
   });
