@@ -27,6 +27,8 @@ export interface ClusterBalanceOptions {
   readonly member: ClusterMember;
   readonly clock: Clock;
   readonly log: Log;
+  /** Nothing is handed over to a node that is being maintained. */
+  readonly isMaintained: (node: string) => boolean;
   /** Hands a volume over to a node, by its id. Rejects with a ServiceError. */
   readonly handOver: (volume: string, to: string) => Promise<number>;
 }
@@ -166,7 +168,7 @@ export class ClusterBalance {
 
   /** What this node serves now. */
   #observe(now: number): OwnedVolume[] {
-    const { catalog, units, mirror, member, clock } = this.#options;
+    const { catalog, units, mirror, member, clock, isMaintained } = this.#options;
     const found: OwnedVolume[] = [];
     const ids = new Set<string>();
     for (const record of catalog.volumes.values()) {
@@ -175,7 +177,9 @@ export class ClusterBalance {
       ids.add(id);
       const owned = this.#owned.get(id) ?? { since: now, heirs: new Map<string, number>() };
       this.#owned.set(id, owned);
-      const inSync = new Set(mirror.replicas(id).flatMap((each) => (each.inSync ? [each.node] : [])));
+      const inSync = new Set(
+        mirror.replicas(id).flatMap(({ node, inSync: has }) => (has && !isMaintained(node) ? [node] : [])),
+      );
       for (const node of owned.heirs.keys()) if (!inSync.has(node)) owned.heirs.delete(node);
       for (const node of inSync) if (!owned.heirs.has(node)) owned.heirs.set(node, now);
       const counters = units.unit(name)?.counters;

@@ -125,7 +125,8 @@ export class ClusterServing {
     const volumes = new ClusterVolumes({ ...served, ...parts });
     this.#volumes = volumes;
     const handOver = (volume: string, to: string): Promise<number> => volumes.handOver(volume, to);
-    this.#balance = new ClusterBalance({ ...served, mirror, member, clock: world.clock, log, handOver });
+    const isMaintained = (node: string): boolean => volumes.maintenance.has(node);
+    this.#balance = new ClusterBalance({ ...served, mirror, member, clock: world.clock, log, handOver, isMaintained });
     await this.facts.start(() => {
       served.units.portsChanged();
     });

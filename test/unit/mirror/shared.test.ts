@@ -97,7 +97,7 @@ test('shared storage: one node has it; it is handed over, and taken over, with n
     const [replica] = c.node('a').mirror.replicas('v');
     assert.equal(replica?.lacks, 0);
     assert.equal(await get(c, 'a', 2), 23);
-    assert.throws(() => c.node('a').mirror.verify('v', { repair: false }), /in one place for all nodes/);
+    await assert.rejects(c.node('a').mirror.verify('v', { repair: false }), /in one place for all nodes/);
   });
 });
 
