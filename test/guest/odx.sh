@@ -30,7 +30,7 @@ check 0 'the source is overwritten' dd if=/dev/zero of="$a" bs=1M count=4 oflag=
 check 0 'WRITE USING TOKEN' says 'transfer count of 32768' ddptctl --wut=0,128 --rtf=/tmp/token "$sb"
 same() { dd if="$b" of="$back" bs=1M count=16 iflag=direct && cmp "$image" "$back"; }
 check 0 'what was there when the token was made' same
-check 0 'the source has its zeros' cmp -n 4194304 "$a" /dev/zero
+check 0 'the source has its zeros' cmp -n 4194304 <(dd if="$a" bs=1M count=4 iflag=direct) /dev/zero
 check 0 'WRITE USING TOKEN with DEL_TKN' ddptctl --wut=256,128 --rtf=/tmp/token --del_tkn "$sb"
 refused() { ! "$@"; }
 check 0 'the deleted token is refused' refused ddptctl --wut=0,128 --rtf=/tmp/token "$sb"
@@ -42,7 +42,7 @@ stamp tokens
 check 0 'a token for what is there now' ddptctl --pt=0,128 --rtf=/tmp/token "$sa"
 check 0 'WRITE USING TOKEN with IMMED' ddptctl --wut=0,128 --rtf=/tmp/token --immed "$sb"
 check 0 'and it ends' ddptctl --poll "$sb"
-check 0 'zeros, and the rest' cmp -n 16777216 "$a" "$b"
+check 0 'zeros, and the rest' cmp <(dd if="$a" bs=1M count=16 iflag=direct) <(dd if="$b" bs=1M count=16 iflag=direct)
 
 # ddpt asks for 128 blocks, is told that 32768 were copied, and says so; all of them are.
 check 0 'the image again' dd if="$image" of="$a" bs=1M oflag=direct conv=fsync

@@ -66,7 +66,8 @@ provisioned() { says "$1" sg_get_lba_status --lba="$2" "$disk"; }
 check 0 'written blocks are mapped' provisioned 'mapped' 0
 check 0 'sg_unmap' sg_unmap --force --lba=0 --num=2048 "$disk"
 check 0 'unmapped blocks are deallocated' provisioned 'deallocated' 0
-check 0 'unmapped blocks read zeros' cmp -n 1048576 "$disk" /dev/zero
+# Past the page cache: udev looks at a disk after each write, and what it has read stays there while it has the disk open.
+check 0 'unmapped blocks read zeros' cmp -n 1048576 <(dd if="$disk" bs=1M count=1 iflag=direct) /dev/zero
 check 0 'sg_write_same 16' sg_write_same --16 --lba=0 --num=256 --in="$pattern" --xferlen=512 "$disk"
 check 0 'it wrote the block everywhere' sg_verify --lba=255 --count=1 --ndo=512 "--in=$pattern" "$disk"
 check 0 'sg_write_same 10' sg_write_same --10 --lba=256 --num=256 --in="$pattern" --xferlen=512 "$disk"

@@ -2,6 +2,9 @@
 // switch for them. planted.ts says which of them the simulator finds, and in what weather.
 import type { Clock } from '../../core/base/world.ts';
 import type { CommitResult, ConfigStore, Json } from '../../core/cluster/config-store.ts';
+import { LEASE_GRACE } from '../../core/base/limits.ts';
+import type { Leases } from '../../core/mirror/lease.ts';
+import { LinkMessage } from '../../core/mirror/link/hello.ts';
 import { Operation } from '../../core/mirror/messages.ts';
 import type { MirroredVolume } from '../../core/mirror/mirrored-volume.ts';
 import { takePoints } from '../../core/mirror/snapshot.ts';
@@ -32,20 +35,14 @@ export const Flaw = {
 } as const;
 export type Flaw = (typeof Flaw)[keyof typeof Flaw];
 
-/** Milliseconds a clock is set back at a time, and it is ahead of a machine that has just been started. */
+/** Milliseconds a clock is set back at a time. */
 const STEP = 4000;
-const AHEAD = 60_000;
 
 /** Rate of a slow clock. */
 const SLOW = 0.25;
 
 export function flawedClock(flaw: Flaw | undefined, boot: Boot): Clock {
   const clock = boot.clock();
-  if (flaw === Flaw.noBootWait) {
-    // As soon as it runs, the clock says that it has been running for a minute.
-    const born = boot.time.now;
-    return { ...clock, now: () => clock.now() + (boot.time.now > born ? AHEAD : 0) };
-  }
   if (flaw === Flaw.slowClock && boot.chance.happens(0.5)) return boot.clock(() => clock.now() * SLOW);
   if (flaw !== Flaw.wallClock) return clock;
   let behind = 0;
@@ -55,6 +52,26 @@ export function flawedClock(flaw: Flaw | undefined, boot: Boot): Clock {
   };
   boot.later(2000, set);
   return boot.clock(() => clock.now() - behind);
+}
+
+/** Whom a node that has just been started keeps off. */
+export function flawedLeases(flaw: Flaw | undefined, leases: Leases, clock: Clock): void {
+  if (flaw !== Flaw.noBootWait) return;
+  // It knows what it has promised in this life, and of no other.
+  const keptOff = new Map<string, number>();
+  const serve = leases.serve.bind(leases);
+  leases.serve = (link) => {
+    serve(link);
+    const { beacon } = link.handlers;
+    const answer = beacon.get(LinkMessage.beacon);
+    beacon.set(LinkMessage.beacon, (header, data) => {
+      keptOff.set(link.node, clock.now() + LEASE_GRACE);
+      return answer?.(header, data) ?? Promise.reject(new Error('nobody answers beacons'));
+    });
+  };
+  const untilSilent = (node: string): number => Math.max(0, (keptOff.get(node) ?? 0) - clock.now());
+  leases.untilSilent = untilSilent;
+  leases.isSilent = (node) => untilSilent(node) === 0;
 }
 
 /** What a restart finds. */

@@ -11,7 +11,7 @@ import { CopyVolume } from './copy-volume.ts';
 import type { Blocks } from './copy-volume.ts';
 import { DiskQueue, Platters, SimDisk } from './disk.ts';
 import type { Flaw } from './flaws.ts';
-import { flawedClock, flawedPlatters, flawedRead, flawedStore } from './flaws.ts';
+import { flawedClock, flawedLeases, flawedPlatters, flawedRead, flawedStore } from './flaws.ts';
 import type { Network } from './net.ts';
 import type { Chance } from './random.ts';
 import { SimPoints } from './points.ts';
@@ -85,6 +85,7 @@ export class Machine {
       boot: `${this.name}${String(this.#boots)}`,
       listen: { host: this.name, port: PORT },
     });
+    flawedLeases(flaw, node.leases, world.clock);
     this.node = node;
     const run = async (): Promise<void> => {
       await node.start();
