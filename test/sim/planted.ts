@@ -68,6 +68,7 @@ export const PLANTED: readonly Planted[] = [
     weather: { faults: ['exile', 'crash'], lasts: [400, 1600], apart: [200, 600] },
     load: hasty,
     from: 11,
-    seen: LOST,
+    // It takes a restart, a cut link and a reader within two seconds of each other: found by an earlier state of the mirror only.
+    seen: undefined,
   },
 ];

@@ -5,6 +5,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import process from 'node:process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createProgram, runProgram } from '../../core/cli/program.ts';
+import { ApiClient } from '../../plugins/sdk/client.ts';
 import { atExit, temporaryFolder } from './cleanup.ts';
 import { freePorts } from './net.ts';
 import { describeRun, killGroup, run, type RunOptions, type RunResult } from './process.ts';
@@ -203,15 +206,47 @@ export class Daemon {
     });
   }
 
-  /** Runs `gemel … --json`, which has to succeed, and returns what it printed. */
+  /**
+   * `gemel … --json`, which has to succeed; returns what it printed. Run in this process, by the same code: to start one for each of
+   * a thousand calls would take longer than what most tests are about. gemel() starts the real one.
+   */
   async gemelJson(args: readonly string[], options: RunOptions = {}): Promise<unknown> {
-    const result = await this.gemel([...args, '--json'], options);
+    const { input, timeoutMs, ...more } = options;
+    const result =
+      Object.keys(more).length > 0 || args[0] === 'kvm'
+        ? await this.gemel([...args, '--json'], options)
+        : await this.#gemelHere([...args, '--json'], input ?? '', timeoutMs ?? 30_000);
     if (result.code !== 0) {
       throw new Error(
         `${describeRun(result)}\ndaemon: ${this.#output.slice(-2000)}`.replaceAll(this.ready.token, '***'),
       );
     }
     return result.stdout.trim() === '' ? undefined : JSON.parse(result.stdout);
+  }
+
+  async #gemelHere(args: readonly string[], input: string, timeoutMs: number): Promise<RunResult> {
+    const { api, token } = this.ready;
+    const printed: string[] = [];
+    const context = {
+      client: () => new ApiClient(api, token),
+      env: {},
+      print: (text: string) => {
+        printed.push(text);
+      },
+      readStdin: () => input,
+      width: undefined,
+    };
+    const started = Date.now();
+    const over = new AbortController();
+    const late = delay(timeoutMs, 'late' as const, { signal: over.signal, ref: false });
+    const ended = await Promise.race([runProgram(createProgram(context, '0'), [...args]), late]);
+    over.abort();
+    late.catch(() => undefined);
+    const { status, complaint = '' } =
+      ended === 'late' ? { status: -1, complaint: `no end within ${String(timeoutMs)} ms` } : ended;
+    const stdout = printed.map((text) => `${text}\n`).join('');
+    const took = { timedOut: ended === 'late', ms: Date.now() - started };
+    return { command: `gemel ${args.join(' ')}`, code: status, signal: null, stdout, stderr: complaint, ...took };
   }
 
   /** Creates a volume; `--map loopback` unless `args` names other initiators. */
