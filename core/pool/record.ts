@@ -1,7 +1,6 @@
 // A batch of the journal: a header with the records of all writes of one turn, then their data in whole blocks.
 import { crc32c } from '../base/crc32c.ts';
 import { JOURNAL_BATCH, JOURNAL_HEADER, JOURNAL_PARALLEL } from '../base/limits.ts';
-import { alignedMemory } from '../base/memory-address.ts';
 import { BLOCK, BLOCKS } from '../volume/grain.ts';
 
 const MAGIC = 0x474a_4e4c;
@@ -49,7 +48,7 @@ export interface BatchHeader {
 
 /** Collects records until it is sealed; then `bytes` from `from` to `to` is what goes to the disk. */
 export class Batch {
-  readonly bytes = alignedMemory(JOURNAL_HEADER + JOURNAL_BATCH);
+  readonly bytes = Buffer.allocUnsafeSlow(JOURNAL_HEADER + JOURNAL_BATCH);
   readonly #records = Buffer.allocUnsafeSlow(JOURNAL_HEADER);
   #recordsEnd = FIXED;
   #count = 0;

@@ -8,7 +8,6 @@ import { HOT_READ_BYTE_MS, HOT_READ_MS } from '../base/limits.ts';
 import type { Disk, DiskFile, OpenOptions } from '../base/world.ts';
 import { deviceNumber, deviceUse } from './device-users.ts';
 import { DirectReads } from './direct-reads.ts';
-import { DirectWrites } from './direct-writes.ts';
 import { HolePuncher } from './hole-puncher.ts';
 
 /** File systems that live in memory, by statfs type. */
@@ -99,9 +98,7 @@ async function openFile(name: string, options: OpenOptions = {}): Promise<DiskFi
     const isNew = options.create === true && found === undefined;
     const handle = await fs.promises.open(name, flags, 0o600);
     if (isNew) await syncFolder(path.dirname(name));
-    const file = await NodeFile.from(handle, name, syncByHand);
-    if (options.syncWrites === true && options.readOnly !== true) await file.writeDirectly();
-    return file;
+    return await NodeFile.from(handle, name, syncByHand);
   } catch (error) {
     throw explain(error, name);
   }
@@ -118,8 +115,6 @@ class NodeFile implements DiskFile {
   readonly #directReads: DirectReads;
   /** Each write is followed by a sync. */
   readonly #syncByHand: boolean;
-  /** Of a file whose writes are stable when they are over. */
-  #directWrites: DirectWrites | undefined;
 
   private constructor(
     handle: fs.promises.FileHandle,
@@ -152,11 +147,6 @@ class NodeFile implements DiskFile {
       await handle.close();
       throw error;
     }
-  }
-
-  /** Writes go past the page cache from now on, where they can. */
-  async writeDirectly(): Promise<void> {
-    if (!this.inMemory && !this.isDevice) this.#directWrites = await DirectWrites.open(this.#fd);
   }
 
   size(): number {
@@ -263,13 +253,10 @@ class NodeFile implements DiskFile {
   }
 
   #write(from: Buffer, at: number, length: number, position: number): Promise<void> {
-    const direct = this.#directWrites;
     return new Promise((resolve, reject) => {
       const next = (done: number): void => {
-        const past = direct?.fdFor(from, at + done, length - done, position + done);
-        fs.write(past ?? this.#fd, from, at + done, length - done, position + done, (error, written) => {
-          if (error !== null && past !== undefined && direct?.refused(error) === true) next(done);
-          else if (error !== null) reject(error);
+        fs.write(this.#fd, from, at + done, length - done, position + done, (error, written) => {
+          if (error !== null) reject(error);
           else if (done + written === length) resolve();
           else next(done + written);
         });
@@ -308,7 +295,6 @@ class NodeFile implements DiskFile {
   async close(): Promise<void> {
     await this.#directReads.close();
     await this.#puncher.close();
-    await this.#directWrites?.close();
     await this.#handle.close();
   }
 }

@@ -106,29 +106,6 @@ describe('reads without threads', { skip }, () => {
     );
   });
 
-  test('stable writes go past the page cache where they can, and are what is read, whichever way they went', async (t) => {
-    const file = await nodeDisk.open(join(folder.path, 'stable'), { create: true, syncWrites: true });
-    const memory = alignedMemory(4 * BLOCK);
-    data.copy(memory, 0, 0, memory.length);
-    await file.write(memory, 0, memory.length, 0);
-    const other = openSync(file.path, 'r');
-    const seen = alignedMemory(BLOCK);
-    const cached = reads.readNow(other, place(seen), BLOCK, BLOCK);
-    // Not aligned, in three ways, and whole blocks again: over what the other way has written.
-    await file.write(memory, 512, BLOCK, 0);
-    await file.write(memory, 0, 512, 2 * BLOCK);
-    await file.write(memory, 0, BLOCK, 3 * BLOCK + 512);
-    await file.write(memory, BLOCK, 2 * BLOCK, BLOCK);
-    const expected = Buffer.concat([data.subarray(0, 4 * BLOCK), Buffer.alloc(512)]);
-    data.copy(expected, 0, 512, 512 + BLOCK);
-    data.copy(expected, 3 * BLOCK + 512, 0, BLOCK);
-    assert.ok(readFileSync(file.path).equals(expected));
-    closeSync(other);
-    await file.close();
-    if (file.inMemory) t.skip('the folder for temporary files is in memory');
-    else assert.equal(cached, false, 'it is in the page cache');
-  });
-
   test('what cannot be read says so, and the reads before and behind it are made', async () => {
     const memory = [0, 1, 2].map(() => alignedMemory(BLOCK));
     const results = await Promise.all(
