@@ -18,7 +18,7 @@ export function useMemoryAddresses(finder: ((memory: Uint8Array) => number) | un
   find = finder;
 }
 
-/** Installs a function that asks for large pages (whole ones, by address and bytes), or removes it. */
+/** Installs a function that has large pages made of what is there (whole ones, by address and bytes), or removes it. */
 export function useLargePages(adviser: ((address: number, bytes: number) => void) | undefined): void {
   advise = adviser;
 }
@@ -39,12 +39,20 @@ export function alignedMemory(bytes: number): Buffer {
   return find === undefined ? Buffer.allocUnsafeSlow(bytes) : beginningAt(MEMORY_ALIGNMENT, bytes);
 }
 
-/** The same, in large pages where they can be had. They are taken when they are first written, not before. */
+/** The same, for intoLargePages(). The system gives it in small pages, as they are written. */
 export function largeMemory(bytes: number): Buffer {
   if (find === undefined || advise === undefined || bytes < LARGE_PAGE) return alignedMemory(bytes);
-  const memory = beginningAt(LARGE_PAGE, bytes);
-  advise(addressOf(memory) ?? 0, bytes - (bytes % LARGE_PAGE));
-  return memory;
+  return beginningAt(LARGE_PAGE, bytes);
+}
+
+/**
+ * Memory of largeMemory() that has been written, into large pages where they can be had. Not before: to find one may take the
+ * kernel a tenth of a millisecond and more, for which whoever writes there first would wait.
+ */
+export function intoLargePages(memory: Buffer): void {
+  const address = addressOf(memory);
+  if (advise === undefined || address === undefined || address % LARGE_PAGE !== 0 || memory.length < LARGE_PAGE) return;
+  advise(address, memory.length - (memory.length % LARGE_PAGE));
 }
 
 function beginningAt(multiple: number, bytes: number): Buffer {

@@ -1,6 +1,6 @@
 // The memory of the read and write cache, shared by all volumes: frames of one grain (64 KiB), each with a bit per 4 KiB
 // block for "holds what the volume holds" and for "the storage below does not have it yet".
-import { largeMemory } from '../base/memory-address.ts';
+import { intoLargePages, largeMemory } from '../base/memory-address.ts';
 import { viewGuard } from '../base/view-guard.ts';
 import { BLOCK, GRAIN, blockMask } from '../volume/grain.ts';
 import { Eviction } from './eviction.ts';
@@ -103,6 +103,8 @@ export class L1Cache {
     if (frame < this.frames) {
       if (frame % SLAB_FRAMES === 0) {
         const count = Math.min(SLAB_FRAMES, this.frames - frame);
+        const full = this.#slabs.at(-1);
+        if (full !== undefined) intoLargePages(full);
         this.#slabs.push(largeMemory(count * FRAME));
       }
       this.#allocated++;

@@ -6,13 +6,23 @@
 import * as fs from 'node:fs';
 import { Socket } from 'node:net';
 import { endianness } from 'node:os';
-import { ASYNC_READS, ASYNC_READ_BATCH, ASYNC_READ_BATCH_BYTES, ASYNC_READ_PIECES } from '../base/limits.ts';
+import {
+  ASYNC_READS,
+  ASYNC_READ_BATCH,
+  ASYNC_READ_BATCH_BYTES,
+  ASYNC_READ_PIECES,
+  LARGE_PAGES_REST,
+} from '../base/limits.ts';
 import { addressOf, useLargePages, useMemoryAddresses } from '../base/memory-address.ts';
 
 type Native = (...args: readonly number[]) => number;
 /** What is used of koffi. */
+type NativeAsync = (address: number, bytes: number, advice: number, done: () => void) => void;
+
 interface Koffi {
-  readonly load: (library: null) => { readonly func: (declaration: string) => Native };
+  readonly load: (library: null) => {
+    readonly func: (declaration: string) => Native & { readonly async: NativeAsync };
+  };
   readonly address: (memory: Uint8Array) => bigint;
   readonly errno: () => number;
 }
@@ -40,8 +50,8 @@ const TELLS_EVENTFD = 1;
 const NOWAIT = 8;
 /** EFD_CLOEXEC | EFD_NONBLOCK. */
 const EVENTFD_FLAGS = 0o2004000;
-/** MADV_HUGEPAGE (madvise(2)). */
-const LARGE_PAGES = 14;
+/** MADV_COLLAPSE (madvise(2)), since Linux 6.1. */
+const COLLAPSE = 25;
 const TWO_32 = 4_294_967_296;
 /** Milliseconds the self-test may take. */
 const PATIENCE = 2000;
@@ -293,6 +303,37 @@ function pipeOf(fd: number): unknown {
 let reads: AsyncReads | undefined;
 /** One that did not pass the self-test: the kernel may still store into its memory. */
 let useless: AsyncReads | undefined;
+/**
+ * Has large pages made by a thread, one piece of memory after the other and with rests between them: meanwhile whoever touches new
+ * memory of the process has to wait. Frames that are being read into stay as they are.
+ */
+class PagesInTurn {
+  readonly #make: (address: number, bytes: number, done: () => void) => void;
+  readonly #pieces: (readonly [address: number, bytes: number])[] = [];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(make: (address: number, bytes: number, done: () => void) => void) {
+    this.#make = make;
+  }
+
+  add(address: number, bytes: number): void {
+    this.#pieces.push([address, bytes]);
+    this.#timer ??= setTimeout(() => {
+      this.#next();
+    }, LARGE_PAGES_REST).unref();
+  }
+
+  #next(): void {
+    this.#timer = undefined;
+    const [address, bytes] = this.#pieces.shift() ?? [0, 0];
+    if (bytes === 0) return;
+    this.#make(address, bytes, () => {
+      const [next] = this.#pieces.splice(0, 1);
+      if (next !== undefined) this.add(...next);
+    });
+  }
+}
+
 let learned: Promise<void> | undefined;
 
 /** What learnAsyncReads() found; undefined: threads have to read. */
@@ -314,7 +355,12 @@ async function learn(): Promise<void> {
   useMemoryAddresses((memory) => Number(koffi.address(memory)));
   const madvise = koffi.load(null).func('int madvise(intptr_t address, size_t length, int advice)');
   // A kernel that has none of them refuses, and all stays as it is.
-  useLargePages((address, bytes) => void madvise(address, bytes, LARGE_PAGES));
+  const pages = new PagesInTurn((address, bytes, done) => {
+    madvise.async(address, bytes, COLLAPSE, done);
+  });
+  useLargePages((address, bytes) => {
+    pages.add(address, bytes);
+  });
   const made = new AsyncReads(koffi);
   if (await selfTest(made)) {
     reads = made;
