@@ -6,6 +6,7 @@
 import * as fs from 'node:fs';
 import { Socket } from 'node:net';
 import { endianness } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   ASYNC_READS,
   ASYNC_READ_BATCH,
@@ -14,6 +15,7 @@ import {
   LARGE_PAGES_REST,
 } from '../base/limits.ts';
 import { addressOf, useLargePages, useMemoryAddresses } from '../base/memory-address.ts';
+import { Turn } from '../base/turn.ts';
 
 type Native = (...args: readonly number[]) => number;
 /** What is used of koffi. */
@@ -303,36 +305,6 @@ function pipeOf(fd: number): unknown {
 let reads: AsyncReads | undefined;
 /** One that did not pass the self-test: the kernel may still store into its memory. */
 let useless: AsyncReads | undefined;
-/**
- * Has large pages made by a thread, one piece of memory after the other and with rests between them: meanwhile whoever touches new
- * memory of the process has to wait. Frames that are being read into stay as they are.
- */
-class PagesInTurn {
-  readonly #make: (address: number, bytes: number, done: () => void) => void;
-  readonly #pieces: (readonly [address: number, bytes: number])[] = [];
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(make: (address: number, bytes: number, done: () => void) => void) {
-    this.#make = make;
-  }
-
-  add(address: number, bytes: number): void {
-    this.#pieces.push([address, bytes]);
-    this.#timer ??= setTimeout(() => {
-      this.#next();
-    }, LARGE_PAGES_REST).unref();
-  }
-
-  #next(): void {
-    this.#timer = undefined;
-    const [address, bytes] = this.#pieces.shift() ?? [0, 0];
-    if (bytes === 0) return;
-    this.#make(address, bytes, () => {
-      const [next] = this.#pieces.splice(0, 1);
-      if (next !== undefined) this.add(...next);
-    });
-  }
-}
 
 let learned: Promise<void> | undefined;
 
@@ -355,11 +327,16 @@ async function learn(): Promise<void> {
   useMemoryAddresses((memory) => Number(koffi.address(memory)));
   const madvise = koffi.load(null).func('int madvise(intptr_t address, size_t length, int advice)');
   // A kernel that has none of them refuses, and all stays as it is.
-  const pages = new PagesInTurn((address, bytes, done) => {
-    madvise.async(address, bytes, COLLAPSE, done);
-  });
+  // By a thread, one piece of memory after the other and with rests between them: meanwhile whoever touches new memory of the process
+  // has to wait. Frames that are being read into stay as they are.
+  const turn = new Turn();
   useLargePages((address, bytes) => {
-    pages.add(address, bytes);
+    void turn.run(async () => {
+      await delay(LARGE_PAGES_REST, undefined, { ref: false });
+      await new Promise<void>((done) => {
+        madvise.async(address, bytes, COLLAPSE, done);
+      });
+    });
   });
   const made = new AsyncReads(koffi);
   if (await selfTest(made)) {
