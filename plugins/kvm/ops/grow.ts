@@ -22,12 +22,19 @@ export async function growDisk(context: OpsContext, volume: string, size: number
   };
   const steps: FlowStep<object>[] = [
     {
-      name: 'grow the volume',
+      name: 'look',
+      looks: true,
       do: async () => {
         const { size: before } = await storage.volume(volume);
         if (before > size)
           throw new ServiceError('bad-request', `volume '${volume}' has ${String(before)} bytes already`);
-        if (before < size) await storage.resize(volume, size);
+        return {};
+      },
+    },
+    {
+      name: 'grow the volume',
+      do: async () => {
+        if ((await storage.volume(volume)).size < size) await storage.resize(volume, size);
         return {};
       },
     },
