@@ -28,6 +28,8 @@ export class UnitRole {
   #waiting = new Set<() => void>();
   /** Rises with every change of the owner. */
   #term = 0;
+  /** When the last one was, milliseconds. */
+  #changed = -Infinity;
   /** Connections that wake us when they come up. */
   readonly #watched = new WeakSet<RemoteUnit>();
 
@@ -89,6 +91,7 @@ export class UnitRole {
     this.#place = place;
     this.here = place === 'here';
     this.#term++;
+    this.#changed = this.#lu.clock.now();
     this.#lu.refreshAll();
     if (typeof before !== 'string') before.release(this.#lu);
     this.#wake();
@@ -110,10 +113,11 @@ export class UnitRole {
 
   /** Carries out a command that is not for this node to answer; `runHere` does when it has become so. Throws ScsiError. */
   async pass(task: DispatchTask, runHere: (task: DispatchTask) => Promise<TaskResult>): Promise<TaskResult> {
-    // SPC-4 5.15.2.5: whoever asks whether the unit is ready while nobody knows its owner is told so at once.
-    if (this.#place === 'changing' && task.spec.opcode === 0x00) throw new ScsiError(SENSE.asymmetricAccessTransition);
     const { clock } = this.#lu;
     let until = clock.now() + FORWARD_HOLD;
+    // SPC-4 5.15.2.5: whoever asks whether the unit is ready is told as soon as it counts as being in transition. Not before:
+    // who opens a disk in the moment of a hand-over, and has one path only, would take it for broken.
+    if (this.#place === 'changing' && task.spec.opcode === 0x00) until = Math.min(until, this.#changed + FORWARD_HOLD);
     for (;;) {
       const place = this.#place;
       if (place === 'here') return runHere(task);
