@@ -104,6 +104,10 @@ describe('virtual machines of a KVM host', { skip }, () => {
         await attachDisk(context, request, randomUUID());
         const [disk] = await disksIn(libvirt, await domainNamed(libvirt, 'two'));
         assert.equal(disk?.device, request.form);
+        if (request.way === 'nbd') {
+          await assert.rejects(growDisk(context, 'b', 96 * MIB, randomUUID()), /two has b by NBD/);
+          assert.equal((await storage.volume('b')).size, 64 * MIB);
+        }
         if (request.bus === 'scsi')
           await detachDisk(context, { domain: 'two', volume: 'b', keepMap: false }, randomUUID());
         else {

@@ -148,8 +148,8 @@ describe('the Debian package', { concurrency: 1, skip: missing || needsQemuTools
       const agentIs = async (property: string): Promise<string> =>
         (await machine.ok('systemctl', 'show', '--value', '-p', property, agent)).trim();
       assert.deepEqual([await agentIs('UnitFileState'), await agentIs('ActiveState')], ['disabled', 'inactive']);
-      const { token } = await gemel(machine, 'token', 'create', 'kvm', '--role', 'operator');
-      writeFileSync(join(machine.files, 'kvm-token'), String(token), { mode: 0o600 });
+      const { secret } = await gemel(machine, 'token', 'create', 'kvm', '--role', 'operator');
+      writeFileSync(join(machine.files, 'kvm-token'), String(secret), { mode: 0o600 });
       const settings = { host: 'kvm1', initiator: 'iqn.2026-11.example:kvm1', api: 'https://127.0.0.1:7480' };
       const named = { ...settings, tokenFile: '/etc/gemel/kvm-token' };
       writeFileSync(join(machine.files, 'kvm.json'), JSON.stringify(named), { mode: 0o600 });
@@ -162,7 +162,7 @@ describe('the Debian package', { concurrency: 1, skip: missing || needsQemuTools
       await gemel(machine, 'map', 'v', 'nbd');
       await machine.ok('systemctl', 'start', 'gemel-vhost@v');
       await machine.ok('test', '-S', '/run/gemel-vhost/v.sock');
-      assert.match(await machine.ok('stat', '-c', '%G %a', '/run/gemel-vhost/v.sock'), /^libvirt-qemu 77[05]$/m);
+      assert.match(await machine.ok('stat', '-c', '%G %a', '/run/gemel-vhost/v.sock'), /^libvirt-qemu 770$/m);
       await machine.ok('systemctl', 'stop', 'gemel-vhost@v');
       await gemel(machine, 'unmap', 'v', 'nbd');
 
