@@ -305,6 +305,21 @@ describe('EXTENDED COPY', () => {
     }
   });
 
+  test('ABORT TASK ends the copy itself, which has stopped everywhere when that is answered', async () => {
+    await fill(all.source);
+    let gone: Promise<void> | undefined;
+    let running = -1;
+    midway(all.target, () => {
+      gone = all.source.tasks.end((task) => task.nexus === host.lunNexus, false);
+      void gone.then(() => (running = all.target.tasks.running));
+    });
+    assert.match(await copy(host, lid4([all.source, all.target], LONG)), /^0A\/2F\/02/);
+    await gone;
+    assert.equal(running, 0);
+    assert.ok(all.target.locks.idle && all.source.locks.idle);
+    assert.ok((await read(all.target, 15 * MIB, MIB)).equals(Buffer.alloc(MIB)), 'it went on to the end');
+  });
+
   test('goes on in the background with IMMED, can be asked about, and aborted', async () => {
     await fill(all.source);
     const list = lid4([all.source, all.target], LONG, { immediate: true });
