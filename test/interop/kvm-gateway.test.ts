@@ -122,6 +122,16 @@ describe('the storage gateway', { skip }, () => {
         assert.equal(await leaseOf('disk-2'), holder);
         await define('vm2', 'disk-2');
         await leaseBecomes('disk-1', undefined);
+        // Its only disk changes its settings, and then becomes the other one.
+        const changed = join(host.libvirtd.folder, 'disk.xml');
+        for (const volume of ['disk-2', 'disk-1', 'disk-2']) {
+          const source = `<driver name='qemu' type='raw' cache='none'/><source dev='/dev/gemel/${volume}'/>`;
+          writeFileSync(changed, `<disk type='block' device='disk'>${source}<target dev='sda' bus='scsi'/></disk>`);
+          await ok(gateway, 'update-device', 'vm2', changed, '--config');
+          await leaseBecomes(volume, holder);
+          await leaseBecomes(volume === 'disk-1' ? 'disk-2' : 'disk-1', undefined);
+          assert.match(await ok(gateway, 'domblklist', 'vm2'), new RegExp(`sda +/dev/gemel/${volume}`));
+        }
         await ok(gateway, 'start', 'vm2');
         await ok(gateway, 'destroy', 'vm2');
         assert.equal(await leaseOf('disk-2'), holder, 'it is still defined');

@@ -47,6 +47,7 @@ const attach: Procedure<{ domain: Domain; xml: string }, object> = {
   reply: nothing,
 };
 const detach = { ...attach, name: 'domain_detach_device', number: 13 };
+const update = { ...procedures.deviceAttach, name: 'domain_update_device_flags', number: 174 };
 const ofDomain: Procedure<{ domain: Domain }, object> = {
   name: 'domain_undefine',
   number: 35,
@@ -198,7 +199,7 @@ function volumes(face: PoolFace, on: On, ofPool: OfPool, ofVolume: OfVolume): vo
 }
 
 /** The UUID of a domain that is defined; undefined: it has none yet, so that nothing is leased for it. */
-function uuidIn(xml: string): string | undefined {
+function uuidOfDomain(xml: string): string | undefined {
   try {
     return textOf(child(parseXml(xml), 'uuid'))
       ?.trim()
@@ -211,12 +212,16 @@ function uuidIn(xml: string): string | undefined {
 
 function domains(face: PoolFace, on: On): void {
   const { leases } = face;
-  for (const procedure of [procedures.domainDefine, procedures.domainCreateXml, define]) {
-    on(procedure as Procedure<{ readonly xml: string }, unknown>, async (args) => {
+  /** For procedures that say which disks a machine has from now on; `uuidIn`: of the machine, undefined: it has none yet. */
+  const onDisks = <A extends { readonly xml: string }>(
+    procedure: Procedure<A, unknown>,
+    uuidIn: (args: A) => string | undefined,
+  ): void => {
+    on(procedure, async (args) => {
       const translation = await face.forLibvirtd(args.xml);
-      const uuid = translation?.uuid ?? uuidIn(args.xml);
+      const uuid = uuidIn(args) ?? translation?.uuid;
       if (uuid === undefined) return undefined;
-      // What a definition had before and has no longer is free.
+      // What a machine had before and has no longer is free.
       const held = await leases.heldBy(uuid);
       if (translation === undefined && held.length === 0) return undefined;
       const taken = translation === undefined ? [] : await leases.takeAll(translation.volumes, uuid);
@@ -225,7 +230,11 @@ function domains(face: PoolFace, on: On): void {
         settled: (done) => (done ? leases.giveBackUnused(held, uuid) : leases.giveBack(taken, uuid)),
       };
     });
+  };
+  for (const procedure of [procedures.domainDefine, procedures.domainCreateXml, define]) {
+    onDisks(procedure as Procedure<{ readonly xml: string }, unknown>, ({ xml }) => uuidOfDomain(xml));
   }
+  onDisks(update, ({ domain: { uuid } }) => uuid);
   // A machine that has only run is gone when it is ended, one that was defined when it is undefined.
   for (const procedure of [procedures.domainDestroy, destroyFlags, ofDomain, procedures.domainUndefine]) {
     on(procedure as Procedure<{ readonly domain: Domain }, unknown>, async (args) => {
