@@ -50,7 +50,7 @@ export function run(command, args, options = {}) {
   });
 }
 
-/** Holds the set-up lock while `work` runs: two starts at once must not build over each other. */
+/** Holds the set-up lock while `work` runs: two starts at once must not build over each other. Not where nothing can be changed. */
 async function alone(work) {
   const name = join(root, '.setup-lock');
   for (;;) {
@@ -60,7 +60,13 @@ async function alone(work) {
       closeSync(fd);
       break;
     } catch (error) {
-      if (error.code !== 'EEXIST') fail(`cannot write to ${root}: ${error.message}`);
+      if (error.code !== 'EEXIST') {
+        // Somebody else has set it up, for this user, too.
+        if (packagesThere() && compiled(sourceState()) && bundled(consoleState())) return undefined;
+        fail(
+          `cannot write to ${root} (${error.code}): run npm start once as a user who may, or clone it where you may`,
+        );
+      }
       if (isStale(name)) rmSync(name, { force: true });
       else await new Promise((resolve) => setTimeout(resolve, 200));
     }
@@ -85,19 +91,32 @@ function isStale(name) {
   }
 }
 
-async function installPackages() {
-  const lock = createHash('sha256')
+const PACKAGES_STAMP = join(root, 'node_modules', '.gemel-stamp');
+const BUILD_STAMP = join(root, 'dist', '.stamp');
+const CONSOLE_STAMP = join(root, 'dist', '.stamp-console');
+const says = (stamp, state) => existsSync(stamp) && readFileSync(stamp, 'utf8') === state;
+
+function lockState() {
+  return createHash('sha256')
     .update(readFileSync(join(root, 'package-lock.json')))
     .digest('hex');
-  const stamp = join(root, 'node_modules', '.gemel-stamp');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+}
+
+const packagesThere = () => says(PACKAGES_STAMP, lockState());
+const compiled = (state) => says(BUILD_STAMP, state);
+const bundled = (state) =>
+  ['console', 'cockpit'].every((name) => existsSync(join(root, 'dist', name, 'index.html'))) &&
+  says(CONSOLE_STAMP, state);
+
+async function installPackages() {
+  if (packagesThere()) return;
   say('installing packages (npm ci) ...');
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
   const status = await run(npm, ['ci', '--no-fund', '--no-audit', '--loglevel=error'], {
     shell: process.platform === 'win32',
   });
   if (status !== 0) fail('npm ci failed: see above; the npm registry has to be reachable');
-  writeFileSync(stamp, lock);
+  writeFileSync(PACKAGES_STAMP, lockState());
 }
 
 function* sourceFiles(folder) {
@@ -129,35 +148,33 @@ function sourceState() {
 }
 
 async function compile() {
-  const stamp = join(root, 'dist', '.stamp');
-  const state = sourceState();
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === state) return true;
+  if (compiled(sourceState())) return true;
   say('building ...');
   mkdirSync(join(root, 'dist'), { recursive: true });
   if ((await run(process.execPath, [join(root, 'scripts', 'api-types.mjs')])) !== 0) return false;
   const status = await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', root]);
   if (status !== 0) return false;
   // What was made on the way counts as well.
-  writeFileSync(stamp, sourceState());
+  writeFileSync(BUILD_STAMP, sourceState());
   return true;
 }
 
-/** The web console; it knows the rest only over HTTP, so it is built only when its own sources have changed. */
-async function bundleConsole() {
-  const stamp = join(root, 'dist', '.stamp-console');
+function consoleState() {
   const own = readdirSync(CONSOLE, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
   const more = ['package-lock.json', join('scripts', 'console.mjs')];
   for (const name of ['manifest.json', 'settings.json']) more.push(join('manifests', 'cockpit', name));
-  const files = [...own, ...more.map((name) => join(root, name))].sort();
-  const state = stateOf(files);
-  const pages = ['console', 'cockpit'].map((name) => join(root, 'dist', name, 'index.html'));
-  if (pages.every((page) => existsSync(page)) && existsSync(stamp) && readFileSync(stamp, 'utf8') === state)
-    return true;
+  return stateOf([...own, ...more.map((name) => join(root, name))].sort());
+}
+
+/** The web console; it knows the rest only over HTTP, so it is built only when its own sources have changed. */
+async function bundleConsole() {
+  const state = consoleState();
+  if (bundled(state)) return true;
   say('building the console ...');
   if ((await run(process.execPath, [join(root, 'scripts', 'console.mjs')])) !== 0) return false;
-  writeFileSync(stamp, state);
+  writeFileSync(CONSOLE_STAMP, state);
   return true;
 }
 
