@@ -51,8 +51,8 @@ export interface PeerLink {
   /** What the clock of the peer said last; undefined: nothing yet. Its rate is close to that of ours, nothing else is. */
   readonly clock: PeerClock | undefined;
   /**
-   * Sends a request behind all earlier ones. `patience`: milliseconds. The pieces must not change until it settles. Rejects
-   * with a PeerRefusal or a PeerSilence.
+   * Sends a request behind all earlier ones. `patience`: milliseconds. Pieces of more than PEER_SMALL_PAYLOAD bytes together must
+   * not change until it settles; smaller ones have been copied when this returns. Rejects with a PeerRefusal or a PeerSilence.
    */
   request(type: number, header: Buffer, pieces: readonly Buffer[], patience: number): Promise<PeerReply>;
   /** Who answers requests of this type that the peer makes. */
