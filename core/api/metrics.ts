@@ -173,9 +173,11 @@ function offloadMetrics(text: MetricsText, { offload }: ControlPlane): void {
 }
 
 function sessionMetrics(text: MetricsText, { server }: ControlPlane): void {
+  const latencies = server()?.latencies();
   const sessions = (server()?.sessions() ?? []).map((session) => {
     const { initiator, isid, target = '', portal } = session;
-    return { session, labels: { initiator, isid, target, portal, tsih: String(session.tsih) } };
+    const labels = { initiator, isid, target, portal, tsih: String(session.tsih) };
+    return { session, labels, latency: latencies?.get(session.tsih) };
   });
   text.family('gemel_sessions', 'gauge', 'Sessions now.');
   text.sample('gemel_sessions', {}, sessions.length);
@@ -184,5 +186,14 @@ function sessionMetrics(text: MetricsText, { server }: ControlPlane): void {
   for (const [key, name, help] of SESSION_COUNTERS) {
     text.family(name, 'counter', help);
     for (const { session, labels } of sessions) text.sample(name, labels, session[key]);
+  }
+  for (const [key, name, what] of [
+    ['reads', 'gemel_session_read_seconds', 'READ'],
+    ['writes', 'gemel_session_write_seconds', 'WRITE'],
+  ] as const) {
+    text.family(name, 'histogram', `From the arrival of a ${what} command of the session to its answer.`);
+    for (const { labels, latency } of sessions) {
+      if (latency !== undefined) text.histogram(name, labels, latency[key]);
+    }
   }
 }

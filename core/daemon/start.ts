@@ -66,7 +66,7 @@ import { clusterFolder } from './cluster/cluster-files.ts';
 import { ClusterManager } from './cluster/cluster-manager.ts';
 import { Membership } from './cluster/membership.ts';
 import { ClusterServing } from './cluster/serving.ts';
-import { certificateHosts, localAddresses, outsideAddress } from './addresses.ts';
+import { certificateHosts, checkFree, localAddresses, outsideAddress } from './addresses.ts';
 import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
 import { NodeImages } from './images/images.ts';
 import { nbdOpener, startNbd } from './nbd.ts';
@@ -140,6 +140,8 @@ async function start(
   version: string,
   { undo, running }: { undo: Undo[]; running: Running },
 ): Promise<ReadyFacts> {
+  for (const portal of options.portals) await checkFree('portal', portal);
+  await checkFree('api', options.api);
   const member = await Membership.open(world, log, options.data);
   if (member !== undefined) undo.push(() => member.close(running.again === true));
   const { catalog, own } = await openCatalog(options, world, log, member?.store);

@@ -82,7 +82,12 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     standing: (iqn) => hosts.standing(iqn),
   });
   const portals = [{ address: '127.0.0.1', port: 3260, group: 1, advertised: undefined }];
-  const source: SessionSource = { portals, sessions: () => [], closeTarget: () => undefined };
+  const source: SessionSource = {
+    portals,
+    sessions: () => [],
+    latencies: () => new Map(),
+    closeTarget: () => undefined,
+  };
   const server = (): SessionSource => source;
   const cache = new L1Cache(4_194_304, 2_097_152);
   const pools = new PoolManager({
