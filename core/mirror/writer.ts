@@ -111,7 +111,7 @@ export class Writer {
       data ??=
         length > PEER_SMALL_PAYLOAD ? Buffer.from(source.subarray(at, at + length)) : source.subarray(at, at + length);
       entry.parts++;
-      void term.send(member, { operation: Operation.write, fua: false, position, length, data }).then(() => {
+      term.sendTold(member, { operation: Operation.write, fua: false, position, length, data }, () => {
         this.#part(entry);
       });
     }
