@@ -179,6 +179,8 @@ export const MAX_WAITING_PUNCHES = 4096;
 export const MAX_PUNCH = 1_073_741_824;
 /** Milliseconds without requests after which the helper program of a file ends: a pool has many files. */
 export const PUNCH_IDLE = 2000;
+/** Bytes of the memory for what a socket receives though reading has been stopped. */
+export const OFFERED_OVERFLOW = 65_536;
 /** Milliseconds a socket has to send what is queued when it is closed. */
 export const SEND_REST_PATIENCE = 10_000;
 

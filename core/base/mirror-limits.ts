@@ -15,6 +15,13 @@ export const MAX_PEER_REQUESTS = 16_384;
 export const MAX_PEER_BYTES = 268_435_456;
 /** Bytes a connection reads at once. */
 export const PEER_RECEIVE_BUFFER = 262_144;
+/**
+ * Bytes up to which a payload is small: it is copied, so that many of them are sent and received in one piece; at least a header's.
+ * Bytes of the pieces of memory they are put together in, to be sent, and for who receives them.
+ */
+export const PEER_SMALL_PAYLOAD = 65_536;
+export const PEER_SEND_SLAB = 262_144;
+export const PEER_PAYLOAD_SLAB = 131_072;
 /** Milliseconds between two looks at requests whose patience is over. */
 export const PEER_SWEEP = 100;
 /** Connections that have not said HELLO; reasons of refusal that are remembered so that each is logged once. */

@@ -6,7 +6,7 @@ import { Durability, VolumeError, WriteNow } from '../volume/volume.ts';
 import type { Volume } from '../volume/volume.ts';
 import { digests } from './digest.ts';
 import { PeerRefusal } from './link/peer-link.ts';
-import type { PeerAnswer } from './link/peer-link.ts';
+import type { LateAnswer, PeerAnswer } from './link/peer-link.ts';
 import { Operation, checkedRanges, json, parseVolumeMessage } from './messages.ts';
 import type { OperationHeader, VolumeMessage } from './messages.ts';
 import type { CopyPoints } from './points.ts';
@@ -31,6 +31,13 @@ export interface ReplicaOptions {
   readonly lostMemory: boolean;
 }
 
+/** A write that was taken, and who is told when it is stable. */
+interface Taken {
+  readonly from: string;
+  readonly header: OperationHeader;
+  readonly tell: (answer: PeerAnswer | Error) => void;
+}
+
 const EMPTY = Buffer.alloc(0);
 const OK: PeerAnswer = { header: EMPTY };
 
@@ -46,6 +53,8 @@ export class Replica {
   /** Of the volume, as the owner has told before the record says so. */
   #replicas = 0;
   #drained: (() => void)[] = [];
+  /** Writes of which it is still to be asked when they are stable. */
+  #taken: Taken[] = [];
   /** What the owner said last, for people. */
   joining = false;
 
@@ -128,26 +137,81 @@ export class Replica {
     return OK;
   }
 
-  /** Does an operation of the owner. */
-  async operation(from: string, header: OperationHeader, data: Buffer): Promise<PeerAnswer> {
-    if (this.#settling !== undefined) await this.#settling;
+  /** Does an operation of the owner. Throws, or is answered with, what is told to it. */
+  operation(from: string, header: OperationHeader, data: Buffer): Promise<PeerAnswer> | PeerAnswer | LateAnswer {
+    if (this.#settling !== undefined) {
+      return this.#settling.then(() => {
+        this.#count(from, header);
+        return this.#operation(from, header, data);
+      });
+    }
+    this.#count(from, header);
+    const isPlain = header.operation === Operation.write && !header.fua;
+    return (isPlain ? this.#writeNow(from, header, data) : undefined) ?? this.#operation(from, header, data);
+  }
+
+  /** It is the next one of whom this copy follows. */
+  #count(from: string, header: OperationHeader): void {
     this.#check(from, header);
     if (header.sequence !== this.#next)
       throw new PeerRefusal('gap', `operation ${String(header.sequence)} instead of ${String(this.#next)}`);
     this.#next++;
+  }
+
+  async #operation(from: string, header: OperationHeader, data: Buffer): Promise<PeerAnswer> {
     this.#running++;
     try {
       await this.#apply(header, data);
     } catch (error) {
-      if (error instanceof VolumeError) throw new PeerRefusal(error.fault, error.message);
-      throw error;
+      throw asRefusal(error);
     } finally {
-      this.#running--;
-      if (this.#running === 0) for (const each of this.#drained.splice(0)) each();
+      this.#ran(1);
     }
     // Somebody newer may have been promised meanwhile: then this must not be counted on.
     this.#check(from, header);
     return OK;
+  }
+
+  /** A write that is taken in the turn in which it comes, as nearly all are. Undefined: nothing has happened. */
+  #writeNow(from: string, header: OperationHeader, data: Buffer): PeerAnswer | LateAnswer | undefined {
+    const { backing, durability } = this.#options;
+    const { position, length } = header;
+    if (position + length > backing.info.size || data.length !== length) return undefined;
+    if (this.#notes && (length >= WIDE_OPERATION || !this.#regions.isHot(position, length))) return undefined;
+    let taken: WriteNow;
+    try {
+      taken = backing.writeNow(position, data, 0, length);
+    } catch (error) {
+      throw asRefusal(error);
+    }
+    if (taken === WriteNow.refused) return undefined;
+    if (taken === WriteNow.done || durability === Durability.mirroredRam) return OK;
+    this.#running++;
+    return (tell) => {
+      // All that came in one piece become stable together.
+      if (this.#taken.push({ from, header, tell }) > 1) return;
+      void Promise.resolve().then(() => {
+        this.#whenStable(this.#taken.splice(0));
+      });
+    };
+  }
+
+  #whenStable(taken: readonly Taken[]): void {
+    this.#options.backing.whenStable({
+      stable: (error) => {
+        this.#ran(taken.length);
+        for (const { from, header, tell } of taken) {
+          // Somebody newer may have been promised meanwhile: then this must not be counted on.
+          const isFollowed = this.#follows(from, header);
+          tell(error !== undefined ? asRefusal(error) : isFollowed ? OK : stale(this.#regions.promised));
+        }
+      },
+    });
+  }
+
+  #ran(operations: number): void {
+    this.#running -= operations;
+    if (this.#running === 0) for (const each of this.#drained.splice(0)) each();
   }
 
   /** Checksums of ranges, behind everything that was said before. */
@@ -178,9 +242,13 @@ export class Replica {
     if (this.#running > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
   }
 
-  #check(from: string, { epoch, session }: VolumeMessage): void {
+  #check(from: string, message: VolumeMessage): void {
+    if (!this.#follows(from, message)) throw stale(this.#regions.promised);
+  }
+
+  #follows(from: string, { epoch, session }: VolumeMessage): boolean {
     const now = this.#regions.promised;
-    if (epoch !== now.epoch || session !== now.session || from !== now.owner) throw stale(now);
+    return epoch === now.epoch && session === now.session && from === now.owner;
   }
 
   async #apply(header: OperationHeader, data: Buffer): Promise<void> {
@@ -227,11 +295,15 @@ export class Replica {
    * is writing. With two, whoever is not the new owner has been the old one, and has noted everything.
    */
   async #noted(position: number, length: number, work: () => Promise<void>): Promise<void> {
-    if (Math.max(this.#options.replicas(), this.#replicas) > 2) {
+    if (this.#notes) {
       if (length >= WIDE_OPERATION) await this.#regions.noteWide(position, length);
       else while (!this.#regions.isHot(position, length)) await this.#regions.heat(position, length);
     }
     await work();
+  }
+
+  get #notes(): boolean {
+    return Math.max(this.#options.replicas(), this.#replicas) > 2;
   }
 
   async #write({ operation, position, length, fua }: OperationHeader, data: Buffer): Promise<void> {
@@ -272,6 +344,11 @@ export class Replica {
       throw new PeerRefusal('cannot-share', 'these copies cannot share blocks');
     }
   }
+}
+
+function asRefusal(error: unknown): Error {
+  if (error instanceof VolumeError) return new PeerRefusal(error.fault, error.message);
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 function stale({ epoch, session, owner }: Promised): PeerRefusal {

@@ -23,6 +23,7 @@ import { PeerRefusal } from './link/peer-link.ts';
 import type { NodeLink } from './link/peers.ts';
 import { olderVersion, versionOfOperation } from './link/versions.ts';
 import { Member } from './member.ts';
+import type { Pending } from './member.ts';
 import { MirrorMessage, Operation, json, operationHeader } from './messages.ts';
 import type { OperationHeader, PromiseMessage, VolumeMessage } from './messages.ts';
 import type { RegionLog } from './region-log.ts';
@@ -54,6 +55,8 @@ export type Order = Pick<OperationHeader, 'operation' | 'fua' | 'position' | 'le
   readonly source?: OperationHeader['source'];
   readonly data?: Buffer;
 };
+
+const NOTHING: readonly Buffer[] = [];
 
 export const moved = (why: string): VolumeError => new VolumeError(VolumeFault.moved, why);
 
@@ -405,30 +408,39 @@ export class Term {
 
   /** Sends an operation to one replica. Resolves when it has it, or does not count any more. Never rejects. */
   send(member: Member, order: Order, patience = MIRROR_PATIENCE): Promise<void> {
+    return new Promise((resolve) => {
+      this.sendTold(member, order, resolve, patience);
+    });
+  }
+
+  /** The same without a promise: `done` is called once, maybe before this returns. */
+  sendTold(member: Member, order: Order, done: () => void, patience = MIRROR_PATIENCE): void {
     if (this.isShared && order.operation !== Operation.unitState && order.operation !== Operation.resize) {
-      return Promise.resolve();
+      done();
+      return;
     }
     const link = this.options.linkTo(member.node);
     const { operation, fua, position, length, source, data } = order;
     const message = { ...this.#message(member), sequence: ++member.sequence };
     const header = operationHeader({ ...message, operation, fua, position, length, source });
-    return new Promise((resolve) => {
-      const pending = { position, length, done: resolve, sentAt: this.options.clock.now() };
-      member.pending.add(pending);
-      if (link === undefined) {
-        void this.eject(member, 'there is no such node');
-        return;
-      }
-      link.request(MirrorMessage.operation, header, data === undefined ? [] : [data], patience).then(
-        () => {
-          if (!member.pending.delete(pending)) return;
-          if (operation === Operation.write) this.#judge(member, this.options.clock.now() - pending.sentAt);
-          resolve();
-        },
-        (error: unknown) => {
+    const pending: Pending = { position, length, done, sentAt: this.options.clock.now() };
+    member.pending.add(pending);
+    if (link === undefined) {
+      void this.eject(member, 'there is no such node');
+      return;
+    }
+    link.ask(MirrorMessage.operation, header, data === undefined ? NOTHING : [data], patience, {
+      answered: () => {
+        if (!member.pending.delete(pending)) return;
+        if (operation === Operation.write) this.#judge(member, this.options.clock.now() - pending.sentAt);
+        done();
+      },
+      failed: (error) => {
+        // Not while somebody goes through the members: a write that is being sent to all of them.
+        void Promise.resolve().then(() => {
           if (member.pending.has(pending)) void this.eject(member, messageOf(error));
-        },
-      );
+        });
+      },
     });
   }
 

@@ -6,6 +6,7 @@ import {
   MIRROR_CONTROL_PATIENCE,
   MIRROR_IN_FLIGHT,
   MIRROR_PATIENCE,
+  PEER_SMALL_PAYLOAD,
   WIDE_OPERATION,
 } from '../base/limits.ts';
 import { messageOf } from '../base/errors.ts';
@@ -106,10 +107,11 @@ export class Writer {
     let data: Buffer | undefined;
     for (const member of term.members.values()) {
       if (term.isSkipped(member, position, length)) continue;
-      // The caller may use its memory again when this returns.
-      data ??= Buffer.from(source.subarray(at, at + length));
+      // The caller may use its memory again when this returns: what the link does not copy is copied here.
+      data ??=
+        length > PEER_SMALL_PAYLOAD ? Buffer.from(source.subarray(at, at + length)) : source.subarray(at, at + length);
       entry.parts++;
-      void term.send(member, { operation: Operation.write, fua: false, position, length, data }).then(() => {
+      term.sendTold(member, { operation: Operation.write, fua: false, position, length, data }, () => {
         this.#part(entry);
       });
     }

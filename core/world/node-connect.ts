@@ -1,25 +1,29 @@
-// Connections to other machines, and TLS between the nodes of a cluster (RFC 8446): both sides show a certificate of the
-// cluster's authority, and the name in it says which node it is. Addresses say nothing: they change and are shared.
+// Connections to other machines, and those of the nodes of a cluster, with TLS.
 import { connect } from 'node:net';
 import type { NetConnectOpts, Socket as NodeSocket } from 'node:net';
 import { connect as connectTls, createServer } from 'node:tls';
-import type { PeerCertificate, TLSSocket } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import { formatHostPort, listenError } from '../base/host-port.ts';
 import { PEER_CONNECT_TIMEOUT } from '../base/limits.ts';
-import type { ConnectOptions, Destination, Listener, Socket, TlsIdentity, TlsStart } from '../base/world.ts';
-import { CopyingSocket, DirectSocket, listenerOf, plain } from './node-net.ts';
-import type { SendMeans } from './node-net.ts';
+import type { ConnectOptions, Destination, Listener, Socket, TlsIdentity } from '../base/world.ts';
+import { listenerOf } from './node-net.ts';
+import { CopyingSocket, DirectSocket, plain } from './node-socket.ts';
+import type { SendMeans } from './node-socket.ts';
+import { commonName, tlsOptions } from './node-tls.ts';
+import { secureSocket } from './offered-socket.ts';
+
+/** How sockets receive and send here: plain ones directly, those of TLS into memory that is offered. */
+export interface SocketWays {
+  readonly direct: boolean;
+  readonly offered: boolean;
+  readonly requests: SendMeans;
+}
 
 const nameOf = (to: Destination): string => ('path' in to ? to.path : formatHostPort(to.host, to.port));
 
-/** Net.connect of this machine. `direct` and `requests`: how plain sockets receive and send here. */
-export function connectTo(
-  to: Destination,
-  options: ConnectOptions,
-  direct: boolean,
-  requests: SendMeans,
-): Promise<Socket> {
+/** Net.connect of this machine. */
+export function connectTo(to: Destination, options: ConnectOptions, ways: SocketWays): Promise<Socket> {
   const { tls, timeout } = options;
   return new Promise((resolve, reject) => {
     const where: NetConnectOpts = 'path' in to ? { path: to.path } : { host: to.host, port: to.port, noDelay: true };
@@ -47,34 +51,18 @@ export function connectTo(
     socket.once(tls === undefined ? 'connect' : 'secureConnect', () => {
       clearTimeout(timer);
       socket.off('close', closed);
-      const made = wrapped(socket, tls?.expect, direct, requests);
+      const made = wrapped(socket, tls?.expect, ways);
       socket.off('error', failed);
       resolve(made);
     });
   });
 }
 
-function wrapped(socket: NodeSocket, peerName: string | undefined, direct: boolean, requests: SendMeans): Socket {
-  // What TLS decrypts comes from its stream only, and goes through it.
-  if (peerName !== undefined) return new CopyingSocket(socket, undefined, peerName);
+function wrapped(socket: NodeSocket, peerName: string | undefined, { direct, offered, requests }: SocketWays): Socket {
+  // What TLS encrypts goes through its stream.
+  if (peerName !== undefined) return secureSocket(socket, peerName, offered);
   return direct ? new DirectSocket(socket, requests) : new CopyingSocket(socket, requests);
 }
-
-function tlsOptions({ ca, cert, key }: TlsIdentity, expect: string) {
-  return {
-    ...{ ca, cert, key },
-    minVersion: 'TLSv1.3' as const,
-    // The chain has been verified when this is asked.
-    checkServerIdentity: (_: string, peer: PeerCertificate): Error | undefined =>
-      commonName(peer) === expect ? undefined : new Error(`the certificate is not that of ${expect}`),
-  };
-}
-
-const commonName = (certificate: PeerCertificate): string | undefined => {
-  // Of several names, or of none, nobody knows whose it is. An empty object stands for no certificate.
-  const name: unknown = (certificate as Partial<PeerCertificate>).subject?.CN;
-  return typeof name === 'string' && name !== '' ? name : undefined;
-};
 
 /** Errors of the operating system are about the way there; everything else is what TLS thinks of the peer. */
 function connectError(error: NodeJS.ErrnoException, to: Destination, tls: boolean): ServiceError {
@@ -83,13 +71,14 @@ function connectError(error: NodeJS.ErrnoException, to: Destination, tls: boolea
   return new ServiceError(trust ? 'peer-untrusted' : 'peer-unreachable', text, { cause: error });
 }
 
-/** Net.listen with TLS. */
+/** Net.listen with TLS. `offered`: SocketWays. */
 export function listenTls(
   host: string,
   port: number,
   accepted: (socket: Socket) => void,
   { ca, cert, key }: TlsIdentity,
   refused: (address: string, why: string) => void = () => undefined,
+  offered = false,
 ): Promise<Listener> {
   return new Promise((resolve, reject) => {
     const options = {
@@ -102,7 +91,7 @@ export function listenTls(
     const server = createServer(options, (socket: TLSSocket) => {
       const name = commonName(socket.getPeerCertificate());
       if (name === undefined) socket.destroy();
-      else accepted(new CopyingSocket(socket, undefined, name));
+      else accepted(secureSocket(socket, name, offered));
     });
     server.once('error', (error: NodeJS.ErrnoException) => {
       reject(listenError(error, 'peer port', host, port));
@@ -120,42 +109,5 @@ export function listenTls(
       server.on('error', () => undefined);
       resolve(listenerOf(server));
     });
-  });
-}
-
-/** TLS on a socket that has spoken in plain text. Rejects with a ServiceError peer-untrusted. */
-export function startTls(socket: NodeSocket, tls: TlsStart): Promise<{ secured: NodeSocket; peerName: string }> {
-  const { ca, cert, key, expect } = tls;
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      fail(new Error(`TLS was not up within ${String(PEER_CONNECT_TIMEOUT)} ms`));
-    }, PEER_CONNECT_TIMEOUT);
-    const fail = (error: Error): void => {
-      clearTimeout(timer);
-      socket.destroy();
-      reject(new ServiceError('peer-untrusted', messageOf(error), { cause: error }));
-    };
-    const done = (secured: TLSSocket): void => {
-      clearTimeout(timer);
-      const peerName = commonName(secured.getPeerCertificate());
-      if (peerName === undefined) fail(new Error('the peer has no name'));
-      else resolve({ secured, peerName });
-    };
-    socket.on('error', fail);
-    if (!tls.server) {
-      const own = { ca, cert, key, minVersion: 'TLSv1.3' as const };
-      const client = connectTls({ socket, ...own, ...(expect === undefined ? {} : tlsOptions(tls, expect)) });
-      client.once('error', fail);
-      client.once('secureConnect', () => {
-        client.off('error', fail);
-        done(client);
-      });
-      return;
-    }
-    // A server that never listens does what a TLS server does, the check of the client's certificate above all.
-    const server = createServer({ ca, cert, key, requestCert: true, minVersion: 'TLSv1.3' });
-    server.once('secureConnection', done);
-    server.once('tlsClientError', fail);
-    server.emit('connection', socket);
   });
 }

@@ -3,7 +3,7 @@
 // other and with the load, so a mirrored write is two durable writes to one disk, and everything the nodes say to each other
 // takes time from what they do. Each row compares with the same daemon without a second copy, alternating inside each repetition.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { ApiClient } from '../../plugins/sdk/client.ts';
@@ -62,8 +62,8 @@ export class MirrorBench {
   async run(): Promise<string> {
     const { folder, size, markdown } = this.#options;
     mkdirSync(join(folder, 'pair'));
-    // Two volumes and what their overwriting takes, in each pool.
-    const pool = `${String(size * 4 + 1024)}M`;
+    // Two volumes of each node and what their overwriting takes.
+    const pool = `${String(size * 5 + 1024)}M`;
     await withDaemonPair((pair) => this.#measure(pair), { pool, folder: join(folder, 'pair') });
     const table = this.#keep();
     if (markdown !== undefined) writeFileSync(markdown, table);
@@ -92,6 +92,7 @@ export class MirrorBench {
     const { size, tool } = this.#options;
     const bytes = `${String(size)}M`;
     const plain = await alpha.createVolume('plain', bytes, ['--replicas', '1']);
+    const other = await beta.createVolume('other', bytes, ['--replicas', '1']);
     const twice = await alpha.createVolume('twice', bytes);
     await eventually('both serve it', async () =>
       ((await beta.listVolumes()) as { name: string; state?: string }[]).some(
@@ -101,14 +102,13 @@ export class MirrorBench {
     await this.#inSync(alpha);
     const urls: Urls = {
       plain: alpha.url(plain).replace('iscsi://', ''),
+      other: beta.url(other).replace('iscsi://', ''),
       local: alpha.url(twice).replace('iscsi://', ''),
       remote: beta.url(twice).replace('iscsi://', ''),
     };
-    for (const url of [urls.plain, urls.local]) fill(tool, url, size);
+    for (const url of [urls.plain, urls.other, urls.local]) fill(tool, url, size);
     const parts: Record<Part, () => Promise<void> | void> = {
-      writes: () => {
-        this.#writes(urls, pair);
-      },
+      writes: () => this.#writes(urls, pair),
       reads: () => {
         this.#reads(urls);
       },
@@ -141,13 +141,37 @@ export class MirrorBench {
     return all;
   }
 
-  #writes({ local, plain }: Urls, { alpha, beta }: DaemonPair): void {
-    const pids = ['-P', `${String(alpha.ready.pid)},${String(beta.ready.pid)}`];
-    const run = (url: string) => (): LoadSample => this.#load(url, [...WRITES, ...pids]);
-    const { a, b } = this.#pairs('writes', run(local), run(plain));
+  async #writes({ local, plain, other }: Urls, { alpha, beta }: DaemonPair): Promise<void> {
+    const pids = [alpha, beta].map(({ ready }) => ready.pid);
+    const options = [...WRITES, '-P', pids.join(',')];
+    /** Microseconds of processor each node spends on a write. */
+    const spent = { mirrored: [] as number[][], plain: [] as number[][] };
+    const run = (url: string, into: number[][]) => (): LoadSample => {
+      const [before, start] = [pids.map(processorTime), performance.now()];
+      const sample = this.#load(url, options);
+      const writes = (sample.iops * (performance.now() - start)) / 1000;
+      into.push(pids.map((pid, i) => (processorTime(pid) - (before[i] ?? 0)) / writes));
+      return sample;
+    };
+    const { a, b } = this.#pairs('writes', run(local, spent.mirrored), run(plain, spent.plain));
     const title = 'durable 4 KiB random write, QD 32, on two nodes / on one';
-    const note = `p99 ${micros(a, 'p99us')} / ${micros(b, 'p99us')} µs; cores of the daemons ${cores(a)} / ${cores(b)}`;
+    const of = (all: readonly number[][], node: number): string =>
+      median(all.map((each) => each[node] ?? 0)).toFixed(0);
+    const note =
+      `p99 ${micros(a, 'p99us')} / ${micros(b, 'p99us')} µs; cores of the daemons ${cores(a)} / ${cores(b)}; ` +
+      `processor time of a write: owner ${of(spent.mirrored, 0)}, replica ${of(spent.mirrored, 1)}, unmirrored ${of(spent.plain, 0)} µs`;
     this.#rows.push(compared(title, 'IOPS', iops(a), iops(b), { atLeast: 0.5 }, note));
+    // Both nodes are on one machine: what they write side by side without each other is the most they could write in step.
+    const most: number[] = [];
+    for (let rep = 0; rep < this.#options.reps; rep++) {
+      const both = [plain, other].map((url) =>
+        spawnLoad(this.#options.tool, url, [...WRITES, '-t', String(this.#options.seconds), '-w', '0.3']),
+      );
+      most.push(Math.min(...iops(await Promise.all(both))));
+    }
+    this.#raw['writes'] = { mirrored: a, plain: b, spent, sideBySide: most };
+    const apart = 'the same / on one, while the other node writes as much: one disk, one set of processors';
+    this.#rows.push(compared(apart, 'IOPS', iops(a), most, undefined, 'the slower one of the two'));
   }
 
   #reads({ local, plain }: Urls): void {
@@ -290,8 +314,9 @@ export class MirrorBench {
 }
 
 interface Urls {
-  /** One copy, at its node; two copies, at their owner; the same through the other node. */
+  /** One copy, at its node; one at the other node; two copies, at their owner; the same through the other node. */
   readonly plain: string;
+  readonly other: string;
   readonly local: string;
   readonly remote: string;
 }
@@ -313,6 +338,13 @@ async function shown(at: Daemon): Promise<Shown> {
 function caughtUp(log: string): Caught | undefined {
   const line = log.split('\n').find((each) => each.includes('a replica is in sync again'));
   return line === undefined || !line.endsWith('}') ? undefined : (JSON.parse(line) as Caught);
+}
+
+/** Microseconds of processor a process has had: fields 14 and 15 of proc(5) stat, in hundredths of a second. */
+function processorTime(pid: number): number {
+  const text = readFileSync(`/proc/${String(pid)}/stat`, 'latin1');
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10_000;
 }
 
 function pin(pid: number, to: string): void {

@@ -5,7 +5,7 @@ import { FrameFlag } from '../wire/frame.ts';
 import type { Frame } from '../wire/frame.ts';
 import type { FrameConnection } from './connection.ts';
 import { PeerRefusal } from './peer-link.ts';
-import type { PeerAnswer, PeerHandler } from './peer-link.ts';
+import type { LateAnswer, PeerAnswer, PeerHandler } from './peer-link.ts';
 
 const NOTHING: readonly Buffer[] = [];
 
@@ -27,13 +27,13 @@ export class Answering {
     const bytes = frame.header.length + frame.payload.length;
     this.#running++;
     this.#bytes += bytes;
-    let answer: Promise<PeerAnswer> | PeerAnswer;
+    let answer: Promise<PeerAnswer> | PeerAnswer | LateAnswer;
     try {
       answer = this.#ask(frame);
     } catch (error) {
       answer = Promise.reject(error instanceof Error ? error : new Error(String(error)));
     }
-    if (!(answer instanceof Promise)) {
+    if (typeof answer !== 'function' && !(answer instanceof Promise)) {
       this.#connection.send(type, FrameFlag.answer, id, answer.header, answer.pieces ?? NOTHING);
       this.#running--;
       this.#bytes -= bytes;
@@ -44,16 +44,20 @@ export class Answering {
       this.#bytes -= bytes;
       if (!this.#isFull) this.#connection.resume();
     };
-    answer.then(
-      ({ header, pieces }) => {
-        this.#connection.send(type, FrameFlag.answer, id, header, pieces ?? NOTHING);
-        over();
-      },
-      (error: unknown) => {
-        this.#connection.send(type, FrameFlag.answer | FrameFlag.refused, id, refusalHeader(error), NOTHING);
-        over();
-      },
-    );
+    const done = ({ header, pieces }: PeerAnswer): void => {
+      this.#connection.send(type, FrameFlag.answer, id, header, pieces ?? NOTHING);
+      over();
+    };
+    const refused = (error: unknown): void => {
+      this.#connection.send(type, FrameFlag.answer | FrameFlag.refused, id, refusalHeader(error), NOTHING);
+      over();
+    };
+    if (typeof answer === 'function') {
+      answer((told) => {
+        if (told instanceof Error) refused(told);
+        else done(told);
+      });
+    } else answer.then(done, refused);
     return !this.#isFull;
   }
 
@@ -62,7 +66,7 @@ export class Answering {
   }
 
   /** Throws, or rejects with, what is told to who asked. */
-  #ask(frame: Frame): Promise<PeerAnswer> | PeerAnswer {
+  #ask(frame: Frame): Promise<PeerAnswer> | PeerAnswer | LateAnswer {
     const handler = this.#handlers.get(frame.type);
     if (handler === undefined)
       throw new PeerRefusal('unknown-type', `message type ${String(frame.type)} is not known here`);

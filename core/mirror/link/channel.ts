@@ -11,13 +11,13 @@ import {
 } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import type { Timer, World } from '../../base/world.ts';
-import { FrameFlag } from '../wire/frame.ts';
+import { FrameFlag, bytesOf } from '../wire/frame.ts';
 import type { Frame } from '../wire/frame.ts';
 import { FrameConnection } from './connection.ts';
 import { LinkMessage, fields, helloHeader, parseWelcome } from './hello.ts';
 import type { ChannelKind, Welcome } from './hello.ts';
 import { PeerRefusal, PeerSilence } from './peer-link.ts';
-import type { PeerReply } from './peer-link.ts';
+import type { PeerReply, ReplyListener } from './peer-link.ts';
 import type { LocalNode, PeerAddress } from './peers.ts';
 
 /** A reading of the peer's monotonic clock, and of ours when it came; milliseconds. */
@@ -27,8 +27,7 @@ export interface PeerClock {
 }
 
 interface Waiting {
-  readonly resolve: (reply: PeerReply) => void;
-  readonly reject: (error: Error) => void;
+  readonly listener: ReplyListener;
   readonly until: number;
   readonly bytes: number;
 }
@@ -87,23 +86,28 @@ export class PeerChannel {
   }
 
   request(type: number, header: Buffer, pieces: readonly Buffer[], patience: number): Promise<PeerReply> {
+    return new Promise((answered, failed) => {
+      this.ask(type, header, pieces, patience, { answered, failed });
+    });
+  }
+
+  ask(type: number, header: Buffer, pieces: readonly Buffer[], patience: number, listener: ReplyListener): void {
     const connection = this.#connection;
     if (!this.up || connection === undefined) {
-      return Promise.reject(new PeerSilence(`${this.#peer.node} cannot be reached`));
+      listener.failed(new PeerSilence(`${this.#peer.node} cannot be reached`));
+      return;
     }
-    let bytes = header.length;
-    for (const piece of pieces) bytes += piece.length;
+    const bytes = header.length + bytesOf(pieces);
     if (this.#waiting.size >= MAX_PEER_REQUESTS || this.#bytes + bytes > MAX_PEER_BYTES) {
-      return Promise.reject(new PeerSilence(`too many requests wait for ${this.#peer.node}`));
+      listener.failed(new PeerSilence(`too many requests wait for ${this.#peer.node}`));
+      return;
     }
-    return new Promise((resolve, reject) => {
-      const id = this.#nextId;
-      this.#nextId = id === 0xffff_ffff ? 1 : id + 1;
-      this.#waiting.set(id, { resolve, reject, until: this.#world.clock.now() + patience, bytes });
-      this.#bytes += bytes;
-      connection.send(type, 0, id, header, pieces);
-      this.#planSweep();
-    });
+    const id = this.#nextId;
+    this.#nextId = id === 0xffff_ffff ? 1 : id + 1;
+    this.#waiting.set(id, { listener, until: this.#world.clock.now() + patience, bytes });
+    this.#bytes += bytes;
+    connection.send(type, 0, id, header, pieces);
+    this.#planSweep();
   }
 
   async #connect(): Promise<void> {
@@ -149,8 +153,9 @@ export class PeerChannel {
     // An answer that came when patience was over.
     if (waiting === undefined) return true;
     this.#forget(frame.id, waiting);
-    if ((frame.flags & FrameFlag.refused) === 0) waiting.resolve({ header: frame.header, data: frame.payload });
-    else waiting.reject(refusalOf(frame.header));
+    if ((frame.flags & FrameFlag.refused) === 0)
+      waiting.listener.answered({ header: frame.header, data: frame.payload });
+    else waiting.listener.failed(refusalOf(frame.header));
     return true;
   }
 
@@ -200,7 +205,7 @@ export class PeerChannel {
     const all = [...this.#waiting.values()];
     this.#waiting.clear();
     this.#bytes = 0;
-    for (const each of all) each.reject(new PeerSilence(reason));
+    for (const each of all) each.listener.failed(new PeerSilence(reason));
   }
 
   #forget(id: number, waiting: Waiting): void {
@@ -215,7 +220,7 @@ export class PeerChannel {
       for (const [id, waiting] of [...this.#waiting]) {
         if (waiting.until > now) continue;
         this.#forget(id, waiting);
-        waiting.reject(new PeerSilence(`${this.#peer.node} did not answer in time`));
+        waiting.listener.failed(new PeerSilence(`${this.#peer.node} did not answer in time`));
       }
       if (this.#waiting.size > 0) this.#planSweep();
     });

@@ -1,6 +1,7 @@
 // One connection between two nodes: who opened it asks, the other one answers. What is sent in one turn leaves in one call.
 import type { Clock, Socket, SocketSink } from '../../base/world.ts';
-import { FrameReader, frameHead } from '../wire/frame.ts';
+import { PEER_SEND_SLAB, PEER_SMALL_PAYLOAD } from '../../base/limits.ts';
+import { FRAME_HEAD, FrameReader, bytesOf, storeFrameHead } from '../wire/frame.ts';
 import type { Frame } from '../wire/frame.ts';
 
 export interface ConnectionEvents {
@@ -16,6 +17,11 @@ export class FrameConnection implements SocketSink {
   readonly #events: ConnectionEvents;
   readonly #reader: FrameReader;
   #sent = 0;
+  /** Heads, headers and small payloads, one behind the other: from #from to #to they are not queued yet. */
+  #slab = Buffer.alloc(0);
+  #from = 0;
+  #to = 0;
+  #isPlanned = false;
   #queue: Buffer[] = [];
   #goOn = true;
   #closed = false;
@@ -35,17 +41,42 @@ export class FrameConnection implements SocketSink {
     return this.#closed;
   }
 
-  /** Queues a frame. The pieces must not change until they are sent: until it is answered, for a request. */
+  /** Queues a frame. A payload of more than PEER_SMALL_PAYLOAD bytes must not change until it is answered; others are copied. */
   send(type: number, flags: number, id: number, header: Buffer, payload: readonly Buffer[]): void {
     if (this.#closed) return;
-    const head = frameHead(type, flags, id, this.#sent, header, payload);
+    const bytes = bytesOf(payload);
+    const isSmall = bytes <= PEER_SMALL_PAYLOAD;
+    this.#makeRoom(FRAME_HEAD + header.length + (isSmall ? bytes : 0));
+    this.#to = storeFrameHead(this.#slab, this.#to, type, flags, id, this.#sent, header, payload);
     this.#sent = (this.#sent + 1) >>> 0;
-    if (this.#queue.length === 0) {
-      this.#clock.soon(() => {
-        this.#flush();
-      });
+    if (isSmall) {
+      for (const piece of payload) this.#to += piece.copy(this.#slab, this.#to);
+    } else {
+      this.#cut();
+      this.#queue.push(...payload);
     }
-    this.#queue.push(head, ...payload);
+    if (this.#isPlanned) return;
+    this.#isPlanned = true;
+    this.#clock.soon(() => {
+      this.#isPlanned = false;
+      this.#flush();
+    });
+  }
+
+  #makeRoom(bytes: number): void {
+    // Nothing of it is queued or on its way any more: it may be used from its beginning on.
+    if (this.#to > 0 && this.#from === this.#to && this.#queue.length === 0 && this.socket.unsent === 0) {
+      this.#from = this.#to = 0;
+    }
+    if (this.#to + bytes <= this.#slab.length) return;
+    this.#cut();
+    this.#slab = Buffer.allocUnsafeSlow(PEER_SEND_SLAB);
+    this.#from = this.#to = 0;
+  }
+
+  #cut(): void {
+    if (this.#to > this.#from) this.#queue.push(this.#slab.subarray(this.#from, this.#to));
+    this.#from = this.#to;
   }
 
   resume(): void {
@@ -89,6 +120,7 @@ export class FrameConnection implements SocketSink {
   }
 
   #flush(): void {
+    this.#cut();
     if (this.#queue.length === 0 || this.#closed) return;
     const pieces = this.#queue;
     this.#queue = [];

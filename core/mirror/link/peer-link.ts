@@ -13,11 +13,22 @@ export interface PeerAnswer {
   readonly pieces?: readonly Buffer[];
 }
 
+/** An answer that comes later, and needs no promise: it is told once, to `tell`. */
+export type LateAnswer = (tell: (answer: PeerAnswer | Error) => void) => void;
+
 /**
  * Called in the order of the stream, one message per call. What happens before the first await happens before the next
  * message is looked at, and what is answered without one needs no promise. An error is told to who asked: as it is when it is a PeerRefusal.
  */
-export type PeerHandler = (header: Buffer, data: Buffer) => Promise<PeerAnswer> | PeerAnswer;
+export type PeerHandler = (header: Buffer, data: Buffer) => Promise<PeerAnswer> | PeerAnswer | LateAnswer;
+
+/** Who hears what became of a request: one of the two is called, once. */
+export interface ReplyListener {
+  /** In the turn in which the answer came. */
+  answered(reply: PeerReply): void;
+  /** With a PeerRefusal or a PeerSilence; also while the request is being made. */
+  failed(error: Error): void;
+}
 
 /** The peer has understood the request and does not do it. */
 export class PeerRefusal extends Error {
@@ -51,10 +62,12 @@ export interface PeerLink {
   /** What the clock of the peer said last; undefined: nothing yet. Its rate is close to that of ours, nothing else is. */
   readonly clock: PeerClock | undefined;
   /**
-   * Sends a request behind all earlier ones. `patience`: milliseconds. The pieces must not change until it settles. Rejects
-   * with a PeerRefusal or a PeerSilence.
+   * Sends a request behind all earlier ones. `patience`: milliseconds. Pieces of more than PEER_SMALL_PAYLOAD bytes together must
+   * not change until it settles; smaller ones have been copied when this returns. Rejects with a PeerRefusal or a PeerSilence.
    */
   request(type: number, header: Buffer, pieces: readonly Buffer[], patience: number): Promise<PeerReply>;
+  /** The same without a promise. */
+  ask(type: number, header: Buffer, pieces: readonly Buffer[], patience: number, listener: ReplyListener): void;
   /** Who answers requests of this type that the peer makes. */
   handle(type: number, handler: PeerHandler): void;
   onUp(listener: () => void): void;

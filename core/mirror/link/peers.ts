@@ -12,7 +12,7 @@ import { FrameConnection } from './connection.ts';
 import { LinkMessage, helloHeader, parseHello } from './hello.ts';
 import type { ChannelKind } from './hello.ts';
 import { PeerRefusal } from './peer-link.ts';
-import type { PeerHandler, PeerLink, PeerReply } from './peer-link.ts';
+import type { PeerHandler, PeerLink, PeerReply, ReplyListener } from './peer-link.ts';
 import { LINK_VERSIONS, commonVersion, olderVersion, versionOfMessage } from './versions.ts';
 import type { LinkVersions } from './versions.ts';
 
@@ -78,6 +78,11 @@ class Link implements PeerLink {
       return Promise.reject(new PeerRefusal('replica-state', olderVersion(this.node)));
     }
     return this.data.request(type, header, pieces, patience);
+  }
+  ask(type: number, header: Buffer, pieces: readonly Buffer[], patience: number, listener: ReplyListener): void {
+    if (this.up && this.version < versionOfMessage(type)) {
+      listener.failed(new PeerRefusal('replica-state', olderVersion(this.node)));
+    } else this.data.ask(type, header, pieces, patience, listener);
   }
   handle(type: number, handler: PeerHandler): void {
     this.handlers.data.set(type, handler);

@@ -8,7 +8,13 @@
 // The number finds what was repeated, left out or put into another order, whatever TCP or a box in between did.
 import { load16, load32, store32 } from '../../base/bytes-at.ts';
 import { crc32c } from '../../base/crc32c.ts';
-import { MAX_PEER_HEADER, MAX_PEER_PAYLOAD, PEER_RECEIVE_BUFFER } from '../../base/limits.ts';
+import {
+  MAX_PEER_HEADER,
+  MAX_PEER_PAYLOAD,
+  PEER_PAYLOAD_SLAB,
+  PEER_RECEIVE_BUFFER,
+  PEER_SMALL_PAYLOAD,
+} from '../../base/limits.ts';
 
 export const FRAME_HEAD = 32;
 export const FRAME_VERSION = 1;
@@ -34,7 +40,50 @@ export class FrameError extends Error {
   }
 }
 
-/** The first piece of a frame: head and header. `payload`: what the caller sends behind it, in order. */
+/** Bytes of all pieces together. */
+export function bytesOf(pieces: readonly Buffer[]): number {
+  let bytes = 0;
+  for (const piece of pieces) bytes += piece.length;
+  return bytes;
+}
+
+/**
+ * Stores the first piece of a frame, head and header, at `at`, where there is room for FRAME_HEAD bytes and the header.
+ * `payload`: what the caller sends behind it, in order. Returns where it ends.
+ */
+export function storeFrameHead(
+  into: Buffer,
+  at: number,
+  type: number,
+  flags: number,
+  id: number,
+  number: number,
+  header: Buffer,
+  payload: readonly Buffer[],
+): number {
+  let length = 0;
+  let sum = 0;
+  for (const piece of payload) {
+    length += piece.length;
+    sum = crc32c(piece, 0, piece.length, sum);
+  }
+  if (header.length > MAX_PEER_HEADER || length > MAX_PEER_PAYLOAD) throw new RangeError('message too large');
+  store32(into, at, MAGIC);
+  into[at + 4] = FRAME_VERSION;
+  into[at + 5] = type;
+  into[at + 6] = 0;
+  into[at + 7] = flags;
+  store32(into, at + 8, id);
+  store32(into, at + 12, number);
+  store32(into, at + 16, header.length);
+  store32(into, at + 20, length);
+  store32(into, at + 24, sum);
+  const behind = at + FRAME_HEAD + header.copy(into, at + FRAME_HEAD);
+  store32(into, at + 28, crc32c(into, at + FRAME_HEAD, behind, crc32c(into, at, at + 28)));
+  return behind;
+}
+
+/** The same in memory of its own. */
 export function frameHead(
   type: number,
   flags: number,
@@ -44,35 +93,23 @@ export function frameHead(
   payload: readonly Buffer[],
 ): Buffer {
   const head = Buffer.allocUnsafe(FRAME_HEAD + header.length);
-  let length = 0;
-  let sum = 0;
-  for (const piece of payload) {
-    length += piece.length;
-    sum = crc32c(piece, 0, piece.length, sum);
-  }
-  if (header.length > MAX_PEER_HEADER || length > MAX_PEER_PAYLOAD) throw new RangeError('message too large');
-  store32(head, 0, MAGIC);
-  head[4] = FRAME_VERSION;
-  head[5] = type;
-  head[6] = 0;
-  head[7] = flags;
-  store32(head, 8, id);
-  store32(head, 12, number);
-  store32(head, 16, header.length);
-  store32(head, 20, length);
-  store32(head, 24, sum);
-  header.copy(head, FRAME_HEAD);
-  store32(head, 28, crc32c(header, 0, header.length, crc32c(head, 0, 28)));
+  storeFrameHead(head, 0, type, flags, id, number, header, payload);
   return head;
 }
 
-/** Takes bytes as they come, gives frames. Headers and payloads are memory of their own. */
+/**
+ * Takes bytes as they come, gives frames. Headers and payloads are memory that is not used again; small ones lie one behind the
+ * other in larger pieces of it, because the engine collects garbage the more often the more pieces there are.
+ */
 export class FrameReader {
   readonly #memory = Buffer.allocUnsafeSlow(PEER_RECEIVE_BUFFER);
   #start = 0;
   #end = 0;
   #number = 0;
-  /** A payload that is not complete: what is read next goes straight into it. */
+  /** Where small headers and payloads go, and how much of it is taken. */
+  #slab = EMPTY;
+  #slabAt = 0;
+  /** A large payload that is not complete: what is read next goes straight into it. */
   #open: { frame: Frame; sum: number; filled: number } | undefined;
   readonly #deliver: (frame: Frame) => void;
 
@@ -127,15 +164,31 @@ export class FrameReader {
     const flags = load16(memory, at + 6);
     if ((flags & ~ALL_FLAGS) !== 0) throw new FrameError('unknown flags');
     if (load32(memory, at + 12) !== this.#number) throw new FrameError('frame out of order');
+    // What fits into memory as a whole is waited for there: it is read together with what comes behind it.
+    if (length <= PEER_SMALL_PAYLOAD && behind + length > this.#end) return false;
     this.#number = (this.#number + 1) >>> 0;
-    const header = Buffer.from(memory.subarray(at + FRAME_HEAD, behind));
-    const payload = length === 0 ? EMPTY : Buffer.allocUnsafe(length);
+    const header = this.#kept(headerLength);
+    memory.copy(header, 0, at + FRAME_HEAD, behind);
+    const payload = this.#kept(length);
     const frame: Frame = { type: memory[at + 5] as number, flags, id: load32(memory, at + 8), header, payload };
     const filled = memory.copy(payload, 0, behind, Math.min(behind + length, this.#end));
     this.#start = behind + filled;
     if (filled === length) this.#complete(frame, load32(memory, at + 24));
     else this.#open = { frame, sum: load32(memory, at + 24), filled };
     return this.#open === undefined;
+  }
+
+  /** Memory for a header or a payload. */
+  #kept(length: number): Buffer {
+    if (length === 0) return EMPTY;
+    if (length > PEER_SMALL_PAYLOAD) return Buffer.allocUnsafeSlow(length);
+    if (this.#slabAt + length > this.#slab.length) {
+      this.#slab = Buffer.allocUnsafeSlow(PEER_PAYLOAD_SLAB);
+      this.#slabAt = 0;
+    }
+    const at = this.#slabAt;
+    this.#slabAt += length;
+    return this.#slab.subarray(at, at + length);
   }
 
   #complete(frame: Frame, sum: number): void {

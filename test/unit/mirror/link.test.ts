@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
+import { PEER_SMALL_PAYLOAD } from '../../../core/base/limits.ts';
 import type { Log, LogFields } from '../../../core/base/log.ts';
 import type { TlsIdentity, World } from '../../../core/base/world.ts';
 import { PeerRefusal, PeerSilence } from '../../../core/mirror/link/peer-link.ts';
@@ -90,6 +91,40 @@ describe('links between nodes', { timeout: 90_000 }, () => {
     });
   });
 
+  test('small pieces may change when they have been sent, and memory is used again only when it is free', async () => {
+    await two(async ({ a, b }) => {
+      // Told later, in another order, and without a promise.
+      const late: (() => void)[] = [];
+      b.get('a')?.handle(0x50, (header, data) => (tell) => {
+        late.push(() => {
+          tell({ header, pieces: [data] });
+        });
+        if (late.length === 20) for (const each of late.splice(0).reverse()) each();
+      });
+      const link = a.get('b');
+      assert.ok(link);
+      await until(() => link.up);
+      const small = Buffer.alloc(PEER_SMALL_PAYLOAD);
+      // More than the memory of the sender and of the receiver holds, in each round.
+      for (let round = 0; round < 10; round++) {
+        const replies = Array.from({ length: 20 }, (_, i) => {
+          const length = i === 7 ? PEER_SMALL_PAYLOAD + 1 : PEER_SMALL_PAYLOAD - i * 3001;
+          const piece = length > PEER_SMALL_PAYLOAD ? Buffer.alloc(length) : small.subarray(0, length);
+          piece.fill(round * 20 + i);
+          return link.request(0x50, Buffer.from([i]), [piece], PATIENCE);
+        });
+        small.fill(255);
+        for (const [i, { header, data }] of (await Promise.all(replies)).entries()) {
+          const length = i === 7 ? PEER_SMALL_PAYLOAD + 1 : PEER_SMALL_PAYLOAD - i * 3001;
+          assert.ok(
+            header[0] === i && data.equals(Buffer.alloc(length, round * 20 + i)),
+            `${String(round)} ${String(i)}`,
+          );
+        }
+      }
+    });
+  });
+
   test('a refusal is told as it is, an error as an internal one, an unknown type is refused', async () => {
     await two(async ({ a, b }) => {
       const link = a.get('b');
@@ -97,6 +132,9 @@ describe('links between nodes', { timeout: 90_000 }, () => {
       await until(() => link.up);
       b.get('a')?.handle(0x50, () => Promise.reject(new PeerRefusal('stale', 'too old')));
       b.get('a')?.handle(0x51, () => Promise.reject(new Error('a defect')));
+      b.get('a')?.handle(0x53, () => (tell) => {
+        tell(new PeerRefusal('stale', 'told late'));
+      });
       const codeOf = (type: number) =>
         link.request(type, EMPTY, [], PATIENCE).then(
           () => 'answered',
@@ -105,6 +143,7 @@ describe('links between nodes', { timeout: 90_000 }, () => {
       assert.equal(await codeOf(0x50), 'stale: too old');
       assert.equal(await codeOf(0x51), 'internal: a defect');
       assert.match(await codeOf(0x52), /^unknown-type/);
+      assert.equal(await codeOf(0x53), 'stale: told late');
       assert.ok(link.up);
     });
   });
