@@ -145,6 +145,11 @@ describe('the metrics page', () => {
       const families = parse(metricsOf({ ...plane, server: () => server }));
       const one = (family: string, label: string, value: string): Sample[] =>
         families.get(family)?.samples.filter((each) => each.labels.get(label) === value) ?? [];
+      const { heapUsed, rss } = process.memoryUsage();
+      const heap = families.get('nodejs_heap_size_used_bytes')?.samples[0]?.value ?? 0;
+      const resident = families.get('process_resident_memory_bytes')?.samples[0]?.value ?? 0;
+      assert.ok(heap > heapUsed / 4 && heap < heapUsed * 4 && resident > rss / 4 && resident < rss * 4);
+      assert.ok((families.get('process_cpu_seconds_total')?.samples[0]?.value ?? 0) > 0);
       assert.equal(one('gemel_volume_reads_total', 'volume', 'one')[0]?.value, 40);
       const latency = one('gemel_volume_read_seconds', 'volume', 'one');
       assert.equal(latency.find((each) => each.name.endsWith('_count'))?.value, 40);
