@@ -118,6 +118,43 @@ describe('a flow of steps', () => {
     assert.deepEqual([...there], ['b', 'c']);
   });
 
+  test('insists on what must not be left in the middle, and not on looking', async () => {
+    const done: string[] = [];
+    /** Fails so often. */
+    const step = (name: string, failures: number, looks: boolean): FlowStep<Names> => ({
+      ...{ name, looks },
+      do: (state) => {
+        done.push(name);
+        return failures-- > 0 ? Promise.reject(new Error('away')) : Promise.resolve([...state, name]);
+      },
+    });
+    const patiently = async <T>(work: () => Promise<T>): Promise<T> => {
+      for (let tries = 3; ; tries--) {
+        try {
+          return await work();
+        } catch (error) {
+          if (tries === 0) throw error;
+        }
+      }
+    };
+    const run = async (steps: FlowStep<Names>[], forward: boolean): Promise<unknown> => {
+      done.length = 0;
+      const options = { key: 'k', request: 'r', journal: new Memory(), forward, patiently };
+      return runFlow(steps, [], options).catch((error: unknown) => {
+        assert.ok(error instanceof FlowFailed);
+        return [error.step, error.stopped, error.state];
+      });
+    };
+    assert.deepEqual(await run([step('look', 0, true), step('a', 2, false)], true), ['look', 'a']);
+    assert.deepEqual(done, ['look', 'a', 'a', 'a']);
+    assert.deepEqual(await run([step('look', 1, true), step('a', 0, false)], true), ['look', false, []]);
+    assert.deepEqual(done, ['look']);
+    assert.deepEqual(await run([step('look', 0, true), step('a', 9, false)], true), ['a', true, ['look']]);
+    // Whoever can undo does that instead.
+    assert.deepEqual(await run([step('look', 0, true), step('a', 1, false)], false), ['a', false, ['look']]);
+    assert.deepEqual(done, ['look', 'a']);
+  });
+
   test('is kept in a folder', async () => {
     const folder = temporaryFolder('flows');
     try {
