@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
+import { ApiClient } from '../../plugins/sdk/client.ts';
 import { atExit, temporaryFolder } from '../support/cleanup.ts';
 import { killEtcd } from '../support/daemon-pair.ts';
 import { startDaemon } from '../support/daemon.ts';
@@ -138,6 +139,20 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     );
   });
 
+  test('an API token made at one node is good at both, until it is revoked at either', async () => {
+    const made = (await alpha.gemelJson(['token', 'create', 'backup', '--role', 'viewer'])) as { secret: string };
+    const ask = (at: Daemon) => new ApiClient(at.ready.api, made.secret).call('GET', '/status');
+    await ask(alpha);
+    await until('beta knows it', async () => ask(beta).catch(() => undefined));
+    await beta.gemelJson(['token', 'revoke', 'backup']);
+    await until('alpha knows that', () =>
+      ask(alpha).then(
+        () => undefined,
+        () => true as const,
+      ),
+    );
+  });
+
   test('a volume made at one node is served by both', async () => {
     disk = await alpha.createVolume('shared', '128M');
     await until('both serve it', async () => {
@@ -232,6 +247,8 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
       const host = run('qemu-io', ['-t', 'directsync', '-f', 'raw', ...commands, beta.url(disk)], {
         timeoutMs: 2 * PATIENCE,
       });
+      const watch = new ApiClient(beta.ready.api, beta.ready.token);
+      await until('the host is there', async () => ((await watch.list('/sessions')).length > 0 ? true : undefined));
       const args = ['replication', 'drill', 'shared', ...(hard ? ['--hard'] : [])];
       const { steps, paths } = (await alpha.gemelJson(args, { timeoutMs: PATIENCE })) as {
         steps: { pauseMs: number; longestCommandMs: number | null }[];
