@@ -153,7 +153,7 @@ function copyTexts(licenses) {
   const date = new Date(epoch * 1000).toUTCString().replace('GMT', '+0000');
   const entry = `gemel (${version}) unstable; urgency=medium\n\n  * Release ${version}: see CHANGELOG of the project.\n\n -- The Gemel developers <gemel@localhost.invalid>  ${date}\n`;
   putZipped('usr/share/doc/gemel/changelog.gz', entry);
-  for (const folder of ['prometheus', 'grafana']) {
+  for (const folder of ['prometheus', 'grafana', 'linux']) {
     cpSync(join(root, 'manifests', folder), inStage(`usr/share/gemel/${folder}`), { recursive: true });
   }
 }
@@ -192,7 +192,9 @@ try {
   put('usr/bin/gemel', debian('gemel.sh'), 0o755);
   put('usr/bin/gemeld', debian('gemeld.sh'), 0o755);
   put('etc/gemel/gemel.json', debian('gemel.json'));
-  put('lib/systemd/system/gemeld.service', readFileSync(join(root, 'manifests/systemd/gemeld.service')));
+  for (const unit of ['gemeld', 'gemel-kvm-agent', 'gemel-vhost@']) {
+    put(`lib/systemd/system/${unit}.service`, readFileSync(join(root, `manifests/systemd/${unit}.service`)));
+  }
   put('usr/share/lintian/overrides/gemel', debian('lintian-overrides'));
   copyTexts(licenses);
   writeControl();

@@ -106,7 +106,7 @@ const LONG = [
   [/interop.(cluster|etcd-partition)\./, 45, 0.2],
   [/interop.esxi/, 70, 0.6],
   [/interop.(copy|damage|device-pool|full-disk|images)/, 35, 0.6],
-  [/interop.kvm\./, 70, 0.5],
+  [/interop.kvm(-faults)?\./, 45, 0.5],
   [/guest.kvm/, 60, 0.8],
   [/crash.(job-kinds|daemon)\./, 60, 0.8],
   [/guest.linux/, 90, 0.4],

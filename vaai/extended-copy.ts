@@ -9,11 +9,10 @@ import { CopyWork } from '../core/scsi/copy-work.ts';
 import type { LogicalUnit } from '../core/scsi/logical-unit.ts';
 import type { LunNexus } from '../core/scsi/lun-nexus.ts';
 import { noteRefusal } from '../core/scsi/offload-meter.ts';
-import { reach } from '../core/scsi/reach.ts';
+import { reach, reachDesignated } from '../core/scsi/reach.ts';
 import type { Reach, Refusal } from '../core/scsi/reach.ts';
 import { SENSE, ScsiError, badCdb, badParameter, encodeSense, senseOf } from '../core/scsi/sense.ts';
 import type { SenseDetail, SenseRow } from '../core/scsi/sense.ts';
-import { unitDesignators } from '../core/scsi/spc/vpd-identification.ts';
 import { GOOD, Status, TaskAttribute } from '../core/scsi/task.ts';
 import type { ScsiTask, TaskResult } from '../core/scsi/task.ts';
 import type { SetTask } from '../core/scsi/task-set.ts';
@@ -267,9 +266,7 @@ function endAt(nexus: LunNexus, { cscds, firstId }: CopyList, number: number, id
   if (id < firstId) throw copyFailure({ number }, SENSE.copyListField, FIELD[side]);
   const cscd = id === OWN_UNIT ? undefined : cscds[id - firstId];
   if (id !== OWN_UNIT && cscd === undefined) throw copyFailure({ number }, SENSE.copyTargetNotReachable, FIELD[side]);
-  const found = reach(nexus, (lu) =>
-    cscd === undefined ? lu === nexus.lu : unitDesignators(lu).some((each) => each.equals(cscd.designator)),
-  );
+  const found = cscd === undefined ? reach(nexus, (lu) => lu === nexus.lu) : reachDesignated(nexus, cscd.designator);
   if (found === undefined)
     throw new ScsiError(SENSE.copyTargetNotReachable, { segment: number, ...pointerTo(cscd ?? NOWHERE) });
   if (cscd !== undefined && cscd.blockSize !== 0 && cscd.blockSize !== found.lu.blockSize)

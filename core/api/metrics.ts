@@ -98,12 +98,29 @@ export function metricsOf(control: ControlPlane): string {
   text.sample('gemel_info', { version: control.version, node: control.catalog.node.id }, 1);
   text.family('gemel_start_time_seconds', 'gauge', 'Start of the daemon since 1970.');
   text.sample('gemel_start_time_seconds', {}, control.started / 1000);
+  processMetrics(text);
   volumeMetrics(text, control);
   cacheMetrics(text, control);
   poolMetrics(text, control);
   offloadMetrics(text, control);
   sessionMetrics(text, control);
   return text.toString();
+}
+
+/** Of this process, under the names that client libraries of Prometheus use, so that ready-made dashboards know them. */
+function processMetrics(text: MetricsText): void {
+  const memory = process.memoryUsage();
+  const { user, system } = process.cpuUsage();
+  text.family('process_cpu_seconds_total', 'counter', 'Processor time of the daemon.');
+  text.sample('process_cpu_seconds_total', {}, (user + system) / 1e6);
+  for (const [name, help, bytes] of [
+    ['process_resident_memory_bytes', 'Memory of the daemon, its cache included.', memory.rss],
+    ['nodejs_heap_size_used_bytes', 'Objects of JavaScript.', memory.heapUsed],
+    ['nodejs_external_memory_bytes', 'Memory that these objects own outside of the heap: buffers.', memory.external],
+  ] as const) {
+    text.family(name, 'gauge', help);
+    text.sample(name, {}, bytes);
+  }
 }
 
 function volumeMetrics(text: MetricsText, { catalog, units }: ControlPlane): void {
@@ -173,9 +190,11 @@ function offloadMetrics(text: MetricsText, { offload }: ControlPlane): void {
 }
 
 function sessionMetrics(text: MetricsText, { server }: ControlPlane): void {
+  const latencies = server()?.latencies();
   const sessions = (server()?.sessions() ?? []).map((session) => {
     const { initiator, isid, target = '', portal } = session;
-    return { session, labels: { initiator, isid, target, portal, tsih: String(session.tsih) } };
+    const labels = { initiator, isid, target, portal, tsih: String(session.tsih) };
+    return { session, labels, latency: latencies?.get(session.tsih) };
   });
   text.family('gemel_sessions', 'gauge', 'Sessions now.');
   text.sample('gemel_sessions', {}, sessions.length);
@@ -184,5 +203,14 @@ function sessionMetrics(text: MetricsText, { server }: ControlPlane): void {
   for (const [key, name, help] of SESSION_COUNTERS) {
     text.family(name, 'counter', help);
     for (const { session, labels } of sessions) text.sample(name, labels, session[key]);
+  }
+  for (const [key, name, what] of [
+    ['reads', 'gemel_session_read_seconds', 'READ'],
+    ['writes', 'gemel_session_write_seconds', 'WRITE'],
+  ] as const) {
+    text.family(name, 'histogram', `From the arrival of a ${what} command of the session to its answer.`);
+    for (const { labels, latency } of sessions) {
+      if (latency !== undefined) text.histogram(name, labels, latency[key]);
+    }
   }
 }

@@ -235,8 +235,13 @@ export const ASYNC_READ_PIECES = 16;
 /** Of these, how many that have ended are dealt with before what they bring is sent; and about how many bytes. */
 export const ASYNC_READ_BATCH = 8;
 export const ASYNC_READ_BATCH_BYTES = 524_288;
-/** Milliseconds between two pieces of the cache that are put into large pages. */
-export const LARGE_PAGES_REST = 500;
+/**
+ * Milliseconds between two large pages that are made; so many rests between them while the event loop is busy for more than
+ * such a share of its time, for it may have to wait for each.
+ */
+export const LARGE_PAGES_REST = 20;
+export const LARGE_PAGES_RESTS = 12;
+export const LARGE_PAGES_BUSY = 0.2;
 /**
  * A disk that takes no longer for a small read, milliseconds (of several at once their share), is read past the page cache:
  * one that takes longer has the page cache as a second cache instead.

@@ -186,7 +186,24 @@ export const libvirtPool = (site: Site): SettingsFile => {
   };
 };
 
-export const proxmox = (site: Site): SettingsFile => ({
+export const proxmoxPlugin = (): SettingsFile => ({
+  name: 'proxmox-plugin.sh',
+  content: lines(
+    '#!/bin/sh -e',
+    '# On every node of the Proxmox VE cluster. The package: npm run package:proxmox',
+    'apt-get install ./gemel-proxmox_*_all.deb multipath-tools',
+    '# Once, on one node. It asks for a password: the token that "gemel token create proxmox --role operator" prints on a node of Gemel.',
+    'pvesm add gemel gemel --gemel-api GEMEL1:7480,GEMEL2:7480 --content images,rootdir --shared 1 --password',
+    '# These lines are then in /etc/pve/storage.cfg, and the token is in /etc/pve/priv/storage/gemel.pw:',
+    '#   gemel: gemel',
+    '#       gemel-api GEMEL1:7480,GEMEL2:7480',
+    '#       content images,rootdir',
+    '#       shared 1',
+    '# More (on the storage host itself: gemel-transport nbd; CHAP: gemel-chap 1): manifests/proxmox/README.md',
+  ),
+});
+
+export const proxmoxLvm = (site: Site): SettingsFile => ({
   name: 'storage.cfg',
   content: lines(
     '# Lines for /etc/pve/storage.cfg: iSCSI below, LVM above. First: pvcreate and vgcreate gemel on the (multipath) device.',

@@ -1,4 +1,5 @@
 // What the control plane knows of the iSCSI server. It may not import the transport; the daemon passes the server in.
+import type { Histogram } from '../base/histogram.ts';
 
 /** A session as people and metrics see it. */
 export interface SessionView {
@@ -35,6 +36,8 @@ export interface PortalView {
 export interface SessionSource {
   readonly portals: readonly PortalView[];
   sessions(): SessionView[];
+  /** Of the same sessions, by TSIH: microseconds from the arrival of a READ or WRITE to its answer. */
+  latencies(): ReadonlyMap<number, { readonly reads: Histogram; readonly writes: Histogram }>;
   /** Ends all sessions of this target. */
   closeTarget(iqn: string): void;
 }

@@ -1,5 +1,7 @@
+import { createServer } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
-import { isWildcard } from '../base/host-port.ts';
+import { isWildcard, listenError } from '../base/host-port.ts';
+import type { HostPort } from '../base/host-port.ts';
 
 /** Milliseconds for which the list of own addresses is believed; they change, but not during a flood of logins. */
 const BELIEVED = 1_000;
@@ -38,4 +40,24 @@ export function certificateHosts(host: string): string[] {
   if (isWildcard(host)) hosts.push(...own().map((each) => each.address.split('%')[0] ?? ''));
   else hosts.push(host.split('%')[0] ?? host);
   return [...new Set(hosts)];
+}
+
+/**
+ * Rejects with the ServiceError (port-taken, address-unusable) that listening there will end with, so that a start which cannot
+ * succeed is told in one line before it has made or opened anything.
+ */
+export async function checkFree(what: string, { host, port }: HostPort): Promise<void> {
+  if (port === 0) return;
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      reject(listenError(error, what, host, port));
+    });
+    server.listen({ host, port }, resolve);
+  });
+  await new Promise<void>((resolve) => {
+    server.close(() => {
+      resolve();
+    });
+  });
 }

@@ -70,7 +70,7 @@ import { clusterFolder } from './cluster/cluster-files.ts';
 import { ClusterManager } from './cluster/cluster-manager.ts';
 import { Membership } from './cluster/membership.ts';
 import { ClusterServing } from './cluster/serving.ts';
-import { certificateHosts, localAddresses, outsideAddress } from './addresses.ts';
+import { certificateHosts, checkFree, localAddresses, outsideAddress } from './addresses.ts';
 import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
 import { NodeImages } from './images/images.ts';
 import { nbdOpener, startNbd } from './nbd.ts';
@@ -145,6 +145,10 @@ async function start(
   version: string,
   { undo, running }: { undo: Undo[]; running: Running },
 ): Promise<ReadyFacts> {
+  // At the first start there is nothing else to know them by; later the catalog says which of them still are portals.
+  const isNew = !(await world.disk.exists(join(options.data, 'catalog')));
+  for (const portal of isNew ? (options.portals ?? USUAL_PORTALS) : []) await checkFree('portal', portal);
+  await checkFree('api', options.api);
   const member = await Membership.open(world, log, options.data);
   if (member !== undefined) undo.push(() => member.close(running.again === true));
   const { catalog, own } = await openCatalog(options, world, log, member?.store);
@@ -166,6 +170,9 @@ async function start(
     ...odx,
   ]);
   const neededPortals = await settlePortals(catalog, world.clock.wall(), options.portals, USUAL_PORTALS);
+  for (const record of catalog.portals.values()) {
+    if (neededPortals.has(record.name)) await checkFree('portal', record);
+  }
   const server = (): IscsiServer | undefined => running.server;
   const rates = new HostRates(world.clock, () => server()?.sessions() ?? []);
   const hostRate = (host: string): number | undefined => rates.rate(host);

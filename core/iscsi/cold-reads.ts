@@ -124,8 +124,11 @@ export class ColdReads {
     foreground.add(1, now);
     counters.reads++;
     counters.readBytes += length;
-    counters.readLatency.add(1, (now - startedAt) * 1000);
-    this.#path.session.counters.readBytes += length;
+    const micros = (now - startedAt) * 1000;
+    counters.readLatency.add(1, micros);
+    const session = this.#path.session.counters;
+    session.readBytes += length;
+    session.readLatency.add(1, micros);
   }
 }
 

@@ -182,8 +182,15 @@ export class CommandPath {
     const lu = this.#batchLu;
     if (lu === undefined) return;
     const micros = (this.connection.context.world.clock.now() - this.#batchStart) * 1000;
-    if (this.#batchReads > 0) lu.counters.readLatency.add(this.#batchReads, micros);
-    if (this.#batchWrites > 0) lu.counters.writeLatency.add(this.#batchWrites, micros);
+    const { counters } = this.session;
+    if (this.#batchReads > 0) {
+      lu.counters.readLatency.add(this.#batchReads, micros);
+      counters.readLatency.add(this.#batchReads, micros);
+    }
+    if (this.#batchWrites > 0) {
+      lu.counters.writeLatency.add(this.#batchWrites, micros);
+      counters.writeLatency.add(this.#batchWrites, micros);
+    }
     this.reads.served(this.#batchReads + this.#batchWrites, this.#batchStart);
     this.#batchReads = this.#batchWrites = 0;
     this.#batchLu = undefined;

@@ -233,15 +233,20 @@ export class IscsiTask implements DispatchTask, Pending, TransferSink {
     const good = this.spec.fast !== undefined && result.status === Status.good;
     const reads = good && this.spec.fast === 'read';
     const read = this.#sent > 0 ? this.#sent : Math.min(this.#expectation.dataIn, result.dataIn?.[0]?.length ?? 0);
-    if (reads) session.readBytes += read;
-    else if (good) session.writtenBytes += this.data.length;
+    const now = clock.now();
+    const micros = (now - this.#startedAt) * 1000;
+    if (reads) {
+      session.readBytes += read;
+      session.readLatency.add(1, micros);
+    } else if (good) {
+      session.writtenBytes += this.data.length;
+      session.writeLatency.add(1, micros);
+    }
     // The node that carries a command out counts it.
     if (!this.lu.role.here) return;
     if (result.status === Status.reservationConflict) counters.conflicts++;
     if (!good) return;
     counters.others--;
-    const now = clock.now();
-    const micros = (now - this.#startedAt) * 1000;
     foreground.add(1, now);
     if (reads) {
       counters.reads++;

@@ -50,7 +50,9 @@ export class PlacedWrites {
         lu.counters.writtenBytes += write.length;
         path.session.counters.writtenBytes += write.length;
         const now = lu.clock.now();
-        lu.counters.writeLatency.add(1, (now - write.startedAt) * 1000);
+        const micros = (now - write.startedAt) * 1000;
+        lu.counters.writeLatency.add(1, micros);
+        path.session.counters.writeLatency.add(1, micros);
         foreground.add(1, now);
       } else {
         lu.counters.errors++;

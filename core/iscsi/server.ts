@@ -1,4 +1,5 @@
 // The iSCSI server: portals, connections, sessions, the watch over silent peers, and an orderly end.
+import type { Histogram } from '../base/histogram.ts';
 import {
   ANSWER_MEMORY,
   DATA_MEMORY,
@@ -160,6 +161,17 @@ export class IscsiServer implements IscsiContext {
 
   sessions(): SessionInfo[] {
     return [...this.connections].flatMap((each) => (each.session === undefined ? [] : [infoOf(each, each.session)]));
+  }
+
+  /** How long the READs and WRITEs of each session took, by its TSIH. */
+  latencies(): ReadonlyMap<number, { readonly reads: Histogram; readonly writes: Histogram }> {
+    return new Map(
+      [...this.connections].flatMap(({ session }) =>
+        session === undefined
+          ? []
+          : [[session.facts.tsih, { reads: session.counters.readLatency, writes: session.counters.writeLatency }]],
+      ),
+    );
   }
 
   /** Ends all sessions of this target (it is being deleted). */

@@ -1,3 +1,4 @@
+import { Histogram } from '../base/histogram.ts';
 import { COMMAND_WINDOW, COMMAND_WINDOW_LOW } from '../base/limits.ts';
 import type { Nexus } from '../scsi/device.ts';
 import type { DataMemory } from './data-memory.ts';
@@ -14,6 +15,9 @@ export class SessionCounters {
   sentBytes = 0;
   digestErrors = 0;
   rejects = 0;
+  /** Microseconds from the arrival of a READ or WRITE to its answer, of all logical units, wherever they are carried out. */
+  readonly readLatency = new Histogram();
+  readonly writeLatency = new Histogram();
 }
 
 export interface SessionFacts {

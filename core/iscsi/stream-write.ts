@@ -209,8 +209,11 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
     } else if (this.#error === undefined) {
       lu.counters.writes++;
       lu.counters.writtenBytes += this.#length;
-      this.#path.session.counters.writtenBytes += this.#length;
-      lu.counters.writeLatency.add(1, (lu.clock.now() - this.#startedAt) * 1000);
+      const session = this.#path.session.counters;
+      const micros = (lu.clock.now() - this.#startedAt) * 1000;
+      session.writtenBytes += this.#length;
+      session.writeLatency.add(1, micros);
+      lu.counters.writeLatency.add(1, micros);
       answers.scsiResponse(this.itt, Status.good, 0, undefined, 0);
     } else {
       lu.counters.errors++;

@@ -108,7 +108,7 @@ export class MirroredVolume implements Volume {
   async atRest<T>(position: number, length: number, work: (release: () => void) => Promise<T>): Promise<T> {
     await this.steward.serving();
     const term = this.#term();
-    const lock = await term.bounded(term.locks.acquire(position, length, false));
+    const lock = await term.lock(position, length, false);
     try {
       const result = await work(() => {
         lock.release();
@@ -125,7 +125,7 @@ export class MirroredVolume implements Volume {
     await this.steward.serving();
     const term = this.#term();
     term.busyAt = term.options.clock.now();
-    const lock = await term.bounded(term.locks.acquire(position, length, false));
+    const lock = await term.lock(position, length, false);
     try {
       for (;;) {
         const result = await work(term);
@@ -285,7 +285,7 @@ export class MirroredVolume implements Volume {
     const theirs = source.#term().locks;
     if (ours === theirs) {
       const position = Math.min(from, to);
-      return this.#term().bounded(ours.acquire(position, Math.max(from, to) + length - position, true));
+      return this.#term().lock(position, Math.max(from, to) + length - position, true);
     }
     const wanted = [
       { locks: theirs, position: from, exclusive: false },
@@ -333,7 +333,7 @@ export class MirroredVolume implements Volume {
   async resize(size: number): Promise<void> {
     const writer = await this.steward.serving();
     const term = this.#term();
-    const lock = await term.bounded(term.locks.acquire(0, Math.max(size, this.info.size), true));
+    const lock = await term.lock(0, Math.max(size, this.info.size), true);
     try {
       await writer.everywhere({ operation: Operation.resize, fua: true, position: 0, length: size }, () =>
         this.#backing.resize(size),

@@ -29,7 +29,7 @@ export async function takePoints(wanted: readonly WantedPoint[], created: number
     });
     // Whoever wants locks of several volumes takes them in this order (RangeLocks.serial). Shared: reads go on.
     for (const { term, size } of [...parts].sort((a, b) => a.term.locks.serial - b.term.locks.serial)) {
-      held.push(await term.bounded(term.locks.acquire(0, size, false)));
+      held.push(await term.lock(0, size, false));
     }
     return await Promise.all(
       parts.map(({ id, writer, points }) =>

@@ -12,6 +12,7 @@ import { messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Clock } from '../base/world.ts';
 import { RangeLocks } from '../volume/range-locks.ts';
+import type { RangeLock } from '../volume/range-locks.ts';
 import { Durability, VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { Volume } from '../volume/volume.ts';
 import { readRecord } from './config-record.ts';
@@ -349,6 +350,25 @@ export class Term {
           reject(error instanceof Error ? error : new Error(String(error)));
         });
     });
+  }
+
+  /** A lock of a range, bounded as `bounded` says: one that is granted when nobody waits for it any more is given back. */
+  async lock(position: number, length: number, exclusive: boolean): Promise<RangeLock> {
+    this.check();
+    const free = this.locks.tryAcquire(position, length, exclusive);
+    if (free !== undefined) return free;
+    const wanted = this.locks.acquire(position, length, exclusive);
+    try {
+      return await this.bounded(wanted);
+    } catch (error) {
+      wanted.then(
+        (lock) => {
+          lock.release();
+        },
+        () => undefined,
+      );
+      throw error;
+    }
   }
 
   // ---- operations

@@ -35,7 +35,7 @@ export async function verifyCopies(term: Term, options: VerifyOptions): Promise<
   const start = clock.now();
   for (let position = 0; position < backing.info.size; position += RESYNC_RUN) {
     const length = Math.min(RESYNC_RUN, backing.info.size - position);
-    const lock = await term.bounded(term.locks.acquire(position, length, true));
+    const lock = await term.lock(position, length, true);
     try {
       term.check();
       const ranges: ByteRange[] = [];

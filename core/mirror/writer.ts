@@ -148,7 +148,7 @@ export class Writer {
     const startedAt = clock.now();
     await this.#admitted();
     this.#term.requireKnown(order.operation);
-    const lock = await term.bounded(term.locks.acquire(position, length, true));
+    const lock = await term.lock(position, length, true);
     await this.locked(order, local, lock);
     if (order.operation === Operation.write) term.times.add(clock.now() - startedAt, length);
   }

@@ -14,7 +14,7 @@ export function extentsOf(map: VolumeMap, thick: boolean, position: number, end:
     else if (map.place(grain) === 0) upTo = (grain + 1) * GRAIN;
     else {
       const valid = map.valid(grain);
-      if (valid === ALL_BLOCKS) upTo = (grain + 1) * GRAIN;
+      if (valid === ALL_BLOCKS) upTo = map.fullUpTo(grain, Math.ceil(end / GRAIN)) * GRAIN;
       mapped = ((valid >> Math.floor((at % GRAIN) / BLOCK)) & 1) === 1;
     }
     mapped ||= thick;

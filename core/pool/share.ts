@@ -46,6 +46,7 @@ export async function shareGrains(
 ): Promise<void> {
   if (from % GRAIN !== 0 || to % GRAIN !== 0 || length % GRAIN !== 0) throw new RangeError('not whole grains');
   const count = length / GRAIN;
+  if (shareNow(core, source, from, target, to, length)) return target.stable();
   // All of the source is held before any of the target changes: the ranges may overlap.
   const held = await source.settled(from, length, () => hold(core, source, from / GRAIN, count));
   let next = 0;
@@ -66,6 +67,38 @@ export async function shareGrains(
     await target.stable();
   }
 }
+
+/**
+ * The same in this turn, as a rule: nothing of either range waits to be placed, and the journal has room. References go from
+ * map to map, so nobody who counts them sees one in between. False: something has to be waited for; nothing has changed.
+ */
+function shareNow(
+  { journal, allocator }: PoolCore,
+  source: PoolVolume,
+  from: number,
+  target: PoolVolume,
+  to: number,
+  length: number,
+): boolean {
+  if (length > POOL_SHARE_GRAINS * GRAIN || source.unsynced || !journal.ready) return false;
+  if (source.upper?.quiet(from, length) !== true || target.upper?.quiet(to, length) !== true) return false;
+  const places: GrainPlace[] = [];
+  for (let grain = from / GRAIN, end = grain + length / GRAIN; grain < end; grain++) {
+    const valid = source.map.valid(grain);
+    places.push(valid === 0 ? NOWHERE : { place: source.map.place(grain), valid });
+  }
+  // Before any of the target changes: the ranges may overlap.
+  for (const { place } of places) if (place !== 0) allocator.retain(place - 1);
+  let done = false;
+  try {
+    done = target.setPlaces(to / GRAIN, places);
+  } finally {
+    if (!done) for (const { place } of places) if (place !== 0) allocator.release(place - 1);
+  }
+  return done;
+}
+
+const NOWHERE: GrainPlace = { place: 0, valid: 0 };
 
 /** The places of the grains as they are now, each with one reference more. Inside settled() only. Throws VolumeError no-space. */
 export function hold(core: PoolCore, source: PoolVolume, first: number, count: number): GrainPlace[] {

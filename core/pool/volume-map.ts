@@ -1,6 +1,6 @@
 // Where the grains of a volume lie in the pool. A map is a list of leaves; leaves are shared between a volume and its
 // snapshots and clones until one of them changes something in them, so that copying a map costs one number per 64 MiB.
-import { countBlocks } from '../volume/grain.ts';
+import { ALL_BLOCKS, countBlocks } from '../volume/grain.ts';
 import { LEAF_GRAINS } from './format.ts';
 
 /** What owns places in the pool counts references to them. */
@@ -192,6 +192,16 @@ export class VolumeMap {
   /** The last grain of the leaf that this grain belongs to. */
   lastOfLeaf(grain: number): number {
     return (Math.floor(grain / LEAF_GRAINS) + 1) * LEAF_GRAINS - 1;
+  }
+
+  /** The first grain behind this one, up to `end`, not all of whose blocks hold data; no further than the leaf goes. */
+  fullUpTo(grain: number, end: number): number {
+    const valid = this.leaves[Math.floor(grain / LEAF_GRAINS)]?.valid;
+    const base = grain - (grain % LEAF_GRAINS);
+    const last = Math.min(end - base, LEAF_GRAINS);
+    let at = grain - base + 1;
+    while (at < last && valid?.[at] === ALL_BLOCKS) at++;
+    return base + at;
   }
 
   /** True when no other map names this leaf. */

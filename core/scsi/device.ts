@@ -71,6 +71,8 @@ export class ScsiDevice {
   /** Target ports: one per portal group. */
   ports: readonly TargetPort[];
   readonly #entries = new Map<number, LunEntry>();
+  /** The same in order of LUN, until it changes: every step of every copy looks through it. */
+  #sorted: readonly LunEntry[] | undefined;
   readonly #nexuses = new Set<Nexus>();
   /** Sessions that are gone, but of which another node still ends tasks, by their ports. */
   readonly #ending = new Map<string, Promise<void>>();
@@ -85,7 +87,8 @@ export class ScsiDevice {
   }
 
   get entries(): readonly LunEntry[] {
-    return [...this.#entries.values()].sort((a, b) => a.lun - b.lun);
+    this.#sorted ??= [...this.#entries.values()].sort((a, b) => a.lun - b.lun);
+    return this.#sorted;
   }
 
   /** True when the visitor sees at least one LUN; others are refused at login and see no such target in discovery. */
@@ -98,6 +101,7 @@ export class ScsiDevice {
     if (!Number.isInteger(lun) || lun < 0 || lun >= MAX_LUNS) throw new RangeError(`LUN ${String(lun)}`);
     if (entry === undefined) this.#entries.delete(lun);
     else this.#entries.set(lun, entry);
+    this.#sorted = undefined;
     this.reconsider();
   }
 

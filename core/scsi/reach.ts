@@ -1,10 +1,12 @@
 // Other logical units that an initiator can see: a copy manager acts for the initiator that asked it, and may do nothing that
 // this initiator could not do itself.
+import { MAX_COPY_CSCDS } from '../base/limits.ts';
 import { LunNexus } from './lun-nexus.ts';
 import { Nexus } from './device.ts';
 import type { LunEntry, ScsiDevice } from './device.ts';
 import type { LogicalUnit } from './logical-unit.ts';
 import { SENSE, ScsiError } from './sense.ts';
+import { unitDesignators } from './spc/vpd-identification.ts';
 import { Status } from './task.ts';
 
 /** Why the logical unit would not let the initiator do it: the status, with CHECK CONDITION also the sense. */
@@ -27,6 +29,16 @@ export class Reach {
     this.#asker = asker;
     this.#device = device;
     this.#entry = entry;
+  }
+
+  /** The same for another command of the session. */
+  as(asker: LunNexus): Reach {
+    return asker === this.#asker ? this : new Reach(asker, this.#device, this.#entry);
+  }
+
+  /** It is where it was found, and the initiator sees it. */
+  get stillThere(): boolean {
+    return this.#device.entries.includes(this.#entry) && this.#entry.visibility(this.#asker.owner.visitor) !== 'hidden';
   }
 
   /**
@@ -78,10 +90,29 @@ export class Reach {
   }
 }
 
+/** Where a session found logical units last, by their designators: a copy of a disk is thousands of commands about the same two. */
+const found = new WeakMap<Nexus, Map<string, Reach>>();
+
 /**
- * The logical unit that `wanted` picks among those mapped to the initiator, on all targets of the node; what is mapped to
- * others only is not looked at (CVE-2020-28374).
+ * The logical unit with this designation descriptor among those mapped to the initiator, on all targets of the node; what is
+ * mapped to others only is not looked at (CVE-2020-28374).
  */
+export function reachDesignated(asker: LunNexus, designator: Buffer): Reach | undefined {
+  const known = found.get(asker.owner) ?? new Map<string, Reach>();
+  found.set(asker.owner, known);
+  const name = designator.toString('latin1');
+  const last = known.get(name);
+  if (last?.stillThere === true) return last.as(asker);
+  const reached = reach(asker, (lu) => unitDesignators(lu).some((each) => each.equals(designator)));
+  if (reached === undefined) known.delete(name);
+  else {
+    if (known.size >= MAX_COPY_CSCDS) known.clear();
+    known.set(name, reached);
+  }
+  return reached;
+}
+
+/** The logical unit that `wanted` picks, in the same way. */
 export function reach(asker: LunNexus, wanted: (lu: LogicalUnit) => boolean): Reach | undefined {
   const { owner } = asker;
   for (const device of owner.devices()) {

@@ -216,6 +216,12 @@ export function senseOf(error: unknown, blockSize: number): ScsiError {
   }
 }
 
+/** Whether these sense bytes, of either format, are of this row. */
+export function isSense(sense: Buffer, { key, asc, ascq }: SenseRow): boolean {
+  const at = (sense[0] ?? 0) & 2 ? [1, 2, 3] : [2, 12, 13];
+  return [key, asc, ascq].every((wanted, i) => ((sense[at[i] ?? 0] ?? 0) & (i === 0 ? 0x0f : 0xff)) === wanted);
+}
+
 /** Sense bytes: fixed format (70h), or descriptor format (72h) where D_SENSE or DESC asks for it. */
 export function encodeSense(error: ScsiError, descriptorFormat: boolean): Buffer {
   return descriptorFormat ? descriptor(error) : fixed(error);

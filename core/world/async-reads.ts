@@ -6,15 +6,18 @@
 import * as fs from 'node:fs';
 import { Socket } from 'node:net';
 import { endianness } from 'node:os';
+import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   ASYNC_READS,
   ASYNC_READ_BATCH,
   ASYNC_READ_BATCH_BYTES,
   ASYNC_READ_PIECES,
+  LARGE_PAGES_BUSY,
   LARGE_PAGES_REST,
+  LARGE_PAGES_RESTS,
 } from '../base/limits.ts';
-import { addressOf, useLargePages, useMemoryAddresses } from '../base/memory-address.ts';
+import { LARGE_PAGE, addressOf, useLargePages, useMemoryAddresses } from '../base/memory-address.ts';
 import { Turn } from '../base/turn.ts';
 
 type Native = (...args: readonly number[]) => number;
@@ -327,15 +330,17 @@ async function learn(): Promise<void> {
   useMemoryAddresses((memory) => Number(koffi.address(memory)));
   const madvise = koffi.load(null).func('int madvise(intptr_t address, size_t length, int advice)');
   // A kernel that has none of them refuses, and all stays as it is.
-  // By a thread, one piece of memory after the other and with rests between them: meanwhile whoever touches new memory of the process
-  // has to wait. Frames that are being read into stay as they are.
+  // By a thread, one large page after the other: meanwhile whoever touches new memory of the process has to wait, five
+  // milliseconds where the memory of a virtual machine comes from its host. Frames that are being read into stay as they are.
   const turn = new Turn();
   useLargePages((address, bytes) => {
     void turn.run(async () => {
-      await delay(LARGE_PAGES_REST, undefined, { ref: false });
-      await new Promise<void>((done) => {
-        madvise.async(address, bytes, COLLAPSE, done);
-      });
+      for (let at = 0; at < bytes; at += LARGE_PAGE) {
+        await restFromPages();
+        await new Promise<void>((done) => {
+          madvise.async(address + at, LARGE_PAGE, COLLAPSE, done);
+        });
+      }
     });
   });
   const made = new AsyncReads(koffi);
@@ -345,6 +350,15 @@ async function learn(): Promise<void> {
   }
   useless = made;
   useless.close();
+}
+
+/** Before the next large page: longer while the event loop has much to do. */
+async function restFromPages(): Promise<void> {
+  const before = performance.eventLoopUtilization();
+  for (let rests = 0; rests < LARGE_PAGES_RESTS; rests++) {
+    await delay(LARGE_PAGES_REST, undefined, { ref: false });
+    if (performance.eventLoopUtilization(before).utilization < LARGE_PAGES_BUSY) return;
+  }
 }
 
 /** Reads the beginning of the program that runs, in one piece and in two. */

@@ -5,6 +5,7 @@ import type { HostAdapter, HostDisk, HostIdentity, HostPath, TargetAddress } fro
 import type { StoredVolume } from '../sdk/storage.ts';
 import { ensurePool, ensureSecret, findPool, orMissing, removePool, wantedPool } from './ensure.ts';
 import { poolIdentity } from './identity.ts';
+import { isUnreachable } from './libvirt.ts';
 import type { Caller } from './libvirt.ts';
 import { volumeNameOf } from './model/pool.ts';
 import { LibvirtCode } from './rpc/errors.ts';
@@ -49,7 +50,8 @@ export class KvmAdapter implements HostAdapter {
       await this.#libvirt.call(poolRefresh, { pool, flags: 0 });
       const others = await this.#othersIn(target);
       if (others) return;
-    } catch {
+    } catch (error) {
+      if (isUnreachable(error)) throw error;
       // A target that shows this host nothing any more refuses it, and the pool has nothing to show.
     }
     await removePool(this.#libvirt, target.iqn);

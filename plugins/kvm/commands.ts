@@ -151,8 +151,8 @@ function addDiskCommands(kvm: Command, cli: PluginCli): void {
 
 interface AttachOptions {
   readonly form: 'disk' | 'lun';
-  readonly bus: 'virtio' | 'scsi';
-  readonly via: 'iscsi' | 'nbd';
+  readonly bus?: 'virtio' | 'scsi';
+  readonly via: 'iscsi' | 'nbd' | 'vhost-user';
 }
 
 function addMachineCommands(kvm: Command, cli: PluginCli): void {
@@ -161,16 +161,25 @@ function addMachineCommands(kvm: Command, cli: PluginCli): void {
     .addOption(
       new Option('--form <form>', 'lun passes SCSI commands to the target').choices(['disk', 'lun']).default('disk'),
     )
-    .addOption(new Option('--bus <bus>', 'where the guest finds it').choices(['scsi', 'virtio']).default('scsi'))
     .addOption(
-      new Option('--via <way>', 'nbd: the unix socket of gemeld on this host')
-        .choices(['iscsi', 'nbd'])
+      new Option('--bus <bus>', 'where the guest finds it (default: scsi; with vhost-user virtio)').choices([
+        'scsi',
+        'virtio',
+      ]),
+    )
+    .addOption(
+      new Option(
+        '--via <way>',
+        'nbd: the unix socket of gemeld on this host; vhost-user: memory shared in front of that',
+      )
+        .choices(['iscsi', 'nbd', 'vhost-user'])
         .default('iscsi'),
     )
     .action(async (domain: string, volume: string, { form, bus, via }: AttachOptions, command: Command) => {
       await withTools(cli, command, async ({ context, key }) => {
         const { attachDisk } = await import('./ops/attach.ts');
-        const dev = await attachDisk(context, { domain, volume, way: via, form, bus }, key);
+        const on = bus ?? (via === 'vhost-user' ? 'virtio' : 'scsi');
+        const dev = await attachDisk(context, { domain, volume, way: via, form, bus: on }, key);
         tell(cli, command, { domain, volume, dev }, () => `${volume} is ${dev} of ${domain}`);
       });
     });
@@ -272,6 +281,6 @@ function clientFor(cli: PluginCli, command: Command, { api, tokenFile }: KvmSett
 function failureOf(error: unknown, key: string): unknown {
   if (!(error instanceof FlowFailed)) return error;
   const code = error.cause instanceof ServiceError ? error.cause.code : 'internal';
-  const more = error.notUndone.length === 0 ? '' : ` (--key ${key})`;
+  const more = error.notUndone.length > 0 || error.stopped ? ` (--key ${key})` : '';
   return new ServiceError(code, error.message + more, { cause: error });
 }

@@ -10,7 +10,9 @@ import { disksIn, isOf } from './ops/context.ts';
 import type { OpsContext } from './ops/context.ts';
 import { listAllDomains, listAllPools, listVolumes, poolActive, poolAutostart, poolXml } from './rpc/procedures.ts';
 import type { Domain, Pool } from './rpc/types.ts';
+import type { KvmSettings } from './settings.ts';
 import type { StoredDisk } from './storage.ts';
+import { isVhostServed } from './vhost.ts';
 
 export interface HostFinding {
   readonly check: string;
@@ -53,6 +55,7 @@ export async function examineHost(context: OpsContext, root: string): Promise<Ho
     findings.push(...(await poolFindings(context, mine)));
     const machines = await machinesOf(context);
     findings.push(...machineFindings(machines, volumes, settings.host));
+    findings.push(...vhostFindings(machines, settings));
   } catch (error) {
     findings.push({
       check: 'libvirt',
@@ -188,7 +191,8 @@ function settingFindings(domain: Domain, disk: DomainDisk, volume: StoredDisk): 
   const findings: HostFinding[] = [];
   const where = `${disk.dev} of ${domain.name} (${volume.name})`;
   const { cache, discard } = disk.driver;
-  if (volume.thin && disk.device === 'disk' && discard !== 'unmap') {
+  const { source } = disk;
+  if (volume.thin && disk.device === 'disk' && source?.kind !== 'vhost-user' && discard !== 'unmap') {
     const text = `${where} does not pass discards on: space the guest frees stays in use`;
     findings.push({
       check: 'discard',
@@ -204,7 +208,14 @@ function settingFindings(domain: Domain, disk: DomainDisk, volume: StoredDisk): 
     const text = `${where} keeps data in QEMU's cache (cache='${cache}'): it takes memory twice, and hinders live migration`;
     findings.push({ check: 'cache', level: 'warning', text, remedy: "Set <driver cache='none'/>." });
   }
-  const { source } = disk;
+  // QEMU's own initiator has one path; on the address of one node it waits for that node.
+  const portals = volume.urls.map((url) => new URL(url.replace(/^iscsi:/, 'http:')).host);
+  if (source?.kind === 'iscsi' && portals.length > 1 && portals.includes(`${source.host}:${String(source.port)}`)) {
+    const text = `${where} has the portal of one node as its only path: while that node is away the machine waits for it`;
+    const remedy =
+      'Have both nodes share an address (manifests/linux/keepalived-gemel.conf), set "portal" to it, and attach it anew.';
+    findings.push({ check: 'paths', level: 'warning', text, remedy });
+  }
   if (source?.kind === 'iscsi' && source.initiator === undefined) {
     const text = `${where} logs in under a name made of the machine's UUID, which nothing is mapped to after it is defined anew`;
     findings.push({
@@ -215,6 +226,18 @@ function settingFindings(domain: Domain, disk: DomainDisk, volume: StoredDisk): 
     });
   }
   return findings;
+}
+
+/** Disks by vhost-user whose other side is not there. */
+function vhostFindings(machines: readonly Machine[], settings: KvmSettings): HostFinding[] {
+  return machines.flatMap(({ domain, disks }) =>
+    disks.flatMap(({ dev, source }): HostFinding[] => {
+      if (source?.kind !== 'vhost-user' || isVhostServed(settings, source.export)) return [];
+      const text = `${dev} of ${domain.name} (${source.export}) is served by nobody: the machine waits for it, or does not start`;
+      const remedy = `systemctl start gemel-vhost@${source.export}; its journal says why it ended.`;
+      return [{ check: 'vhost-user', level: 'error', text, remedy }];
+    }),
+  );
 }
 
 /** Disks of ours the kernel has logged in to: paths, queue depth, timeouts. */

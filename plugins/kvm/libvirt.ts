@@ -69,7 +69,7 @@ export async function settled(work: () => Promise<unknown>, isDone: () => Promis
   try {
     await work();
   } catch (error) {
-    if (!isUnreachable(error) || !(await isDone())) throw error;
+    if (!isUnreachable(error) || !(await patiently(isDone))) throw error;
   }
 }
 

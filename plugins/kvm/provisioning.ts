@@ -9,6 +9,7 @@ import type { Storage, StoredVolume } from '../sdk/storage.ts';
 import type { ApiCall } from '../sdk/typed-api.ts';
 import { KvmAdapter } from './adapter.ts';
 import { poolIdentity } from './identity.ts';
+import { patiently } from './libvirt.ts';
 import type { Caller } from './libvirt.ts';
 import { volumeNameOf } from './model/pool.ts';
 import { domainsWith } from './ops/context.ts';
@@ -55,6 +56,7 @@ function toolsFor(name: string, libvirt: Caller, settings: KvmSettings, call: Ap
     journal: new FileJournal<Provisioning>(join(settings.state, 'flows')),
     pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     now: Date.now,
+    patiently,
   };
 }
 

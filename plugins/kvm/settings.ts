@@ -7,6 +7,7 @@ import type { Address } from './rpc/transport.ts';
 export const SETTINGS_FILE = '/etc/gemel/kvm.json';
 const INITIATOR_FILE = '/etc/iscsi/initiatorname.iscsi';
 const STATE_FOLDER = '/var/lib/gemel-kvm';
+const VHOST_SOCKETS = '/run/gemel-vhost';
 const LIBVIRT_URI = 'qemu:///system';
 
 export interface KvmSettings {
@@ -22,6 +23,8 @@ export interface KvmSettings {
   readonly chap: { readonly user: string; readonly secretFile: string } | undefined;
   /** Unix socket of gemeld's NBD server, on the storage host itself. */
   readonly nbdSocket: string | undefined;
+  /** Where the sockets of vhost-user disks are; the last part of its name says whose they are. */
+  readonly vhostFolder: string;
   /** The API, when the command line says nothing. */
   readonly api: string | undefined;
   readonly tokenFile: string | undefined;
@@ -36,6 +39,7 @@ const KEYS = [
   'chapUser',
   'chapSecretFile',
   'nbdSocket',
+  'vhostFolder',
   'api',
   'tokenFile',
 ] as const;
@@ -58,6 +62,10 @@ export function readSettings(file: string | undefined, given: GivenSettings): Kv
   if (!/^(iqn\.\d{4}-\d{2}\.|eui\.|naa\.)[\x21-\x7e]{1,200}$/.test(initiator)) {
     throw new ServiceError('bad-request', `'${initiator.slice(0, 100)}' is no iSCSI name`);
   }
+  const vhostFolder = all.vhostFolder ?? VHOST_SOCKETS;
+  if (!/^\/.*\/gemel-vhost$/.test(vhostFolder)) {
+    throw new ServiceError('bad-request', `"vhostFolder" has to end with /gemel-vhost: ${vhostFolder}`);
+  }
   return {
     host,
     initiator,
@@ -66,6 +74,7 @@ export function readSettings(file: string | undefined, given: GivenSettings): Kv
     portal: all.portal,
     chap: chapUser === undefined ? undefined : { user: chapUser, secretFile: chapSecretFile ?? '' },
     nbdSocket: all.nbdSocket,
+    vhostFolder,
     api: all.api,
     tokenFile: all.tokenFile,
   };

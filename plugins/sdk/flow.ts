@@ -8,6 +8,8 @@ export interface FlowStep<S> {
   /** Returns the state for the steps behind it. */
   readonly do: (state: S) => Promise<S>;
   readonly undo?: (state: S) => Promise<void>;
+  /** It changes nothing: when it is the first to fail, all is as before. */
+  readonly looks?: boolean;
 }
 
 /** What a journal keeps of a flow. JSON. */
@@ -39,13 +41,24 @@ export interface FlowJournal<S> {
 export class FlowFailed extends Error {
   readonly step: string;
   readonly notUndone: readonly NotUndone[];
+  /** It stopped in the middle, and goes on there under the same key. */
+  readonly stopped: boolean;
+  /** What the flow knew when it failed. */
+  readonly state: unknown;
 
-  constructor(step: string, message: string, notUndone: readonly NotUndone[], options?: ErrorOptions) {
+  constructor(
+    step: string,
+    message: string,
+    notUndone: readonly NotUndone[],
+    options?: ErrorOptions & { readonly stopped?: boolean; readonly state?: unknown },
+  ) {
     const rest = notUndone.map((each) => `${each.step} (${each.reason})`).join('; ');
     super(`${step}: ${message}${rest === '' ? '' : `. Not undone: ${rest}`}`, options);
     this.name = 'FlowFailed';
     this.step = step;
     this.notUndone = notUndone;
+    this.stopped = options?.stopped ?? false;
+    this.state = options?.state;
   }
 }
 
@@ -59,6 +72,11 @@ export interface FlowOptions<S> {
   readonly signal?: AbortSignal;
   /** Nothing is undone: it goes on with the step that failed when it is run again. For taking things away. */
   readonly forward?: boolean;
+  /**
+   * Tries again what must not be left in the middle, while the other side is away: undoing, and the steps of a flow that goes forward
+   * only, unless they just look.
+   */
+  readonly patiently?: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
 /**
@@ -67,6 +85,7 @@ export interface FlowOptions<S> {
  */
 export async function runFlow<S>(steps: readonly FlowStep<S>[], first: S, options: FlowOptions<S>): Promise<S> {
   const { key, request, journal, progress, signal } = options;
+  const patiently = options.patiently ?? (<T>(work: () => Promise<T>): Promise<T> => work());
   const found = await journal.load(key);
   if (found !== undefined && found.request !== request) {
     throw new ServiceError('bad-request', `the request key ${key} was used for another request`);
@@ -84,10 +103,15 @@ export async function runFlow<S>(steps: readonly FlowStep<S>[], first: S, option
     let change: Partial<FlowRecord<S>>;
     try {
       signal?.throwIfAborted();
-      const state = await step.do(record.state);
+      const { state: before } = record;
+      const insist = options.forward === true && step.looks !== true;
+      const state = insist ? await patiently(() => step.do(before)) : await step.do(before);
       change = { state, step: record.step + 1, done: record.step + 1 === steps.length };
     } catch (error) {
-      if (options.forward === true) throw new FlowFailed(step.name, messageOf(error), [], { cause: error });
+      if (options.forward === true) {
+        const stopped = steps.slice(0, record.step + 1).some(({ looks }) => looks !== true);
+        throw new FlowFailed(step.name, messageOf(error), [], { cause: error, stopped, state: record.state });
+      }
       cause = error;
       // The step that failed is undone too: nobody knows how far it went.
       change = { failure: { step: step.name, message: messageOf(error) } };
@@ -103,12 +127,14 @@ export async function runFlow<S>(steps: readonly FlowStep<S>[], first: S, option
     const step = steps[record.step] as FlowStep<S>;
     let { notUndone } = record;
     try {
-      await step.undo?.(record.state);
+      const { undo } = step;
+      const { state } = record;
+      if (undo !== undefined) await patiently(() => undo(state));
     } catch (error) {
       notUndone = [...notUndone, { step: step.name, reason: messageOf(error) }];
     }
     await save({ notUndone, step: record.step - 1, done: record.step === 0 });
   }
   const { step, message } = record.failure as { step: string; message: string };
-  throw new FlowFailed(step, message, record.notUndone, { cause });
+  throw new FlowFailed(step, message, record.notUndone, { cause, state: record.state });
 }

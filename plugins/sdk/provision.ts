@@ -35,6 +35,7 @@ export interface ProvisionTools {
   /** Resolves after so many milliseconds. */
   readonly pause: (ms: number) => Promise<void>;
   readonly now: () => number;
+  readonly patiently?: FlowOptions<Provisioning>['patiently'];
 }
 
 /**
@@ -51,7 +52,7 @@ export async function provision(
   const first: Provisioning = { hosts: [], volume: undefined, disks: [] };
   const { name, size, pool, hosts } = request;
   const text = JSON.stringify({ name, size, pool, hosts });
-  const all = { ...options, key, request: text, journal: tools.journal };
+  const all = { ...options, ...patience(tools), key, request: text, journal: tools.journal };
   const { volume, disks } = await runFlow(provisionSteps(tools, request, key), first, all);
   return { volume: made(volume), disks };
 }
@@ -71,6 +72,7 @@ export async function withdraw(
   const nothing: Provisioning = { hosts: [], volume: undefined, disks: [] };
   const look: Step = {
     name: 'look up the volume',
+    looks: true,
     do: async () => {
       const volume = await storage.volume(name);
       return { hosts: await adapter.hosts(hosts), volume, disks: [] };
@@ -91,9 +93,13 @@ export async function withdraw(
       return state;
     },
   };
-  const all = { ...options, key, request: JSON.stringify({ withdraw: name, hosts }), journal: tools.journal };
+  const text = JSON.stringify({ withdraw: name, hosts });
+  const all = { ...options, ...patience(tools), key, request: text, journal: tools.journal };
   await runFlow([look, ...back, remove], nothing, { ...all, forward: true });
 }
+
+const patience = ({ patiently }: ProvisionTools): Pick<FlowOptions<Provisioning>, 'patiently'> =>
+  patiently === undefined ? {} : { patiently };
 
 type Step = FlowStep<Provisioning>;
 

@@ -1,9 +1,8 @@
 // `npm run bench -- api`: how fast the API answers, what streams of events cost, and what hosts notice of it all.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { request as httpRequest } from 'node:http';
 import type { IncomingMessage } from 'node:http';
-import { Agent, request as httpsRequest } from 'node:https';
+import { Client, textOf } from './client.ts';
 import type { Gemel } from './peers.ts';
 import type { Sample } from './report.ts';
 
@@ -11,71 +10,11 @@ const CREATES = 60;
 /** Volumes of the list; each is created over the API. */
 const VOLUMES = 400;
 const STREAMS = 1000;
-const V1 = '/api/v1';
 
 /** Resident memory of a process in MiB. */
 const residentOf = (pid: number): number =>
   Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${String(pid)}/status`, 'latin1'))?.[1] ?? 0) / 1024;
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
-
-class Client {
-  readonly #target: { host: string; port: string; ca: string; headers: Record<string, string> };
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 4 });
-
-  private constructor({ hostname, port }: URL, token: string, ca: string) {
-    this.#target = { host: hostname, port, ca, headers: { Authorization: `Bearer ${token}` } };
-  }
-
-  static async open({ api, token }: Gemel): Promise<Client> {
-    const url = new URL(api);
-    const ca = await new Promise<string>((resolve, reject) => {
-      httpRequest({ host: url.hostname, port: url.port, path: '/ca.pem' }, (response) => {
-        textOf(response).then(resolve, reject);
-      })
-        .once('error', reject)
-        .end();
-    });
-    return new Client(url, token, ca);
-  }
-
-  /** Resolves with the milliseconds it took. */
-  call(method: string, path: string, body?: object): Promise<number> {
-    const begun = performance.now();
-    return new Promise((resolve, reject) => {
-      const headers = { ...this.#target.headers, 'Content-Type': 'application/json' };
-      const options = { ...this.#target, method, path: V1 + path, headers, agent: this.#agent };
-      const request = httpsRequest(options, (response) => {
-        textOf(response).then((text) => {
-          if ((response.statusCode ?? 500) < 300) resolve(performance.now() - begun);
-          else reject(new Error(`${method} ${path}: ${text}`));
-        }, reject);
-      });
-      request.once('error', reject).end(body === undefined ? undefined : JSON.stringify(body));
-    });
-  }
-
-  /** Resolves with what ends it, when the stream has begun. */
-  stream(): Promise<() => void> {
-    return new Promise((resolve, reject) => {
-      const path = `${V1}/events/stream?stats=5`;
-      const request = httpsRequest({ ...this.#target, path, agent: false }, (response) => {
-        response.resume().on('error', () => undefined);
-        resolve(() => request.destroy());
-      });
-      request.on('error', reject).end();
-    });
-  }
-
-  close(): void {
-    this.#agent.destroy();
-  }
-}
-
-async function textOf(response: IncomingMessage): Promise<string> {
-  let text = '';
-  for await (const part of response.setEncoding('utf8')) text += String(part);
-  return text;
-}
 
 /** IOPS of hosts for two seconds. */
 function load(tool: string, url: string): Promise<number> {

@@ -1,7 +1,8 @@
 // `npm run bench [-- --reps N --seconds S --case NAME,NAME --markdown FILE]`: Gemel beside tgt, istgt and a C server that makes
 // the same socket calls, in one run on the same machine: servers alternate inside each repetition, and what counts is the
 // median of the ratios of the repetitions.
-// `npm run bench -- soak [--minutes N]`, `-- sessions`, `-- api`, `-- hotcold --data DIR`: what a table of ratios cannot show.
+// `npm run bench -- soak [--minutes N]`, `-- sessions [--seconds N]`, `-- api`, `-- hotcold --data DIR`: what a table of ratios cannot
+// show; status 1 when a goal is missed.
 // `npm run bench -- pool [--data DIR]`: the pool on a real disk (pool.ts); `-- copy [--data DIR]`: offloaded copies (copy.ts);
 // `-- mirror [--data DIR]`: two copies on two nodes (mirror.ts).
 import { spawnSync } from 'node:child_process';
@@ -16,6 +17,7 @@ import type { Case } from './cases.ts';
 import { compileTools, filledFile, has, must, startGemel, startIstgt, startReference, startTgt } from './peers.ts';
 import type { Server } from './peers.ts';
 import { hotAndCold, manySessions, soak } from './modes.ts';
+import type { Outcome } from './modes.ts';
 import { PoolBench } from './pool.ts';
 import { markdown, summarize } from './report.ts';
 import type { Sample } from './report.ts';
@@ -25,16 +27,19 @@ const { values, positionals } = parseArgs({
   options: {
     minutes: { type: 'string', default: '10' },
     reps: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '1.5' },
+    seconds: { type: 'string' },
     'cold-seconds': { type: 'string', default: '10' },
     case: { type: 'string' },
     size: { type: 'string' },
     durability: { type: 'string', default: 'volatile' },
     data: { type: 'string' },
     markdown: { type: 'string' },
-    json: { type: 'string', default: join(projectRoot, 'bench-results', 'latest.json') },
+    json: { type: 'string' },
   },
 });
+/** Of one measurement. */
+const seconds = values.seconds ?? '1.5';
+const json = values.json ?? join(projectRoot, 'bench-results', `${positionals[0] ?? 'latest'}.json`);
 const chosen = values.case?.split(',');
 const cases = CASES.filter((each) => chosen?.includes(each.name) ?? true);
 const [mode] = positionals;
@@ -88,7 +93,7 @@ const everyCpu = `0-${String(cpus().length - 1)}`;
 function measure(each: Case, server: Server): Sample {
   if (each.pinned === true) pin(server.pid, '0');
   try {
-    const time = ['-t', values.seconds, '-w', '0.3', '-P', String(server.pid)];
+    const time = ['-t', seconds, '-w', '0.3', '-P', String(server.pid)];
     return generate(server.url, [...each.load, ...time], each.pinned === true);
   } finally {
     if (each.pinned === true) pin(server.pid, everyCpu);
@@ -98,16 +103,19 @@ function measure(each: Case, server: Server): Sample {
 /** MiB of the cold volume: more than a few seconds of reading go through. */
 const COLD_MEGABYTES = 8192;
 
+/** MiB of cache in these runs; beside a hot session, what is to be cold must not fit into it. */
+const CACHES: Readonly<Record<string, number>> = { hotcold: 256, sessions: 1024, soak: 1024 };
+
 /** One of the long runs, with Gemel alone. */
-async function runMode(name: string): Promise<string> {
-  // Beside a hot session, what is to be cold must not fit into the cache.
-  const flags = name === 'hotcold' ? ['--cache-size', '256M'] : [];
+async function runMode(name: string): Promise<Outcome> {
+  const cache = CACHES[name] ?? 1024;
+  const flags = ['--cache-size', `${String(cache)}M`];
   const gemel = await startGemel(join(folder, 'gemel'), megabytes, values.durability, flags);
   servers.push(gemel);
   generate(gemel.url, ['-S', '-m', '0', '-b', '1m', '-q', '8', '-t', '3'], false);
   if (name === 'soak') return soak(tools.load, gemel, Number(values.minutes));
-  if (name === 'api') return measureApi(tools.load, gemel);
-  if (name === 'sessions') return manySessions(tools.load, gemel);
+  if (name === 'api') return { text: await measureApi(tools.load, gemel), reached: true, facts: {} };
+  if (name === 'sessions') return manySessions(tools.load, gemel, cache, Number(values.seconds ?? '20'));
   if (name !== 'hotcold') throw new Error(`no mode ${name}: soak, sessions, hotcold, api, pool, copy, mirror`);
   // A second volume of the same daemon; hot and cold are only apart on a real disk (--data DIR).
   const url = gemel.create('cold', COLD_MEGABYTES);
@@ -119,6 +127,18 @@ async function runMode(name: string): Promise<string> {
     writeFileSync('/proc/sys/vm/drop_caches', '3');
   };
   return hotAndCold(tools.load, gemel, { url, chill });
+}
+
+const machine = {
+  date: new Date().toISOString().slice(0, 10),
+  processor: `${String(cpus().length)} × ${cpus()[0]?.model ?? 'unknown'}`,
+  kernel: release(),
+  node: process.version,
+};
+
+function save(results: object): void {
+  mkdirSync(join(json, '..'), { recursive: true });
+  writeFileSync(json, JSON.stringify(results, null, 1));
 }
 
 async function compare(): Promise<void> {
@@ -144,16 +164,12 @@ async function compare(): Promise<void> {
   }
   const rows = summarize(cases, samples);
   const facts = {
-    date: new Date().toISOString().slice(0, 10),
-    processor: `${String(cpus().length)} × ${cpus()[0]?.model ?? 'unknown'}`,
-    kernel: release(),
-    node: process.version,
+    ...machine,
     repetitions: Number(values.reps),
     durability: `${values.durability}; the peers acknowledge from the page cache too`,
     storage: base,
   };
-  mkdirSync(join(values.json, '..'), { recursive: true });
-  writeFileSync(values.json, JSON.stringify({ facts, rows, samples }, null, 1));
+  save({ facts, rows, samples });
   const table = markdown(facts, rows);
   console.log(table);
   if (values.markdown !== undefined) writeFileSync(values.markdown, table);
@@ -161,7 +177,7 @@ async function compare(): Promise<void> {
 
 /** What a pool costs, what copies inside it bring, and what a second copy on another node costs, on a disk. */
 async function runOnDisk(kind: 'pool' | 'copy' | 'mirror'): Promise<string> {
-  const { reps, seconds, json } = values;
+  const { reps } = values;
   const common = { folder, tool: tools.load, size: megabytes, parts: chosen, json, markdown: values.markdown };
   const options = {
     ...common,
@@ -185,7 +201,12 @@ async function runOnDisk(kind: 'pool' | 'copy' | 'mirror'): Promise<string> {
 try {
   if (mode === undefined) await compare();
   else if (mode === 'pool' || mode === 'copy' || mode === 'mirror') console.log(await runOnDisk(mode));
-  else console.log(await runMode(mode));
+  else {
+    const { text, reached, facts } = await runMode(mode);
+    save({ ...machine, mode, reached, ...facts });
+    console.log(text);
+    if (!reached) process.exitCode = 1;
+  }
 } finally {
   await cleanUp();
 }

@@ -41,6 +41,8 @@ export interface Row {
   readonly perCore: number | undefined;
   readonly perCoreGoal: number | undefined;
   readonly ratios: readonly Ratio[];
+  /** Of the 99th percentile, where latency is what counts; the goals are those of the median. */
+  readonly p99Ratios: readonly Ratio[];
   /** C reference/tgt: what this machine lets a server reach that does nothing but the socket calls; undefined: not measured. */
   readonly ceiling: Spread | undefined;
   /** The same for the work of one core. */
@@ -92,6 +94,16 @@ export function summarize(cases: readonly Case[], samples: readonly Measured[]):
       perCore: perCore.length === 0 ? undefined : median(perCore),
       perCoreGoal: each.goalPerCore,
       ratios: PEERS.flatMap((peer) => ratioOf(each, peer, ratios(own, peer, value))),
+      p99Ratios:
+        each.latency === true
+          ? PEERS.flatMap((peer) =>
+              ratioOf(
+                each,
+                peer,
+                ratios(own, peer, (sample) => sample.p99us),
+              ),
+            )
+          : [],
       ceiling: spread(ratios(own, 'tgt', value, 'reference')),
       ceilingPerCore: spread(
         perCore.length === 0 ? [] : ratios(own, 'tgt', (sample) => sample.iops_per_core, 'reference'),
@@ -115,8 +127,13 @@ function spread(all: readonly number[]): Spread | undefined {
 const short = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toFixed(2));
 
 function cell(row: Row, peer: string): string {
-  const ratio = row.ratios.find((each) => each.peer === peer);
-  if (ratio === undefined) return '–';
+  const p99 = ratioCell(row.p99Ratios, peer);
+  return `${ratioCell(row.ratios, peer) ?? '–'}${p99 === undefined ? '' : `; p99 ${p99}`}`;
+}
+
+function ratioCell(ratios: readonly Ratio[], peer: string): string | undefined {
+  const ratio = ratios.find((each) => each.peer === peer);
+  if (ratio === undefined) return undefined;
   const goal = ratio.goal === undefined ? '' : ` ${ratio.reached === true ? '✔' : '✘'} ${String(ratio.goal)}`;
   return `${short(ratio.median)} (${short(ratio.from)}–${short(ratio.to)})${goal}`;
 }
@@ -133,7 +150,7 @@ export function markdown(facts: Readonly<Record<string, string | number>>, rows:
       .map(([name, value]) => `${name}: ${String(value)}`)
       .join(' · '),
     '',
-    'Ratios are Gemel/peer (median of the repetitions, smallest–largest, goal); for latency rows smaller is better. The last',
+    'Ratios are Gemel/peer (median of the repetitions, smallest–largest, goal); for latency rows, medians first, smaller is better. The last',
     'column says what the C reference, which does nothing but the socket calls, reaches against tgt on this machine.',
     '',
     '| case | IOPS | MB/s | p50/p99 µs | cores | / tgt | per core / tgt | / istgt | / C reference | C reference / tgt |',

@@ -41,10 +41,7 @@ export async function withGuestHost(options: GuestHostOptions): Promise<GuestRes
   if (skip !== false || 'skip' in guest) throw new Error(String(skip));
   const folder = temporaryFolder('pattern');
   try {
-    const pattern = join(folder.path, 'pattern');
-    const source = projectFile('test', 'guest', 'pattern.c');
-    await runOk('gcc', ['-O2', '-static', '-pthread', '-o', pattern, source], { timeoutMs: 60_000 });
-    return await rounds(options, guest, pattern);
+    return await rounds(options, guest, await buildPattern(folder.path));
   } finally {
     folder.remove();
   }
@@ -98,8 +95,16 @@ async function rounds(
   return result;
 }
 
+/** Makes test/guest/pattern.c in this folder; its path. */
+export async function buildPattern(folder: string): Promise<string> {
+  const pattern = join(folder, 'pattern');
+  const source = projectFile('test', 'guest', 'pattern.c');
+  await runOk('gcc', ['-O2', '-static', '-pthread', '-o', pattern, source], { timeoutMs: 60_000 });
+  return pattern;
+}
+
 /** What the guest says of its I/O. */
-class PatternConsole implements FaultHost {
+export class PatternConsole implements FaultHost {
   readonly #progress: (line: string) => void;
   counts = { writes: 0, errors: 0, bad: 0 };
   #oldest = 0;

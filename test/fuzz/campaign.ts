@@ -312,8 +312,7 @@ export async function cutParameterLists(arena: Arena): Promise<void> {
   assert.ok(vectors.length > 10);
   for (const { row, cdb, data } of vectors) {
     const list = hexOf(data ?? '');
-    const step = Math.max(1, Math.floor(list.length / 128));
-    for (let length = 0; length < list.length; length += step) {
+    for (let length = 0; length < list.length; length++) {
       const answer = await initiator.scsi(hexOf(cdb), { write: list.subarray(0, length) });
       // RESERVATION CONFLICT: not registered, which is looked at first.
       const refused = answer.status === 0x18 || answer.senseCode.startsWith('05/');

@@ -14,6 +14,9 @@ import { projectFile } from '../support/project.ts';
 /** How the guest sees 127.0.0.1 of the host. */
 export const HOST_ADDRESS = '10.0.2.2';
 
+/** Bytes of what is added to the prepared image. */
+const MAX_OVERLAY = 64 * 1_048_576;
+
 export interface PreparedGuest {
   kernel: string;
   initramfs: string;
@@ -93,6 +96,7 @@ export function initramfsWith(guest: PreparedGuest, script: GuestScript): Buffer
     const overlay = execFileSync('cpio', ['--quiet', '--null', '-o', '-H', 'newc', '-R', '0:0'], {
       cwd: folder.path,
       input: names,
+      maxBuffer: MAX_OVERLAY,
     });
     return Buffer.concat([readFileSync(guest.initramfs), overlay]);
   } finally {

@@ -244,11 +244,13 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
   test('a drill moves it there and back under a host, in good order and as if its owner had died', async () => {
     const commands = Array.from({ length: 60 }, (_, i) => ['-c', `write -P 8 ${i + 60}M 4k`, '-c', 'sleep 100']).flat();
     for (const hard of [false, true]) {
+      let begun = (): void => undefined;
+      const writing = new Promise<void>((resolve) => (begun = resolve));
       const host = run('qemu-io', ['-t', 'directsync', '-f', 'raw', ...commands, beta.url(disk)], {
         timeoutMs: 2 * PATIENCE,
+        onStdout: begun,
       });
-      const watch = new ApiClient(beta.ready.api, beta.ready.token);
-      await until('the host is there', async () => ((await watch.list('/sessions')).length > 0 ? true : undefined));
+      await Promise.race([writing, host]);
       const args = ['replication', 'drill', 'shared', ...(hard ? ['--hard'] : [])];
       const { steps, paths } = (await alpha.gemelJson(args, { timeoutMs: PATIENCE })) as {
         steps: { pauseMs: number; longestCommandMs: number | null }[];

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { atExit, temporaryFolder } from '../support/cleanup.ts';
@@ -87,6 +88,36 @@ describe('the first start', { concurrency: 1 }, () => {
       assert.deepEqual(await daemon.gemelJson(['pool', 'list']), []);
       await daemon.stop();
     });
+  });
+
+  it('says in one line that a port is taken, an address not ours or a folder in use, and makes nothing', async () => {
+    const folder = temporaryFolder('first');
+    const other = createServer();
+    try {
+      await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+      const taken = `127.0.0.1:${String((other.address() as AddressInfo).port)}`;
+      const data = join(folder.path, 'data');
+      for (const [flag, address, said] of [
+        ['--portal', taken, `portal ${taken} is in use by another program`],
+        ['--api', taken, `api ${taken} is in use by another program`],
+        ['--portal', '192.0.2.1:3260', 'portal 192.0.2.1:3260: this machine has no such address'],
+      ] as const) {
+        const start = await failToStart(data, [flag, address]);
+        assert.equal(start.code, 7, start.said);
+        assert.ok(start.said.startsWith(`gemeld: ${said}. `) && start.said.includes(flag), start.said);
+        assert.match(start.said, /^[^\n]+\n$/, 'one line');
+        assert.ok(!existsSync(join(data, 'pools')), 'something was made');
+      }
+      await withDaemon({ args: ['--no-demo'] }, async (daemon) => {
+        const second = await failToStart(daemon.dataFolder);
+        assert.equal(second.code, 7, second.said);
+        assert.match(second.said, /^gemeld: \S+ is in use by [^\n]*--data\.\n$/);
+        await daemon.stop();
+      });
+    } finally {
+      other.close();
+      folder.remove();
+    }
   });
 
   it('fits into a small file system, and says when one is too small or must not be written', async (context) => {

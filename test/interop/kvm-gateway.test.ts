@@ -1,8 +1,11 @@
 // The storage gateway: unmodified virsh in front of a real libvirtd with real QEMUs and a real daemon.
 import assert from 'node:assert/strict';
-import { statSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { poolCount, poolNames } from '../../plugins/kvm/gateway/answers.ts';
+import { Libvirt } from '../../plugins/kvm/libvirt.ts';
 import { withGateway } from '../support/gateway.ts';
 import type { Gateway } from '../support/gateway.ts';
 import { CHAP_SECRET, HOST_IQN, withKvmHost } from '../support/kvm-host.ts';
@@ -80,8 +83,80 @@ describe('the storage gateway', { skip }, () => {
         );
         for (let i = 0; i < 600 && (await host.context.storage.volume('disk-2')).lease !== null; i++) await sleep(50);
         assert.equal((await host.context.storage.volume('disk-2')).lease, null);
+        const leaseOf = async (volume: string): Promise<string | undefined> =>
+          (await host.context.storage.volume(volume)).lease?.holder;
+        const leaseBecomes = async (volume: string, holder: string | undefined): Promise<void> => {
+          for (let i = 0; i < 600 && (await leaseOf(volume)) !== holder; i++) await sleep(50);
+          assert.equal(await leaseOf(volume), holder);
+        };
+        // Detached with and without flags, which are two procedures.
+        await ok(gateway, 'detach-disk', 'vm1', 'sda', '--live');
+        await leaseBecomes('disk-1', undefined);
+        await ok(gateway, 'attach-disk', 'vm1', '/dev/gemel/disk-1', 'sda', '--targetbus', 'scsi');
+        await leaseBecomes('disk-1', `kvm:kvm1:${machine.uuid}`);
+        await ok(gateway, 'detach-disk', 'vm1', 'sda');
+        await leaseBecomes('disk-1', undefined);
+        assert.doesNotMatch(await ok(gateway, 'domblklist', 'vm1'), /disk-1/);
         await ok(gateway, 'destroy', 'vm1');
-        assert.equal(machine.name, 'vm1');
+
+        // A machine that is defined with a disk takes it, and gives it back when it has it no longer.
+        const definition = join(host.libvirtd.folder, 'vm2.xml');
+        const define = async (name: string, ...volumes: string[]): Promise<void> => {
+          const devices = volumes.map(
+            (volume, i) =>
+              `<disk type='block' device='disk'><source dev='/dev/gemel/${volume}'/><target dev='sd${'ab'.charAt(i)}' bus='scsi'/></disk>`,
+          );
+          const uuid = /<uuid>.*<\/uuid>/.exec((await gateway.virsh('dumpxml', '--inactive', name)).stdout)?.[0] ?? '';
+          writeFileSync(
+            definition,
+            `<domain type='qemu'><name>${name}</name>${uuid}<memory unit='MiB'>32</memory><os><type arch='x86_64' machine='q35'>hvm</type></os><devices>${devices.join('')}<controller type='scsi' model='virtio-scsi'/></devices></domain>`,
+          );
+          await ok(gateway, 'define', definition);
+        };
+        await define('vm2', 'disk-1');
+        const holder = `kvm:kvm1:${(await ok(gateway, 'domuuid', 'vm2')).trim()}`;
+        assert.equal(await leaseOf('disk-1'), holder);
+        await assert.rejects(define('vm3', 'disk-2', 'disk-1'), /disk-1' is a disk of vm2/);
+        assert.equal(await leaseOf('disk-2'), undefined);
+        await define('vm2', 'disk-2', 'disk-1');
+        assert.equal(await leaseOf('disk-2'), holder);
+        await define('vm2', 'disk-2');
+        await leaseBecomes('disk-1', undefined);
+        // Its only disk changes its settings, and then becomes the other one.
+        const changed = join(host.libvirtd.folder, 'disk.xml');
+        for (const volume of ['disk-2', 'disk-1', 'disk-2']) {
+          const source = `<driver name='qemu' type='raw' cache='none'/><source dev='/dev/gemel/${volume}'/>`;
+          writeFileSync(changed, `<disk type='block' device='disk'>${source}<target dev='sda' bus='scsi'/></disk>`);
+          await ok(gateway, 'update-device', 'vm2', changed, '--config');
+          await leaseBecomes(volume, holder);
+          await leaseBecomes(volume === 'disk-1' ? 'disk-2' : 'disk-1', undefined);
+          assert.match(await ok(gateway, 'domblklist', 'vm2'), new RegExp(`sda +/dev/gemel/${volume}`));
+        }
+        await ok(gateway, 'start', 'vm2');
+        await ok(gateway, 'destroy', 'vm2');
+        assert.equal(await leaseOf('disk-2'), holder, 'it is still defined');
+        await ok(gateway, 'undefine', 'vm2');
+        await leaseBecomes('disk-2', undefined);
+        // One that only runs. What it leaves when it ends by itself is nobody's.
+        await define('vm2', 'disk-1');
+        await ok(gateway, 'undefine', 'vm2');
+        await ok(gateway, 'create', definition);
+        await leaseBecomes('disk-1', `kvm:kvm1:${(await ok(gateway, 'domuuid', 'vm2')).trim()}`);
+        await ok(gateway, 'destroy', 'vm2');
+        await leaseBecomes('disk-1', undefined);
+        await host.context.storage.lease('disk-1', 'kvm:kvm1:00000000-0000-4000-8000-000000000000');
+        await define('vm2', 'disk-1');
+        await ok(gateway, 'undefine', 'vm2');
+
+        // Clients older than list_all_storage_pools.
+        const old = new Libvirt({ kind: 'unix', path: gateway.socket });
+        try {
+          const { count } = await old.call(poolCount, {});
+          const { names } = await old.call(poolNames, { most: 10 });
+          assert.deepEqual([count, names], [1, ['gemel']]);
+        } finally {
+          old.close();
+        }
         await ok(gateway, 'vol-delete', 'disk-2', '--pool', 'gemel');
         await ok(gateway, 'vol-delete', 'disk-1', '--pool', 'gemel');
         assert.equal((await ok(gateway, 'vol-list', 'gemel')).trim(), '');

@@ -83,7 +83,7 @@ describe('a disk in use', { concurrency: 1 }, () => {
     });
   });
 
-  it('shows in sessions and stats, and keeps every answered write when the daemon is told to stop', async () => {
+  it('shows in sessions and stats, and keeps every answered write when Ctrl-C stops the daemon', async () => {
     await withDaemon({ args: ['--no-demo'] }, async (daemon) => {
       const disk = await daemon.createVolume('disk', '64M', ['--map', ALICE]);
       const initiator = await connect(daemon, disk);
@@ -124,7 +124,7 @@ describe('a disk in use', { concurrency: 1 }, () => {
         answered.add(block);
         initiator.expStatSN = (pdu.header.readUInt32BE(24) + 1) >>> 0;
         if (next < 8000) issue();
-        if (answered.size === 100) stopped = daemon.stop();
+        if (answered.size === 100) stopped = daemon.stop('SIGINT');
       }
       assert.ok(asked, 'the initiator is asked to log out (RFC 7143 §11.9)');
       await initiator.logout().catch(() => undefined);

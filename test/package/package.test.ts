@@ -92,6 +92,7 @@ const missing = needsAll(
   ['systemctl', 'systemd'],
   ['adduser', 'adduser'],
   ['nsenter', 'util-linux'],
+  ['qemu-storage-daemon', 'qemu-system-common'],
 );
 
 describe('the Debian package', { concurrency: 1, skip: missing || needsQemuTools() || noMachine() }, () => {
@@ -142,7 +143,33 @@ describe('the Debian package', { concurrency: 1, skip: missing || needsQemuTools
       await machine.ok('qemu-io', '-t', 'unsafe', '-f', 'raw', '-c', 'write -P 5 0 1M', ramUrl);
       await machine.ok('sed', '-i', 's/"text"/"json"/', '/etc/gemel/gemel.json');
 
+      // The agent of KVM hosts is there, and runs only where somebody has settings for it; without libvirt it waits.
+      const agent = 'gemel-kvm-agent.service';
+      const agentIs = async (property: string): Promise<string> =>
+        (await machine.ok('systemctl', 'show', '--value', '-p', property, agent)).trim();
+      assert.deepEqual([await agentIs('UnitFileState'), await agentIs('ActiveState')], ['disabled', 'inactive']);
+      const { secret } = await gemel(machine, 'token', 'create', 'kvm', '--role', 'operator');
+      writeFileSync(join(machine.files, 'kvm-token'), String(secret), { mode: 0o600 });
+      const settings = { host: 'kvm1', initiator: 'iqn.2026-11.example:kvm1', api: 'https://127.0.0.1:7480' };
+      const named = { ...settings, tokenFile: '/etc/gemel/kvm-token' };
+      writeFileSync(join(machine.files, 'kvm.json'), JSON.stringify(named), { mode: 0o600 });
+      await machine.ok('cp', '-p', '/tmp/files/kvm-token', '/tmp/files/kvm.json', '/etc/gemel');
+      await machine.ok('systemctl', 'enable', '--now', agent);
+      const agentPid = await agentIs('MainPID');
+
+      // A disk by vhost-user: the unit is ready when its socket is there.
+      await machine.ok('groupadd', '--system', '--force', 'libvirt-qemu');
+      await gemel(machine, 'map', 'v', 'nbd');
+      await machine.ok('systemctl', 'start', 'gemel-vhost@v');
+      await machine.ok('test', '-S', '/run/gemel-vhost/v.sock');
+      assert.match(await machine.ok('stat', '-c', '%G %a', '/run/gemel-vhost/v.sock'), /^libvirt-qemu 770$/m);
+      await machine.ok('systemctl', 'stop', 'gemel-vhost@v');
+      await gemel(machine, 'unmap', 'v', 'nbd');
+
       const said = await install(debs[1] ?? '');
+      assert.equal(await agentIs('ActiveState'), 'active');
+      assert.notEqual(await agentIs('MainPID'), agentPid);
+      assert.equal(await agentIs('NRestarts'), '0');
       assert.doesNotMatch(said, /error|fail/i);
       assert.equal((await gemel(machine, 'status'))['version'], VERSIONS[1]);
       assert.notEqual(await show(machine, 'MainPID'), pid);
@@ -173,6 +200,8 @@ describe('the Debian package', { concurrency: 1, skip: missing || needsQemuTools
         '/usr/bin/gemeld',
         '/usr/lib/gemel',
         '/lib/systemd/system/gemeld.service',
+        '/lib/systemd/system/gemel-kvm-agent.service',
+        '/etc/systemd/system/multi-user.target.wants/gemel-kvm-agent.service',
       ]) {
         assert.equal(await exists(machine, gone), false, gone);
       }
@@ -182,6 +211,7 @@ describe('the Debian package', { concurrency: 1, skip: missing || needsQemuTools
       await install(debs[1] ?? '');
       await qemuIo(machine, url, 'read -P 7 1M 1M');
 
+      await machine.ok('rm', '/etc/gemel/kvm.json', '/etc/gemel/kvm-token');
       const purged = await machine.run('dpkg', ['-P', 'gemel']);
       assert.equal(purged.code, 0, purged.stderr);
       assert.match(purged.stderr, /the disks in \/var\/lib\/gemel are kept/);
@@ -232,7 +262,19 @@ describe('the Debian package', { concurrency: 1, skip: missing || needsQemuTools
     assert.deepEqual(said, []);
   });
 
-  it('has a unit that systemd finds no fault with, and hardened', async () => {
+  it('has units that systemd finds no fault with, and hardened', async () => {
+    for (const [name, most] of [
+      ['gemel-kvm-agent.service', 30],
+      ['gemel-vhost@.service', 40],
+    ] as const) {
+      const threshold = `--threshold=${String(most)}`;
+      await runOk('systemd-analyze', [
+        'security',
+        '--offline=true',
+        threshold,
+        projectFile('manifests', 'systemd', name),
+      ]);
+    }
     const unit = projectFile('manifests', 'systemd', 'gemeld.service');
     const { stdout } = await runOk('systemd-analyze', ['security', '--offline=true', '--threshold=30', unit]);
     assert.match(stdout, /exposure level for gemeld\.service: [0-2]\.\d/);

@@ -17,7 +17,7 @@ export interface Operation {
 /** The search was given up: nothing is known of the run. */
 export class Undecided extends Error {}
 
-/** States of a search: many writes of zeros nobody knows of can be in any order. */
+/** States of a search. */
 const MOST_STATES = 500_000;
 
 /** What is wrong; undefined: it can be explained. `initial`: the value before all of them. Throws when that takes too long. */
@@ -29,7 +29,7 @@ export function violation(all: readonly Operation[], initial: number): string | 
   // A write nobody got an answer to and nobody has ever seen may never have been.
   const operations = all
     .filter(({ kind, value, end }) => kind === 'read' || end !== Number.POSITIVE_INFINITY || seen.has(value))
-    // What has been read was written by then, whenever its writer heard of it. Zeros are written more than once.
+    // What has been read was written by then, whenever its writer heard of it. Some values are written more than once.
     .map((each) =>
       each.kind === 'write' && each.value !== initial && each.again !== true
         ? { ...each, end: Math.min(each.end, seen.get(each.value) ?? Number.POSITIVE_INFINITY) }
@@ -39,43 +39,56 @@ export function violation(all: readonly Operation[], initial: number): string | 
   const written = new Set(operations.filter(({ kind }) => kind === 'write').map(({ value }) => value));
   const stray = operations.find(({ kind, value }) => kind === 'read' && value !== initial && !written.has(value));
   if (stray !== undefined) return `${describe(stray)} was never written`;
+  // Writes nobody knows of need not have been: one is taken only where a read needs its value. Those of the same value are
+  // as good as each other, but for when they began: the oldest is taken first.
+  const sure = operations.filter(({ end }) => end !== Number.POSITIVE_INFINITY);
+  const maybe = new Map<number, { starts: number[]; used: number }>();
+  for (const { end, value, start } of operations) {
+    if (end !== Number.POSITIVE_INFINITY) continue;
+    const same = maybe.get(value) ?? { starts: [], used: 0 };
+    maybe.set(value, same);
+    same.starts.push(start);
+  }
   let deepest = 0;
   const tried = new Set<string>();
-  const done = new Uint8Array(operations.length);
+  const done = new Uint8Array(sure.length);
   /** `first`: everything before it is done. */
-  const search = (first: number, count: number, value: number): boolean => {
-    while (first < operations.length && done[first] === 1) first++;
+  const search = (first: number, value: number): boolean => {
+    while (first < sure.length && done[first] === 1) first++;
     deepest = Math.max(deepest, first);
-    if (first === operations.length) return true;
-    const state = `${String(first)}:${String(value)}:${further(done, first)}`;
+    if (first === sure.length) return true;
+    const taken = [...maybe.values()].map(({ used }) => used).join('.');
+    const state = `${String(first)}:${String(value)}:${taken}:${further(done, first)}`;
     if (tried.has(state)) return false;
     if (tried.size >= MOST_STATES) throw new Undecided('too many orders to try');
     tried.add(state);
     // Whatever is first now began before anything else that is left ended.
     let soonest = Number.POSITIVE_INFINITY;
-    for (let at = first; at < operations.length; at++) {
-      const each = operations[at] as Operation;
+    for (let at = first; at < sure.length; at++) {
+      const each = sure[at] as Operation;
       if (each.start > soonest) break;
       if (done[at] === 0) soonest = Math.min(soonest, each.end);
     }
-    for (let at = first; at < operations.length; at++) {
-      const each = operations[at] as Operation;
+    for (let at = first; at < sure.length; at++) {
+      const each = sure[at] as Operation;
       if (each.start > soonest) break;
-      if (done[at] === 1 || (each.kind === 'read' && each.value !== value)) continue;
+      if (done[at] === 1) continue;
+      const isOther = each.kind === 'read' && each.value !== value;
+      const same = isOther ? maybe.get(each.value) : undefined;
+      if (isOther && (same === undefined || (same.starts[same.used] ?? Number.POSITIVE_INFINITY) > soonest)) continue;
       done[at] = 1;
-      if (search(first, count + 1, each.kind === 'write' ? each.value : value)) return true;
+      if (same !== undefined) same.used++;
+      if (search(first, each.value)) return true;
+      if (same !== undefined) same.used--;
       done[at] = 0;
       // A read that fits takes nothing away from what comes later: no other order is better.
-      if (each.kind === 'read') return false;
+      if (each.kind === 'read' && !isOther) return false;
     }
-    // Only writes nobody knows of are left: they may never have been.
-    for (let at = first; at < operations.length; at++) {
-      if (done[at] === 0 && (operations[at] as Operation).end !== Number.POSITIVE_INFINITY) return false;
-    }
-    return true;
+    return false;
   };
-  if (search(0, 0, initial)) return undefined;
-  const around = operations.slice(Math.max(0, deepest - 12), deepest + 6).map(describe);
+  if (search(0, initial)) return undefined;
+  const at = operations.indexOf(sure[Math.min(deepest, sure.length - 1)] as Operation);
+  const around = operations.slice(Math.max(0, at - 12), at + 6).map(describe);
   return `no order explains these:\n  ${around.join('\n  ')}`;
 }
 

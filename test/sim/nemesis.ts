@@ -192,7 +192,7 @@ function draw(chance: Chance): Weather {
     [300, 4000],
     [2000, 9000],
   ] as const);
-  return { faults: names.length === 0 ? ['crash'] : names, lasts: [50, chance.of([800, 3000, 9000])], apart };
+  return { faults: names.length === 0 ? ['crash'] : names, lasts: [50, chance.of([800, 3000, 9000, 20_000])], apart };
 }
 
 /** Lets things go wrong until `end`; then everything is well again. */

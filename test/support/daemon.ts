@@ -186,10 +186,13 @@ export class Daemon {
     return status;
   }
 
-  /** Drains and stops it (SIGTERM). Fails when it does not end by itself with status 0. */
-  async stop(): Promise<void> {
-    const status = await this.#end('SIGTERM');
-    assert.equal(status, 0, `exit status after SIGTERM\n${this.#output.slice(-4000)}`);
+  /**
+   * Drains and stops it. Fails when it does not end by itself with status 0. SIGINT goes to the whole group, as Ctrl-C in a
+   * terminal does.
+   */
+  async stop(signal: 'SIGTERM' | 'SIGINT' = 'SIGTERM'): Promise<void> {
+    const status = await this.#end(signal);
+    assert.equal(status, 0, `exit status after ${signal}\n${this.#output.slice(-4000)}`);
   }
 
   /** Kills it at once (SIGKILL), as a crash would. */

@@ -1,6 +1,6 @@
 // Two daemons and a witness, each with its own etcd in a network namespace of its own, and one mirrored volume.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -40,6 +40,8 @@ export interface FaultCluster {
   readonly portals: readonly { readonly host: string; readonly port: number }[];
   /** Where nodes talk to each other; with the three ports above: etcd's two, and the one for nodes that want to join. */
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
+  /** A portal at an address that is on neither node until somebody gives it to one (`floating` of startFaultCluster). */
+  readonly floating: { readonly host: string; readonly port: number };
   /** Number of the node that serves the volume; asks those named. */
   owner(...asked: number[]): Promise<number>;
   /** Resolves when a node has this role for the volume. */
@@ -74,8 +76,15 @@ function killEtcd(folder: string): void {
   }
 }
 
-/** `host`: the name of the initiator that may use the volume. `folders`: where nodes keep their data, if not in a temporary folder. */
-export async function startFaultCluster(host: string, folders: readonly string[] = []): Promise<FaultCluster> {
+/**
+ * `host`: the name of the initiator that may use the volume. `folders`: where nodes keep their data, if not in a temporary folder.
+ * `floating`: both nodes also listen at an address that may move between them.
+ */
+export async function startFaultCluster(
+  host: string,
+  folders: readonly string[] = [],
+  floating = false,
+): Promise<FaultCluster> {
   const cables = openSwitch(3);
   const undo: (() => Promise<void> | void)[] = [
     () => {
@@ -86,7 +95,7 @@ export async function startFaultCluster(host: string, folders: readonly string[]
     for (const each of undo.reverse()) await each();
   };
   try {
-    return await start(host, cables, folders, undo, end);
+    return await start(host, cables, { folders, floating }, undo, end);
   } catch (error) {
     await end();
     throw error;
@@ -96,7 +105,7 @@ export async function startFaultCluster(host: string, folders: readonly string[]
 async function start(
   host: string,
   cables: Switch,
-  folders: readonly string[],
+  { folders, floating }: { readonly folders: readonly string[]; readonly floating: boolean },
   undo: (() => Promise<void> | void)[],
   end: () => Promise<void>,
 ): Promise<FaultCluster> {
@@ -115,6 +124,7 @@ async function start(
       forget();
     });
   };
+  const shared = { host: place(0).host.replace(/\d+$/, '200'), port: PORTAL };
   const nodes: Daemon[] = [];
   for (const [i] of NAMES.entries()) {
     const at = place(i);
@@ -122,7 +132,13 @@ async function start(
     undo.push(folder.remove);
     const data = folders[i] ?? folder.path;
     mkdirSync(data, { recursive: true });
-    const daemon = new Daemon(data, [`${at.host}:${PORTAL}`], `${at.host}:${API}`, {
+    const portals = [`${at.host}:${PORTAL}`];
+    if (floating) {
+      const [program = '', ...words] = at.wrapper;
+      execFileSync(program, [...words, 'sysctl', '-qw', 'net.ipv4.ip_nonlocal_bind=1']);
+      portals.push(`${shared.host}:${PORTAL}`);
+    }
+    const daemon = new Daemon(data, portals, `${at.host}:${API}`, {
       ...{ host: at.host, wrapper: at.wrapper, args: ['--no-demo'] },
     });
     killLater(data, () => daemon.crash());
@@ -184,7 +200,7 @@ async function start(
       return undefined;
     });
   return {
-    ...{ cables, nodes, disk, owner, end },
+    ...{ cables, nodes, disk, owner, end, floating: shared },
     folders: [...nodes.map(({ dataFolder }) => dataFolder), folder.path],
     portals: NAMES.map((_, i) => ({ host: place(i).host, port: PORTAL })),
     addresses: NAMES.map((_, i) => ({ host: place(i).host, port: CLUSTER })),

@@ -11,6 +11,8 @@ export interface RunOptions {
   cwd?: string;
   /** Added to the environment of this process. */
   env?: Readonly<Record<string, string>>;
+  /** Called whenever it has written to its standard output. */
+  onStdout?: () => void;
 }
 
 export interface RunResult {
@@ -64,7 +66,10 @@ export function run(program: string, args: readonly string[], options: RunOption
       const command = [program, ...args].join(' ');
       resolve({ command, code, signal, stdout, stderr, timedOut, ms: performance.now() - start });
     };
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+      options.onStdout?.();
+    });
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
     child.stdin.on('error', () => undefined); // it may end without reading its input
     child.stdin.end(options.input ?? '');

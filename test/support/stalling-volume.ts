@@ -5,6 +5,7 @@ import { WriteNow } from '../../core/volume/volume.ts';
 export class StallingVolume extends MemoryVolume {
   #gate: Promise<void> | undefined;
   #open: () => void = () => undefined;
+  #failure: Error | undefined;
   /** Reads and writes that hang. */
   waiting = 0;
   /** Reads and writes that were begun. */
@@ -22,18 +23,23 @@ export class StallingVolume extends MemoryVolume {
     this.#gate = undefined;
   }
 
-  /** Everything goes on. */
-  goOn(): void {
+  /** Everything goes on; with a failure, fails, also what comes later. */
+  goOn(failure?: Error): void {
+    this.#failure = failure;
     this.#gate = undefined;
     this.#open();
   }
 
+  get #plain(): boolean {
+    return this.#gate === undefined && this.#failure === undefined;
+  }
+
   override readNow(position: number, length: number, target: Buffer, at: number): boolean {
-    return this.#gate === undefined && super.readNow(position, length, target, at);
+    return this.#plain && super.readNow(position, length, target, at);
   }
 
   override viewNow(position: number, length: number, pieces: Buffer[]): boolean {
-    return this.#gate === undefined && super.viewNow(position, length, pieces);
+    return this.#plain && super.viewNow(position, length, pieces);
   }
 
   override async read(position: number, length: number, target: Buffer, at: number): Promise<void> {
@@ -42,7 +48,7 @@ export class StallingVolume extends MemoryVolume {
   }
 
   override writeNow(position: number, source: Buffer, at: number, length: number): WriteNow {
-    return this.#gate === undefined ? super.writeNow(position, source, at, length) : WriteNow.refused;
+    return this.#plain ? super.writeNow(position, source, at, length) : WriteNow.refused;
   }
 
   override async write(position: number, source: Buffer, at: number, length: number): Promise<void> {
@@ -52,9 +58,11 @@ export class StallingVolume extends MemoryVolume {
 
   async #wait(): Promise<void> {
     this.begun++;
-    if (this.#gate === undefined) return;
-    this.waiting++;
-    await this.#gate;
-    this.waiting--;
+    if (this.#gate !== undefined) {
+      this.waiting++;
+      await this.#gate;
+      this.waiting--;
+    }
+    if (this.#failure !== undefined) throw this.#failure;
   }
 }

@@ -6,7 +6,7 @@ import { messageOf } from '../../base/errors.ts';
 import type { DispatchTask } from '../dispatch.ts';
 import type { LogicalUnit } from '../logical-unit.ts';
 import type { LunNexus } from '../lun-nexus.ts';
-import { SENSE, ScsiError } from '../sense.ts';
+import { SENSE, ScsiError, isSense } from '../sense.ts';
 import { Status } from '../task.ts';
 import type { TaskResult } from '../task.ts';
 import type { ForwardOutcome, RemoteUnit, UnitFunction } from './remote-unit.ts';
@@ -28,6 +28,8 @@ export class UnitRole {
   #waiting = new Set<() => void>();
   /** Rises with every change of the owner. */
   #term = 0;
+  /** When the last one was, milliseconds. */
+  #changed = -Infinity;
   /** Connections that wake us when they come up. */
   readonly #watched = new WeakSet<RemoteUnit>();
 
@@ -89,6 +91,7 @@ export class UnitRole {
     this.#place = place;
     this.here = place === 'here';
     this.#term++;
+    this.#changed = this.#lu.clock.now();
     this.#lu.refreshAll();
     if (typeof before !== 'string') before.release(this.#lu);
     this.#wake();
@@ -110,10 +113,11 @@ export class UnitRole {
 
   /** Carries out a command that is not for this node to answer; `runHere` does when it has become so. Throws ScsiError. */
   async pass(task: DispatchTask, runHere: (task: DispatchTask) => Promise<TaskResult>): Promise<TaskResult> {
-    // SPC-4 5.15.2.5: whoever asks whether the unit is ready while nobody knows its owner is told so at once.
-    if (this.#place === 'changing' && task.spec.opcode === 0x00) throw new ScsiError(SENSE.asymmetricAccessTransition);
     const { clock } = this.#lu;
     let until = clock.now() + FORWARD_HOLD;
+    // SPC-4 5.15.2.5: whoever asks whether the unit is ready is told as soon as it counts as being in transition. Not before:
+    // who opens a disk in the moment of a hand-over, and has one path only, would take it for broken.
+    if (this.#place === 'changing' && task.spec.opcode === 0x00) until = Math.min(until, this.#changed + FORWARD_HOLD);
     for (;;) {
       const place = this.#place;
       if (place === 'here') return runHere(task);
@@ -127,7 +131,10 @@ export class UnitRole {
         const term = this.#term;
         const outcome = await this.#send(task, place, Math.min(until, clock.now() + FORWARD_BEGIN));
         if (task.aborted) return ABORTED;
-        if (outcome.kind === 'done') return outcome.result;
+        if (outcome.kind === 'done') {
+          if (!lostOwner(task, outcome.result)) return outcome.result;
+          if (!repeatable(task)) return this.#lost(task, term, 0);
+        }
         if (outcome.kind === 'ended') {
           task.abort(outcome.tell);
           return ABORTED;
@@ -168,8 +175,8 @@ export class UnitRole {
 
   /**
    * A command that changes something may have done so, and doing it again could undo what others did after it: the initiator is
-   * told to repeat it, if it wants to. Not before nothing of the lost one can reach the medium any more; a new owner does not
-   * let it.
+   * told to repeat it, if it wants to, by a unit attention (SAM-5 6.3.4: its nexus to the owner is lost), because that is repeated
+   * by initiators with one path, too. Not before nothing of the lost one can reach the medium any more; a new owner does not let it.
    */
   async #lost(task: DispatchTask, term: number, until: number): Promise<TaskResult> {
     const over = this.#harmless(term, until);
@@ -177,7 +184,7 @@ export class UnitRole {
     await over;
     task.elsewhere = undefined;
     if (task.aborted) return ABORTED;
-    throw this.#unreachable();
+    throw this.strandedAt === undefined ? new ScsiError(SENSE.nexusLoss) : this.#unreachable();
   }
 
   /**
@@ -226,6 +233,11 @@ export class UnitRole {
   #wake(): void {
     for (const go of [...this.#waiting]) go();
   }
+}
+
+/** Its owner has ceased to be one while it carried this out; what asks whether the unit is ready is told so. */
+function lostOwner({ spec }: DispatchTask, { sense }: TaskResult): boolean {
+  return sense !== undefined && spec.opcode !== 0x00 && isSense(sense, SENSE.asymmetricAccessTransition);
 }
 
 /** Doing it twice is like doing it once. */

@@ -1,6 +1,7 @@
 // Which calls the gateway answers or changes, and how. Everything else goes through it byte by byte.
+import { child, parseXml, textOf } from '../model/xml.ts';
 import { LibvirtCode, LibvirtError } from '../rpc/errors.ts';
-import { nothing, string, struct } from '../rpc/codec.ts';
+import { array, int, nothing, string, struct } from '../rpc/codec.ts';
 import * as procedures from '../rpc/procedures.ts';
 import type { Procedure } from '../rpc/procedures.ts';
 import { domain } from '../rpc/types.ts';
@@ -45,8 +46,31 @@ const attach: Procedure<{ domain: Domain; xml: string }, object> = {
   args: xmlArgs,
   reply: nothing,
 };
-const detach = { ...attach, name: 'domain_detach_device', number: 9 };
+const detach = { ...attach, name: 'domain_detach_device', number: 13 };
+const update = { ...procedures.deviceAttach, name: 'domain_update_device_flags', number: 174 };
+const ofDomain: Procedure<{ domain: Domain }, object> = {
+  name: 'domain_undefine',
+  number: 35,
+  args: struct({ domain }),
+  reply: nothing,
+};
+const destroyFlags = { ...procedures.domainUndefine, name: 'domain_destroy_flags', number: 234 };
 const define = { ...procedures.domainCreateXml, name: 'domain_define_xml', number: 11, args: struct({ xml: string }) };
+
+/** How many pools are active, for clients that are older than list_all_storage_pools. */
+export const poolCount: Procedure<object, { count: number }> = {
+  name: 'num_of_storage_pools',
+  number: 71,
+  args: nothing,
+  reply: struct({ count: int }),
+};
+/** Their names. */
+export const poolNames: Procedure<{ most: number }, { names: readonly string[] }> = {
+  name: 'list_storage_pools',
+  number: 72,
+  args: struct({ most: int }),
+  reply: struct({ names: array(string) }),
+};
 
 /** What a pool can be asked for that ours does not do: it is the storage, not a group of devices of this host. */
 const NOT_OURS = [
@@ -100,6 +124,10 @@ function pools(face: PoolFace, on: On, ofPool: OfPool): void {
       after: ({ pools, count }) => ({ pools: needed === 0 ? pools : [...pools, face.pool], count: count + 1 }),
     };
   });
+  on(poolCount, () => ({ after: ({ count }) => ({ count: count + 1 }) }));
+  on(poolNames, ({ most }) => ({
+    after: ({ names }) => ({ names: [face.pool.name, ...names].slice(0, Math.max(0, most)) }),
+  }));
   on(procedures.poolByName, ({ name }) => (name === face.pool.name ? { answer: { pool: face.pool } } : undefined));
   on(procedures.poolByUuid, ({ uuid }) => (uuid === face.pool.uuid ? { answer: { pool: face.pool } } : undefined));
   ofPool(procedures.poolInfo, () => face.info());
@@ -170,11 +198,49 @@ function volumes(face: PoolFace, on: On, ofPool: OfPool, ofVolume: OfVolume): vo
   });
 }
 
+/** The UUID of a domain that is defined; undefined: it has none yet, so that nothing is leased for it. */
+function uuidOfDomain(xml: string): string | undefined {
+  try {
+    return textOf(child(parseXml(xml), 'uuid'))
+      ?.trim()
+      .toLowerCase();
+  } catch {
+    // libvirtd says what is wrong with it.
+    return undefined;
+  }
+}
+
 function domains(face: PoolFace, on: On): void {
-  for (const procedure of [procedures.domainDefine, procedures.domainCreateXml, define]) {
-    on(procedure as Procedure<{ readonly xml: string }, unknown>, async (args) => {
+  const { leases } = face;
+  /** For procedures that say which disks a machine has from now on; `uuidIn`: of the machine, undefined: it has none yet. */
+  const onDisks = <A extends { readonly xml: string }>(
+    procedure: Procedure<A, unknown>,
+    uuidIn: (args: A) => string | undefined,
+  ): void => {
+    on(procedure, async (args) => {
       const translation = await face.forLibvirtd(args.xml);
-      return translation === undefined ? undefined : { forward: { ...args, xml: translation.xml } };
+      const uuid = uuidIn(args) ?? translation?.uuid;
+      if (uuid === undefined) return undefined;
+      // What a machine had before and has no longer is free.
+      const held = await leases.heldBy(uuid);
+      if (translation === undefined && held.length === 0) return undefined;
+      const taken = translation === undefined ? [] : await leases.takeAll(translation.volumes, uuid);
+      return {
+        forward: { ...args, xml: translation?.xml ?? args.xml },
+        settled: (done) => (done ? leases.giveBackUnused(held, uuid) : leases.giveBack(taken, uuid)),
+      };
+    });
+  };
+  for (const procedure of [procedures.domainDefine, procedures.domainCreateXml, define]) {
+    onDisks(procedure as Procedure<{ readonly xml: string }, unknown>, ({ xml }) => uuidOfDomain(xml));
+  }
+  onDisks(update, ({ domain: { uuid } }) => uuid);
+  // A machine that has only run is gone when it is ended, one that was defined when it is undefined.
+  for (const procedure of [procedures.domainDestroy, destroyFlags, ofDomain, procedures.domainUndefine]) {
+    on(procedure as Procedure<{ readonly domain: Domain }, unknown>, async (args) => {
+      const held = await leases.heldBy(args.domain.uuid);
+      if (held.length === 0) return undefined;
+      return { settled: (done) => (done ? leases.giveBackUnused(held, args.domain.uuid) : undefined) };
     });
   }
   type DeviceArgs = { readonly domain: Domain; readonly xml: string };
@@ -197,15 +263,15 @@ function domains(face: PoolFace, on: On): void {
   for (const procedure of [attach, procedures.deviceAttach]) {
     onDevice(
       procedure,
-      (volume, of) => face.take(volume, of),
-      (done, volume, of) => (done ? undefined : face.giveBack(volume, of)),
+      (volume, of) => leases.take(volume, of.uuid),
+      (done, volume, of) => (done ? undefined : leases.giveBack([volume], of.uuid)),
     );
   }
   for (const procedure of [detach, procedures.deviceDetach]) {
     onDevice(
       procedure,
       () => Promise.resolve(),
-      (done, volume, of) => (done ? face.giveBackLater(volume, of) : undefined),
+      (done, volume, of) => (done ? leases.giveBackLater(volume, of.uuid) : undefined),
     );
   }
   on(procedures.domainXml, ({ flags }) => {

@@ -1,21 +1,22 @@
 // What the gateway answers about its pool: the storage, shown as a pool of the type "logical", because for that graphical clients offer
 // to create volumes (they do not for iscsi-direct).
 import { createHash, randomUUID } from 'node:crypto';
-import { ServiceError } from '../../../core/base/errors.ts';
 import { TypedApi } from '../../sdk/typed-api.ts';
 import type { ApiCall } from '../../sdk/typed-api.ts';
 import { ensureSecret } from '../ensure.ts';
-import { holderOf, uuidOf } from '../identity.ts';
+import { uuidOf } from '../identity.ts';
+import { patiently } from '../libvirt.ts';
 import type { DiskSource } from '../model/disk.ts';
 import { child, element, parseXml, textOf, toXml } from '../model/xml.ts';
 import type { Element } from '../model/xml.ts';
-import { domainsWith, isMapped, sourceFor } from '../ops/context.ts';
+import { isMapped, sourceFor } from '../ops/context.ts';
 import type { OpsContext } from '../ops/context.ts';
 import { LibvirtCode, LibvirtError } from '../rpc/errors.ts';
-import type { Domain, Pool, Volume } from '../rpc/types.ts';
+import type { Pool, Volume } from '../rpc/types.ts';
 import { readSecret } from '../settings.ts';
 import type { StoredDisk } from '../storage.ts';
 import { pathOf, translated, translatedBack, volumeAt, volumesIn } from './domain-xml.ts';
+import { Leases } from './leases.ts';
 
 /** virStoragePoolState, virStorageVolType. */
 const RUNNING = 2;
@@ -44,13 +45,14 @@ const badXml = (what: string): LibvirtError => new LibvirtError(LibvirtCode.xml,
 
 export interface Translation {
   readonly xml: string;
+  /** Of the domain; a new one when it had none. Empty: it is a disk. */
+  readonly uuid: string;
   /** Names of those in it. */
   readonly volumes: readonly string[];
 }
 
-/** How often, and milliseconds apart, it is looked whether a guest has let go of a disk. */
-const DETACH_LOOKS = 120;
-const DETACH_INTERVAL = 250;
+/** Milliseconds a client waits for a storage that does not answer. */
+const ANSWER_PATIENCE = 10_000;
 
 interface Wanted {
   readonly name: string;
@@ -74,12 +76,14 @@ export function wantedIn(xml: string): Wanted {
 
 export class PoolFace {
   readonly pool: Pool;
+  readonly leases: Leases;
   readonly #context: OpsContext;
   readonly #api: TypedApi;
 
   /** `name`: of the pool, as clients see it. */
   constructor(context: OpsContext, call: ApiCall, name: string) {
     this.#context = context;
+    this.leases = new Leases(context);
     this.#api = new TypedApi(call);
     this.pool = { name, uuid: uuidOf(`gateway ${name}`) };
   }
@@ -165,9 +169,11 @@ export class PoolFace {
     const { name, size } = wantedIn(xml);
     if (size === undefined) throw badXml('a volume without a capacity');
     const { storage, settings } = this.#context;
-    await storage.create(name, size, undefined, randomUUID());
+    // Under one key an answer that got lost is asked for again, and nothing is made twice.
+    const key = randomUUID();
+    await patiently(() => storage.create(name, size, undefined, key), ANSWER_PATIENCE);
     try {
-      await storage.map(name, settings.initiator);
+      await patiently(() => storage.map(name, settings.initiator), ANSWER_PATIENCE);
     } catch (error) {
       await storage.remove(name).catch(() => undefined);
       throw error;
@@ -180,8 +186,16 @@ export class PoolFace {
     const { name, size } = wantedIn(xml);
     const source = await this.disk(from);
     const { storage, settings } = this.#context;
-    await storage.clone(from, name, settings.initiator, randomUUID());
-    if (size !== undefined && size > source.size) await storage.resize(name, size);
+    const key = randomUUID();
+    await patiently(() => storage.clone(from, name, settings.initiator, key), ANSWER_PATIENCE);
+    try {
+      if (size !== undefined && size > source.size) {
+        await patiently(() => storage.resize(name, size), ANSWER_PATIENCE);
+      }
+    } catch (error) {
+      await storage.remove(name).catch(() => undefined);
+      throw error;
+    }
     return this.handleOf({ name });
   }
 
@@ -193,62 +207,34 @@ export class PoolFace {
 
   async remove(name: string): Promise<void> {
     const disk = await this.disk(name);
-    await this.#unused(disk);
-    const { storage, settings } = this.#context;
-    // What a machine of this host has left when it ended; it is not used any more.
-    const holder = disk.lease?.holder;
-    if (holder?.startsWith(holderOf(settings.host, '')) === true) await storage.release(name, holder);
+    await this.leases.unused(disk);
+    await this.leases.reclaim(disk);
     // Who is logged in keeps it from being deleted, and so does somebody else's lease; both are looked at by the daemon.
-    await storage.remove(name);
-  }
-
-  /** Throws in-use when a virtual machine of this host has it. */
-  async #unused(disk: StoredDisk): Promise<void> {
-    const [user] = await domainsWith(this.#context.libvirt, disk);
-    if (user !== undefined) throw new ServiceError('in-use', `'${disk.name}' is a disk of ${user.domain.name}`);
+    await this.#context.storage.remove(name);
   }
 
   /** A domain or a disk as libvirtd can use it; undefined: nothing in it is of the pool. */
   async forLibvirtd(xml: string): Promise<Translation | undefined> {
     // Reading is strict; what names nothing of the pool goes on as it came, whatever it is.
     if (!xml.includes(this.pool.name)) return undefined;
-    const root = parseXml(xml);
+    let root = parseXml(xml);
     const volumes = volumesIn(this.pool.name, root);
     if (volumes.length === 0) return undefined;
+    let uuid = '';
+    if (root.name === 'domain') {
+      // Whoever leases them has to be known before libvirtd would make it up.
+      uuid = textOf(child(root, 'uuid'))?.trim().toLowerCase() ?? '';
+      if (uuid === '') {
+        uuid = randomUUID();
+        root = { ...root, children: [...root.children, element('uuid', {}, uuid)] };
+      }
+    }
     const { libvirt, settings } = this.#context;
     const { chap, initiator } = settings;
     if (chap !== undefined) await ensureSecret(libvirt, initiator, readSecret(chap.secretFile));
     const sources = new Map<string, DiskSource>();
     for (const name of volumes) sources.set(name, sourceFor(this.#context, await this.disk(name), 'iscsi'));
-    return { xml: toXml(translated(this.pool.name, root, sources)), volumes };
-  }
-
-  /** Before a disk is attached: nobody has the volume, and nobody else gets it from now on. Rejects with in-use. */
-  async take(volume: string, domain: Domain): Promise<void> {
-    await this.#unused(await this.disk(volume));
-    await this.#context.storage.lease(volume, this.#holder(domain));
-  }
-
-  /** After it was not attached. */
-  async giveBack(volume: string, domain: Domain): Promise<void> {
-    await this.#context.storage.release(volume, this.#holder(domain));
-  }
-
-  /** After it was detached: as soon as the guest has let go of it. While it has not, the volume stays taken. */
-  async giveBackLater(volume: string, domain: Domain): Promise<void> {
-    const { storage, libvirt } = this.#context;
-    const disk = await storage.volume(volume);
-    for (let i = 0; i < DETACH_LOOKS; i++) {
-      if ((await domainsWith(libvirt, disk)).length === 0) {
-        await this.giveBack(volume, domain);
-        return;
-      }
-      await new Promise((resolve) => setTimeout(resolve, DETACH_INTERVAL));
-    }
-  }
-
-  #holder(domain: Domain): string {
-    return holderOf(this.#context.settings.host, domain.uuid);
+    return { xml: toXml(translated(this.pool.name, root, sources)), uuid, volumes };
   }
 
   /** A domain as clients of the gateway know it; undefined: nothing in it is of the pool. */

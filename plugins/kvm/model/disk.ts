@@ -23,7 +23,17 @@ export interface NbdSource {
   readonly socket: string;
 }
 
-export type DiskSource = IscsiSource | NbdSource;
+export interface VhostSource {
+  readonly kind: 'vhost-user';
+  readonly export: string;
+  /** Of the process that serves it: FOLDER/gemel-vhost/EXPORT.sock. */
+  readonly socket: string;
+}
+
+/** Seconds after which QEMU connects anew to one that was started again. */
+const VHOST_RECONNECT = 1;
+
+export type DiskSource = IscsiSource | NbdSource | VhostSource;
 
 export interface DiskModel {
   readonly form: DiskForm;
@@ -38,6 +48,16 @@ export interface DiskModel {
 export const diskXml = (disk: DiskModel): string => toXml(diskElement(disk));
 
 export function diskElement(disk: DiskModel): Element {
+  if (disk.source.kind === 'vhost-user') {
+    // What caches, discards and has a serial is on the other side; libvirt refuses to be told.
+    return element(
+      'disk',
+      { type: 'vhostuser', device: 'disk' },
+      element('driver', { name: 'qemu', type: 'raw' }),
+      sourceElement(disk.source),
+      element('target', { dev: disk.dev, bus: disk.bus }),
+    );
+  }
   const passed = disk.form === 'lun';
   // detect_zeroes looks at data QEMU itself writes; what passes through it has to be left alone.
   const driver = {
@@ -62,6 +82,10 @@ export function sourceElement(source: DiskSource): Element {
     const host = element('host', { transport: 'unix', socket: source.socket });
     return element('source', { protocol: 'nbd', name: source.export }, host);
   }
+  if (source.kind === 'vhost-user') {
+    const again = element('reconnect', { enabled: 'yes', timeout: VHOST_RECONNECT });
+    return element('source', { type: 'unix', path: source.socket }, again);
+  }
   const { chap } = source;
   const auth =
     chap === undefined
@@ -81,6 +105,11 @@ export function sourceElement(source: DiskSource): Element {
 /** The source of a `<disk>`; undefined: it is something else than a disk of ours could be. */
 export function sourceOf(disk: Element): DiskSource | undefined {
   const source = child(disk, 'source');
+  if (disk.attributes['type'] === 'vhostuser') {
+    const socket = source?.attributes['path'] ?? '';
+    const name = /\/gemel-vhost\/([^/]+)\.sock$/.exec(socket)?.[1];
+    return name === undefined ? undefined : { kind: 'vhost-user', export: name, socket };
+  }
   if (disk.attributes['type'] !== 'network' || source === undefined) return undefined;
   const { protocol, name = '' } = source.attributes;
   const host = child(source, 'host')?.attributes;

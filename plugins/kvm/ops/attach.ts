@@ -4,13 +4,15 @@ import type { FlowStep } from '../../sdk/flow.ts';
 import { ensureSecret } from '../ensure.ts';
 import { holderOf } from '../identity.ts';
 import { eventually, settled } from '../libvirt.ts';
+import type { Caller } from '../libvirt.ts';
 import { diskXml } from '../model/disk.ts';
 import type { DiskForm, DiskModel } from '../model/disk.ts';
-import { freeDevice } from '../model/domain.ts';
-import { toXml } from '../model/xml.ts';
-import { AFFECT_CONFIG, AFFECT_LIVE, deviceAttach, deviceDetach } from '../rpc/procedures.ts';
+import { freeDevice, parseDomain } from '../model/domain.ts';
+import { child, toXml } from '../model/xml.ts';
+import { AFFECT_CONFIG, AFFECT_LIVE, deviceAttach, deviceDetach, domainXml } from '../rpc/procedures.ts';
 import type { Domain } from '../rpc/types.ts';
 import { readSecret } from '../settings.ts';
+import { endVhost, serveVhost } from '../vhost.ts';
 import {
   affecting,
   disksIn,
@@ -23,7 +25,7 @@ import {
   sourceFor,
   subjectOf,
 } from './context.ts';
-import type { OpsContext } from './context.ts';
+import type { OpsContext, Way } from './context.ts';
 
 /** Milliseconds a guest may take to let go of a disk. */
 const DETACH_PATIENCE = 30_000;
@@ -31,7 +33,7 @@ const DETACH_PATIENCE = 30_000;
 export interface AttachRequest {
   readonly domain: string;
   readonly volume: string;
-  readonly way: 'iscsi' | 'nbd';
+  readonly way: Way;
   readonly form: DiskForm;
   readonly bus: 'virtio' | 'scsi';
 }
@@ -50,6 +52,9 @@ export async function attachDisk(context: OpsContext, request: AttachRequest, ke
   if (form === 'lun' && (way !== 'iscsi' || bus !== 'scsi')) {
     throw new ServiceError('bad-request', "device='lun' takes iSCSI and the bus scsi: it passes SCSI commands through");
   }
+  if (way === 'vhost-user' && bus !== 'virtio') {
+    throw new ServiceError('bad-request', 'vhost-user takes the bus virtio');
+  }
   const subject = subjectOf(context, way);
   const there = async (domain: Domain, flags: number): Promise<boolean> => {
     const disk = await storage.volume(volume);
@@ -59,9 +64,11 @@ export async function attachDisk(context: OpsContext, request: AttachRequest, ke
   const steps: FlowStep<Attaching>[] = [
     {
       name: 'look',
+      looks: true,
       do: async () => {
         const domain = await domainNamed(libvirt, name);
         const disk = await storage.volume(volume);
+        if (way === 'vhost-user') await refusePrivateMemory(libvirt, domain);
         // Also disks that were attached by hand, without a lease.
         const [user] = await domainsWith(libvirt, disk);
         if (user !== undefined) throw new ServiceError('in-use', `volume '${volume}' is a disk of ${user.domain.name}`);
@@ -109,6 +116,7 @@ export async function attachDisk(context: OpsContext, request: AttachRequest, ke
         return state;
       },
     },
+    ...(way === 'vhost-user' ? [vhostStep(context, volume)] : []),
     {
       name: 'attach',
       do: async (state) => {
@@ -135,6 +143,28 @@ export async function attachDisk(context: OpsContext, request: AttachRequest, ke
   ];
   const { disk } = await operate(context, steps, {}, { attach: request }, key);
   return disk?.dev ?? '';
+}
+
+function vhostStep({ settings }: OpsContext, volume: string): FlowStep<Attaching> {
+  return {
+    name: 'serve it by vhost-user',
+    do: async (state) => {
+      await serveVhost(settings, volume);
+      return state;
+    },
+    undo: () => endVhost(settings, volume),
+  };
+}
+
+/** The other side of vhost-user reads and writes the memory of the guest itself. Rejects with bad-request when it cannot. */
+async function refusePrivateMemory(libvirt: Caller, domain: Domain): Promise<void> {
+  const { xml } = await libvirt.call(domainXml, { domain, flags: 0 });
+  const memory = child(parseDomain(xml), 'memoryBacking');
+  if (child(memory, 'access')?.attributes['mode'] === 'shared') return;
+  throw new ServiceError(
+    'bad-request',
+    `the memory of ${domain.name} is private; vhost-user takes <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>`,
+  );
 }
 
 /** Has the domain let go of the volume, wherever it has it. Rejects with hypervisor-refused when the guest keeps it. */
@@ -173,6 +203,7 @@ export async function detachDisk(
   const steps: FlowStep<Attaching>[] = [
     {
       name: 'look',
+      looks: true,
       do: async () => {
         const { uuid } = await domainNamed(libvirt, name);
         await storage.volume(volume);
@@ -183,6 +214,13 @@ export async function detachDisk(
       name: 'detach',
       do: async (state) => {
         await takeOff(context, name, volume);
+        return state;
+      },
+    },
+    {
+      name: 'end serving it by vhost-user',
+      do: async (state) => {
+        await endVhost(settings, volume);
         return state;
       },
     },

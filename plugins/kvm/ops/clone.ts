@@ -46,6 +46,7 @@ export async function cloneDomain(
   const steps: FlowStep<Cloning>[] = [
     {
       name: 'look',
+      looks: true,
       do: async () => {
         const domain = await domainNamed(libvirt, from);
         const taken = await orMissing(libvirt.call(domainByName, { name }), LibvirtCode.noDomain);

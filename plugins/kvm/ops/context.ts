@@ -25,6 +25,7 @@ import {
 import type { Domain } from '../rpc/types.ts';
 import type { KvmSettings } from '../settings.ts';
 import { portalOf } from '../storage.ts';
+import { vhostSocket } from '../vhost.ts';
 import type { KvmStorage, StoredDisk } from '../storage.ts';
 
 export interface OpsContext {
@@ -33,6 +34,9 @@ export interface OpsContext {
   readonly settings: KvmSettings;
   readonly progress?: ((step: string, share: number) => void) | undefined;
 }
+
+/** How a machine reaches a volume: by its own initiator; by the NBD socket of this host; by vhost-user in front of that. */
+export type Way = 'iscsi' | 'nbd' | 'vhost-user';
 
 /** The map of volumes that NBD clients of the storage host may open. */
 export const NBD = 'nbd';
@@ -49,11 +53,8 @@ export function operate<S>(
   forward = false,
 ): Promise<S> {
   const journal = new FileJournal<S>(join(context.settings.state, 'operations'));
-  const patient = steps.map(({ undo, ...step }): FlowStep<S> =>
-    undo === undefined ? step : { ...step, undo: (state) => patiently(() => undo(state)) },
-  );
   const progress = context.progress === undefined ? {} : { progress: context.progress };
-  return runFlow(patient, first, { ...progress, key, request: JSON.stringify(request), journal, forward });
+  return runFlow(steps, first, { ...progress, key, request: JSON.stringify(request), journal, forward, patiently });
 }
 
 export async function domainNamed(libvirt: Caller, name: string): Promise<Domain> {
@@ -95,12 +96,13 @@ export async function domainsWith(
 export function isOf(each: DomainDisk, disk: StoredDisk): boolean {
   const { source, pooled } = each;
   if (source?.kind === 'iscsi') return source.target === disk.iqn && source.lun === disk.lun;
-  if (source?.kind === 'nbd') return source.export === disk.name;
+  if (source?.kind === 'nbd' || source?.kind === 'vhost-user') return source.export === disk.name;
   return pooled?.volume === volumeNameOf(disk.lun) && pooled.pool === poolIdentity(disk.iqn).name;
 }
 
 /** How this host reaches the volume. Throws ServiceError bad-request. */
-export function sourceFor({ settings }: OpsContext, disk: StoredDisk, way: 'iscsi' | 'nbd'): DiskSource {
+export function sourceFor({ settings }: OpsContext, disk: StoredDisk, way: Way): DiskSource {
+  if (way === 'vhost-user') return { kind: way, export: disk.name, socket: vhostSocket(settings, disk.name) };
   if (way === 'nbd') {
     if (settings.nbdSocket === undefined) {
       throw new ServiceError('bad-request', 'NBD takes the unix socket of gemeld on this host: set "nbdSocket"');
@@ -122,8 +124,7 @@ export function sourceFor({ settings }: OpsContext, disk: StoredDisk, way: 'iscs
 }
 
 /** Whom the volume has to be mapped to for it. */
-export const subjectOf = ({ settings }: OpsContext, way: 'iscsi' | 'nbd'): string =>
-  way === 'nbd' ? NBD : settings.initiator;
+export const subjectOf = ({ settings }: OpsContext, way: Way): string => (way === 'iscsi' ? settings.initiator : NBD);
 
 export const isMapped = (disk: StoredDisk, subject: string): boolean =>
   disk.maps.some(({ initiator, access }) => initiator === subject && access === 'read-write');

@@ -5,29 +5,53 @@ import { orMissing } from '../ensure.ts';
 import { poolIdentity } from '../identity.ts';
 import { LibvirtCode } from '../rpc/errors.ts';
 import { RESIZE_BYTES, blockInfo, blockResize, poolActive, poolByUuid, poolRefresh } from '../rpc/procedures.ts';
+import type { Domain } from '../rpc/types.ts';
 import { disksIn, domainsWith, isOf, operate } from './context.ts';
 import type { OpsContext } from './context.ts';
+
+interface Running {
+  readonly domain: Domain;
+  readonly dev: string;
+  /** Its way to the volume keeps the size it had. */
+  readonly fixed: boolean;
+}
 
 /** `size`: bytes. Goes forward only, because shrinking loses data; the same key goes on. Rejects with FlowFailed. */
 export async function growDisk(context: OpsContext, volume: string, size: number, key: string): Promise<void> {
   const { storage, libvirt } = context;
-  const running = async (): Promise<{ domain: Parameters<typeof disksIn>[1]; dev: string }[]> => {
+  const running = async (): Promise<Running[]> => {
     const disk = await storage.volume(volume);
-    const found: { domain: Parameters<typeof disksIn>[1]; dev: string }[] = [];
+    const found: Running[] = [];
     for (const { domain } of await domainsWith(libvirt, disk)) {
       if (domain.id < 0) continue;
-      for (const each of await disksIn(libvirt, domain)) if (isOf(each, disk)) found.push({ domain, dev: each.dev });
+      for (const each of await disksIn(libvirt, domain)) {
+        if (isOf(each, disk))
+          found.push({ domain, dev: each.dev, fixed: each.source?.kind !== 'iscsi' && each.pooled === undefined });
+      }
     }
     return found;
   };
   const steps: FlowStep<object>[] = [
     {
-      name: 'grow the volume',
+      name: 'look',
+      looks: true,
       do: async () => {
         const { size: before } = await storage.volume(volume);
         if (before > size)
           throw new ServiceError('bad-request', `volume '${volume}' has ${String(before)} bytes already`);
-        if (before < size) await storage.resize(volume, size);
+        // QEMU asks NBD how large a disk is when it connects, and never again.
+        const fixed = (await running()).find((each) => each.fixed);
+        if (fixed !== undefined) {
+          const why = `${fixed.domain.name} has ${volume} by NBD or vhost-user: that shows a new size when the machine starts`;
+          throw new ServiceError('in-use', `${why}; shut it down first, or attach by iSCSI`);
+        }
+        return {};
+      },
+    },
+    {
+      name: 'grow the volume',
+      do: async () => {
+        if ((await storage.volume(volume)).size < size) await storage.resize(volume, size);
         return {};
       },
     },

@@ -1,10 +1,12 @@
 // A disk of a running virtual machine moves into the storage, or out of it, while the machine goes on: QEMU copies it and
 // changes over (libvirt's blockcopy).
+import { rm, stat } from 'node:fs/promises';
 import { ServiceError } from '../../../core/base/errors.ts';
+import { FlowFailed } from '../../sdk/flow.ts';
 import type { FlowStep } from '../../sdk/flow.ts';
 import { ensureSecret } from '../ensure.ts';
 import { holderOf } from '../identity.ts';
-import { eventually, settled } from '../libvirt.ts';
+import { eventually, patiently, settled } from '../libvirt.ts';
 import { sourceElement } from '../model/disk.ts';
 import type { DomainDisk } from '../model/domain.ts';
 import { parseDomain } from '../model/domain.ts';
@@ -59,15 +61,18 @@ export async function importDisk(
     const disk = await storage.find(volume);
     return disk !== undefined && isOf(await diskOf(context, domain, dev), disk);
   };
+  const hasArrived = async (): Promise<boolean> => {
+    const domain = await domainNamed(libvirt, name);
+    return (await isRunning(libvirt, domain)) && (await arrived(domain));
+  };
   /** It had changed over before that was found out: then the volume is its disk, and has to stay. */
   const refuseArrived = async (): Promise<void> => {
-    const domain = await domainNamed(libvirt, name);
-    if (!(await isRunning(libvirt, domain)) || !(await arrived(domain))) return;
-    throw new ServiceError('in-use', `${name} runs on volume '${volume}' already`);
+    if (await hasArrived()) throw new ServiceError('in-use', `${name} runs on volume '${volume}' already`);
   };
   const steps: FlowStep<Moving>[] = [
     {
       name: 'look',
+      looks: true,
       do: async () => {
         const domain = await runningDomain(context, name);
         await diskOf(context, domain, dev);
@@ -143,7 +148,7 @@ export async function importDisk(
       },
     },
   ];
-  await operate(context, steps, {}, { import: request }, key);
+  await unlessArrived(operate(context, steps, {}, { import: request }, key), hasArrived);
   await operate(context, after, {}, { imported: request }, `${key} after`, true);
 }
 
@@ -158,15 +163,23 @@ export async function exportDisk(
   if (!/^\/[\x20-\x7e]+$/.test(file)) throw new ServiceError('bad-request', `'${file}' is no absolute path`);
   const arrived = async (domain: Domain): Promise<boolean> =>
     child((await diskOf(context, domain, dev)).element, 'source')?.attributes['file'] === file;
+  const hasArrived = async (): Promise<boolean> => {
+    const domain = await domainNamed(libvirt, name);
+    return (await isRunning(libvirt, domain)) && (await arrived(domain));
+  };
+  const { kind } = settings.libvirt;
   const target = fileDisk(file);
   const steps: FlowStep<Exporting>[] = [
     {
       name: 'look',
+      looks: true,
       do: async () => {
         const domain = await runningDomain(context, name);
         const own = await diskOf(context, domain, dev);
         const disk = (await storage.volumes()).find((each) => isOf(own, each));
         if (disk === undefined) throw new ServiceError('not-found', `${dev} of ${name} is no disk of ours`);
+        if (kind === 'unix' && (await isThere(file)))
+          throw new ServiceError('exists', `there is a file ${file} already`);
         return { uuid: domain.uuid, size: disk.size, volume: disk.name };
       },
     },
@@ -179,6 +192,9 @@ export async function exportDisk(
       },
       undo: async () => {
         await abandon(context, await domainNamed(libvirt, name), dev);
+        if (await hasArrived()) throw new ServiceError('in-use', `${name} runs on ${file} already`);
+        // libvirt made it for the copy; it was not there before. Of another host it stays, and is refused by name next time.
+        if (kind === 'unix') await rm(file, { force: true });
       },
     },
   ];
@@ -200,8 +216,28 @@ export async function exportDisk(
       },
     },
   ];
-  const found = await operate(context, steps, {}, { export: request }, key);
+  const found = await unlessArrived(operate(context, steps, {}, { export: request }, key), hasArrived);
   await operate(context, after, found, { exported: request }, `${key} after`, true);
+}
+
+/** A flow that failed although the machine has changed over was too late with its failure: what it knew, to finish it. */
+async function unlessArrived<S>(flow: Promise<S>, hasArrived: () => Promise<boolean>): Promise<S> {
+  try {
+    return await flow;
+  } catch (error) {
+    if (!(error instanceof FlowFailed) || error.notUndone.length === 0) throw error;
+    if (!(await patiently(hasArrived).catch(() => false))) throw error;
+    return error.state as S;
+  }
+}
+
+async function isThere(file: string): Promise<boolean> {
+  try {
+    await stat(file);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function runningDomain({ libvirt }: OpsContext, name: string): Promise<Domain> {
@@ -244,6 +280,7 @@ async function copyAndPivot(
   arrived: () => Promise<boolean>,
 ): Promise<void> {
   const { libvirt } = context;
+  const changedOver = (): Promise<boolean> => patiently(arrived);
   const job = async (): Promise<{ current: number; end: number } | undefined> => {
     const info = await libvirt.call(blockJobInfo, { domain, path: dev, flags: 0 });
     return info.found === 0 ? undefined : info;
@@ -274,8 +311,8 @@ async function copyAndPivot(
     200,
   );
   if (ready !== true) throw new ServiceError('hypervisor-refused', `the copy of ${dev} of ${domain.name} stands still`);
-  await settled(() => libvirt.call(blockJobAbort, { domain, path: dev, flags: ABORT_PIVOT }), arrived);
-  const over = await eventually(async () => ((await arrived()) ? true : undefined), STALLED);
+  await settled(() => libvirt.call(blockJobAbort, { domain, path: dev, flags: ABORT_PIVOT }), changedOver);
+  const over = await eventually(async () => ((await changedOver()) ? true : undefined), STALLED);
   if (over === undefined) throw new ServiceError('hypervisor-refused', `${domain.name} has not changed over`);
 }
 

@@ -1,7 +1,6 @@
 // All disks of a virtual machine at one instant, with its file systems at rest when its guest agent answers; and back to it.
 import { ServiceError } from '../../../core/base/errors.ts';
 import type { FlowStep } from '../../sdk/flow.ts';
-import { isUnreachable } from '../libvirt.ts';
 import type { Caller } from '../libvirt.ts';
 import { LibvirtCode, isLibvirt } from '../rpc/errors.ts';
 import { fsFreeze, fsThaw } from '../rpc/procedures.ts';
@@ -44,8 +43,7 @@ async function freeze(libvirt: Caller, domain: Domain): Promise<boolean> {
     return true;
   } catch (error) {
     if (isLibvirt(error, ARGUMENT_UNSUPPORTED, ...NO_AGENT)) return false;
-    // Whether it is frozen nobody knows: thawing what is not does no harm.
-    if (isUnreachable(error)) return true;
+    // An answer that got lost is no answer: nothing is said to be at rest on such grounds. Undoing thaws, which does no harm.
     throw error;
   }
 }
@@ -69,6 +67,7 @@ export async function snapshotDomain(
   const steps: FlowStep<Snapshotting>[] = [
     {
       name: 'look',
+      looks: true,
       do: async () => {
         const domain = await domainNamed(libvirt, name);
         const volumes = [...(await volumesOf(context, domain)).values()].map((disk) => disk.name);
@@ -96,7 +95,15 @@ export async function snapshotDomain(
         return state;
       },
       undo: async ({ volumes }) => {
-        for (const volume of volumes) await storage.removeSnapshot(volume, snapshot);
+        // With the same key, they are those we made, or are made; where somebody else has made one of that name meanwhile it is refused.
+        const made = await storage.snapshot(volumes, snapshot, key).then(
+          () => true,
+          (error: unknown) => {
+            if (error instanceof ServiceError && error.code !== 'daemon-unreachable') return false;
+            throw error;
+          },
+        );
+        if (made) for (const volume of volumes) await storage.removeSnapshot(volume, snapshot);
       },
     },
     {
@@ -116,6 +123,7 @@ export async function rollBackDomain(context: OpsContext, name: string, snapshot
   const steps: FlowStep<Snapshotting>[] = [
     {
       name: 'look',
+      looks: true,
       do: async () => {
         const domain = await domainNamed(libvirt, name);
         if (await isRunning(libvirt, domain)) throw new ServiceError('in-use', `${name} runs; shut it down first`);

@@ -43,7 +43,12 @@ async function life(
 ): Promise<Life> {
   const clock = new ManualClock(wall);
   const world = { ...(await nodeWorld()), clock };
-  const source = { portals: [], sessions: () => outside.sessions, closeTarget: () => undefined };
+  const source = {
+    portals: [],
+    sessions: () => outside.sessions,
+    latencies: () => new Map(),
+    closeTarget: () => undefined,
+  };
   const watched = { ...plane, server: () => source, certificateEnd: () => outside.end };
   const readings = new Readings(watched, clock, silentLog);
   const { catalog, events } = plane;

@@ -71,7 +71,12 @@ describe('readings', () => {
       const host = 'iqn.2026-01.example:host';
       let sessions: SessionView[] = [];
       const session = { initiator: host.toUpperCase(), target: 'iqn.x' } as unknown as SessionView;
-      const source = { portals: [], sessions: () => sessions, closeTarget: () => undefined };
+      const source = {
+        portals: [],
+        sessions: () => sessions,
+        latencies: () => new Map(),
+        closeTarget: () => undefined,
+      };
       const certificate: { end?: number } = {};
       const watched = { ...plane, server: () => source, certificateEnd: () => certificate.end };
       const readings = new Readings(watched, clock, silentLog);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { metricsOf } from '../../../core/api/metrics.ts';
+import { Histogram } from '../../../core/base/histogram.ts';
 import type { SessionView } from '../../../core/control/sessions.ts';
 import { withPlane } from '../control/fixture.ts';
 
@@ -75,10 +76,12 @@ function parse(page: string): Map<string, Family> {
 }
 
 function checkHistogram(name: string, samples: readonly Sample[]): void {
-  const of = (suffix: string, volume: string | undefined): Sample[] =>
-    samples.filter((each) => each.name === name + suffix && each.labels.get('volume') === volume);
-  for (const volume of new Set(samples.map((each) => each.labels.get('volume')))) {
-    const buckets = of('_bucket', volume);
+  // Of one volume, or of one session.
+  const whose = ({ labels }: Sample): string => JSON.stringify([...labels].filter(([label]) => label !== 'le'));
+  const of = (suffix: string, owner: string): Sample[] =>
+    samples.filter((each) => each.name === name + suffix && whose(each) === owner);
+  for (const owner of new Set(samples.map(whose))) {
+    const buckets = of('_bucket', owner);
     const bounds = buckets.map((each) => Number((each.labels.get('le') ?? '').replace('+Inf', 'Infinity')));
     const counts = buckets.map((each) => each.value);
     assert.deepEqual(
@@ -94,9 +97,9 @@ function checkHistogram(name: string, samples: readonly Sample[]): void {
     assert.equal(bounds.at(-1), Infinity);
     assert.deepEqual(
       [counts.at(-1)],
-      of('_count', volume).map((each) => each.value),
+      of('_count', owner).map((each) => each.value),
     );
-    assert.equal(of('_sum', volume).length, 1);
+    assert.equal(of('_sum', owner).length, 1);
   }
 }
 
@@ -124,10 +127,13 @@ describe('the metrics page', () => {
       const dirty = parse(metricsOf(plane)).get('gemel_cache_dirty_bytes')?.samples;
       assert.equal(dirty?.find((each) => each.labels.get('volume') === 'two.b-c')?.value, 65_536);
       await plane.pools.pool('tank').checkpoint();
+      const timed = new Histogram();
+      timed.add(3, 100);
       const hostile = 'iqn.2026-01.example:a"b\\c\nd{}';
       const server = {
         portals: [],
         sessions: () => [sessionOf(1, 'iqn.2026-01.example:a'), sessionOf(2, hostile)],
+        latencies: () => new Map([1, 2].map((tsih) => [tsih, { reads: timed, writes: new Histogram() }])),
         closeTarget: () => undefined,
       };
       const source = plane.pools.rodSource('two.b-c');
@@ -139,10 +145,18 @@ describe('the metrics page', () => {
       const families = parse(metricsOf({ ...plane, server: () => server }));
       const one = (family: string, label: string, value: string): Sample[] =>
         families.get(family)?.samples.filter((each) => each.labels.get(label) === value) ?? [];
+      const { heapUsed, rss } = process.memoryUsage();
+      const heap = families.get('nodejs_heap_size_used_bytes')?.samples[0]?.value ?? 0;
+      const resident = families.get('process_resident_memory_bytes')?.samples[0]?.value ?? 0;
+      assert.ok(heap > heapUsed / 4 && heap < heapUsed * 4 && resident > rss / 4 && resident < rss * 4);
+      assert.ok((families.get('process_cpu_seconds_total')?.samples[0]?.value ?? 0) > 0);
       assert.equal(one('gemel_volume_reads_total', 'volume', 'one')[0]?.value, 40);
       const latency = one('gemel_volume_read_seconds', 'volume', 'one');
       assert.equal(latency.find((each) => each.name.endsWith('_count'))?.value, 40);
       assert.equal(one('gemel_session_read_bytes_total', 'initiator', hostile)[0]?.value, 2 ** 52);
+      const own = one('gemel_session_read_seconds', 'initiator', hostile);
+      assert.equal(own.find((each) => each.name.endsWith('_count'))?.value, 3);
+      assert.ok(Math.abs((own.find((each) => each.name.endsWith('_sum'))?.value ?? 0) - 3e-4) < 1e-9);
       assert.equal(one('gemel_pool_up', 'pool', 'tank')[0]?.value, 1);
       assert.equal(one('gemel_pool_capacity_bytes', 'pool', 'tank')[0]?.value, 16 << 20);
       assert.equal(usedBytes, 65_536);
@@ -154,7 +168,8 @@ describe('the metrics page', () => {
       assert.ok((one('gemel_cache_destaged_bytes_total', 'volume', 'two.b-c')[0]?.value ?? 0) >= 4096);
       for (const [name, { samples }] of families) {
         if (name.startsWith('gemel_volume_')) assert.ok(new Set(samples.map((s) => s.labels.get('volume'))).size === 2);
-        if (name.startsWith('gemel_session_')) assert.equal(samples.length, 2, name);
+        const sums = samples.filter((each) => each.name === `${name}_sum`);
+        if (name.startsWith('gemel_session_')) assert.equal(sums.length || samples.length, 2, name);
       }
     });
   });

@@ -87,6 +87,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const open: PortalView[] = [];
   const source: PortalServer = {
     ...{ portals: open, sessions: () => [], sessionsAt: () => [], closeTarget: () => undefined },
+    latencies: () => new Map(),
     openPortal: ({ host, port, group, advertised }) => {
       const portal = { address: host, port, group, advertised };
       open.push(portal);

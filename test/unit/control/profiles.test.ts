@@ -35,6 +35,13 @@ describe('profiles', () => {
     }
   });
 
+  it('offer the plugin for Proxmox VE before LVM', () => {
+    const block = profilesFor(site).find(({ id }) => id === 'separate-block');
+    const names = block?.steps.flatMap(({ files }) => files.map(({ name }) => name)) ?? [];
+    assert.ok(names.includes('proxmox-plugin.sh') && names.includes('storage.cfg'));
+    assert.ok(names.indexOf('proxmox-plugin.sh') < names.indexOf('storage.cfg'));
+  });
+
   it('have the names of the volume in their settings, and every portal', () => {
     const files = new Map(
       profilesFor(site).flatMap(({ steps }) =>

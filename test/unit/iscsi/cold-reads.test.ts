@@ -93,6 +93,8 @@ describe('cold reads', () => {
 
   test('are answered in the order in which the disk ends them, and counted', async () => {
     const reads = target.units[0]?.counters.reads ?? 0;
+    const timed = (): number => [...target.server.latencies().values()][0]?.reads.count ?? 0;
+    const before = timed();
     const headers = [await begin(), await begin(read16(0, 16), 8192), await begin()];
     const [first, second] = volume.begun.splice(0, 2);
     volume.cold = false;
@@ -112,6 +114,7 @@ describe('cold reads', () => {
     assert.ok(answers[1]?.data.equals(data) && answers[2]?.data.equals(data));
     assert.equal(volume.longReads, 0);
     assert.equal((target.units[0]?.counters.reads ?? 0) - reads, 3);
+    assert.equal(timed() - before, 3);
     idle();
   });
 

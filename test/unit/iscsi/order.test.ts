@@ -121,6 +121,30 @@ describe('order of checks, counters, patience', () => {
     assert.deepEqual(seen(), [writes + 1, bytes + 1024, 1024]);
   });
 
+  test('how long reads and writes took is known of each LUN and of each session, whichever way they went', async () => {
+    const data = pattern(1024, 1);
+    const ways: ((initiator: Initiator) => Promise<{ status: number }>)[] = [
+      (i) => i.scsi(write16(0, 2), { write: data }),
+      (i) => i.scsi(write16(0, 2, FUA), { write: data }),
+      (i) => i.scsi(read16(0, 2), { read: 1024 }),
+      (i) => i.scsi(read16(0, 2, FUA), { read: 1024 }),
+    ];
+    const unit = target.units[0]?.counters;
+    assert.ok(unit !== undefined);
+    for (const immediate of ['Yes', 'No']) {
+      const initiator = await login({ keys: { ImmediateData: immediate, InitialR2T: 'Yes' } });
+      await initiator.scsi(TUR);
+      const tsih = target.server.sessions().at(-1)?.tsih ?? -1;
+      const seen = (): number[] => {
+        const own = target.server.latencies().get(tsih);
+        return [own?.reads.count ?? -1, own?.writes.count ?? -1, unit.readLatency.count, unit.writeLatency.count];
+      };
+      const [, , reads = 0, writes = 0] = seen();
+      for (const way of ways) assert.equal((await way(initiator)).status, 0);
+      assert.deepEqual(seen(), [2, 2, reads + 2, writes + 2], `ImmediateData=${immediate}`);
+    }
+  });
+
   test('a write whose data never comes ends, though its initiator answers NOPs; one that goes on does not', async () => {
     const keys = { ImmediateData: 'No', InitialR2T: 'Yes', MaxBurstLength: '512', MaxOutstandingR2T: '1' };
     const initiator = await login({ keys });

@@ -1,5 +1,7 @@
 // The reconciler of the agent, against a libvirt in memory: what it makes, changes, heals and leaves alone.
 import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { targetsOf } from '../../../plugins/kvm/agent/agent.ts';
 import { HEAL_MAX, Reconciler } from '../../../plugins/kvm/agent/reconciler.ts';
@@ -12,6 +14,7 @@ import { parsePool } from '../../../plugins/kvm/model/pool.ts';
 import { LibvirtError } from '../../../plugins/kvm/rpc/errors.ts';
 import type { Procedure } from '../../../plugins/kvm/rpc/procedures.ts';
 import type { StoredDisk } from '../../../plugins/kvm/storage.ts';
+import { temporaryFolder } from '../../support/cleanup.ts';
 
 interface FakePool {
   readonly name: string;
@@ -166,6 +169,7 @@ describe('the doctor of a KVM host', () => {
     target: 'a',
     thin: true,
     lease: null,
+    urls: ['iscsi://h:1/iqn.2026-01.example:n:a/0'],
   } as unknown as StoredDisk;
   const machine = (name: string, driver: string) => {
     const source = "<source protocol='iscsi' name='iqn.2026-01.example:n:a/0'><host name='h' port='1'/></source>";
@@ -190,10 +194,50 @@ describe('the doctor of a KVM host', () => {
       assert.ok(told.includes(each), `${each} in ${told.join(', ')}`);
     }
     assert.ok(findings.every(({ remedy }) => remedy !== undefined));
+    assert.ok(!told.includes('warning paths'), 'there is one node only');
+    const mirrored = { ...volume, urls: [...volume.urls, 'iscsi://other:1/iqn.2026-01.example:n:a/0'] };
+    const onePath = machineFindings([machine('one', "cache='none' discard='unmap'")], [mirrored], 'h');
+    assert.ok(onePath.some(({ check, text }) => check === 'paths' && text.includes('portal of one node')));
     const leased = { ...volume, lease: { holder: 'kvm:other:x', since: '' } };
     const [first] = machineFindings([machine('one', "cache='none' discard='unmap'")], [leased], 'h');
     assert.equal(first?.level, 'error');
     assert.match(first.text, /lease is held by kvm:other:x/);
+  });
+
+  test('finds what is wrong with disks the kernel has logged in to', () => {
+    const folder = temporaryFolder('sysfs');
+    try {
+      const put = (disk: string, name: string, text: string): void => {
+        const path = join(folder.path, 'sys', 'class', 'block', disk, name);
+        mkdirSync(dirname(path), { recursive: true });
+        writeFileSync(path, `${text}\n`);
+      };
+      const settings = { 'device/queue_depth': '64', 'device/timeout': '60', 'queue/discard_max_bytes': '4194304' };
+      const disk = (name: string, wwid: string, changed: Readonly<Record<string, string>> = {}): void => {
+        const all = { 'device/vendor': 'GEMEL', 'device/wwid': wwid, ...settings, ...changed };
+        for (const [file, text] of Object.entries(all)) put(name, file, text);
+      };
+      const mine = [
+        { name: 'a', naa: 'naa.6a' },
+        { name: 'b', naa: 'naa.6b' },
+      ] as unknown as StoredDisk[];
+      disk('sda', 'naa.6a');
+      disk('sdb', 'naa.6a');
+      disk('sdc', 'naa.other', { 'device/vendor': 'ATA', 'device/queue_depth': '1' });
+      assert.deepEqual(
+        kernelFindings(folder.path, mine).map(({ level }) => level),
+        ['ok'],
+      );
+      disk('sdd', 'naa.6b', { 'device/queue_depth': '8', 'device/timeout': '5', 'queue/discard_max_bytes': '0' });
+      const found = kernelFindings(folder.path, mine);
+      assert.deepEqual(
+        found.map(({ check }) => check),
+        ['queue-depth', 'timeouts', 'discard', 'paths'],
+      );
+      assert.ok(found.every(({ text, remedy }) => /\(b\)|^b /.test(text) && remedy !== undefined));
+    } finally {
+      folder.remove();
+    }
   });
 
   test('has nothing to say where the kernel uses no disk of ours', () => {

@@ -1,14 +1,17 @@
 // Maps: what a copy of one shares with it, how it is kept, and that the size of a volume does not matter.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import { MAX_VOLUME } from '../../../core/base/limits.ts';
 import { Allocator } from '../../../core/pool/allocator.ts';
+import { extentsOf } from '../../../core/pool/extents.ts';
 import { LEAF_GRAINS } from '../../../core/pool/format.ts';
 import { Leaf, Leaves, VolumeMap } from '../../../core/pool/volume-map.ts';
-import { ALL_BLOCKS, GRAIN, countBlocks } from '../../../core/volume/grain.ts';
+import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN, countBlocks } from '../../../core/volume/grain.ts';
+import type { Extent } from '../../../core/volume/volume.ts';
 
 function fixture(): { allocator: Allocator; leaves: Leaves; map: VolumeMap } {
-  const allocator = new Allocator(4096);
+  const allocator = new Allocator(16 * LEAF_GRAINS);
   const leaves = new Leaves(allocator, 1);
   return { allocator, leaves, map: new VolumeMap(leaves, allocator) };
 }
@@ -48,6 +51,39 @@ describe('a map', () => {
     const again = Leaf.decode(7, kept);
     assert.deepEqual([again.places, again.valid, again.blocks], [leaf.places, leaf.valid, 4]);
     assert.throws(() => Leaf.decode(7, kept.subarray(1)), RangeError);
+  });
+
+  test('extents are runs of blocks alike, whatever the grains hold', () => {
+    const grains = 3 * LEAF_GRAINS;
+    const kind = fc.constantFrom(ALL_BLOCKS, ALL_BLOCKS, 0, 0b110, 0x8001);
+    const run = fc.tuple(fc.integer({ min: 0, max: grains - 1 }), fc.integer({ min: 1, max: LEAF_GRAINS }), kind);
+    const shape = fc.record({
+      runs: fc.array(run, { maxLength: 5 }),
+      from: fc.nat(grains * BLOCKS - 1),
+      count: fc.integer({ min: 1, max: grains * BLOCKS }),
+      limit: fc.integer({ min: 1, max: 5 }),
+      thick: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(shape, ({ runs, from, count, limit, thick }) => {
+        const { allocator, map } = fixture();
+        const blocks = new Uint8Array(grains * BLOCKS).fill(thick ? 1 : 0);
+        for (const [first, length, valid] of runs) {
+          for (let grain = first; grain < Math.min(grains, first + length); grain++) {
+            map.set(grain, valid === 0 ? 0 : allocator.allocate(false) + 1, valid);
+            for (let i = 0; i < BLOCKS; i++) blocks[grain * BLOCKS + i] = thick || (valid >> i) & 1 ? 1 : 0;
+          }
+        }
+        const end = Math.min(from + count, blocks.length);
+        const wanted: Extent[] = [];
+        for (let at = from, next = at; at < end && wanted.length < limit; at = next) {
+          while (next < end && blocks[next] === blocks[at]) next++;
+          wanted.push({ position: at * BLOCK, length: (next - at) * BLOCK, mapped: blocks[at] === 1 });
+        }
+        assert.deepEqual(extentsOf(map, thick, from * BLOCK, end * BLOCK, limit), wanted);
+      }),
+      { numRuns: 60 },
+    );
   });
 
   test('blocks of a mask', () => {

@@ -211,6 +211,33 @@ describe('EXTENDED COPY', () => {
     assert.ok((await read(all.source, 0, 512)).equals(Buffer.alloc(512)));
   });
 
+  test('where a unit was found once, it is not found any more when it is hidden, gone, or somewhere else', async () => {
+    const list = lid4([all.source, all.target], [segment(1, 0, 0)]);
+    const [a, b] = all.devices as [ScsiDevice, ScsiDevice];
+    const hidden = (): Visibility => 'hidden';
+    const seen = (): Visibility => 'read-write';
+    assert.equal(await copy(host, list), 'GOOD');
+    all.see = hidden;
+    assert.match(await copy(host, list), /^0A\/0D\/02/);
+    all.see = seen;
+    assert.equal(await copy(host, list), 'GOOD');
+    b.setLun(0, undefined);
+    assert.match(await copy(host, list), /^0A\/0D\/02/);
+    // The same unit through another target, and with another entry that hides it.
+    a.setLun(5, { lun: 5, lu: all.target, visibility: seen });
+    host.clearAttentions();
+    assert.equal(await copy(host, list), 'GOOD');
+    a.setLun(5, { lun: 5, lu: all.target, visibility: hidden });
+    host.clearAttentions();
+    assert.match(await copy(host, list), /^0A\/0D\/02/);
+    // LUNs are told in order, however often they change.
+    for (const lun of [9, 2, 7]) a.setLun(lun, { lun, lu: all.coarse, visibility: seen });
+    assert.deepEqual(
+      a.entries.map(({ lun }) => lun),
+      [0, 2, 5, 7, 9],
+    );
+  });
+
   test('a read-only mapping is no destination, and may be a source', async () => {
     await fill(all.target);
     all.see = () => 'read-only';
@@ -276,6 +303,21 @@ describe('EXTENDED COPY', () => {
       assert.equal(all.target.tasks.running, 0);
       assert.ok(all.target.locks.idle && all.source.locks.idle);
     }
+  });
+
+  test('ABORT TASK ends the copy itself, which has stopped everywhere when that is answered', async () => {
+    await fill(all.source);
+    let gone: Promise<void> | undefined;
+    let running = -1;
+    midway(all.target, () => {
+      gone = all.source.tasks.end((task) => task.nexus === host.lunNexus, false);
+      void gone.then(() => (running = all.target.tasks.running));
+    });
+    assert.match(await copy(host, lid4([all.source, all.target], LONG)), /^0A\/2F\/02/);
+    await gone;
+    assert.equal(running, 0);
+    assert.ok(all.target.locks.idle && all.source.locks.idle);
+    assert.ok((await read(all.target, 15 * MIB, MIB)).equals(Buffer.alloc(MIB)), 'it went on to the end');
   });
 
   test('goes on in the background with IMMED, can be asked about, and aborted', async () => {

@@ -171,6 +171,43 @@ describe('copying a range', () => {
     await pool.close();
   });
 
+  it('shares in one turn what nothing has to be waited for, and each has its own afterwards', async () => {
+    const machine = new Machine(() => 0.5);
+    await machine.create(3);
+    const running = await machine.start(Number.POSITIVE_INFINITY, 64);
+    assert.ok(running);
+    const { pool } = running;
+    const shape = { size: MIB, thick: false, created: 0 };
+    const ids = [await pool.create(shape), await pool.create(shape)] as const;
+    const [a, b] = [running.open(ids[0]), running.open(ids[1])];
+    const [old, fresh] = [pattern(MIB, 7), pattern(GRAIN, 8)];
+    await a.write(0, old, 0, MIB, false);
+    // What was placed for this one is stable for the next.
+    await copyRange(request({ source: a, target: b, length: GRAIN }));
+    const used = pool.allocator.used;
+    const copied = copyRange(request({ source: a, target: b, from: GRAIN, to: GRAIN, length: MIB - GRAIN }));
+    assert.deepEqual(await copied, { shared: MIB - GRAIN, copied: 0 });
+    const [first, last] = ids.map((id) => pool.entry(id).map.place(15));
+    assert.deepEqual(
+      [first, pool.allocator.refs((first ?? 0) - 1), pool.allocator.inHand((first ?? 0) - 1)],
+      [last, 2, 0],
+    );
+    await a.write(2 * GRAIN, fresh, 0, GRAIN, false);
+    await b.write(3 * GRAIN, fresh, 0, GRAIN, false);
+    for (const [volume, grain] of [
+      [a, 2],
+      [b, 3],
+    ] as const) {
+      await volume.flush();
+      const wanted = Buffer.from(old);
+      fresh.copy(wanted, grain * GRAIN);
+      assert.ok((await contents(volume)).equals(wanted), `grain ${String(grain)}`);
+      await volume.close();
+    }
+    assert.equal(pool.allocator.used, used + 2);
+    await pool.close();
+  });
+
   it('leaves holes where they are, and makes holes of what was there', async () => {
     const source = new MemoryVolume(8 * MIB, 512);
     const target = new MemoryVolume(8 * MIB, 512);

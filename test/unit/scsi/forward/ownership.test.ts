@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { Initiator } from '../../../support/initiator.ts';
+import { VolumeError, VolumeFault } from '../../../../core/volume/volume.ts';
 import { TUR, pattern, read16, write16 } from '../../../support/cdb.ts';
 import { cdb, login, reserve, until } from '../../../support/nodes-initiator.ts';
 import { StallingVolume } from '../../../support/stalling-volume.ts';
@@ -115,10 +116,10 @@ describe('the owner of a LUN', () => {
     const write = atA.scsi(write16(2, 1), { write: BLOCK });
     const read = atB.scsi(read16(7, 1), { read: 512 });
     await new Promise((resolve) => setTimeout(resolve, 100));
-    // Whether the unit is ready is answered at once; so is everything about the port.
+    // So does who opens the disk now. What is about the port is answered at once.
+    const opening = login(nodes, 'b', 'opening');
     const asking = await Initiator.login('127.0.0.1', nodes.b.port, { target: IQN });
     assert.equal((await asking.scsi(TUR)).senseCode, '06/29/00');
-    assert.equal((await asking.scsi(TUR)).senseCode, '02/04/0a');
     assert.equal((await asking.scsi(cdb(0x12, 0, 0, 0, 96, 0), { read: 96 })).status, 0);
     assert.equal((await asking.scsi(cdb(0xa0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0), { read: 256 })).status, 0);
     assert.equal(await groups(asking), '80 01');
@@ -126,7 +127,7 @@ describe('the owner of a LUN', () => {
     assert.equal((await write).status, 0);
     assert.equal((await read).status, 0);
     assert.equal(nodes.b.lu.counters.writes, 1);
-    asking.destroy();
+    for (const each of [asking, await opening]) each.destroy();
   });
 
   it('is not waited for longer than that', async () => {
@@ -145,6 +146,9 @@ describe('the owner of a LUN', () => {
     );
     assert.ok(nodes.world.clock.now() - begun >= 4_900);
     assert.equal(await groups(atA), '8f 0f');
+    const asked = nodes.world.clock.now();
+    assert.equal((await atA.scsi(TUR)).senseCode, '02/04/0a');
+    assert.ok(nodes.world.clock.now() - asked < 2_500, 'it is in transition by now');
     nodes.takeOver('a');
     for (const each of [atA, atB]) {
       assert.equal((await each.scsi(TUR)).senseCode, '06/2a/06');
@@ -167,12 +171,27 @@ describe('the owner of a LUN', () => {
     assert.equal(nodes.a.lu.nexuses.size, 1);
     nodes.link.heal();
     assert.ok((await read).data.equals(BLOCK));
-    assert.equal((await write).senseCode, '02/04/0a');
+    assert.equal((await write).senseCode, '06/29/07');
     for (const each of [atB, second]) {
       assert.equal((await each.scsi(TUR)).senseCode, '06/29/07');
       assert.equal((await each.scsi(TUR)).status, 0);
     }
     assert.equal((await atB.scsi(write16(9, 1), { write: pattern(512, 1) })).status, 0);
+    second.destroy();
+  });
+
+  it('ceases to be one while it carries commands out: reads wait for the next one, and writes are told to be repeated', async () => {
+    volume.stall();
+    const write = atB.scsi(write16(9, 1), { write: BLOCK });
+    const second = await login(nodes, 'b', 'second').catch(() => undefined);
+    assert.ok(second);
+    const read = second.scsi(read16(8, 1), { read: 512 });
+    await until(() => Promise.resolve(volume.waiting === 2));
+    volume.goOn(new VolumeError(VolumeFault.moved, 'another node serves this volume'));
+    assert.equal((await write).senseCode, '06/29/07');
+    volume.goOn();
+    nodes.takeOver('b');
+    assert.equal((await read).status, 0);
     second.destroy();
   });
 
@@ -185,7 +204,7 @@ describe('the owner of a LUN', () => {
     volume.goOn();
     const held = login(nodes, 'b', 'second');
     nodes.takeOver('b');
-    assert.equal((await write).senseCode, '02/04/0a');
+    assert.equal((await write).senseCode, '06/29/07');
     assert.ok(nodes.world.clock.now() - begun < 4_000);
     assert.equal((await atB.scsi(TUR)).senseCode, '06/29/07');
     assert.equal((await atB.scsi(TUR)).senseCode, '06/2a/06');
