@@ -38,6 +38,8 @@ import { jobRoutes } from './routes/jobs.ts';
 import { leaseRoutes } from './routes/leases.ts';
 import { mapRoutes } from './routes/maps.ts';
 import { offloadRoutes } from './routes/offload.ts';
+import { policyRoutes } from './routes/policies.ts';
+import { portalRoutes } from './routes/portals.ts';
 import { poolRoutes } from './routes/pools.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
 import { replicationRoutes } from './routes/replication.ts';
@@ -68,6 +70,8 @@ export function routesOf(control: ControlPlane): Route[] {
     ...initiatorRoutes(control),
     ...targetRoutes(control),
     ...poolRoutes(control),
+    ...portalRoutes(control),
+    ...policyRoutes(control),
     ...backendRoutes(control),
     ...snapshotRoutes(control),
     ...offloadRoutes(control),

@@ -8,7 +8,8 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createSecureContext } from 'node:tls';
-import { API_NAME } from '../base/api-name.ts';
+import type { SecureContext } from 'node:tls';
+import { API_NAME, CLUSTER_API_NAME } from '../base/api-name.ts';
 import { ServiceError } from '../base/errors.ts';
 import { listenError } from '../base/host-port.ts';
 import { API_HEADERS_TIMEOUT, API_TIMEOUT, MAX_API_CONNECTIONS } from '../base/limits.ts';
@@ -29,13 +30,14 @@ export interface ApiListener {
   readonly address: string;
   readonly port: number;
   /** Exchanges the certificates, for connections from now on. */
-  show(own: TlsIdentity, shown: ShownCertificate): void;
+  show(own: TlsIdentity, shown: ShownCertificate, cluster?: TlsIdentity): void;
   /** Stops accepting, lets running requests finish for `patience` milliseconds, then closes what is left. */
   close(patience: number): Promise<void>;
 }
 
 /**
- * Browsers are shown `shown`; who asks for API_NAME, and who has not given another, the one of our own CA.
+ * Browsers are shown `shown`; who asks for API_NAME, and who has not given another, the one of our own CA; who asks for
+ * CLUSTER_API_NAME, that of the authority of the cluster, if there is one.
  * Serves `app` on `host`:`port` (0: any free one). Rejects with ServiceError port-taken or address-unusable.
  */
 export async function listenApi(
@@ -44,16 +46,20 @@ export async function listenApi(
   tls: TlsIdentity,
   app: RequestListener,
   shown = ownPair(tls),
+  cluster?: TlsIdentity,
 ): Promise<ApiListener> {
-  let own = createSecureContext({ ...ownPair(tls), ...VERSIONS });
-  const SNICallback = (name: string, done: (error: Error | null, context?: typeof own) => void): void => {
-    done(null, name === API_NAME ? own : undefined);
+  const contextOf = (identity: TlsIdentity): SecureContext =>
+    createSecureContext({ ...ownPair(identity), ...VERSIONS });
+  let own = contextOf(tls);
+  let common = cluster === undefined ? undefined : contextOf(cluster);
+  const SNICallback = (name: string, done: (error: Error | null, context?: SecureContext) => void): void => {
+    done(null, name === API_NAME ? own : name === CLUSTER_API_NAME ? common : undefined);
   };
   const secure = createHttpsServer({ ...TIMEOUTS, ...shown, ...VERSIONS, SNICallback }, app);
   secure.on('clientError', answerMalformed);
-  let ca = tls.ca;
+  const authorities = { '/ca.pem': tls.ca, '/cluster-ca.pem': cluster?.ca };
   const plain = createHttpServer(TIMEOUTS, (request, response) => {
-    answerPlain(request, response, ca);
+    answerPlain(request, response, authorities);
   });
   const sockets = new Set<Socket>();
   const front = createServer((socket) => {
@@ -88,9 +94,11 @@ export async function listenApi(
   return {
     address,
     port: actual,
-    show: (identity, pair) => {
-      own = createSecureContext({ ...ownPair(identity), ...VERSIONS });
-      ca = identity.ca;
+    show: (identity, pair, ofCluster) => {
+      own = contextOf(identity);
+      common = ofCluster === undefined ? undefined : contextOf(ofCluster);
+      authorities['/ca.pem'] = identity.ca;
+      authorities['/cluster-ca.pem'] = ofCluster?.ca;
       secure.setSecureContext({ ...pair, ...VERSIONS });
     },
     close: async (patience) => {
@@ -140,11 +148,17 @@ function answerMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
   socket.end(`HTTP/1.1 400 Bad Request\r\n${fields.join('\r\n')}\r\n\r\n${body}`);
 }
 
-function answerPlain(request: IncomingMessage, response: ServerResponse, ca: string): void {
+function answerPlain(
+  request: IncomingMessage,
+  response: ServerResponse,
+  authorities: Readonly<Record<string, string | undefined>>,
+): void {
   response.setHeader('Connection', 'close');
   response.setHeader('Cache-Control', 'no-store');
   request.resume();
-  if (request.method === 'GET' && request.url === '/ca.pem') {
+  const path = request.url ?? '';
+  const ca = Object.hasOwn(authorities, path) ? authorities[path] : undefined;
+  if (request.method === 'GET' && ca !== undefined) {
     response.writeHead(200, { 'Content-Type': 'application/x-pem-file' }).end(ca);
     return;
   }

@@ -4,7 +4,7 @@ import { VolumeName } from './schemas.ts';
 
 const bytes = z.int().nonnegative();
 const timestamp = z.string().meta({ format: 'date-time' });
-const Policy = z.enum(['auto', 'always', 'share-only', 'never']);
+export const CopyPolicy = z.enum(['auto', 'always', 'share-only', 'never']);
 const Kind = z.enum([
   'extended-copy',
   'populate-token',
@@ -32,7 +32,7 @@ export const OffloadVolume = z.object({
   volume: z.string(),
   thin: z.boolean(),
   offered: z.array(Kind),
-  copyRoute: Policy,
+  copyRoute: CopyPolicy,
   lastRoute: z.enum(['shared', 'fixed', 'not-measured', 'faster', 'slower']).nullable(),
   hosts: z.array(
     z.object({
@@ -51,8 +51,8 @@ export const OffloadFinding = z.object({
   remedy: z.string().nullable(),
 });
 export const CopyRoutes = z.object({
-  node: Policy,
-  volumes: z.array(z.object({ volume: z.string(), policy: Policy })),
+  node: CopyPolicy,
+  volumes: z.array(z.object({ volume: z.string(), policy: CopyPolicy })),
 });
 export const SetCopyRoute = z.strictObject({
   policy: z.enum(['auto', 'always', 'share-only', 'never', 'default']).meta({

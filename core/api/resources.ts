@@ -13,6 +13,16 @@ export const poolResource = ({ pools }: Catalog, name: string): Resource => ({
   revision: pools.revision(name),
 });
 
+export const portalResource = ({ portals }: Catalog, name: string): Resource => ({
+  id: `portals/${name}`,
+  revision: portals.revision(name),
+});
+
+export const policyResource = ({ policies }: Catalog, name: string): Resource => ({
+  id: `policies/${name}`,
+  revision: policies.revision(name),
+});
+
 export const backendResource = ({ backends }: Catalog, name: string): Resource => ({
   id: `backends/${name}`,
   revision: backends.revision(name),

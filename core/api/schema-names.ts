@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import * as backend from './backend-schemas.ts';
 import * as offload from './offload-schemas.ts';
+import * as policy from './policy-schemas.ts';
+import * as portal from './portal-schemas.ts';
 import * as schemas from './schemas.ts';
 
 const EXAMPLES: Readonly<Record<string, object>> = {
@@ -21,7 +23,7 @@ const EXAMPLES: Readonly<Record<string, object>> = {
 };
 
 /** Gives them to all that describe an object; before any route is made of them. */
-for (const [id, schema] of Object.entries({ ...schemas, ...offload, ...backend } as Readonly<
+for (const [id, schema] of Object.entries({ ...schemas, ...offload, ...backend, ...portal, ...policy } as Readonly<
   Record<string, unknown>
 >)) {
   if (!(schema instanceof z.ZodObject)) continue;

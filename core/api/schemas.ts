@@ -58,6 +58,9 @@ export const CreateVolume = z.strictObject({
     .max(3)
     .optional()
     .meta({ description: 'nodes of the cluster that keep a copy; 2 when absent, if there are two' }),
+  policy: VolumeName.nullable()
+    .optional()
+    .meta({ description: 'what it has where nothing is said; the default policy when absent, if any; null: none' }),
 });
 
 export const ResizeVolume = z.strictObject({ size: sizeOfVolume, force: z.boolean().default(false) });
@@ -77,6 +80,7 @@ export const Volume = z.object({
   pool: z.string().nullable(),
   backend: z.string().nullable(),
   nodes: z.array(z.string()).meta({ description: 'ids of the nodes that keep a copy; none on a node that is alone' }),
+  policy: z.string().nullable(),
   snapshots: z.int(),
   path: z.string().nullable(),
   allocatedBytes: bytes.nullable(),

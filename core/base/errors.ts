@@ -24,6 +24,12 @@ export const ERRORS = {
   },
   forbidden: { http: 403, exit: 3, retriable: false, remedy: 'Use an account or a token with what the message names.' },
   throttled: { http: 429, exit: 6, retriable: true, remedy: 'Wait as long as the message says.' },
+  'last-portal': {
+    http: 409,
+    exit: 5,
+    retriable: false,
+    remedy: 'Add another portal first (gemel portal add).',
+  },
   'last-admin': { http: 409, exit: 5, retriable: false, remedy: 'Make another user an admin first.' },
   misdirected: {
     http: 421,
@@ -99,13 +105,13 @@ export const ERRORS = {
   },
   'no-space': { http: 507, exit: 6, retriable: true, remedy: 'Free space on the file system or grow it.' },
   'port-taken': {
-    http: 500,
+    http: 409,
     exit: 7,
     retriable: false,
     remedy: 'Stop the other program, or choose another port with --portal, --api or, for a cluster, --address.',
   },
   'address-unusable': {
-    http: 500,
+    http: 422,
     exit: 7,
     retriable: false,
     remedy: 'Choose an address of this machine and a port you may use with --portal, --api or --address.',

@@ -29,3 +29,5 @@ export const MAX_SCHEDULES = 256;
 export const MAX_SCHEDULE_RULES = 8;
 export const MAX_SCHEDULE_KEEP = 512;
 export const SCHEDULE_INTERVAL = 1_000;
+/** Policies of volumes. */
+export const MAX_POLICIES = 256;

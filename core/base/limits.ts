@@ -34,6 +34,10 @@ export const LOGIN_TIMEOUT = 15_000;
 /** Connections that may be in login at once, over all portals; and from one address. */
 export const MAX_LOGINS_PENDING = 256;
 export const MAX_LOGINS_PENDING_PER_ADDRESS = 128;
+/** Portals of a node, and portal groups (RFC 7143 §4.4.1) it has at once; milliseconds until one that does not listen is tried again. */
+export const MAX_PORTALS = 64;
+export const MAX_PORTAL_GROUPS = 64;
+export const PORTAL_RETRY = 5_000;
 /** Sessions of the daemon, and of one initiator name. */
 export const MAX_SESSIONS = 1024;
 export const MAX_SESSIONS_PER_INITIATOR = 512;

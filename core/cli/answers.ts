@@ -1,5 +1,7 @@
 // What the API answers, as far as the client shows it. (The client speaks HTTP only and shares no code with the daemon.)
 
+import type { Api } from '../../plugins/sdk/typed-api.ts';
+
 export interface Disk {
   name: string;
   iqn: string;
@@ -266,96 +268,12 @@ export interface AlertTarget {
   created: string;
 }
 
-export interface JoinToken {
-  readonly token: string;
-  readonly expires: string;
-}
-
-export interface Cluster {
-  readonly cluster: string | null;
-  readonly node: string | null;
-  readonly nodes: readonly {
-    readonly id: string;
-    readonly index: number;
-    readonly name: string;
-    readonly role: 'data' | 'witness';
-    readonly address: string;
-    readonly self: boolean;
-    readonly vote: 'voter' | 'learner' | 'none';
-    readonly leader: boolean;
-    readonly answers: boolean;
-    readonly maintenance: boolean;
-  }[];
-  readonly store: { readonly answers: boolean; readonly problem: string | null };
-  readonly takeover: 'automatic' | 'none';
-  readonly advice: string | null;
-}
-
-export interface Replica {
-  readonly node: string;
-  readonly inSync: boolean;
-  readonly state: string;
-  readonly why: string;
-  readonly lacksBytes: number;
-  readonly resync: {
-    readonly leftBytes: number;
-    readonly totalBytes: number;
-    readonly bytesPerSecond: number;
-    readonly etaSeconds: number | null;
-  } | null;
-}
-
-export interface Replication {
-  readonly volume: string;
-  readonly id: string;
-  readonly role: string;
-  readonly owner: string | null;
-  readonly epoch: number;
-  readonly session: number;
-  readonly inSync: readonly string[];
-  readonly replicas: readonly Replica[];
-  readonly forcedBy: string | null;
-  readonly why: string;
-}
-
-export interface DrillReport {
-  readonly volume: string;
-  readonly hard: boolean;
-  readonly time: string;
-  readonly by: string;
-  readonly paths: number;
-  readonly steps: readonly {
-    readonly from: string;
-    readonly to: string;
-    readonly pauseMs: number;
-    readonly longestCommandMs: number | null;
-  }[];
-}
-
-export interface DivergenceReport {
-  readonly volume: string;
-  readonly cause: string;
-  readonly time: string;
-  readonly by: string | null;
-  readonly owner: string;
-  readonly epoch: number;
-  readonly before: {
-    readonly epoch: number;
-    readonly session: number;
-    readonly owner: string;
-    readonly inSync: readonly string[];
-  };
-  readonly blockSize: number;
-  readonly copies: readonly {
-    readonly node: string;
-    readonly complete: boolean;
-    readonly bytes: number;
-    readonly ranges: readonly (readonly number[])[];
-  }[];
-}
-
-export interface RebootAnswer {
-  readonly safe: boolean;
-  readonly moves: readonly string[];
-  readonly concerns: readonly { readonly kind: string; readonly name: string; readonly text: string }[];
-}
+/** What the API says of the cluster and of volumes on several nodes, as its document has it. */
+type Answer<K extends keyof Api> = Api[K]['response'];
+export type JoinToken = Answer<'POST /cluster/tokens'>;
+export type Cluster = Answer<'GET /cluster'>;
+export type Replication = Answer<'GET /volumes/{name}/replication'>;
+export type Replica = Replication['replicas'][number];
+export type DrillReport = Answer<'POST /volumes/{name}/replication/drill'>;
+export type DivergenceReport = Answer<'GET /replication/reports'>[number];
+export type RebootAnswer = Answer<'GET /cluster/nodes/{node}/reboot'>;

@@ -27,7 +27,8 @@ export function parseDuration(text: string): number {
   throw new ServiceError('bad-request', `'${text.slice(0, 40)}' is not a time like 24h, 7d, 30m or 0`);
 }
 
-function durationText(ms: number): string {
+/** The reverse of parseDuration. */
+export function durationText(ms: number): string {
   for (const unit of ['d', 'h', 'm']) {
     const size = UNITS[unit] ?? 1;
     if (ms > 0 && ms % size === 0) return `${String(ms / size)}${unit}`;

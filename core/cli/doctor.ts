@@ -7,6 +7,7 @@ import { ServiceError, messageOf } from '../base/errors.ts';
 import { parseHostPort } from '../base/host-port.ts';
 import { formatSize } from '../base/sizes.ts';
 import type { ApiClient } from '../../plugins/sdk/client.ts';
+import type { Schemas } from '../../plugins/sdk/typed-api.ts';
 import type { Alert, AlertTarget, Cluster, Disk, Pool, Replication, Session, Status } from './answers.ts';
 import { clusterFindings, replicaFindings } from './doctor-cluster.ts';
 import { hostFindings } from './doctor-host.ts';
@@ -58,7 +59,7 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
   const checks: [string, () => Finding[] | Promise<Finding[]>][] = [
     ['daemon', () => versionFindings(status, options.version)],
     ['clock', () => clockFindings(status, options.now())],
-    ['portals', () => portalFindings(status.portals)],
+    ['portals', async () => portalFindings(status.portals, (await client.list('/portals')) as Schemas.Portal[])],
     ['certificate', async () => certificateFindings(await client.call('GET', '/certificate'), options.now())],
     ['pools', async () => poolFindings((await client.list('/pools')) as Pool[])],
     ['disks', async () => diskFindings((await client.list('/volumes')) as Disk[])],
@@ -123,8 +124,13 @@ function clockFindings(status: Status, now: number): Finding[] {
   ];
 }
 
-async function portalFindings(portals: readonly string[]): Promise<Finding[]> {
-  return Promise.all(
+async function portalFindings(portals: readonly string[], known: readonly Schemas.Portal[]): Promise<Finding[]> {
+  const silent = known.flatMap(({ name, address, problem }): Finding[] => {
+    if (problem === null) return [];
+    const remedy = `Bring the address back, or gemel portal remove ${name}; it is tried every few seconds.`;
+    return [{ check: 'portals', level: 'error', text: `${name} (${address}) does not listen: ${problem}`, remedy }];
+  });
+  const reached = await Promise.all(
     portals.map(async (portal): Promise<Finding> => {
       const why = await refusalOf(portal);
       if (why === undefined) return { check: 'portals', level: 'ok', text: `${portal} accepts connections from here` };
@@ -132,6 +138,7 @@ async function portalFindings(portals: readonly string[]): Promise<Finding[]> {
       return { check: 'portals', level: 'error', text: `${portal} cannot be reached from here: ${why}`, remedy };
     }),
   );
+  return [...silent, ...reached];
 }
 
 function refusalOf(portal: string): Promise<string | undefined> {

@@ -14,6 +14,7 @@ import { addImageCommands } from './image-commands.ts';
 import { addManCommand } from './man-page.ts';
 import { addJobCommands } from './job-commands.ts';
 import { addOffloadCommands } from './offload-commands.ts';
+import { addPortalCommands } from './portal-commands.ts';
 import { addPoolCommands } from './pool-commands.ts';
 import { addReplicationCommands } from './replication-commands.ts';
 import { addScheduleCommands } from './schedule-commands.ts';
@@ -34,6 +35,7 @@ export function createProgram(context: CliContext, version: string, plugins: rea
   addVolumeCommands(program, context);
   addMapCommands(program, context);
   addPoolCommands(program, context);
+  addPortalCommands(program, context);
   addBackendCommands(program, context);
   addSnapshotCommands(program, context);
   addInitiatorCommands(program, context);

@@ -8,6 +8,7 @@ import type { CliContext } from './command.ts';
 import { facts, table } from './output.ts';
 import { addDeletedCommands, keptUntil } from './deleted-commands.ts';
 import { throughJob } from './job-commands.ts';
+import { addPolicyCommands } from './policy-commands.ts';
 import { addOwnerCommands, copiesText } from './replication-commands.ts';
 import { addCopyCommands } from './snapshot-commands.ts';
 
@@ -17,6 +18,7 @@ export interface CreateOptions {
   readonly mapReadOnly?: string[];
   readonly blockSize?: string;
   readonly physicalBlockSize?: string;
+  readonly thin?: boolean;
   readonly thick?: boolean;
   readonly replicas?: string;
   readonly readOnly?: boolean;
@@ -30,6 +32,7 @@ export interface CreateOptions {
   readonly file?: boolean;
   readonly backend?: string;
   readonly image?: string;
+  readonly policy?: string;
 }
 
 interface DeleteOptions {
@@ -61,6 +64,7 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
         'durable (default): acknowledged when stable; mirrored-ram: when in the memory of two nodes',
       ).choices(['durable', 'mirrored-ram', 'volatile']),
     )
+    .option('--policy <name>', 'has what is not said here (gemel policy); none: not even the default one')
     .option('--target <name>', 'put it into this target beside other disks')
     .option('--lun <number>', 'LUN in the target (default: the lowest free one)')
     .addOption(new Option('--device <path>', 'serve a block device').conflicts(['memory', 'size', 'thick', 'thin']))
@@ -155,6 +159,7 @@ export function addVolumeCommands(program: Command, context: CliContext): void {
         .call('DELETE', `/volumes/${segment(name)}/lease?holder=gemel&force=true`);
       show(context, command, disk as Disk, (each) => `Nobody has the lease of ${each.name} now`);
     });
+  addPolicyCommands(program, volume, context);
   addOwnerCommands(volume, context);
   addDeletedCommands(volume, context);
   addCopyCommands(volume, context);
@@ -205,9 +210,10 @@ export function createBody(name: string, options: CreateOptions): Record<string,
     size: options.size === undefined ? undefined : parseSize(options.size),
     blockSize: number(options.blockSize),
     physicalBlockSize: number(options.physicalBlockSize),
-    thin: options.thick === true ? false : undefined,
+    thin: options.thick === true ? false : options.thin,
     readOnly: options.readOnly,
     durability: options.durability,
+    policy: options.policy === 'none' ? null : options.policy,
     kind: kindOf(options),
     pool: options.pool,
     path: options.device ?? options.nbd ?? options.image,

@@ -13,6 +13,7 @@ import type { JobRecord } from './jobs/job.ts';
 import { GROUP_PREFIX, HOST_PREFIX } from './records.ts';
 import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
+  ApiAuthorityRecord,
   BackendRecord,
   DeletedVolume,
   HostGroupRecord,
@@ -20,7 +21,9 @@ import type {
   InitiatorRecord,
   NodeRecord,
   ObservationRecord,
+  PolicyRecord,
   PoolRecord,
+  PortalRecord,
   ScheduleRecord,
   SnapshotRecord,
   TargetRecord,
@@ -36,12 +39,18 @@ export class Catalog {
   readonly #stores: ReadonlySet<ConfigStore>;
   readonly volumes: Collection<VolumeRecord>;
   readonly pools: Collection<PoolRecord>;
+  readonly portals: Collection<PortalRecord>;
+  readonly policies: Collection<PolicyRecord>;
   readonly backends: Collection<BackendRecord>;
   /** By `VOLUME@SNAPSHOT`. */
   readonly snapshots: Collection<SnapshotRecord>;
   readonly targets: Collection<TargetRecord>;
   readonly initiators: Collection<InitiatorRecord>;
   readonly tokens: Collection<TokenRecord>;
+  /** Tokens of this node alone: that of its data folder. */
+  readonly nodeTokens: Collection<TokenRecord>;
+  /** One record, `self`, once there was a cluster. */
+  readonly apiAuthority: Collection<ApiAuthorityRecord>;
   /** Users, their sessions, and the audit log. */
   readonly security: SecurityRecords;
   /** By volume id. */
@@ -79,11 +88,15 @@ export class Catalog {
     this.#stores = new Set([shared, store]);
     this.volumes = new Collection(shared, 'volumes/');
     this.pools = new Collection(store, 'pools/');
+    this.portals = new Collection(store, 'portals/');
+    this.policies = new Collection(shared, 'policies/');
     this.backends = new Collection(shared, 'backends/');
     this.snapshots = new Collection(shared, 'snapshots/');
     this.targets = new Collection(shared, 'targets/');
     this.initiators = new Collection(shared, 'initiators/');
-    this.tokens = new Collection(store, 'tokens/');
+    this.tokens = new Collection(shared, 'tokens/');
+    this.nodeTokens = new Collection(store, 'node-tokens/');
+    this.apiAuthority = new Collection(shared, 'api-authority/');
     this.security = new SecurityRecords(store, shared);
     this.reservations = new Collection(shared, 'reservations/');
     this.sanitizing = new Collection(shared, 'sanitizing/');
@@ -100,11 +113,20 @@ export class Catalog {
     this.observations = new Collection(store, 'observations/');
     this.#nodes = new Collection(store, 'node/');
     const { users, settings, sessions, anchor } = this.security;
-    const disks = [this.volumes, this.backends, this.snapshots, this.deleted, this.reservations, this.sanitizing];
+    const disks = [
+      this.volumes,
+      this.policies,
+      this.backends,
+      this.snapshots,
+      this.deleted,
+      this.reservations,
+      this.sanitizing,
+    ];
     const whose = [this.targets, this.initiators, this.hosts, this.hostGroups, users, settings, sessions];
-    this.#shared = [...disks, ...whose, this.schedules, this.alertTargets, this.alertRules];
-    const here = [this.pools, this.events, this.jobs, this.requests, this.alertStates, this.observations];
-    this.#own = [...here, this.tokens, anchor, this.#nodes];
+    const callers = [this.tokens, this.apiAuthority];
+    this.#shared = [...disks, ...whose, ...callers, this.schedules, this.alertTargets, this.alertRules];
+    const here = [this.pools, this.portals, this.events, this.jobs, this.requests, this.alertStates, this.observations];
+    this.#own = [...here, this.nodeTokens, anchor, this.#nodes];
     this.#ofTarget = this.volumes.index(({ target }) => [target]);
     this.#ofPool = this.volumes.index(({ pool }) => (pool === undefined ? [] : [pool]));
     this.#mappedTo = this.volumes.index(({ maps }) => maps.map(({ who }) => who));
@@ -176,6 +198,12 @@ export class Catalog {
     return this.#feed.watch(listener);
   }
 
+  /** The edit that changes what is given of the node's own record; none when that says the same already. */
+  editNode(change: Partial<NodeRecord>): Edit[] {
+    const changed = { ...this.node, ...change };
+    return JSON.stringify(changed) === JSON.stringify(this.node) ? [] : [this.#nodes.edit('self', changed)];
+  }
+
   /** The first start is complete. */
   async setInitialized(): Promise<void> {
     await this.apply(this.#nodes.edit('self', { ...this.node, initialized: true }));
@@ -200,7 +228,19 @@ export class Catalog {
 
   /** The policy of the volume with this name. */
   copyRouteOf(volume: string): CopyRoutePolicy {
-    return this.volumes.get(volume)?.copyRoute ?? this.node.copyRoute ?? 'auto';
+    const record = this.volumes.get(volume);
+    const policy = this.policyOf(record);
+    return record?.copyRoute ?? policy?.copyRoute ?? this.node.copyRoute ?? 'auto';
+  }
+
+  /** What a volume has in common with others; undefined: it has no policy. */
+  policyOf(volume: Pick<VolumeRecord, 'policy'> | undefined): PolicyRecord | undefined {
+    return volume?.policy === undefined ? undefined : this.policies.get(volume.policy);
+  }
+
+  /** The one of new volumes for which nobody names another. */
+  get defaultPolicy(): PolicyRecord | undefined {
+    return this.policies.values().find(({ isDefault }) => isDefault === true);
   }
 
   /** Name of the target for a new TargetRecord. */

@@ -13,7 +13,7 @@ export interface ServedCertificate {
   readonly problem: string | undefined;
   /** True when it is good for this DNS name or address. */
   readonly covers: (host: string) => boolean;
-  /** What tokens vouch for: base64url SHA-256 of the CA certificate of the data folder. */
+  /** What tokens vouch for: base64url SHA-256 of the CA certificate of the cluster, or of the data folder. */
   readonly fingerprint: string;
   /** Where a person reaches the console. */
   readonly url: string;

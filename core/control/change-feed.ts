@@ -7,13 +7,16 @@ import type { EventRecord } from './events.ts';
 import type { JobRecord } from './jobs/job.ts';
 import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
+  ApiAuthorityRecord,
   DeletedVolume,
   HostGroupRecord,
   HostRecord,
   InitiatorRecord,
   NodeRecord,
   ObservationRecord,
+  PolicyRecord,
   PoolRecord,
+  PortalRecord,
   ScheduleRecord,
   SnapshotRecord,
   TargetRecord,
@@ -25,10 +28,14 @@ import type {
 export interface CatalogRecords {
   readonly volumes: VolumeRecord;
   readonly pools: PoolRecord;
+  readonly portals: PortalRecord;
+  readonly policies: PolicyRecord;
   readonly snapshots: SnapshotRecord;
   readonly targets: TargetRecord;
   readonly initiators: InitiatorRecord;
   readonly tokens: TokenRecord;
+  readonly 'node-tokens': TokenRecord;
+  readonly 'api-authority': ApiAuthorityRecord;
   readonly reservations: SavedReservations;
   readonly sanitizing: SavedSanitize;
   readonly events: EventRecord;

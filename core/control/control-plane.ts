@@ -13,6 +13,8 @@ import type { Jobs } from './jobs/jobs.ts';
 import type { PoolMoves } from './pool-moves.ts';
 import type { Offload } from './offload.ts';
 import type { PoolManager } from './pools.ts';
+import type { Policies } from './policies.ts';
+import type { Portals } from './portals.ts';
 import type { Provisioner } from './provision.ts';
 import type { Replication } from './replication.ts';
 import type { Schedules } from './schedules.ts';
@@ -41,6 +43,8 @@ export interface ControlPlane {
   readonly units: Units;
   readonly provisioner: Provisioner;
   readonly pools: PoolManager;
+  readonly portals: Portals;
+  readonly policies: Policies;
   readonly moves: PoolMoves;
   readonly snapshots: Snapshots;
   readonly offload: Offload;

@@ -92,8 +92,8 @@ export class Provisioner {
    */
   create(wanted: CreateVolume, source?: string, id = this.newId(), nodes?: readonly string[]): Promise<VolumeRecord> {
     return this.turn.run(async () => {
-      const planned = planVolume(this.#catalog, wanted);
-      const replicas = nodes ?? this.#replicas(planned, source === undefined ? wanted.replicas : 1);
+      const { copies, ...planned } = planVolume(this.#catalog, wanted);
+      const replicas = nodes ?? this.#replicas(planned, source === undefined ? copies : 1);
       if (planned.durability === Durability.mirroredRam && (replicas?.length ?? 1) < 2) {
         const what = 'mirrored-ram acknowledges a write when it is in the memory of two nodes';
         throw new ServiceError('bad-request', `${what}: it takes a cluster (gemel cluster init) and two copies`);
@@ -306,7 +306,7 @@ export class Provisioner {
   // ---- internals
 
   /** Where the data goes in a cluster; undefined: this node is alone. Throws ServiceError bad-request. */
-  #replicas({ kind }: PlannedVolume, wanted: number | undefined): readonly string[] | undefined {
+  #replicas({ kind }: Pick<PlannedVolume, 'kind'>, wanted: number | undefined): readonly string[] | undefined {
     if (this.#placement === undefined) {
       if (wanted === undefined || wanted === 1) return undefined;
       throw new ServiceError('bad-request', 'copies on several nodes take a cluster (gemel cluster init)');

@@ -86,6 +86,25 @@ export interface VolumeRecord {
   readonly resizing?: number;
   /** Whether copies hosts ask for are taken; as the node does when absent. */
   readonly copyRoute?: CopyRoutePolicy;
+  /** Name of its PolicyRecord; absent: none. */
+  readonly policy?: string;
+  /** Milliseconds since 1970. */
+  readonly created: number;
+}
+
+/** What volumes have in common. What is absent is left to whoever asks for a volume, or to the node. */
+export interface PolicyRecord {
+  readonly name: string;
+  /** Of new volumes. */
+  readonly durability?: Durability;
+  readonly replicas?: number;
+  readonly thin?: boolean;
+  /** Of all its volumes that do not have their own. */
+  readonly copyRoute?: CopyRoutePolicy;
+  /** Of all its volumes: milliseconds they are kept when they are deleted. */
+  readonly keepDeleted?: number;
+  /** New volumes have it when nobody names one; at most one is. */
+  readonly isDefault?: boolean;
   /** Milliseconds since 1970. */
   readonly created: number;
 }
@@ -183,6 +202,25 @@ export interface TargetRecord {
   readonly iqn: string;
 }
 
+/** An address initiators come in by. */
+export interface PortalRecord {
+  readonly name: string;
+  /** Of this machine: an address or a name; `0.0.0.0` and `::` are all addresses. */
+  readonly host: string;
+  /** 0: any free one, which only settings have. */
+  readonly port: number;
+  /** Portal group as it was asked for, from 1 on. */
+  readonly group: number;
+  /** HOST:PORT told to initiators instead of the listening address. */
+  readonly advertised?: string;
+  /** The setting of the daemon (flag, environment, config file) it comes from; absent: it was added while it ran. */
+  readonly setting?: string;
+  /** Larger than that of those before it. */
+  readonly order: number;
+  /** Milliseconds since 1970. */
+  readonly created: number;
+}
+
 /** A secret as the SecretBox encrypted it. */
 export interface Sealed {
   /** base64 */
@@ -264,6 +302,13 @@ export interface TokenRecord {
   readonly lastUsed?: number;
 }
 
+/** What certifies the API of all nodes of a cluster, so that a token made at one of them is good at the others. */
+export interface ApiAuthorityRecord {
+  /** PEM. */
+  readonly cert: string;
+  readonly key: Sealed;
+}
+
 export interface NodeRecord {
   /** Eight random hexadecimal digits; part of the target names, so that two nodes never share one. */
   readonly id: string;
@@ -276,4 +321,8 @@ export interface NodeRecord {
   readonly copyRoute?: CopyRoutePolicy;
   /** Milliseconds deleted volumes with data are kept; KEEP_DELETED when absent. */
   readonly keepDeleted?: number;
+  /** Settings of portals at the last start (PortalRecord.setting). */
+  readonly portalSettings?: readonly string[];
+  /** Portal groups in the order in which they came. */
+  readonly portalGroups?: readonly number[];
 }

@@ -41,3 +41,13 @@ export interface SessionSource {
   /** Ends all sessions of this target. */
   closeTarget(iqn: string): void;
 }
+
+/** The server as the one who keeps its portals needs it. */
+export interface PortalServer extends SessionSource {
+  /** Listens at one more address. Rejects with ServiceError port-taken or address-unusable. */
+  openPortal(portal: { host: string; port: number; group: number; advertised?: string }): Promise<PortalView>;
+  /** Stops listening there; sessions on it are asked to log out, and end after a while. */
+  closePortal(portal: PortalView): void;
+  /** Sessions that came in there. */
+  sessionsAt(portal: PortalView): SessionView[];
+}

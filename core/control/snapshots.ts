@@ -271,10 +271,10 @@ export class Snapshots {
     const { provisioner, mirrored } = this.#options;
     const others = (record.replicas ?? []).filter((node) => node !== mirrored?.self);
     const nodes = isMirrored(record) && mirrored !== undefined ? [mirrored.self, ...others] : undefined;
-    const { pool, blockSize, physicalBlockSize, durability } = record;
+    const { pool, blockSize, physicalBlockSize, durability, policy = null } = record;
     const geometry = { kind: VolumeKind.pool, pool, size: from.size, blockSize, physicalBlockSize, thin: true };
     return provisioner.create(
-      { ...wanted, ...geometry, durability: wanted.durability ?? wantable(durability) },
+      { ...wanted, ...geometry, policy, durability: wanted.durability ?? wantable(durability) },
       from.id,
       id,
       nodes,

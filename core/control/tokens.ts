@@ -7,6 +7,7 @@ import { Turn } from '../base/turn.ts';
 import type { World } from '../base/world.ts';
 import type { Caller } from './callers.ts';
 import type { Catalog } from './catalog.ts';
+import type { Collection } from './collection.ts';
 import { checkName, printable } from './names.ts';
 import type { Role, TokenRecord } from './records.ts';
 
@@ -25,7 +26,7 @@ export interface TokenRequest {
   readonly expires?: number | undefined;
 }
 
-/** The API tokens. The catalog knows only their hashes. */
+/** The API tokens, the same at all nodes of a cluster but for OWNER_TOKEN. The catalog knows only their hashes. */
 export class Tokens {
   readonly #catalog: Catalog;
   readonly #world: World;
@@ -68,17 +69,34 @@ export class Tokens {
       ...{ name, role, hash: hashOf(secret).toString('hex'), created: this.#world.clock.wall() },
       ...(expires === undefined ? {} : { expires }),
     };
-    await this.#catalog.apply(this.#catalog.tokens.edit(name, record));
+    await this.#catalog.apply(this.#home(name).edit(name, record));
     return { record, secret: `gemel.${secret}.${caFingerprint}` };
   }
 
+  /** Where the token with this name is kept. */
+  #home(name: string): Collection<TokenRecord> {
+    const { tokens, nodeTokens } = this.#catalog;
+    return name === OWNER_TOKEN ? nodeTokens : tokens;
+  }
+
+  /** Older releases kept the token of the data folder among the others, where other nodes would see it. */
+  async settle(): Promise<void> {
+    const { tokens, nodeTokens } = this.#catalog;
+    const before = tokens.get(OWNER_TOKEN);
+    if (before === undefined) return;
+    const kept = nodeTokens.get(OWNER_TOKEN) ?? before;
+    await this.#catalog.apply(nodeTokens.edit(OWNER_TOKEN, kept), tokens.edit(OWNER_TOKEN, undefined));
+  }
+
+  /** In order of name. */
   list(): TokenRecord[] {
-    return this.#catalog.tokens.values();
+    const { tokens, nodeTokens } = this.#catalog;
+    return [...tokens.values(), ...nodeTokens.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   /** Throws ServiceError not-found. */
   get(name: string): TokenRecord {
-    const record = this.#catalog.tokens.get(name);
+    const record = this.#home(name).get(name);
     if (record === undefined) throw new ServiceError('not-found', `there is no token '${printable(name)}'`);
     return record;
   }
@@ -101,7 +119,8 @@ export class Tokens {
     if (secret === undefined) return undefined;
     const given = hashOf(secret);
     let found: TokenRecord | undefined;
-    for (const [, each] of this.#catalog.tokens.entries()) {
+    const { tokens, nodeTokens } = this.#catalog;
+    for (const [, each] of [...tokens.entries(), ...nodeTokens.entries()]) {
       if (timingSafeEqual(given, Buffer.from(each.hash, 'hex'))) found = each;
     }
     if (found === undefined || !this.isGood(found.name)) return undefined;
@@ -112,7 +131,7 @@ export class Tokens {
 
   /** True while there is a token of this name that has not expired. */
   isGood(name: string): boolean {
-    const record = this.#catalog.tokens.get(name);
+    const record = this.#home(name).get(name);
     return record !== undefined && (record.expires === undefined || this.#world.clock.wall() < record.expires);
   }
 
@@ -120,11 +139,11 @@ export class Tokens {
     const now = this.#world.clock.wall();
     if (lastUsed !== undefined && Math.abs(now - lastUsed) < TOKEN_USE_STEP) return;
     const keep = async (): Promise<void> => {
-      const record = this.#catalog.tokens.get(name);
+      const record = this.#home(name).get(name);
       // Another request may have been faster, or the token revoked and made anew.
       if (record?.hash !== hash || record.lastUsed !== lastUsed) return;
       const step = Math.floor(now / TOKEN_USE_STEP) * TOKEN_USE_STEP;
-      await this.#catalog.apply(this.#catalog.tokens.edit(name, { ...record, lastUsed: step }));
+      await this.#catalog.apply(this.#home(name).edit(name, { ...record, lastUsed: step }));
     };
     this.#turn.run(keep).catch((error: unknown) => {
       this.#log.warn({ name, error: messageOf(error) }, 'the last use of an API token could not be kept');

@@ -69,7 +69,9 @@ export class Trash {
     if (catalog.sanitizing.get(record.id) !== undefined) return 0;
     const lu = units.unit(record.name);
     const isEmpty = lu !== undefined && !mayHoldData(lu);
-    return isEmpty && catalog.snapshotsOf(record.name).length === 0 ? 0 : this.keep;
+    return isEmpty && catalog.snapshotsOf(record.name).length === 0
+      ? 0
+      : (catalog.policyOf(record)?.keepDeleted ?? this.keep);
   }
 
   /** Latest deletion first. */
@@ -121,7 +123,10 @@ export class Trash {
     const target = taken ? name : volume.target;
     const maps = volume.maps.filter(({ who }) => catalog.knowsSubject(who));
     // Whoever had it lost it when it was deleted.
-    return { ...withoutLease(volume), name, target, lun: freeLun(catalog, target, volume.lun), maps, state: 'ready' };
+    const { policy, ...known } = withoutLease(volume);
+    // It may be gone as well.
+    const restored = catalog.policyOf(volume) === undefined || policy === undefined ? known : { ...known, policy };
+    return { ...restored, name, target, lun: freeLun(catalog, target, volume.lun), maps, state: 'ready' };
   }
 
   /** Gives the space of a deleted volume and its snapshots back. Can be repeated after a crash. */

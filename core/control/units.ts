@@ -6,6 +6,7 @@ import { ScsiDevice } from '../scsi/device.ts';
 import type { Visibility, Visitor } from '../scsi/device.ts';
 import { identityOf } from '../scsi/identity.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
+import type { TargetPort } from '../scsi/lun-nexus.ts';
 import type { ReservationStore } from '../scsi/reservations/store.ts';
 import type { SanitizeStore } from '../scsi/sanitize-store.ts';
 import { resumeSanitize } from '../scsi/sbc/sanitize.ts';
@@ -23,8 +24,8 @@ export interface UnitsOptions {
   readonly commands: CommandTable;
   readonly clock: Clock;
   readonly log: Log;
-  /** Portal group tags; each is one target port of every target. */
-  readonly portalGroups: readonly number[];
+  /** Portal group tags there are now; each is one target port of every target. */
+  readonly portalGroups: () => readonly number[];
   /** Bytes a second a host has been seen to read and write; nothing is known when absent. */
   readonly hostRate?: (host: string) => number | undefined;
   /** The host and the groups of an initiator; nobody has one when absent. */
@@ -103,7 +104,7 @@ export class Units {
 
   /** Initiators may see the volume from now on, as its maps say. */
   expose(record: VolumeRecord, iqn: string, volume: Volume): void {
-    const { catalog, commands, clock, log, portalGroups, hostRate = () => undefined, forwarding } = this.#options;
+    const { catalog, commands, clock, log, hostRate = () => undefined, forwarding } = this.#options;
     const unitState = forwarding?.stateOf(volume);
     const lu = new LogicalUnit({
       name: record.name,
@@ -125,11 +126,7 @@ export class Units {
     this.#problems.delete(record.name);
     let device = this.#devices.get(iqn);
     if (device === undefined) {
-      // RELATIVE TARGET PORT IDENTIFIER = portal group tag: both are 1 to 65535 and unique in the device.
-      device = new ScsiDevice(
-        iqn,
-        forwarding?.ports(iqn) ?? portalGroups.map((group) => ({ name: iqn, portalGroup: group, relativeId: group })),
-      );
+      device = new ScsiDevice(iqn, this.#portsOf(iqn));
       this.#devices.set(iqn, device);
     }
     device.setLun(record.lun, {
@@ -190,11 +187,16 @@ export class Units {
     return this.#options.forwarding?.portals() ?? [];
   }
 
-  /** Nodes have come or gone: the ports of all targets are others. */
+  /** Nodes or portal groups have come or gone: the ports of all targets are others. */
   portsChanged(): void {
-    const { forwarding } = this.#options;
-    if (forwarding === undefined) return;
-    for (const device of this.#devices.values()) device.ports = forwarding.ports(device.name);
+    for (const device of this.#devices.values()) device.ports = this.#portsOf(device.name);
+  }
+
+  /** RELATIVE TARGET PORT IDENTIFIER = portal group tag: both are 1 to 65535 and unique in the device. */
+  #portsOf(iqn: string): readonly TargetPort[] {
+    const { forwarding, portalGroups } = this.#options;
+    const own = (group: number): TargetPort => ({ name: iqn, portalGroup: group, relativeId: group });
+    return forwarding?.ports(iqn) ?? portalGroups().map(own);
   }
 
   /** The hosts and groups of initiators have changed. */

@@ -36,6 +36,8 @@ export interface DiskView {
   backend: string | null;
   /** Ids of the nodes that keep a copy; empty on a node that is alone. */
   nodes: string[];
+  /** Name; null: none. */
+  policy: string | null;
   snapshots: number;
   path: string | null;
   /** Bytes of storage in use; null when the volume is not served. */
@@ -127,7 +129,12 @@ export class Views {
   }
 
   portals(): string[] {
-    return (this.#server()?.portals ?? []).map((portal) => portalAddress(portal, this.#outside));
+    return (this.#server()?.portals ?? []).map((portal) => this.portalAddress(portal));
+  }
+
+  /** HOST:PORT by which initiators find it. */
+  portalAddress(portal: PortalView): string {
+    return portalAddress(portal, this.#outside);
   }
 
   disk(record: VolumeRecord): DiskView {
@@ -150,6 +157,7 @@ export class Views {
       pool: record.pool ?? null,
       backend: record.backend ?? null,
       nodes: [...(record.replicas ?? [])],
+      policy: record.policy ?? null,
       snapshots: record.pool === undefined ? 0 : this.#catalog.snapshotsOf(record.name).length,
       path: this.#backend.locate(record) ?? null,
       allocatedBytes: lu?.volume.allocatedBytes() ?? null,

@@ -8,7 +8,7 @@ import { Durability } from '../volume/volume.ts';
 import type { Catalog } from './catalog.ts';
 import { checkMapSubject, checkName, printable } from './names.ts';
 import { VolumeKind } from './records.ts';
-import type { MapRecord, VolumeRecord } from './records.ts';
+import type { MapRecord, PolicyRecord, VolumeRecord } from './records.ts';
 
 export interface CreateVolume {
   readonly name: string;
@@ -35,6 +35,8 @@ export interface CreateVolume {
   readonly maps?: readonly MapRecord[] | undefined;
   /** Nodes of a cluster that keep a copy; two when absent, if there are two. */
   readonly replicas?: number | undefined;
+  /** Name of a policy; the default one when absent, if there is one; null: none. */
+  readonly policy?: string | null | undefined;
 }
 
 /** A request that is known to be sound; only the storage can still say no. */
@@ -43,8 +45,14 @@ export interface PlannedVolume extends Omit<VolumeRecord, 'id' | 'path' | 'creat
   readonly path: string | undefined;
 }
 
-/** Checks `wanted` against the rules and the catalog. Throws ServiceError bad-request, exists or limit-reached. */
-export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolume {
+/**
+ * Checks `wanted` against the rules and the catalog; `copies`: how many it, or its policy, wants to have on nodes. Throws ServiceError bad-request, exists, not-found
+ * or limit-reached.
+ */
+export function planVolume(
+  catalog: Catalog,
+  wanted: CreateVolume,
+): PlannedVolume & { readonly copies: number | undefined } {
   const name = checkName(wanted.name, 'volume');
   if (catalog.volumes.get(name) !== undefined) throw new ServiceError('exists', `there is a volume '${name}' already`);
   if (catalog.volumes.size >= MAX_VOLUMES) {
@@ -54,6 +62,9 @@ export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolum
   const pool = backend === undefined ? poolOf(catalog, wanted) : undefined;
   const other = backend === undefined ? (wanted.kind ?? VolumeKind.file) : VolumeKind.image;
   const kind = pool === undefined ? other : VolumeKind.pool;
+  const policy = policyFor(catalog, wanted);
+  // Only for what is made here is there a choice.
+  const settings = kind === VolumeKind.pool || kind === VolumeKind.file ? policy : undefined;
   const blockSize = wanted.blockSize ?? 512;
   const physicalBlockSize = wanted.physicalBlockSize ?? 4096;
   for (const [what, value] of [
@@ -75,13 +86,24 @@ export function planVolume(catalog: Catalog, wanted: CreateVolume): PlannedVolum
     size: sizeOf(wanted, kind, blockSize),
     blockSize,
     physicalBlockSize,
-    durability: durabilityOf(wanted, kind),
-    thin: wanted.thin ?? !isElsewhere(kind),
+    durability: durabilityOf({ ...wanted, durability: wanted.durability ?? settings?.durability }, kind),
+    thin: wanted.thin ?? settings?.thin ?? !isElsewhere(kind),
+    copies: wanted.replicas ?? settings?.replicas,
+    ...(policy === undefined ? {} : { policy: policy.name }),
     readOnly: wanted.readOnly ?? false,
     target,
     lun: lunOf(catalog, target, wanted.lun),
     maps: checkMaps(catalog, wanted.maps ?? []),
   };
+}
+
+/** The policy a new volume has, if any. Throws ServiceError not-found. */
+function policyFor(catalog: Catalog, { policy }: CreateVolume): PolicyRecord | undefined {
+  if (policy === null) return undefined;
+  if (policy === undefined) return catalog.defaultPolicy;
+  const record = catalog.policies.get(policy);
+  if (record === undefined) throw new ServiceError('not-found', `there is no policy '${printable(policy)}'`);
+  return record;
 }
 
 /** The backend an image is of. Throws ServiceError bad-request or not-found. */

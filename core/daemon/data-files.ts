@@ -31,7 +31,7 @@ export async function secretBox(world: World, folder: string, catalog: Catalog):
     const known = [...catalog.initiators.values(), ...catalog.hosts.values()];
     const chap = known.some((each) => each.chap !== undefined);
     const alerts = catalog.alertTargets.values().some((each) => each.secret !== undefined);
-    if (chap || alerts)
+    if (chap || alerts || catalog.apiAuthority.size > 0)
       throw new ServiceError('folder-unusable', `${path} is missing, and there are secrets it has to open`);
     key = world.random.bytes(SECRET_KEY_LENGTH);
     await world.disk.replaceFile(path, key, 0o600);
@@ -53,6 +53,7 @@ export async function copyTokenKey(world: World, folder: string): Promise<Buffer
 
 /** The token of this data folder's owner: the one in the file if it is still good, else a new one. */
 export async function ownerToken(world: World, folder: string, tokens: Tokens, fingerprint: string): Promise<string> {
+  await tokens.settle();
   const path = join(folder, TOKEN_FILE);
   const kept = (await world.disk.readFile(path))?.toString().trim();
   if (kept !== undefined && tokens.check(kept) !== undefined && Tokens.fingerprintOf(kept) === fingerprint) return kept;

@@ -19,7 +19,8 @@ export const LOG_FORMATS = ['auto', 'json', 'text'] as const;
 export interface DaemonOptions {
   readonly json: boolean;
   readonly data: string;
-  readonly portals: readonly PortalOptions[];
+  /** As set; undefined: nobody has set any. */
+  readonly portals: readonly PortalOptions[] | undefined;
   readonly api: HostPort;
   /** PEM files of a certificate for the API and its key; undefined: of our own CA. */
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
@@ -66,7 +67,6 @@ type Settings = z.infer<typeof Settings>;
  * start; target names of existing disks never change.
  */
 const DEFAULTS = {
-  portals: ['127.0.0.1:3260'],
   api: '127.0.0.1:7480',
   demoSize: '10G',
   demo: true,
@@ -74,6 +74,9 @@ const DEFAULTS = {
   logLevel: 'info',
   logFormat: 'auto',
 } as const;
+
+/** Where a new node listens when nobody sets anything. */
+export const USUAL_PORTALS: readonly PortalOptions[] = [{ host: '127.0.0.1', port: 3260, group: 1 }];
 
 export interface OptionSources {
   readonly argv: readonly string[];
@@ -94,15 +97,15 @@ export function readOptions(sources: OptionSources): DaemonOptions {
   const file = configFile === undefined ? {} : fromFile(configFile, sources.readFile);
   const none = {
     ...{ cacheSize: undefined, poolSize: undefined, tlsCert: undefined, tlsKey: undefined },
-    ...{ nbdSocket: undefined, nbdListen: undefined, nbdTls: undefined },
+    ...{ portals: undefined, nbdSocket: undefined, nbdListen: undefined, nbdTls: undefined },
   };
   const defaults = { ...DEFAULTS, data: sources.defaultData, ...none };
   const merged = { ...defaults, ...defined(file), ...defined(env), ...defined(flags) };
-  const portals = merged.portals.map(parsePortal);
+  const portals = merged.portals?.map(parsePortal);
   const api = parseHostPort(merged.api, 'api');
   // A zone is for connecting to a neighbour; no URL has a place for it.
   if (api.host.includes('%')) throw new ServiceError('bad-request', `api: '${merged.api}' is not an address for a URL`);
-  checkDistinct(portals, api);
+  checkDistinct(portals ?? USUAL_PORTALS, api);
   return {
     json,
     data: merged.data,

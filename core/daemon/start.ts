@@ -5,6 +5,7 @@ import { createApp } from '../api/app.ts';
 import { consoleFiles } from '../api/console-files.ts';
 import { listenApi } from '../api/listener.ts';
 import type { ApiListener } from '../api/listener.ts';
+import { authorityOf } from '../api/tls/identity.ts';
 import { ServedTls } from '../api/tls/served.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import { DIRTY_SHARE } from '../base/limits.ts';
@@ -41,6 +42,8 @@ import { Observations } from '../control/observations.ts';
 import { PoolMoves } from '../control/pool-moves.ts';
 import { isFull } from '../control/pool-plan.ts';
 import { PoolManager } from '../control/pools.ts';
+import { Policies } from '../control/policies.ts';
+import { Portals, settlePortals } from '../control/portals.ts';
 import { Provisioner } from '../control/provision.ts';
 import type { VolumeRecord } from '../control/records.ts';
 import { Security } from '../control/security.ts';
@@ -62,6 +65,7 @@ import type { Volume } from '../volume/volume.ts';
 import { VAAI_COMMANDS } from '../../vaai/index.ts';
 import { checkCatalog, checkPoolMeta } from './catalog-check.ts';
 import { Admission } from './cluster/admission.ts';
+import { apiAuthority } from './cluster/api-authority.ts';
 import { clusterFolder } from './cluster/cluster-files.ts';
 import { ClusterManager } from './cluster/cluster-manager.ts';
 import { Membership } from './cluster/membership.ts';
@@ -70,6 +74,7 @@ import { certificateHosts, checkFree, localAddresses, outsideAddress } from './a
 import { copyTokenKey, ownerToken, removeRunFile, secretBox, writeRunFile } from './data-files.ts';
 import { NodeImages } from './images/images.ts';
 import { nbdOpener, startNbd } from './nbd.ts';
+import { USUAL_PORTALS } from './options.ts';
 import type { DaemonOptions } from './options.ts';
 import type { ReadyFacts } from './ready.ts';
 
@@ -140,7 +145,9 @@ async function start(
   version: string,
   { undo, running }: { undo: Undo[]; running: Running },
 ): Promise<ReadyFacts> {
-  for (const portal of options.portals) await checkFree('portal', portal);
+  // At the first start there is nothing else to know them by; later the catalog says which of them still are portals.
+  const isNew = !(await world.disk.exists(join(options.data, 'catalog')));
+  for (const portal of isNew ? (options.portals ?? USUAL_PORTALS) : []) await checkFree('portal', portal);
   await checkFree('api', options.api);
   const member = await Membership.open(world, log, options.data);
   if (member !== undefined) undo.push(() => member.close(running.again === true));
@@ -162,15 +169,29 @@ async function start(
     ...[SPC_COMMANDS, SBC_COMMANDS, RESERVATION_COMMANDS, VAAI_COMMANDS].flat(),
     ...odx,
   ]);
-  const portalGroups = [...new Set(options.portals.map((portal) => portal.group))];
+  const neededPortals = await settlePortals(catalog, world.clock.wall(), options.portals, USUAL_PORTALS);
+  for (const record of catalog.portals.values()) {
+    if (neededPortals.has(record.name)) await checkFree('portal', record);
+  }
   const server = (): IscsiServer | undefined => running.server;
   const rates = new HostRates(world.clock, () => server()?.sessions() ?? []);
   const hostRate = (host: string): number | undefined => rates.rate(host);
   const standing = (initiator: string): HostStanding =>
     running.hosts?.standing(initiator) ?? { host: undefined, groups: [] };
   const devices = (): Iterable<ScsiDevice> => running.units?.devices.values() ?? [];
-  const { data, portals } = options;
-  const shared = member === undefined ? undefined : new ClusterServing({ member, world, log, data, portals, devices });
+  const { data } = options;
+  const groups = (): readonly number[] => catalog.node.portalGroups ?? [];
+  const shared = member === undefined ? undefined : new ClusterServing({ member, world, log, data, groups, devices });
+  const portals: Portals = new Portals({
+    ...{ catalog, clock: world.clock, log, events, server },
+    tagOf: (group) => shared?.tagOf(group) ?? group,
+    changed: () => {
+      units.portsChanged();
+      const listening = server();
+      if (listening !== undefined) void shared?.publish(listening, views.portals());
+    },
+  });
+  const portalGroups = (): number[] => portals.tags();
   const unitParts = { catalog, commands, clock: world.clock, log, portalGroups, hostRate, standing };
   const units = new Units({ ...unitParts, forwarding: shared?.forwarding });
   running.units = units;
@@ -223,9 +244,13 @@ async function start(
 
   const isLocal = localAddresses(() => world.clock.now());
   const policy = new Access(units, initiators, hosts);
-  running.server = new IscsiServer({ world, log, policy, portals: shared?.portals ?? portals, isLocal });
+  running.server = new IscsiServer({ world, log, policy, portals: [], isLocal });
   await running.server.listen();
-  undo.push(() => server()?.shutdown() ?? Promise.resolve());
+  undo.push(() => {
+    portals.stop();
+    return server()?.shutdown() ?? Promise.resolve();
+  });
+  await portals.start(neededPortals);
   await shared?.start();
   const nbd = await startNbd(options, { world, log, catalog, units });
   undo.push(() => nbd.close(NBD_PATIENCE));
@@ -269,20 +294,40 @@ async function start(
     balance: shared?.balance,
     backends: new Backends(catalog, images, world.clock),
     alerts,
+    policies: new Policies(catalog, provisioner, world.clock),
     ...{ offload: new Offload({ catalog, units, provisioner }) },
-    ...{ catalog, events, units, provisioner, pools, moves, snapshots, initiators, tokens, views, server, version },
+    ...{
+      catalog,
+      events,
+      units,
+      provisioner,
+      pools,
+      portals,
+      moves,
+      snapshots,
+      initiators,
+      tokens,
+      views,
+      server,
+      version,
+    },
     ...{ hosts, live, jobs, schedules, trash, trend, started: now(), now, security, certificate, requests },
   };
+  const tls = { folder: join(options.data, 'tls'), node: catalog.node.id, files: options.tls };
+  const authority = await apiAuthority({ catalog, store: own, box }, member !== undefined, () =>
+    authorityOf(world, tls.folder, tls.node),
+  );
   const served = (running.served = await ServedTls.open({
-    ...{ world, log, folder: join(options.data, 'tls'), node: catalog.node.id, files: options.tls },
+    ...{ world, log, ...tls },
+    cluster: authority === undefined ? undefined : { authority, folder: join(keys, 'api-tls') },
     hosts: () => [...certificateHosts(options.api.host), ...security.settings.get().apiNames],
   }));
   const page = consoleFiles({ folder: CONSOLE, frameOrigins: () => security.settings.get().frameOrigins });
   const app = createApp(control, log, page);
-  const api = await listenApi(options.api.host, options.api.port, served.own, app, served.shown);
+  const api = await listenApi(options.api.host, options.api.port, served.own, app, served.shown, served.cluster);
   consoleUrl = addressOf(api, isWildcard(options.api.host) ? outsideAddress() : options.api.host);
   served.watch(() => {
-    api.show(served.own, served.shown);
+    api.show(served.own, served.shown, served.cluster);
   });
   security.settings.watch(() => void served.reload());
   undo.push(() => {

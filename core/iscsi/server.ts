@@ -71,8 +71,9 @@ export class IscsiServer implements IscsiContext {
   readonly courtesy: Courtesy;
   readonly connections = new Set<Connection>();
   readonly #options: IscsiServerOptions;
-  readonly #listeners: Listener[] = [];
-  #portals: OpenPortal[] = [];
+  readonly #listeners = new Map<OpenPortal, Listener>();
+  /** Where each connection came in. */
+  readonly #entries = new WeakMap<Connection, OpenPortal>();
   #sweeper: Timer | undefined;
   #lastTsih = 0;
   #stopping = false;
@@ -90,32 +91,63 @@ export class IscsiServer implements IscsiContext {
   }
 
   get portals(): readonly OpenPortal[] {
-    return this.#portals;
+    return [...this.#listeners.keys()];
   }
 
   /** Opens all portals. Rejects with a ServiceError (and closes what was open) when one cannot be opened. */
   async listen(): Promise<void> {
     try {
-      for (const portal of this.#options.portals) {
-        const listener = await this.world.net.listen(portal.host, portal.port, (socket) => {
-          this.#accept(socket, portal.group);
-        });
-        this.#listeners.push(listener);
-        const { address, port } = listener;
-        this.#portals.push({ address, port, group: portal.group, advertised: portal.advertised });
-      }
+      for (const portal of this.#options.portals) await this.openPortal(portal);
     } catch (error) {
-      await Promise.all(this.#listeners.map((each) => each.close()));
-      this.#portals = [];
+      await Promise.all([...this.#listeners.values()].map((each) => each.close()));
+      this.#listeners.clear();
       throw error;
     }
     this.#planSweep();
   }
 
+  /** Listens at one more address. Rejects with ServiceError port-taken or address-unusable. */
+  async openPortal({ host, port, group, advertised }: PortalOptions): Promise<OpenPortal> {
+    const listener = await this.world.net.listen(host, port, (socket) => {
+      this.#accept(socket, open);
+    });
+    const open: OpenPortal = { address: listener.address, port: listener.port, group, advertised };
+    this.#listeners.set(open, listener);
+    return open;
+  }
+
+  /**
+   * Nobody comes in there any more. Initiators that are in by it are asked to log out (RFC 7143 §11.9.1: AsyncEvent 1), and their
+   * connections end after LOGOUT_PATIENCE.
+   */
+  closePortal(portal: OpenPortal): void {
+    const listener = this.#listeners.get(portal);
+    if (listener === undefined) return;
+    this.#listeners.delete(portal);
+    // It is over when the last connection is.
+    void listener.close();
+    const there = this.#at(portal);
+    for (const each of there) {
+      if (each.session === undefined) each.destroy('the portal is closed');
+      else each.requestLogout();
+    }
+    this.world.clock.after(LOGOUT_PATIENCE, () => {
+      for (const each of there) if (this.connections.has(each)) each.end();
+    });
+  }
+
+  sessionsAt(portal: OpenPortal): SessionInfo[] {
+    return this.#at(portal).flatMap((each) => (each.session === undefined ? [] : [infoOf(each, each.session)]));
+  }
+
+  #at(portal: OpenPortal): Connection[] {
+    return [...this.connections].filter((each) => this.#entries.get(each) === portal);
+  }
+
   /** Stops accepting, asks the initiators to log out, and ends what is left after a while. */
   async shutdown(): Promise<void> {
     this.#stopping = true;
-    for (const listener of this.#listeners) void listener.close();
+    for (const listener of this.#listeners.values()) void listener.close();
     for (const each of [...this.connections]) {
       if (each.session === undefined) each.destroy('shutdown');
       else each.requestLogout();
@@ -181,7 +213,7 @@ export class IscsiServer implements IscsiContext {
 
   // ---- internals
 
-  #accept(socket: Socket, group: number): void {
+  #accept(socket: Socket, portal: OpenPortal): void {
     const logins = [...this.connections].filter((each) => each.session === undefined);
     const pending = logins.length;
     const own = logins.filter((each) => each.socket.remoteAddress === socket.remoteAddress).length;
@@ -190,7 +222,8 @@ export class IscsiServer implements IscsiContext {
       socket.destroy('too many logins');
       return;
     }
-    const connection = new Connection(socket, this, group, this.#options.isLocal(socket.remoteAddress));
+    const connection = new Connection(socket, this, portal.group, this.#options.isLocal(socket.remoteAddress));
+    this.#entries.set(connection, portal);
     this.connections.add(connection);
     connection.start();
   }

@@ -4,7 +4,7 @@ import { request as httpRequest } from 'node:http';
 import type { IncomingMessage, RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { RequestOptions as SecureOptions } from 'node:https';
-import { API_NAME } from '../../core/base/api-name.ts';
+import { API_NAME, CLUSTER_API_NAME } from '../../core/base/api-name.ts';
 import { ERRORS, ServiceError, messageOf } from '../../core/base/errors.ts';
 import type { ErrorCode } from '../../core/base/errors.ts';
 
@@ -15,6 +15,11 @@ const STREAM_PATIENCE = 120_000;
 /** Bytes of an answer. */
 const MAX_ANSWER = 67_108_864;
 const MAX_CA = 65_536;
+/** Where a daemon says what it is certified by, and the name under which it shows that: its own CA, and that of its cluster. */
+const AUTHORITIES = [
+  ['/ca.pem', API_NAME],
+  ['/cluster-ca.pem', CLUSTER_API_NAME],
+] as const;
 const PREFIX = '/api/v1';
 /** Items asked for at a time. */
 const PAGE = 1000;
@@ -27,7 +32,7 @@ interface Answer {
 export class ApiClient {
   readonly #url: URL;
   readonly #token: string;
-  #ca: string | undefined;
+  #trust: { readonly ca: string; readonly servername: string } | undefined;
 
   /** Throws ServiceError bad-request or unauthorized when address or token cannot be right. */
   constructor(api: string, token: string) {
@@ -110,27 +115,31 @@ export class ApiClient {
 
   /** Where, and with whom. Whatever certificate browsers are shown, the one for us was made by the CA of the token. */
   async #target(path: string): Promise<SecureOptions> {
-    this.#ca ??= await this.#trustedCa();
+    this.#trust ??= await this.#trusted();
     const place = { host: hostOf(this.#url), port: portOf(this.#url), path: PREFIX + path };
-    return { ...place, ca: this.#ca, servername: API_NAME, minVersion: 'TLSv1.2', agent: false };
+    return { ...place, ...this.#trust, minVersion: 'TLSv1.2', agent: false };
   }
 
   #headers(accept: string): Record<string, string> {
     return { Authorization: `Bearer ${this.#token}`, Accept: accept };
   }
 
-  /** The CA certificate of the daemon, fetched in the clear and believed only if the token names its fingerprint. */
-  async #trustedCa(): Promise<string> {
-    const options: RequestOptions = { host: hostOf(this.#url), port: portOf(this.#url), path: '/ca.pem', agent: false };
-    const { status, body } = await this.#send((answered) => httpRequest(options, answered), undefined, MAX_CA);
+  /** A CA certificate of the daemon, fetched in the clear and believed only if the token names its fingerprint. */
+  async #trusted(): Promise<{ ca: string; servername: string }> {
     const expected = Buffer.from(this.#token.split('.')[2] ?? '', 'base64url');
-    const actual = status === 200 ? fingerprint(body) : undefined;
-    if (actual === undefined)
-      throw new ServiceError('untrusted-server', `${this.#url.host} does not answer like a gemeld`);
-    if (actual.length !== expected.length || !timingSafeEqual(actual, expected)) {
-      throw new ServiceError('untrusted-server', `the token was not made by the daemon at ${this.#url.host}`);
+    let isDaemon = false;
+    for (const [path, servername] of AUTHORITIES) {
+      const options: RequestOptions = { host: hostOf(this.#url), port: portOf(this.#url), path, agent: false };
+      const { status, body } = await this.#send((answered) => httpRequest(options, answered), undefined, MAX_CA);
+      const actual = status === 200 ? fingerprint(body) : undefined;
+      if (actual?.length === expected.length && timingSafeEqual(actual, expected)) return { ca: body, servername };
+      isDaemon ||= actual !== undefined;
+      if (!isDaemon) break;
     }
-    return body;
+    const why = isDaemon
+      ? `the token was not made by the daemon at ${this.#url.host}, nor in its cluster`
+      : `${this.#url.host} does not answer like a gemeld`;
+    throw new ServiceError('untrusted-server', why);
   }
 
   #send(

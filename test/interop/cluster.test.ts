@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
+import { ApiClient } from '../../plugins/sdk/client.ts';
 import { atExit, temporaryFolder } from '../support/cleanup.ts';
 import { killEtcd } from '../support/daemon-pair.ts';
 import { startDaemon } from '../support/daemon.ts';
@@ -135,6 +136,20 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     assert.deepEqual(
       nodes.map(({ name }) => name),
       ['alpha', 'beta', 'watch'],
+    );
+  });
+
+  test('an API token made at one node is good at both, until it is revoked at either', async () => {
+    const made = (await alpha.gemelJson(['token', 'create', 'backup', '--role', 'viewer'])) as { secret: string };
+    const ask = (at: Daemon) => new ApiClient(at.ready.api, made.secret).call('GET', '/status');
+    await ask(alpha);
+    await until('beta knows it', async () => ask(beta).catch(() => undefined));
+    await beta.gemelJson(['token', 'revoke', 'backup']);
+    await until('alpha knows that', () =>
+      ask(alpha).then(
+        () => undefined,
+        () => true as const,
+      ),
     );
   });
 

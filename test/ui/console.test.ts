@@ -30,6 +30,7 @@ const PLACES = [
   'settings',
   'settings/users',
   'settings/tokens',
+  'settings/storage',
   'settings/security',
   'settings/audit',
 ];

@@ -21,6 +21,7 @@ const OPENERS: readonly (readonly [string, readonly string[]])[] = [
   ['events', ['Add a target', 'Change']],
   ['settings/users', ['Add a user']],
   ['settings/tokens', ['Make a token']],
+  ['settings/storage', ['Add a portal', 'Make a policy']],
   ['settings/security', ['Change']],
 ];
 /** Of keys pressed in a dialog: more than any has places for the focus. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { EmbeddedStore } from '../../core/cluster/embedded-store.ts';
 import type { Change, Json } from '../../core/cluster/config-store.ts';
+import { ApiClient } from '../../plugins/sdk/client.ts';
 import { withDaemon } from '../support/daemon.ts';
 import { needsChromium, withBrowser } from './browser.ts';
 import { checkAccessible, logIn, picture, show, until } from './pages.ts';
@@ -17,6 +18,8 @@ const BATCH = 1000;
 const MOST_ROWS = 110;
 /** Milliseconds the page may be busy in one piece while somebody scrolls or sorts: generous, the machine is shared. */
 const LONGEST_TASK = 700;
+/** Milliseconds for the first page over the API, its TLS handshake included: the best of some, the machine may be busy. */
+const FIRST_PAGE = 100;
 /** Milliseconds to load and show them all. */
 const LOAD = 60_000;
 
@@ -58,6 +61,17 @@ describe('the console', { skip }, () => {
       await daemon.stop();
       await fill(daemon.dataFolder, nameOf(0));
       await daemon.start();
+      let best = Infinity;
+      for (let i = 0; i < 25 && best >= FIRST_PAGE; i++) {
+        const begun = performance.now();
+        const { items } = (await new ApiClient(daemon.ready.api, daemon.ready.token).call(
+          'GET',
+          '/volumes?limit=100',
+        )) as { items: unknown[] };
+        best = Math.min(best, performance.now() - begun);
+        assert.equal(items.length, 100);
+      }
+      assert.ok(best < FIRST_PAGE, `the first page took ${best} ms`);
       await withBrowser(daemon.ready.api, daemon.dataFolder, async ({ page, complaints }) => {
         await logIn(page, daemon);
         await show(page, 'volumes');

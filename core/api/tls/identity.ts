@@ -2,7 +2,6 @@
 import { X509Certificate, createHash, createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import { API_NAME } from '../../base/api-name.ts';
 import type { World } from '../../base/world.ts';
 import { makeCertificate } from './certificate.ts';
 
@@ -22,32 +21,31 @@ export interface TlsIdentity {
   readonly fingerprint: string;
 }
 
+/** What certificates are made by, PEM. */
+export interface ApiAuthority {
+  readonly cert: string;
+  readonly key: string;
+}
+
 /** base64url SHA-256 of a certificate in DER. Throws when `pem` is no certificate. */
 export function fingerprintOf(pem: string): string {
   return createHash('sha256').update(new X509Certificate(pem).raw).digest('base64url');
 }
 
-/** Loads the identity from `folder`, or makes it. The server certificate covers `names` (and addresses), and API_NAME. */
+/**
+ * Loads the identity from `folder`, or makes it. The server certificate covers `names` (and addresses). `authority`: what it is
+ * made by; absent: the CA of the folder.
+ */
 export async function tlsIdentity(
   world: World,
   folder: string,
   node: string,
   names: readonly string[],
+  authority?: ApiAuthority,
 ): Promise<TlsIdentity> {
-  const hosts = [...new Set([...names, API_NAME])];
+  const hosts = [...new Set(names)];
   await world.disk.makeFolder(folder);
-  const ca = await keyAndCertificate(world, folder, 'ca', () => {
-    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
-    const name = `Gemel CA ${node}`;
-    const cert = makeCertificate({
-      ...validity(world, CA_DAYS),
-      subject: name,
-      issuer: name,
-      publicKey,
-      issuerKey: privateKey,
-    });
-    return { key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), cert };
-  });
+  const ca = authority ?? (await authorityOf(world, folder, node));
   const issuer = new X509Certificate(ca.cert);
   const issuerName = /CN=(.*)/.exec(issuer.subject)?.[1] ?? `Gemel CA ${node}`;
   const make = (): { key: string; cert: string } => {
@@ -65,6 +63,23 @@ export async function tlsIdentity(
   };
   const server = await keyAndCertificate(world, folder, 'server', make, serves);
   return { ca: ca.cert, cert: server.cert, key: server.key, fingerprint: fingerprintOf(ca.cert) };
+}
+
+/** The CA of a data folder, loaded from `folder` or made. */
+export async function authorityOf(world: World, folder: string, node: string): Promise<ApiAuthority> {
+  await world.disk.makeFolder(folder);
+  return keyAndCertificate(world, folder, 'ca', () => {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+    const name = `Gemel CA ${node}`;
+    const cert = makeCertificate({
+      ...validity(world, CA_DAYS),
+      subject: name,
+      issuer: name,
+      publicKey,
+      issuerKey: privateKey,
+    });
+    return { key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), cert };
+  });
 }
 
 function validity(world: World, days: number): { serial: Buffer; notBefore: number; notAfter: number } {

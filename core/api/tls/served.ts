@@ -2,6 +2,7 @@
 // runs, and exchanged without a restart; one that cannot be used never replaces one that can.
 import { X509Certificate, createPrivateKey } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
+import { API_NAME, CLUSTER_API_NAME } from '../../base/api-name.ts';
 import { messageOf } from '../../base/errors.ts';
 import { TLS_CHECK_INTERVAL } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
@@ -9,7 +10,7 @@ import { Turn } from '../../base/turn.ts';
 import type { Timer, World } from '../../base/world.ts';
 import type { ServedCertificate } from '../../control/certificate-view.ts';
 import { RENEW_BEFORE, tlsIdentity } from './identity.ts';
-import type { TlsIdentity } from './identity.ts';
+import type { ApiAuthority, TlsIdentity } from './identity.ts';
 
 /** In PEM; the certificate with those between it and its CA. */
 export interface ShownCertificate {
@@ -28,12 +29,15 @@ export interface ServedTlsOptions {
   readonly hosts: () => readonly string[];
   /** Paths of a given certificate and its key, PEM. */
   readonly files: { readonly cert: string; readonly key: string } | undefined;
+  /** The authority tokens of a cluster vouch for, and the folder of our certificate of it; undefined: there is none. */
+  readonly cluster?: { readonly authority: ApiAuthority; readonly folder: string } | undefined;
 }
 
 export class ServedTls {
   readonly #options: ServedTlsOptions;
   readonly #turn = new Turn();
   #own: TlsIdentity;
+  #cluster: TlsIdentity | undefined;
   #given: ShownCertificate | undefined;
   /** Content of the files when they were last tried, good or not. */
   #tried: string | undefined;
@@ -52,6 +56,7 @@ export class ServedTls {
   /** Given files that cannot be used are a `problem`, and our own certificate is shown: the disks have to come up. */
   static async open(options: ServedTlsOptions): Promise<ServedTls> {
     const served = new ServedTls(options, await own(options));
+    served.#cluster = await ofCluster(options);
     await served.#readFiles();
     return served;
   }
@@ -59,6 +64,11 @@ export class ServedTls {
   /** Of our own CA, whatever browsers are shown. */
   get own(): TlsIdentity {
     return this.#own;
+  }
+
+  /** Of the authority of the cluster; undefined: there is none. */
+  get cluster(): TlsIdentity | undefined {
+    return this.#cluster;
   }
 
   get shown(): ShownCertificate {
@@ -70,8 +80,10 @@ export class ServedTls {
     this.#listener = listener;
     const look = (): void => {
       this.#timer = this.#options.world.clock.after(TLS_CHECK_INTERVAL, () => {
-        const left = Date.parse(new X509Certificate(this.#own.cert).validTo) - this.#options.world.clock.wall();
-        void this.#look(left < RENEW_BEFORE).finally(() => {
+        const ends = [this.#own, this.#cluster ?? this.#own].map(({ cert }) =>
+          Date.parse(new X509Certificate(cert).validTo),
+        );
+        void this.#look(Math.min(...ends) - this.#options.world.clock.wall() < RENEW_BEFORE).finally(() => {
           if (!this.#stopped) look();
         });
       });
@@ -106,7 +118,7 @@ export class ServedTls {
       problem: this.#problem,
       // OpenSSL takes an empty name for any.
       covers: (host) => host !== '' && leaf.checkHost(host) !== undefined,
-      fingerprint: this.#own.fingerprint,
+      fingerprint: (this.#cluster ?? this.#own).fingerprint,
       url,
     };
   }
@@ -114,7 +126,10 @@ export class ServedTls {
   #look(ownToo: boolean): Promise<void> {
     return this.#turn.run(async () => {
       try {
-        if (ownToo) this.#own = await own(this.#options);
+        if (ownToo) {
+          this.#own = await own(this.#options);
+          this.#cluster = await ofCluster(this.#options);
+        }
         const changed = await this.#readFiles();
         if (ownToo || changed) this.#listener();
       } catch (error) {
@@ -159,7 +174,11 @@ export class ServedTls {
 }
 
 const own = ({ world, folder, node, hosts }: ServedTlsOptions): Promise<TlsIdentity> =>
-  tlsIdentity(world, folder, node, hosts());
+  tlsIdentity(world, folder, node, [...hosts(), API_NAME]);
+
+/** Only our own clients ask for it, by this name. */
+const ofCluster = async ({ world, node, cluster }: ServedTlsOptions): Promise<TlsIdentity | undefined> =>
+  cluster === undefined ? undefined : tlsIdentity(world, cluster.folder, node, [CLUSTER_API_NAME], cluster.authority);
 
 /** Throws when certificate and key are not a pair, or no server can use them at `now`. */
 function checkPair({ cert, key }: ShownCertificate, now: number): void {

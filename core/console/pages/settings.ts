@@ -10,6 +10,7 @@ import { toast, toastProblem } from '../parts/toast.ts';
 import { View, button, note, pageHead, sentence, shown, state } from '../parts/view.ts';
 import { linkTo } from '../router.ts';
 import { session } from '../session.ts';
+import { storageSettings } from './settings-storage.ts';
 import type { Role } from '../session.ts';
 
 type User = Item<'GET /users'>;
@@ -19,6 +20,7 @@ const TABS = {
   me: 'Your account',
   users: 'Users',
   tokens: 'API tokens',
+  storage: 'Portals and policies',
   security: 'Security',
   audit: 'Audit log',
 } as const;
@@ -38,7 +40,8 @@ class Settings extends View {
   constructor() {
     super();
     this.watch(data.certificate);
-    if (session.may('admin')) this.watch(data.users, data.tokens, data.security, data.audit);
+    if (session.may('admin'))
+      this.watch(data.users, data.tokens, data.security, data.audit, data.portals, data.policies);
   }
 
   override render(): unknown {
@@ -137,6 +140,7 @@ const PANELS: Readonly<Record<Tab, () => unknown>> = {
       )}
       <p>${button('Make a token', addToken, { kind: 'solid', icon: 'plus' })}</p>
     </section>`,
+  storage: storageSettings,
   security: () =>
     html`${certificate()}
       <section class="card wide" aria-labelledby="names">

@@ -14,7 +14,6 @@ import { NodeFacts } from '../../control/node-facts.ts';
 import type { Provisioner } from '../../control/provision.ts';
 import type { SessionSource } from '../../control/sessions.ts';
 import type { Units } from '../../control/units.ts';
-import type { PortalOptions } from '../../iscsi/context.ts';
 import { versionsUpTo } from '../../mirror/link/versions.ts';
 import type { LinkVersions } from '../../mirror/link/versions.ts';
 import { MirrorNode } from '../../mirror/mirror-node.ts';
@@ -29,7 +28,8 @@ export interface ClusterServingOptions {
   readonly log: Log;
   /** The data folder. */
   readonly data: string;
-  readonly portals: readonly PortalOptions[];
+  /** Portal groups of this node, in the order in which they came. */
+  readonly groups: () => readonly number[];
   readonly devices: () => Iterable<ScsiDevice>;
 }
 
@@ -51,8 +51,6 @@ export class ClusterServing {
   readonly mirror: MirrorNode;
   readonly forwarding: Forwarding;
   readonly facts: NodeFacts;
-  /** The portals of this node, with tags no other node has. */
-  readonly portals: readonly PortalOptions[];
   readonly #options: ClusterServingOptions;
   #volumes: ClusterVolumes | undefined;
   #balance: ClusterBalance | undefined;
@@ -61,7 +59,7 @@ export class ClusterServing {
 
   constructor(options: ClusterServingOptions) {
     this.#options = options;
-    const { member, world, log, portals, devices } = options;
+    const { member, world, log, devices } = options;
     const { self, store, tls, cluster, bootId } = member;
     const node = { node: self.id, boot: bootId, cluster };
     const versions = linkVersions();
@@ -70,14 +68,16 @@ export class ClusterServing {
     this.facts = new NodeFacts(member, world.clock, log);
     this.forwarding = new Forwarding({
       ...{ clock: world.clock, log, self: self.id, devices },
-      nodes: () => portNodes(member.nodes(), (id) => (id === self.id ? this.#groups.length : this.facts.groups(id))),
+      nodes: () =>
+        portNodes(member.nodes(), (id) => (id === self.id ? this.#options.groups().length : this.facts.groups(id))),
       portals: () => this.facts.portals(),
       runsAt: () => this.mirror.leases.beatAt,
     });
-    this.portals = portals.map((portal) => ({
-      ...portal,
-      group: portOfNode(self, this.#groups.indexOf(portal.group)),
-    }));
+  }
+
+  /** The tag of a portal group of this node: no other node has it. */
+  tagOf(group: number): number {
+    return portOfNode(this.#options.member.self, this.#options.groups().indexOf(group));
   }
 
   get volumes(): ClusterVolumes {
@@ -88,10 +88,6 @@ export class ClusterServing {
   get balance(): ClusterBalance {
     if (this.#balance === undefined) throw new Error('nothing is served yet');
     return this.#balance;
-  }
-
-  get #groups(): number[] {
-    return [...new Set(this.#options.portals.map(({ group }) => group))];
   }
 
   backend(
@@ -140,7 +136,7 @@ export class ClusterServing {
     addresses: readonly string[],
   ): Promise<void> {
     const reachable = portals.map(({ group }, i) => ({ address: addresses[i] ?? '', group }));
-    return this.facts.publish({ groups: this.#groups.length, portals: reachable });
+    return this.facts.publish({ groups: this.#options.groups().length, portals: reachable });
   }
 
   /** When everything of the catalog is open. */

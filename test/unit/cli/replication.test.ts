@@ -26,7 +26,7 @@ const WITHOUT_ALPHA: Cluster = {
   nodes: NODES.map((each) => (each.name === 'alpha' ? { ...each, answers: false } : each)),
   ...{ takeover: 'none', advice: 'bring back alpha' },
 };
-const replica = { inSync: true, state: 'sync', why: '', lacksBytes: 0, resync: null };
+const replica = { inSync: true, state: 'sync', why: '', lacksBytes: 0, resync: null } as const;
 const STORE: Replication = {
   ...{
     volume: 'vm-store',
@@ -174,7 +174,7 @@ describe('gemel doctor in a cluster', () => {
   });
 
   it('tells a disk nobody serves from one that is being copied and one whose node is gone', () => {
-    const gone = {
+    const gone: Replication = {
       ...{ ...STORE, volume: 'w', owner: '00000001', inSync: ['00000001'] },
       replicas: [
         { ...replica, node: '00000000', inSync: false, state: 'out', why: 'the link is down' },

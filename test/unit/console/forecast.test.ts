@@ -4,7 +4,16 @@ import type { Cluster, ClusterNode, Replication } from '../../../core/console/ap
 import { forecast } from '../../../core/console/parts/forecast.ts';
 
 const node = (id: string, more: Partial<ClusterNode> = {}): ClusterNode => ({
-  ...{ id, name: id, role: 'data', address: `${id}:7490`, self: id === 'a', vote: 'voter', leader: id === 'a' },
+  ...{
+    id,
+    index: 0,
+    name: id,
+    role: 'data',
+    address: `${id}:7490`,
+    self: id === 'a',
+    vote: 'voter',
+    leader: id === 'a',
+  },
   answers: true,
   maintenance: false,
   ...more,
@@ -13,7 +22,8 @@ const witness = node('w', { role: 'witness' });
 const cluster = (nodes: readonly ClusterNode[], more: Partial<Cluster> = {}): Cluster => ({
   ...{
     cluster: 'c',
-    nodes,
+    node: 'a',
+    nodes: [...nodes],
     store: { answers: true, problem: null },
     takeover: 'automatic',
     advice: null,
@@ -21,7 +31,17 @@ const cluster = (nodes: readonly ClusterNode[], more: Partial<Cluster> = {}): Cl
   ...more,
 });
 const volume = (name: string, owner: string | null, inSync: readonly string[]): Replication => ({
-  ...{ volume: name, owner, epoch: 1, inSync, forcedBy: null, why: '' },
+  ...{
+    volume: name,
+    id: name,
+    role: 'owner',
+    owner,
+    epoch: 1,
+    session: 1,
+    inSync: [...inSync],
+    forcedBy: null,
+    why: '',
+  },
   replicas: ['a', 'b'].map((id) => ({
     node: id,
     inSync: inSync.includes(id),

@@ -25,10 +25,12 @@ import { PoolMoves } from '../../../core/control/pool-moves.ts';
 import type { ImportPool } from '../../../core/control/pool-moves.ts';
 import { Offload } from '../../../core/control/offload.ts';
 import { PoolManager } from '../../../core/control/pools.ts';
+import { Policies } from '../../../core/control/policies.ts';
+import { Portals, settlePortals } from '../../../core/control/portals.ts';
 import { Provisioner } from '../../../core/control/provision.ts';
 import { Security } from '../../../core/control/security.ts';
 import { SecretBox } from '../../../core/control/secret-box.ts';
-import type { SessionSource } from '../../../core/control/sessions.ts';
+import type { PortalServer, PortalView } from '../../../core/control/sessions.ts';
 import { Snapshots } from '../../../core/control/snapshots.ts';
 import { Tokens } from '../../../core/control/tokens.ts';
 import { Units } from '../../../core/control/units.ts';
@@ -78,17 +80,31 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     commands,
     clock: world.clock,
     log,
-    portalGroups: [1, 2],
+    portalGroups: () => [1, 2],
     standing: (iqn) => hosts.standing(iqn),
   });
-  const portals = [{ address: '127.0.0.1', port: 3260, group: 1, advertised: undefined }];
-  const source: SessionSource = {
-    portals,
-    sessions: () => [],
+  // Nobody listens, and nobody comes.
+  const open: PortalView[] = [];
+  const source: PortalServer = {
+    ...{ portals: open, sessions: () => [], sessionsAt: () => [], closeTarget: () => undefined },
     latencies: () => new Map(),
-    closeTarget: () => undefined,
+    openPortal: ({ host, port, group, advertised }) => {
+      const portal = { address: host, port, group, advertised };
+      open.push(portal);
+      return Promise.resolve(portal);
+    },
+    closePortal: (portal) => {
+      open.splice(open.indexOf(portal), 1);
+    },
   };
-  const server = (): SessionSource => source;
+  const server = (): PortalServer => source;
+  await settlePortals(catalog, 1000, undefined, [{ host: '127.0.0.1', port: 3260, group: 1 }]);
+  const portals = new Portals({
+    ...{ catalog, clock: world.clock, log, events, server },
+    tagOf: (group) => group,
+    changed: () => undefined,
+  });
+  await portals.start(new Set());
   const cache = new L1Cache(4_194_304, 2_097_152);
   const pools = new PoolManager({
     ...{ world, catalog, units, log, cache, folder: join(folder, 'pools') },
@@ -150,6 +166,8 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     units,
     provisioner,
     pools,
+    portals,
+    policies: new Policies(catalog, provisioner, world.clock),
     moves,
     snapshots,
     initiators,
@@ -163,6 +181,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
     started: 1000,
     now: () => 61_000,
     close: async () => {
+      portals.stop();
       await stop();
       await alerts.stop();
       live.close();

@@ -21,7 +21,7 @@ describe('daemon options', () => {
   it('have the defaults of the manual', () => {
     const options = read([]);
     assert.equal(options.data, '/default');
-    assert.deepEqual(options.portals, [{ host: '127.0.0.1', port: 3260, group: 1 }]);
+    assert.equal(options.portals, undefined, 'those of the catalog, or the usual one');
     assert.deepEqual(options.api, { host: '127.0.0.1', port: 7480 });
     assert.equal(options.demoSize, 10 * 1024 ** 3);
     assert.equal(options.poolSize, undefined, 'what the file system has');
@@ -48,10 +48,10 @@ describe('daemon options', () => {
     const options = read(['--data', '/flag', '--json'], env, file);
     assert.deepEqual([options.data, options.api.port, options.demoSize, options.json], ['/flag', 2, 1024 ** 3, true]);
     assert.deepEqual(
-      options.portals.map((portal) => portal.host),
+      options.portals?.map((portal) => portal.host),
       ['127.0.0.1', '::1'],
     );
-    assert.equal(read(['--portal', 'a:1', '--portal', 'b:4,7'], env, file).portals[1]?.group, 7);
+    assert.equal(read(['--portal', 'a:1', '--portal', 'b:4,7'], env, file).portals?.[1]?.group, 7);
     assert.equal(read(['--no-demo'], env, file).demoSize, undefined);
     assert.equal(read([], { GEMEL_POOL_SIZE: '2G' }).poolSize, 2 * 1024 ** 3);
     assert.throws(() => read(['--pool-size', '1M']), /a pool has 16 MiB to/);

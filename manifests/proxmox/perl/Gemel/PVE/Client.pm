@@ -15,7 +15,8 @@ use MIME::Base64 qw(decode_base64 decode_base64url);
 use Time::Local qw(timegm);
 
 # The name the certificate for programs is made for (RFC 6761 section 6.4: nobody can own it).
-use constant API_NAME => 'api.gemel.invalid';
+# Where a node says what it is certified by, and the name under which it shows that: its own authority, and its cluster's.
+use constant AUTHORITIES => ([ '/ca.pem', 'api.gemel.invalid' ], [ '/cluster-ca.pem', 'cluster.gemel.invalid' ]);
 use constant PREFIX => '/api/v1';
 # Seconds for one request; PVE itself gives up on a storage after some more.
 use constant PATIENCE => 15;
@@ -134,7 +135,7 @@ sub _agent {
     my ($self, $server) = @_;
 
     return $self->{agents}->{$server} if $self->{agents}->{$server};
-    my $ca = $self->_trusted_ca($server);
+    my ($ca, $name) = $self->_trusted_ca($server);
     my $agent = LWP::UserAgent->new(
         timeout => PATIENCE,
         max_size => MAX_ANSWER,
@@ -144,39 +145,44 @@ sub _agent {
         ssl_opts => {
             verify_hostname => 1,
             SSL_ca_file => $ca,
-            SSL_hostname => API_NAME,
-            SSL_verifycn_name => API_NAME,
+            SSL_hostname => $name,
+            SSL_verifycn_name => $name,
             SSL_version => '!SSLv2:!SSLv3:!TLSv1:!TLSv1_1',
         },
     );
     return $self->{agents}->{$server} = $agent;
 }
 
-# The file with the authority's certificate, fetched in the clear and believed only if the token names its SHA-256.
+# The file with the authority's certificate, fetched in the clear and believed only if the token names its SHA-256; and the
+# name the node has a certificate of it for.
 sub _trusted_ca {
     my ($self, $server) = @_;
 
-    my $file = "$self->{folder}/ca-" . unpack('H*', $self->{expected}) . '.pem';
-    if (open(my $fh, '<', $file)) {
-        local $/;
-        my $known = <$fh>;
-        close($fh);
-        return $file if $self->_vouched($known);
-    }
     my $agent = LWP::UserAgent->new(timeout => PATIENCE, max_size => MAX_CA, max_redirect => 0, env_proxy => 0);
-    my $response = $agent->get("http://$server/ca.pem");
-    _fail('unreachable', "no Gemel node answers at $server: " . $response->status_line, 1, 0)
-        if !$response->is_success;
-    my $pem = $response->content;
-    _fail('untrusted', "the API token was not made by the Gemel node at $server", 1, 0) if !$self->_vouched($pem);
+    my ($pem, $name);
+    for my $authority (AUTHORITIES) {
+        my ($path, $shown) = @$authority;
+        my $response = $agent->get("http://$server$path");
+        if (!$response->is_success) {
+            # A node that is in no cluster has only the first one.
+            last if $path ne '/ca.pem';
+            _fail('unreachable', "no Gemel node answers at $server: " . $response->status_line, 1, 0);
+        }
+        next if !$self->_vouched($response->content);
+        ($pem, $name) = ($response->content, $shown);
+        last;
+    }
+    _fail('untrusted', "the API token was not made by the Gemel node at $server, nor in its cluster", 1, 0)
+        if !defined($name);
 
+    my $file = "$self->{folder}/ca-" . unpack('H*', $self->{expected}) . '.pem';
     mkdir($self->{folder}, 0755);
     my $new = "$file.$$";
     open(my $fh, '>', $new) or die "cannot write $new: $!\n";
     print {$fh} $pem;
     close($fh) or die "cannot write $new: $!\n";
     rename($new, $file) or die "cannot write $file: $!\n";
-    return $file;
+    return ($file, $name);
 }
 
 sub _vouched {
