@@ -40,7 +40,11 @@ describe('a cluster on a virtual clock, with faults', () => {
   // Seeds in which a lock that is granted when its command has been given up stays for ever.
   for (const seed of [1, 7]) {
     test(`the store and the other node are out for longer than commands wait: seed ${String(seed)}`, async () => {
-      const weather: Weather = { faults: ['storeOut', 'cutWay', 'isolate'], lasts: [14_000, 22_000], apart: [300, 3000] };
+      const weather: Weather = {
+        faults: ['storeOut', 'cutWay', 'isolate'],
+        lasts: [14_000, 22_000],
+        apart: [300, 3000],
+      };
       const { wrong } = await simulate({ seed, duration: 60_000, nodes: 2, weather });
       assert.equal(wrong, undefined);
     });
