@@ -15,18 +15,24 @@ class Held implements RangeLock {
   readonly position: number;
   readonly end: number;
   exclusive: boolean;
-  /** Its place in the line; -1 when it has been released. */
+  /** Its place in the list of all; -1 when it has been released. */
   index: number;
+  /** Who came earlier has the smaller one. */
+  readonly turn: number;
   /** Set while it waits. */
   go: (() => void) | undefined;
   readonly #locks: RangeLocks;
 
-  constructor(locks: RangeLocks, position: number, end: number, exclusive: boolean, index: number) {
+  constructor(
+    locks: RangeLocks,
+    { position, end, exclusive, index, turn }: Pick<Held, 'position' | 'end' | 'exclusive' | 'index' | 'turn'>,
+  ) {
     this.#locks = locks;
     this.position = position;
     this.end = end;
     this.exclusive = exclusive;
     this.index = index;
+    this.turn = turn;
     this.go = undefined;
   }
 
@@ -39,17 +45,46 @@ class Held implements RangeLock {
   }
 }
 
+/**
+ * Bytes of a region. Who asks looks only at those who are in the same regions, so thousands of commands under way on one volume
+ * do not have to be gone through for each that comes.
+ */
+const REGION = 262_144;
+/** Ranges of ordinary commands lie in so many regions at most; longer ones are few, and in a list of their own. */
+const MAX_REGIONS = 5;
+
+const firstRegion = (position: number): number => Math.floor(position / REGION);
+const lastRegion = (end: number): number => Math.floor((end - 1) / REGION);
+
 const overlap = (a: Held, b: Held): boolean => a.position < b.end && b.position < a.end && (a.exclusive || b.exclusive);
+
+function anyBlocks(list: readonly Held[], position: number, end: number, exclusive: boolean): boolean {
+  for (const each of list) {
+    if ((each.exclusive || exclusive) && each.position < end && position < each.end) return true;
+  }
+  return false;
+}
+
+/** Of a list in which the order means nothing. */
+function remove(list: Held[], mine: Held): void {
+  const last = list.pop() as Held;
+  if (last !== mine) list[list.indexOf(mine)] = last;
+}
 
 let nextSerial = 0;
 
 export class RangeLocks {
   /** Whoever wants ranges of several volumes and waits with some of them in hand takes them in this order. */
   readonly serial = nextSerial++;
-  /** Granted and waiting ones in order of arrival: nobody overtakes somebody he conflicts with. */
+  /** Granted and waiting ones. Nobody overtakes somebody he conflicts with: Held.turn. */
   readonly #line: Held[] = [];
+  /** The same by region; each in every region it touches. */
+  readonly #regions = new Map<number, Held[]>();
+  /** Those that touch more than MAX_REGIONS. */
+  readonly #wide: Held[] = [];
   #exclusive = 0;
   #waiting = 0;
+  #turns = 0;
   readonly #limit: number;
 
   /** `limit`: locks held or waited for at once. */
@@ -71,8 +106,13 @@ export class RangeLocks {
   blocks(position: number, length: number, exclusive: boolean): boolean {
     if (!exclusive && this.#exclusive === 0) return false;
     const end = position + length;
-    for (const each of this.#line) {
-      if ((each.exclusive || exclusive) && each.position < end && position < each.end) return true;
+    const first = firstRegion(position);
+    const last = lastRegion(end);
+    if (last - first >= MAX_REGIONS) return anyBlocks(this.#line, position, end, exclusive);
+    if (this.#wide.length > 0 && anyBlocks(this.#wide, position, end, exclusive)) return true;
+    for (let region = first; region <= last; region++) {
+      const there = this.#regions.get(region);
+      if (there !== undefined && anyBlocks(there, position, end, exclusive)) return true;
     }
     return false;
   }
@@ -103,10 +143,35 @@ export class RangeLocks {
   }
 
   #enter(position: number, length: number, exclusive: boolean): Held {
-    const mine = new Held(this, position, position + length, exclusive, this.#line.length);
+    const end = position + length;
+    const mine = new Held(this, { position, end, exclusive, index: this.#line.length, turn: this.#turns++ });
     this.#line.push(mine);
     if (exclusive) this.#exclusive++;
+    const first = firstRegion(position);
+    const last = lastRegion(mine.end);
+    if (last - first >= MAX_REGIONS) this.#wide.push(mine);
+    else for (let region = first; region <= last; region++) this.#put(region, mine);
     return mine;
+  }
+
+  #put(region: number, mine: Held): void {
+    const there = this.#regions.get(region);
+    if (there === undefined) this.#regions.set(region, [mine]);
+    else there.push(mine);
+  }
+
+  #takeOut(mine: Held): void {
+    const first = firstRegion(mine.position);
+    const last = lastRegion(mine.end);
+    if (last - first >= MAX_REGIONS) {
+      remove(this.#wide, mine);
+      return;
+    }
+    for (let region = first; region <= last; region++) {
+      const there = this.#regions.get(region) as Held[];
+      if (there.length === 1) this.#regions.delete(region);
+      else remove(there, mine);
+    }
   }
 
   /** RangeLock.makeExclusive(). */
@@ -121,29 +186,37 @@ export class RangeLocks {
     const at = mine.index;
     if (at < 0) return;
     mine.index = -1;
+    this.#takeOut(mine);
     if (mine.exclusive) this.#exclusive--;
-    if (this.#waiting === 0) {
-      // Among locks that are all granted the order means nothing: the last one takes the place.
-      const last = this.#line.pop() as Held;
-      if (last === mine) return;
+    const last = this.#line.pop() as Held;
+    if (last !== mine) {
       last.index = at;
       this.#line[at] = last;
-      return;
     }
-    this.#line.splice(at, 1);
-    for (let i = at; i < this.#line.length; i++) (this.#line[i] as Held).index = i;
-    for (let i = at; i < this.#line.length && this.#waiting > 0; i++) {
-      const each = this.#line[i] as Held;
-      if (each.go === undefined || !overlap(each, mine) || this.#waitsBehind(each, i)) continue;
-      const go = each.go;
+    if (this.#waiting === 0) return;
+    const freed = this.#near(mine).filter((each) => each.go !== undefined && overlap(each, mine));
+    for (const each of freed.sort((a, b) => a.turn - b.turn)) {
+      const { go } = each;
+      // In several regions, so in the list more than once.
+      if (go === undefined || this.#waitsBehind(each)) continue;
       each.go = undefined;
       this.#waiting--;
       go();
     }
   }
 
-  #waitsBehind(each: Held, at: number): boolean {
-    for (let i = 0; i < at; i++) if (overlap(this.#line[i] as Held, each)) return true;
-    return false;
+  /** Everybody who may overlap with it; some more than once. */
+  #near({ position, end }: Held): readonly Held[] {
+    const first = firstRegion(position);
+    const last = lastRegion(end);
+    if (last - first >= MAX_REGIONS) return this.#line;
+    if (first === last && this.#wide.length === 0) return this.#regions.get(first) ?? [];
+    const lists = [this.#wide];
+    for (let region = first; region <= last; region++) lists.push(this.#regions.get(region) ?? []);
+    return lists.flat();
+  }
+
+  #waitsBehind(mine: Held): boolean {
+    return this.#near(mine).some((each) => each.turn < mine.turn && overlap(each, mine));
   }
 }

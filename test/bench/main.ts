@@ -1,8 +1,8 @@
 // `npm run bench [-- --reps N --seconds S --case NAME,NAME --markdown FILE]`: Gemel beside tgt, istgt and a C server that makes
 // the same socket calls, in one run on the same machine: servers alternate inside each repetition, and what counts is the
 // median of the ratios of the repetitions.
-// `npm run bench -- soak [--minutes N]`, `-- sessions [--seconds N]`, `-- api`, `-- hotcold --data DIR`: what a table of ratios cannot
-// show; status 1 when a goal is missed.
+// `npm run bench -- soak [--minutes N]`, `-- sessions [--seconds N --cache-size MIB]`, `-- hotcold --data DIR`, `-- api`: what a
+// table of ratios cannot show; status 1 when a goal is missed.
 // `npm run bench -- pool [--data DIR]`: the pool on a real disk (pool.ts); `-- copy [--data DIR]`: offloaded copies (copy.ts);
 // `-- mirror [--data DIR]`: two copies on two nodes (mirror.ts).
 import { spawnSync } from 'node:child_process';
@@ -28,6 +28,7 @@ const { values, positionals } = parseArgs({
     minutes: { type: 'string', default: '10' },
     reps: { type: 'string', default: '5' },
     seconds: { type: 'string' },
+    'cache-size': { type: 'string' },
     'cold-seconds': { type: 'string', default: '10' },
     case: { type: 'string' },
     size: { type: 'string' },
@@ -103,12 +104,12 @@ function measure(each: Case, server: Server): Sample {
 /** MiB of the cold volume: more than a few seconds of reading go through. */
 const COLD_MEGABYTES = 8192;
 
-/** MiB of cache in these runs; beside a hot session, what is to be cold must not fit into it. */
-const CACHES: Readonly<Record<string, number>> = { hotcold: 256, sessions: 1024, soak: 1024 };
+/** MiB of cache, unless `--cache-size` is given or all of the volume is to fit: beside a hot session, what is cold must not. */
+const CACHES: Readonly<Record<string, number>> = { hotcold: 256 };
 
 /** One of the long runs, with Gemel alone. */
 async function runMode(name: string): Promise<Outcome> {
-  const cache = CACHES[name] ?? 1024;
+  const cache = Number(values['cache-size'] ?? CACHES[name] ?? megabytes + 256);
   const flags = ['--cache-size', `${String(cache)}M`];
   const gemel = await startGemel(join(folder, 'gemel'), megabytes, values.durability, flags);
   servers.push(gemel);

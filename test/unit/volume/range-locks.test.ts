@@ -65,14 +65,18 @@ describe('range locks', () => {
   });
 
   test('agree with a simple model over any sequence', async () => {
-    const range = fc.record({ position: fc.nat(30), length: fc.integer({ min: 1, max: 12 }), exclusive: fc.boolean() });
+    // Within one region, over some, and over so many that they are kept apart.
+    const unit = fc.constantFrom(1, 60_000, 262_144, 1_048_576);
+    const range = fc
+      .record({ unit, position: fc.nat(30), length: fc.integer({ min: 1, max: 12 }), exclusive: fc.boolean() })
+      .map((each) => ({ ...each, position: each.position * each.unit, length: each.length * each.unit }));
     const step = fc.oneof(
       range.map((each) => ({ kind: 'acquire' as const, ...each })),
       range.map((each) => ({ kind: 'try' as const, ...each })),
       fc.nat(100).map((pick) => ({ kind: 'release' as const, pick })),
     );
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      fc.asyncProperty(fc.array(step, { maxLength: 60, size: 'max' }), async (steps) => {
         const locks = new RangeLocks();
         const model = new Model();
         const held = new Map<number, RangeLock>();
@@ -111,7 +115,7 @@ describe('range locks', () => {
           assert.equal(locks.length, model.line.length);
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 120 },
     );
   });
 });
