@@ -223,6 +223,8 @@ export const JOURNAL_HEADER = 32_768;
 /** Batches that may be filled or on their way to the disk at once, and appends running at a time. */
 export const JOURNAL_BATCHES = 4;
 export const JOURNAL_PARALLEL = 2;
+/** Bytes that go at once when no append is running: then the disk has something to do while the rest of the turn comes in. */
+export const JOURNAL_EARLY = 65_536;
 /** Smallest journal, bytes: two full batches for every one under way. */
 export const MIN_JOURNAL = 16_777_216;
 /** Times a read is repeated because the grain moved meanwhile; fresh grains that are tried for one that can be written. */

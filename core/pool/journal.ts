@@ -1,6 +1,7 @@
 // The journal: what was acknowledged is here before it is in its place. A ring of batches; everything that is added in one
-// turn of the event loop leaves in one append that is on stable media when it returns (O_DSYNC).
-import { JOURNAL_BATCH, JOURNAL_BATCHES, JOURNAL_HEADER, JOURNAL_PARALLEL } from '../base/limits.ts';
+// turn of the event loop leaves in one append that is on stable media when it returns (O_DSYNC), or in two where it is much: then
+// disk and processor work at the same time.
+import { JOURNAL_BATCH, JOURNAL_BATCHES, JOURNAL_EARLY, JOURNAL_HEADER, JOURNAL_PARALLEL } from '../base/limits.ts';
 import type { Clock, DiskFile } from '../base/world.ts';
 import { VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { StableWaiter } from '../volume/volume.ts';
@@ -151,6 +152,8 @@ export class Journal {
   wait(waiter: StableWaiter): void {
     if (!this.#filling.batch.empty) {
       this.#filling.waiters.push(waiter);
+      // Here a command ends, so what is to be in one batch is.
+      if (this.#queue.length === 0 && this.#filling.batch.size >= JOURNAL_EARLY) this.#flush();
       return;
     }
     const last = this.#queue.at(-1)?.slot;

@@ -1,6 +1,7 @@
 // The ring of the journal for itself: round and round, and cut off.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { JOURNAL_EARLY } from '../../core/base/limits.ts';
 import type { DiskFile } from '../../core/base/world.ts';
 import { Journal } from '../../core/pool/journal.ts';
 import type { JournalMark } from '../../core/pool/journal.ts';
@@ -112,6 +113,40 @@ describe('the ring of the journal', () => {
       journal.trim(mark);
     }
     assert.equal(furthest, SIZE);
+  });
+
+  test('begins to append what is much while the rest of the turn comes in, and what is little in one append', async () => {
+    const { file } = await ring(new SimStorage(), seeded(6));
+    const begun: number[] = [];
+    const watched: DiskFile = Object.create(file, {
+      write: {
+        value: (from: Buffer, at: number, length: number, position: number): Promise<void> => {
+          begun.push(length / BLOCK - 1);
+          return file.write(from, at, length, position);
+        },
+      },
+    }) as DiskFile;
+    const journal = journalOn(watched, 1, { position: 0, seq: 1 });
+    const write = (count: number): Promise<void>[] =>
+      Array.from({ length: count }, (_, i) => {
+        journal.data(1, i, stamp(i, 8), 0, 1);
+        return journal.stable();
+      });
+    const little = write(JOURNAL_EARLY / BLOCK - 2);
+    assert.deepEqual(begun, []);
+    await Promise.all(little);
+    assert.deepEqual(begun, [14]);
+    // Two commands in one batch; the others of the turn in the next, however many.
+    const much = write(40);
+    assert.deepEqual(begun, [14, 15]);
+    await Promise.all(much);
+    assert.deepEqual(begun, [14, 15, 25]);
+    // Not in the middle of a command, which may want to be in one batch.
+    assert.ok(journal.together(32, 2));
+    for (let i = 0; i < 32; i++) journal.data(1, i, stamp(i, 8), 0, 1);
+    assert.equal(begun.length, 3);
+    await journal.stable();
+    assert.deepEqual(begun, [14, 15, 25, 32]);
   });
 
   test('takes all of a write that it admitted, also when its first part fills a batch', async () => {
