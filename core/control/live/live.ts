@@ -54,7 +54,6 @@ const TOPIC_OF: Readonly<Record<string, Topic>> = {
   deleted: 'deleted-volumes',
   'alert-states': 'alerts',
   'alert-rules': 'alerts',
-  'alert-targets': 'alerts',
   events: 'events',
 };
 
