@@ -48,6 +48,12 @@ const TOPIC_OF: Readonly<Record<string, Topic>> = {
   'host-groups': 'hosts',
   jobs: 'jobs',
   schedules: 'schedules',
+  portals: 'portals',
+  policies: 'policies',
+  backends: 'backends',
+  deleted: 'deleted-volumes',
+  'alert-states': 'alerts',
+  'alert-rules': 'alerts',
   events: 'events',
 };
 

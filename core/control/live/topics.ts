@@ -10,6 +10,11 @@ export const TOPICS = [
   'sessions',
   'jobs',
   'schedules',
+  'portals',
+  'policies',
+  'backends',
+  'deleted-volumes',
+  'alerts',
   'events',
 ] as const;
 export type Topic = (typeof TOPICS)[number];

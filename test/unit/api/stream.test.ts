@@ -95,7 +95,7 @@ describe('the stream of events', () => {
     await withApi(async (api) => {
       const { plane, viewer } = api;
       const auth = { Authorization: `Bearer ${viewer}` };
-      const reader = new Reader(api, '?topics=volumes,maps', auth);
+      const reader = new Reader(api, '?topics=volumes,maps,policies', auth);
       assert.equal((await reader.next()).event, 'ready');
       assert.match(reader.response?.headers['content-type'] ?? '', /^text\/event-stream/);
       await plane.provisioner.create({ name: 'v', size: 1 << 20 });
@@ -105,6 +105,9 @@ describe('the stream of events', () => {
       assert.deepEqual((await reader.next(({ event }) => event === 'maps')).data.item, [
         { initiator: 'all', access: 'read-only' },
       ]);
+      await plane.policies.create('gold', {});
+      const policy = await reader.next(({ event }) => event === 'policies');
+      assert.deepEqual([policy.data.id, policy.data.change, policy.data.item], ['gold', 'changed', null]);
       await plane.initiators.put({
         iqn: 'iqn.2026-01.example.host:alice',
         chap: { user: 'a', secret: 'correct-horse-1' },
