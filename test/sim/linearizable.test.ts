@@ -31,7 +31,13 @@ test('values that are written again and again, by nobody knows whom, are decided
   assert.notEqual(violation([...zeros.slice(0, 29), ...seen], 0), undefined);
   assert.notEqual(violation([op('write', 1, 0, 1), op('read', 0, 2, 3), op('write', 0, 4)], 0), undefined);
   // It may have been before a write that began later.
-  const late = [op('write', 0, 0), op('write', 1, 1, 2), op('read', 1, 3, 4), op('write', 2, 5, 6), op('read', 0, 7, 8)];
+  const late = [
+    op('write', 0, 0),
+    op('write', 1, 1, 2),
+    op('read', 1, 3, 4),
+    op('write', 2, 5, 6),
+    op('read', 0, 7, 8),
+  ];
   assert.equal(violation(late, 0), undefined);
 });
 
