@@ -61,6 +61,7 @@ export class ClusterVolumes implements Replication {
     const { member, mirror } = options;
     const requests = (this.#requests = new PeerRequests(member, (node) => mirror.peers.get(node)));
     requests.handle('give', async ({ volume, to }) => ({ pauseMs: await this.#give(String(volume), String(to)) }));
+    this.#serveResizes();
     this.copies = new Copies({ ...options, requests });
     this.drill = new Drill({ ...options, requests });
     this.divergence = new Divergence(options);
@@ -233,6 +234,25 @@ export class ClusterVolumes implements Replication {
     }
   }
 
+  /** A volume is resized by the node that serves it, whichever was asked. */
+  #serveResizes(): void {
+    const { provisioner, mirror, member } = this.#options;
+    this.#requests.handle('resize', async ({ volume, size, force }) => {
+      const [record] = this.#byId(String(volume));
+      if (record === undefined || typeof size !== 'number')
+        throw new ServiceError('not-found', 'there is no such volume');
+      await provisioner.resizeHere(record.name, size, force === true);
+      return undefined;
+    });
+    provisioner.resizeElsewhere = async ({ id, name }, size, force) => {
+      const owner = mirror.ownership(id)?.owner ?? '';
+      if (owner === '' || owner === member.self.id) return undefined;
+      await this.#requests.ask(owner, 'resize', { volume: id, size, force });
+      // What the owner has written may not have come here yet.
+      return { ...provisioner.volume(name), size };
+    };
+  }
+
   /** This node owns it. */
   async #give(id: string, to: string): Promise<number> {
     const { mirror } = this.#options;
@@ -358,6 +378,11 @@ export class ClusterVolumes implements Replication {
       // Where it should be may be somewhere else by now.
       const ownership = this.#options.mirror.ownership(record.id);
       if (ownership !== undefined) this.#tell(ownership);
+      if (ownership?.role === 'owner' && record.resizing !== undefined) {
+        void provisioner.finishResize(name).catch((error: unknown) => {
+          log.warn({ volume: name, why: messageOf(error) }, 'a resize that was interrupted is not finished yet');
+        });
+      }
     }
     if (right) return;
     const gone = served !== undefined && served.identity.id !== record?.id ? served.identity.id : undefined;

@@ -50,7 +50,7 @@ export interface DivergenceReport {
 export interface DivergenceOptions {
   readonly catalog: Catalog;
   readonly member: Pick<ClusterMember, 'self' | 'store'>;
-  readonly mirror: Pick<MirrorNode, 'ownership' | 'onOwnership' | 'onDifference'>;
+  readonly mirror: Pick<MirrorNode, 'ownership' | 'onOwnership' | 'onDifference' | 'peers'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -61,7 +61,7 @@ const keyOf = ({ id, epoch }: Pick<DivergenceReport, 'id' | 'epoch'>): string =>
 export class Divergence {
   readonly #options: DivergenceOptions;
   readonly #known = new Map<string, DivergenceReport>();
-  /** As the record named this node the owner when it came up: by volume. */
+  /** What the record said when this node came up, and nobody served: by volume. Undefined: somebody did, or does since. */
   readonly #foundAs = new Map<string, Ownership | undefined>();
   /** Keys of what is not in the store yet as it is known here. */
   readonly #dirty = new Set<string>();
@@ -118,16 +118,26 @@ export class Divergence {
 
   #changed(ownership: Ownership): void {
     const { self } = this.#options.member;
-    const { volume, owner, role, inSync, epoch } = ownership;
-    if (!this.#foundAs.has(volume) && epoch > 0) {
-      this.#foundAs.set(volume, role !== 'owner' && owner === self.id ? ownership : undefined);
-    }
+    const { volume, role, inSync, epoch } = ownership;
+    if (!this.#foundAs.has(volume) && epoch > 0) this.#find(ownership);
     if (role !== 'owner') return;
     for (const [key, report] of this.#known) {
       if (report.id !== volume || report.owner !== self.id) continue;
       const done = report.copies.filter(({ node, complete }) => !complete && inSync.includes(node));
       for (const { node } of done) this.#set(key, node, (copy) => ({ ...copy, complete: true }));
     }
+  }
+
+  #find(ownership: Ownership): void {
+    const { member, mirror } = this.#options;
+    const { volume, owner, role } = ownership;
+    const link = owner === member.self.id ? undefined : mirror.peers.get(owner);
+    this.#foundAs.set(volume, role === 'owner' || owner === '' || link?.up === true ? undefined : ownership);
+    if (link === undefined) return;
+    // Whoever owned it has not been down, or was back before this node served it.
+    link.onUp(() => {
+      if (mirror.ownership(volume)?.role !== 'owner') this.#foundAs.set(volume, undefined);
+    });
   }
 
   #differs(id: string, node: string, range: ByteRange): void {
@@ -143,7 +153,7 @@ export class Divergence {
     }));
   }
 
-  /** Nobody served it when this node came up, which was its owner: what was under way then may be in one copy only. */
+  /** Nobody served it when this node came up, and then this one did: what was under way before may be in one copy only. */
   #afterBlackout(id: string): DivergenceReport | undefined {
     const before = this.#foundAs.get(id);
     const now = this.#options.mirror.ownership(id);

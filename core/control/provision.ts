@@ -11,6 +11,7 @@ import type { Volume } from '../volume/volume.ts';
 import type { VolumeBackend } from './backend.ts';
 import type { Catalog } from './catalog.ts';
 import { checkMapSubject, printable } from './names.ts';
+import { VolumeKind, isMirrored } from './records.ts';
 import type { LeaseRecord, MapRecord, VolumeRecord } from './records.ts';
 import type { SessionSource } from './sessions.ts';
 import { forgetVolume, intoTrash } from './trash.ts';
@@ -45,6 +46,9 @@ export class Provisioner {
   readonly #ownerOfNew: ProvisionerOptions['ownerOfNew'];
   /** Whatever changes volumes, or what belongs to them, happens one after the other. */
   readonly turn = new Turn();
+  /** Resizes a volume that another node serves, there; undefined when none does. */
+  resizeElsewhere: (record: VolumeRecord, size: number, force: boolean) => Promise<VolumeRecord | undefined> = () =>
+    Promise.resolve(undefined);
 
   constructor(options: ProvisionerOptions) {
     this.#catalog = options.catalog;
@@ -132,8 +136,16 @@ export class Provisioner {
     });
   }
 
-  /** Grows or shrinks (bytes). Shrinking loses data, so a mapped volume shrinks only with `force`. */
-  resize(name: string, size: number, force: boolean): Promise<VolumeRecord> {
+  /**
+   * Grows or shrinks (bytes), at the node that serves it. Shrinking loses data, so a mapped volume shrinks only with `force`.
+   * Rejects with a ServiceError.
+   */
+  async resize(name: string, size: number, force: boolean): Promise<VolumeRecord> {
+    return (await this.resizeElsewhere(this.volume(name), size, force)) ?? (await this.resizeHere(name, size, force));
+  }
+
+  /** As resize, at this node. */
+  resizeHere(name: string, size: number, force: boolean): Promise<VolumeRecord> {
     return this.turn.run(async () => {
       const record = this.volume(name);
       const lu = this.#units.unit(name);
@@ -336,12 +348,11 @@ export class Provisioner {
     const volume = await this.#backend.open(record);
     const size = record.resizing ?? record.size;
     let current = record;
-    if (record.resizing !== undefined) {
+    if (isMirrored(record) && record.kind !== VolumeKind.image) {
+      // A copy that was away has the size it had then; who serves the volume brings it to what it is.
+    } else if (record.resizing !== undefined) {
       if (volume.info.size !== size) await volume.resize(size);
-      const { resizing, ...rest } = record;
-      current = { ...rest, size };
-      await this.#catalog.apply(this.#catalog.volumes.edit(record.name, current));
-      this.#log.warn({ volume: record.name, bytes: resizing }, 'finished a resize that was interrupted');
+      current = await this.#resized(record, size);
     } else if (volume.info.size > size) {
       // Somebody has grown the device or the file while we were not looking; initiators will see what is there.
       current = { ...record, size: volume.info.size };
@@ -354,6 +365,29 @@ export class Provisioner {
       throw new ServiceError('io-error', `its data has only ${found} of ${formatSize(size)}: part of it is missing`);
     }
     this.#units.expose(current, this.#iqnOf(current), volume);
+  }
+
+  /** Finishes the resize of a mirrored volume that a crash has interrupted; this node serves it. Rejects with a ServiceError. */
+  finishResize(name: string): Promise<void> {
+    return this.turn.run(async () => {
+      const record = this.#catalog.volumes.get(name);
+      const lu = this.#units.unit(name);
+      if (record?.resizing === undefined || lu === undefined) return;
+      try {
+        if (lu.volume.info.size !== record.resizing) await lu.volume.resize(record.resizing);
+      } catch (error) {
+        throw storageError(error, `volume '${name}' could not be resized`);
+      }
+      await this.#resized(record, record.resizing);
+      lu.capacityChanged();
+    });
+  }
+
+  async #resized({ resizing, ...rest }: VolumeRecord, size: number): Promise<VolumeRecord> {
+    const record: VolumeRecord = { ...rest, size };
+    await this.#catalog.apply(this.#catalog.volumes.edit(rest.name, record));
+    this.#log.warn({ volume: rest.name, bytes: resizing }, 'finished a resize that was interrupted');
+    return record;
   }
 
   /** Ends serving a volume whose record is gone, or is another one's by now, and closes it. */

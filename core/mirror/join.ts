@@ -238,7 +238,7 @@ export class Join {
     for (let region = regions.first(position); region <= last; region++) {
       const at = region * regions.regionBytes;
       const range: ByteRange = [at, Math.min(regions.regionBytes, position + length - at)];
-      (dirty.has(region) ? ranges : doubtful).push(range);
+      (dirty.has(region) && !regions.unsettled.has(region) ? ranges : doubtful).push(range);
     }
     if (doubtful.length === 0) return [[position, length]];
     const message: RangeMessage = { ...this.#address, ranges: doubtful };

@@ -244,7 +244,8 @@ export class MirroredVolume implements Volume {
     const writer = await this.steward.serving();
     await source.steward.serving();
     if (!this.#follows(source)) return false;
-    const lock = await this.#lockBoth(source, from, to, length);
+    const [ours, theirs] = [this.#term(), source.#term()];
+    const lock = await lockBoth(ours, theirs, from, to, length);
     // Only now nothing of the source is under way to a replica.
     if (!this.#follows(source)) {
       lock.release();
@@ -259,12 +260,18 @@ export class MirroredVolume implements Volume {
       shared.isDone = (await this.#backing.shareFrom?.(source.#backing, from, to, length)) === true;
       if (!shared.isDone) throw new VolumeError(VolumeFault.notReady, 'these copies cannot share blocks');
     };
+    // Each node copies what it has of the source itself. That is the same everywhere, and was what the source is, if this node
+    // may still serve the source afterwards. Within one volume the replicas answer for that.
+    let isSame = true as boolean;
+    const holds = (): boolean => (isSame = theirs === ours || (theirs.mayServe && this.#follows(source)));
     try {
-      await writer.locked(order, local, lock);
+      await writer.locked(order, local, lock, holds);
     } catch (error) {
-      if (shared.isDone || !(error instanceof VolumeError) || error.fault !== VolumeFault.notReady) throw error;
+      const isRefused = error instanceof VolumeError && error.fault === VolumeFault.notReady;
+      if (!isRefused || (shared.isDone && isSame)) throw error;
+      return false;
     }
-    return shared.isDone;
+    return true;
   }
 
   /** Every replica of this one that is in sync has the source, in sync. */
@@ -277,28 +284,6 @@ export class MirroredVolume implements Volume {
       if (theirs.members.get(member.node)?.state !== 'sync') return false;
     }
     return true;
-  }
-
-  /** The target exclusively, and the source, so that nothing is being written there. */
-  async #lockBoth(source: MirroredVolume, from: number, to: number, length: number): Promise<RangeLock> {
-    const ours = this.#term().locks;
-    const theirs = source.#term().locks;
-    if (ours === theirs) {
-      const position = Math.min(from, to);
-      return this.#term().lock(position, Math.max(from, to) + length - position, true);
-    }
-    const wanted = [
-      { locks: theirs, position: from, exclusive: false },
-      { locks: ours, position: to, exclusive: true },
-    ].sort((a, b) => a.locks.serial - b.locks.serial);
-    const held: RangeLock[] = [];
-    for (const { locks, position, exclusive } of wanted) held.push(await locks.acquire(position, length, exclusive));
-    return {
-      release: () => {
-        for (const each of held) each.release();
-      },
-      makeExclusive: () => undefined,
-    };
   }
 
   // ---- points in time
@@ -361,4 +346,27 @@ export class MirroredVolume implements Volume {
     term.check();
     return term;
   }
+}
+
+/** The target exclusively, and the source, so that nothing is being written there. Rejects with a VolumeError. */
+async function lockBoth(ours: Term, theirs: Term, from: number, to: number, length: number): Promise<RangeLock> {
+  if (ours === theirs) {
+    const position = Math.min(from, to);
+    return ours.lock(position, Math.max(from, to) + length - position, true);
+  }
+  const wanted = [
+    { term: theirs, position: from, exclusive: false },
+    { term: ours, position: to, exclusive: true },
+  ].sort((a, b) => a.term.locks.serial - b.term.locks.serial);
+  const held: RangeLock[] = [];
+  const release = (): void => {
+    for (const each of held) each.release();
+  };
+  try {
+    for (const { term, position, exclusive } of wanted) held.push(await term.lock(position, length, exclusive));
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return { release, makeExclusive: () => undefined };
 }

@@ -74,6 +74,8 @@ export class RegionLog {
   /** Regions that are noted together, so that writes all over the volume seldom wait for a note. */
   readonly #run: number;
   readonly #dirty = new Map<string, RegionSet>();
+  /** Dirty because a former life may have been writing there, and not written to since: they may be the same, and are compared. */
+  readonly unsettled = new RegionSet();
   #uses = 0;
   #pending: Change = {};
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = [];
@@ -257,14 +259,30 @@ export class RegionLog {
     return this.#dirty.get(node)?.hasAll(this.first(position), this.last(position, length)) === true;
   }
 
+  /** It is noted that the replica lacks what is written to the range from now on. */
+  isNoted(node: string, position: number, length: number): boolean {
+    return (
+      this.isDirty(node, position, length) && !this.unsettled.hasAny(this.first(position), this.last(position, length))
+    );
+  }
+
   /** The replicas lack these ranges: durable when it resolves. Rejects when it cannot be. */
   markDirty(nodes: readonly string[], ranges: readonly ByteRange[]): Promise<void> {
+    if (!this.unsettled.isEmpty)
+      for (const range of ranges) this.unsettled.removeRun(this.first(range[0]), this.last(...range));
     const missing: Record<string, ByteRange[]> = {};
     for (const node of nodes) {
       const lacking = ranges.filter(([position, length]) => !this.isDirty(node, position, length));
       if (lacking.length > 0) missing[node] = lacking;
     }
     return Object.keys(missing).length === 0 ? Promise.resolve() : this.#change({ dirty: missing });
+  }
+
+  /** As markDirty, of ranges where this node, in a life before, may have been writing: nobody knows whether they differ. */
+  async markUnsettled(nodes: readonly string[], ranges: readonly ByteRange[]): Promise<void> {
+    await this.markDirty(nodes, ranges);
+    this.unsettled.clear();
+    for (const range of ranges) this.unsettled.addRun(this.first(range[0]), this.last(...range));
   }
 
   /** The replica has this range. Forgotten at once, on disk with the next record. */

@@ -337,7 +337,7 @@ export class Steward {
     }
     await regions.update({ promised, tracks, clean: false });
     if (clean) regions.coolAll();
-    else await regions.markDirty(others, regions.intents(backing.info.size));
+    else await regions.markUnsettled(others, regions.intents(backing.info.size));
   }
 
   #start(known: KnownRecord): void {

@@ -88,7 +88,7 @@ export class Writer {
     for (const member of term.members.values()) {
       if (member.state === 'leaving' && member.counts) return WriteNow.refused;
       const isSkipped = term.isSkipped(member, position, length);
-      if (isSkipped && !regions.isDirty(member.node, position, length)) return WriteNow.refused;
+      if (isSkipped && !regions.isNoted(member.node, position, length)) return WriteNow.refused;
     }
     const lock = term.locks.tryAcquire(position, length, true);
     if (lock === undefined) return WriteNow.refused;
@@ -155,8 +155,11 @@ export class Writer {
     if (order.operation === Operation.write) term.times.add(clock.now() - startedAt, length);
   }
 
-  /** The same under a lock that is held already; it is given free. */
-  async locked(order: Order, local: () => Promise<void>, lock: RangeLock): Promise<void> {
+  /**
+   * The same under a lock that is held already; it is given free. `holds`: asked when the others are to be told, and in the end;
+   * when it does not, they get the blocks that are here, and it is refused as not ready.
+   */
+  async locked(order: Order, local: () => Promise<void>, lock: RangeLock, holds?: () => boolean): Promise<void> {
     const term = this.#term;
     const { regions } = term.options;
     const { position, length } = order;
@@ -165,6 +168,8 @@ export class Writer {
       term.check();
       if (isWide) await regions.beginWide(position, length);
       else while (!regions.isHot(position, length)) await regions.heat(position, length);
+      // Handed over meanwhile, as if nothing were under way.
+      if (this.#closed !== undefined) await this.#admitted();
       term.check();
     } catch (error) {
       if (isWide) regions.endWide(position, length);
@@ -177,7 +182,7 @@ export class Writer {
       throw asVolumeError(error);
     }
     term.busyAt = term.options.clock.now();
-    await term.bounded(this.#run(order, local, lock, isWide));
+    await term.bounded(this.#run(order, local, lock, holds));
   }
 
   /** Sends an operation that is not about blocks to all that are in sync; what runs here is `local`. */
@@ -286,10 +291,11 @@ export class Writer {
     if (this.#running === 0) for (const each of this.#idle.splice(0)) each();
   }
 
-  async #run(order: Order, local: () => Promise<void>, lock: RangeLock, isWide: boolean): Promise<void> {
+  async #run(order: Order, local: () => Promise<void>, lock: RangeLock, holds = (): boolean => true): Promise<void> {
     const term = this.#term;
     const { regions } = term.options;
     const { position, length } = order;
+    const isWide = length >= WIDE_OPERATION;
     this.#running++;
     if (!isWide) regions.begin(position, length);
     const over = (): void => {
@@ -318,7 +324,8 @@ export class Writer {
     // Both begin in this turn: what is sent is in the order of the locks.
     const here = this.#here(work);
     const patience = LONG.has(order.operation) ? HOLD_PATIENCE : MIRROR_PATIENCE;
-    const there = targets.map((member) => term.send(member, order, patience));
+    const held = holds();
+    const there = held ? targets.map((member) => term.send(member, order, patience)) : [];
     const noted = this.#noteSkipped(skipped, position, length);
     const [mine] = await Promise.allSettled([here, noted, ...there]);
     const note = await Promise.allSettled([noted]);
@@ -327,10 +334,13 @@ export class Writer {
       term.depose(`what a replica lacks cannot be kept: ${messageOf(note[0].reason)}`);
       return;
     }
-    if (mine.status === 'rejected') await this.#reconcile(order, targets, mine.reason);
+    let failure: unknown = mine.status === 'rejected' ? mine.reason : undefined;
+    if (mine.status === 'fulfilled' && !(held && holds()))
+      failure = new VolumeError(VolumeFault.notReady, 'it has moved');
+    if (failure !== undefined) await this.#reconcile(order, targets, failure);
     for (const each of skipped) each.skipping--;
     over();
-    if (mine.status === 'rejected') throw asVolumeError(mine.reason);
+    if (failure !== undefined) throw asVolumeError(failure);
   }
 
   /** What the skipped ones lack is on stable media when it resolves, and the record does not name them any more. */
@@ -363,6 +373,10 @@ export class Writer {
       return;
     }
     if (isRefused) {
+      await term.options.regions.markDirty(
+        others.map(({ node }) => node),
+        [[position, length]],
+      );
       await Promise.all(others.map((member) => term.eject(member, 'an operation was done there, and not here')));
       return;
     }

@@ -219,6 +219,14 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
       assert.match(stderr, said);
       assert.equal(status, code, stderr);
     }
+    const { size } = (await alpha.gemelJson(['volume', 'resize', 'shared', '--size', '136M'])) as { size: number };
+    assert.equal(size, 136 << 20, 'grown by beta, which serves it');
+    await io(alpha, disk, 'write -P 2 135M 64k');
+    await io(beta, disk, 'read -P 2 135M 64k');
+    await until('both say how large it is', async () => {
+      const sizes = await Promise.all([alpha, beta].map(async (at) => (await at.volume('shared')).size));
+      return sizes.every((each) => each === 136 << 20);
+    });
     assert.match(await handOver(alpha, '--to', 'alpha'), /^shared is served by alpha now/);
     const ram = await beta.gemel([
       'volume',
@@ -297,6 +305,19 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     assert.match((await beta.gemel(['cluster', 'maintenance', 'off'])).stdout, /^beta is in service again/);
   });
 
+  test('both nodes say what each carries, and whether disks move by themselves', async () => {
+    const balance = async (at: Daemon, ...state: string[]): Promise<string> =>
+      (await at.gemel(['cluster', 'balance', ...state])).stdout;
+    await alpha.gemelJson(['volume', 'hand-over', 'shared', '--to', 'alpha']);
+    for (const at of [alpha, beta]) {
+      // Served: "shared" by alpha.
+      await until('the loads are known', async () => /alpha +1 +\d+\n(.*\n)*beta +0 +\d+\n/.test(await balance(at)));
+    }
+    assert.match(await balance(beta, 'on'), /Disks move by themselves when/);
+    await until('alpha knows', async () => /Disks move by themselves when/.test(await balance(alpha)));
+    assert.match(await balance(alpha, 'off'), /No disk moves by itself/);
+  });
+
   test('another node changes who may see it', async () => {
     await beta.gemelJson(['map', 'shared', 'iqn.2026-01.x:host']);
     await until('the change is seen', async () => {
@@ -328,8 +349,11 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     await beta.gemelJson(['snapshot', 'create', 'shared', 's2']);
     assert.equal(await missing(beta), 'alpha', 'the node that is away does not have it');
     await io(beta, disk, 'write -P 5 2M 64k');
+    // It grows while a node is away, which brings its copy to the new size when it is back.
+    await beta.gemelJson(['volume', 'resize', 'shared', '--size', '160M']);
+    await io(beta, disk, 'write -P 6 159M 64k');
     await alpha.start();
-    await io(alpha, disk, 'read -P 5 2M 64k', 'read -P 2 0 1M');
+    await io(alpha, disk, 'read -P 5 2M 64k', 'read -P 2 0 1M', 'read -P 6 159M 64k');
     await until('alpha has the snapshot', async () => (await missing(alpha)) === '');
     // What it got is what it was: a clone made of it there.
     await alpha.gemelJson(['volume', 'clone', 'shared@s2', 'late', '--map', 'loopback']);

@@ -18,6 +18,8 @@ export class CopyVolume implements Volume {
   /** What is in memory only, and how it is lost, oldest first. Empty unless `keepsInMemory`. */
   #inMemory: (() => void)[] = [];
   readonly #keepsInMemory: boolean;
+  /** What the last copy to a position has put there. */
+  readonly shared = new Map<number, readonly (Buffer | undefined)[]>();
 
   /** `keepsInMemory`: what is not written through is lost in a crash, until it is flushed. */
   constructor(queue: DiskQueue, blocks: Blocks, size: number, keepsInMemory: boolean) {
@@ -122,6 +124,43 @@ export class CopyVolume implements Volume {
       return found;
     });
   }
+  sharesWith(source: Volume): boolean {
+    return source instanceof CopyVolume && source.#queue === this.#queue;
+  }
+
+  /** As the pool does it: at one moment, all of it or nothing. */
+  shareFrom(source: Volume, from: number, to: number, length: number): Promise<boolean> {
+    if (!(source instanceof CopyVolume) || !this.sharesWith(source)) return Promise.resolve(false);
+    const share = (): void => {
+      const content = Array.from({ length: length / BLOCK }, (_, index) => source.#blocks.get(from / BLOCK + index));
+      this.shared.set(to, content);
+      for (const [index, held] of content.entries()) {
+        const number = to / BLOCK + index;
+        const before = this.#blocks.get(number);
+        // Memory of its own: what is lost of the source later is not lost here.
+        const mine = held === undefined ? undefined : Buffer.from(held);
+        if (mine === undefined) this.#blocks.delete(number);
+        else this.#blocks.set(number, mine);
+        if (!this.#keepsInMemory) continue;
+        this.#inMemory.push(() => {
+          if (this.#blocks.get(number) !== mine) return;
+          if (before === undefined) this.#blocks.delete(number);
+          else this.#blocks.set(number, before);
+        });
+      }
+    };
+    return this.#queue.operation(
+      () => {
+        this.#queue.mayFail();
+        share();
+        return true;
+      },
+      () => {
+        if (this.#queue.platters.chance.happens(0.5)) share();
+      },
+    );
+  }
+
   allocatedBytes(): number {
     return this.#blocks.size * BLOCK;
   }

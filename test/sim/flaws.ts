@@ -30,6 +30,8 @@ export const Flaw = {
   dirtyRead: 'dirty-read',
   /** A snapshot is taken while the volume is being written to. */
   looseSnapshot: 'loose-snapshot',
+  /** Blocks are copied while their source is being written to. */
+  looseCopy: 'loose-copy',
   /** A restart does not wait for the promises of the life before. */
   noBootWait: 'no-boot-wait',
 } as const;
@@ -111,6 +113,27 @@ export async function flawedTake(flaw: Flaw | undefined, volume: MirroredVolume,
     source: { volume: id, position: 0 },
   };
   await writer.point(order, () => options.points?.make(id, 0) ?? Promise.resolve());
+}
+
+/** How blocks are copied, in bytes: as MirroredVolume.shareFrom. */
+export async function flawedShare(
+  flaw: Flaw | undefined,
+  target: MirroredVolume,
+  source: MirroredVolume,
+  ...[from, to, length]: readonly [from: number, to: number, length: number]
+): Promise<boolean> {
+  const { writer, term } = target.steward;
+  if (flaw !== Flaw.looseCopy || writer === undefined || term === undefined) {
+    return target.shareFrom(source, from, to, length);
+  }
+  const order = {
+    ...{ operation: Operation.share, fua: true, position: to, length },
+    source: { volume: source.id, position: from },
+  };
+  await writer.operate(order, async () => {
+    await target.backing.shareFrom?.(source.backing, from, to, length);
+  });
+  return true;
 }
 
 export function flawedStore(flaw: Flaw | undefined, store: ConfigStore, node: string): ConfigStore {

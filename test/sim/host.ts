@@ -2,9 +2,11 @@
 // repeated on another path as an operation of its own: nobody knows what has become of the first.
 import { BLOCK } from './copy-volume.ts';
 import type { Operation } from './linearizable.ts';
+import { VOLUME } from './machine.ts';
 import type { Machine } from './machine.ts';
 import type { Network } from './net.ts';
 import type { Chance } from './random.ts';
+import type { CentralStore } from './store.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 /** How often a host tries a command at most, and when it is about to stop. */
@@ -28,9 +30,14 @@ export interface Field {
   readonly chance: Chance;
   readonly network: Network;
   readonly machines: readonly Machine[];
+  readonly store: CentralStore;
   /** Blocks the hosts use: their numbers. */
   readonly blocks: readonly number[];
 }
+
+/** Blocks of the second volume have numbers behind those of the first one in a history. */
+const SECOND = 1_000_000;
+export const keyOf = (volume: string, block: number): number => (volume === VOLUME ? block : SECOND + block);
 
 /** What all hosts have seen, block by block. */
 export class History {
@@ -78,6 +85,7 @@ export class Host {
   readonly #field: Field;
   readonly #history: History;
   readonly #habits: Habits;
+  readonly #volume: string;
   #path: Machine;
   /** No new commands. */
   stopping = false;
@@ -91,8 +99,9 @@ export class Host {
   done = 0;
   failed = 0;
 
-  constructor(name: string, field: Field, habits: Habits, history: History) {
+  constructor(name: string, field: Field, habits: Habits, history: History, volume = VOLUME) {
     this.name = name;
+    this.#volume = volume;
     this.#habits = habits;
     this.#field = field;
     this.#history = history;
@@ -154,7 +163,13 @@ export class Host {
     const keep = (end: number, read?: readonly number[]): void => {
       for (const [index, block] of blocks.entries()) {
         const value = (read ?? values)[index] as number;
-        this.#history.add(block, { kind: kind === 'read' ? 'read' : 'write', value, start, end, by });
+        this.#history.add(keyOf(this.#volume, block), {
+          kind: kind === 'read' ? 'read' : 'write',
+          value,
+          start,
+          end,
+          by,
+        });
       }
     };
     return this.#send(kind, (blocks[0] as number) * BLOCK, buffer).then((outcome) => {
@@ -198,14 +213,14 @@ export class Host {
           return;
         }
         boot.arrive(() => {
-          const { volume } = machine;
+          const volume = machine.volumes.get(this.#volume);
           if (volume === undefined) {
             back('failed');
             return;
           }
           // What the node works with is its own; it lives as long as the node needs it.
           const data = Buffer.from(buffer);
-          const read = kind === 'read' ? machine.otherRead : undefined;
+          const read = kind === 'read' ? machine.otherRead(this.#volume) : undefined;
           const done = read?.(position, data.length, data) ?? perform(volume, kind, position, data, this.#field.chance);
           done.then(
             () => {

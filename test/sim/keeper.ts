@@ -2,6 +2,7 @@
 // the mirror. What it is told is done goes into the history, a snapshot as a read of every block at one moment between its
 // beginning and its end, a roll-back as a write of every block.
 import { ServiceError } from '../../core/base/errors.ts';
+import { newRecord, recordKey } from '../../core/mirror/config-record.ts';
 import { fetchPoint } from '../../core/mirror/points.ts';
 import type { Blocks } from './copy-volume.ts';
 import type { Flaw } from './flaws.ts';
@@ -14,6 +15,8 @@ import type { Machine } from './machine.ts';
 /** Milliseconds between two things it does, and between two looks of a node at what it lacks. */
 const PACE = [300, 2500] as const;
 const LOOK = 1500;
+/** Clones that are made in a run at most: each is a volume that every node has open. */
+const MOST_CLONES = 3;
 
 export class Keeper {
   readonly #field: Field;
@@ -25,6 +28,8 @@ export class Keeper {
   #count = 0;
   stopping = false;
   done = 0;
+  /** Clones, and what of. */
+  readonly clones = new Map<string, string>();
 
   constructor(field: Field, history: History, size: number, flaw: Flaw | undefined) {
     this.#field = field;
@@ -40,6 +45,7 @@ export class Keeper {
       const owner = machines.find(({ node }) => node?.ownership(VOLUME)?.role === 'owner') ?? chance.of(machines);
       const id = chance.happens(0.4) && this.ready.length > 0 ? chance.of(this.ready) : undefined;
       if (id === undefined) this.#take(owner);
+      else if (this.clones.size < MOST_CLONES && chance.happens(0.5)) this.#clone(owner, id);
       else this.#rollback(owner, id);
       time.after(chance.between(...PACE), next);
     };
@@ -64,6 +70,14 @@ export class Keeper {
         const values = machines.map(({ points }) => valueIn(points.get(id), block));
         if (new Set(values).size > 1) {
           return `block ${String(block)} of snapshot ${id} differs: ${values.map(String).join(', ')}`;
+        }
+      }
+    }
+    for (const [clone, id] of this.clones) {
+      for (const block of blocks) {
+        const values = machines.map((each) => valueIn(each.on(clone).blocks, block));
+        if (values.some((value) => value !== valueIn(machines[0]?.points.get(id), block))) {
+          return `block ${String(block)} of clone ${clone} of ${id} differs: ${values.map(String).join(', ')}`;
         }
       }
     }
@@ -121,6 +135,27 @@ export class Keeper {
         },
       );
     });
+  }
+
+  /**
+   * As control does it: each node makes a copy of its own snapshot, and those that have are in sync in the first record. Others
+   * begin with nothing.
+   */
+  #clone(owner: Machine, point: string): void {
+    const { time, machines, store } = this.#field;
+    if (!owner.isUp || !owner.points.has(point)) return;
+    const clone = `c${String(this.clones.size + 1)}`;
+    const able = machines.filter(({ isUp, points }) => isUp && points.has(point));
+    for (const each of machines) {
+      const content = able.includes(each) ? each.points.get(point) : undefined;
+      each.kept.set(clone, { blocks: new Map(content), points: new Map() });
+    }
+    time.note(`clone ${clone} of ${point} at ${able.map(({ name }) => name).join(' ')}`);
+    const names = machines.map(({ name }) => name);
+    const inSync = able.map(({ name }) => name);
+    store.commit([{ key: recordKey(clone), value: { ...newRecord(names, owner.name), inSync } }], []);
+    this.clones.set(clone, point);
+    for (const each of machines) each.boot?.arrive(() => void each.open(clone).catch(() => undefined));
   }
 
   #note(kind: 'read' | 'write', point: Blocks, start: number, by: string, end = this.#field.time.now): void {

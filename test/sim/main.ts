@@ -1,4 +1,4 @@
-// `npm run sim -- [--seed N] [--hours H | --runs N] [--nodes 2|3] [--flaw NAME] [--snapshots] [--trace]`: whole clusters on a virtual clock.
+// `npm run sim -- [--seed N] [--hours H | --runs N] [--nodes 2|3] [--flaw NAME] [--snapshots] [--copies] [--trace]`: whole clusters on a virtual clock.
 import { parseArgs } from 'node:util';
 import { Undecided } from './linearizable.ts';
 import { PLANTED } from './planted.ts';
@@ -14,6 +14,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '40' },
     flaw: { type: 'string' },
     snapshots: { type: 'boolean', default: false },
+    copies: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
   },
 });
@@ -49,6 +50,7 @@ for (let at = first; done < runs && Date.now() < until; at++) {
     ...{ seed: at, duration, nodes: nodesOf(at) },
     ...{ flaw: planted?.flaw, weather: planted?.weather, load: planted?.load },
     snapshots: values.snapshots || planted?.snapshots,
+    copies: values.copies || planted?.copies,
     tell: values.trace ? (line) => void process.stdout.write(`${line}\n`) : undefined,
   };
   const result = await simulate(plan).catch((error: unknown) => {
@@ -68,7 +70,9 @@ for (let at = first; done < runs && Date.now() < until; at++) {
   if (result.wrong !== undefined) {
     console.log(`seed ${String(at)} (${String(plan.nodes)} nodes), trace ${result.trace}: ${result.wrong}`);
     const flaw =
-      (planted === undefined ? '' : ` --flaw ${planted.flaw}`) + (plan.snapshots === true ? ' --snapshots' : '');
+      (planted === undefined ? '' : ` --flaw ${planted.flaw}`) +
+      (plan.snapshots === true ? ' --snapshots' : '') +
+      (plan.copies === true ? ' --copies' : '');
     console.log(
       `npm run sim -- --seed ${String(at)} --nodes ${String(plan.nodes)} --seconds ${String(duration / 1000)}${flaw} --trace`,
     );

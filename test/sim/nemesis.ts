@@ -19,8 +19,9 @@ export interface Arena {
   readonly fragile: boolean;
   /** Every replica is in sync, and whichever lost its memory has been admitted again since. */
   readonly isWhole: () => boolean;
-  /** The mark of the last admission of a node. */
-  readonly stampOf: (name: string) => string | undefined;
+  /** The marks of the last admissions of a node, by volume. */
+  readonly stampsOf: (name: string) => readonly string[];
+  readonly volumes: readonly string[];
 }
 
 /** Begins, and returns what ends it. */
@@ -83,7 +84,7 @@ function crash(arena: Arena): () => void {
   if (arena.fragile) {
     if (!arena.isWhole() || alive(arena).length < arena.machines.length) return nothing;
     const victim = arena.chance.of(arena.machines);
-    victim.lostSince = arena.stampOf(victim.name);
+    victim.lostSince = arena.stampsOf(victim.name);
     victim.crash();
     return () => {
       victim.start();
@@ -155,9 +156,10 @@ function slowDisk(arena: Arena): () => void {
 function handOver(arena: Arena): () => void {
   const [from, to] = [arena.chance.of(arena.machines), arena.chance.of(arena.machines)];
   const { boot, node } = from;
+  const volume = arena.volumes.length > 1 ? arena.chance.of(arena.volumes) : VOLUME;
   boot?.arrive(() => {
     arena.time.note(`hand-over ${from.name} to ${to.name}`);
-    node?.handOver(VOLUME, to.name).catch(() => undefined);
+    node?.handOver(volume, to.name).catch(() => undefined);
   });
   return nothing;
 }
@@ -171,9 +173,29 @@ function exile(arena: Arena): () => void {
   return cutOff(arena, name, nodes);
 }
 
-const FAULTS = {
+/** As exile, of the owner; the others restart at once: who owns the volume may still be answering hosts. */
+function eclipse(arena: Arena): () => void {
+  const { chance, machines, time, fragile } = arena;
+  const owner = machines.find(({ node }) => node?.ownership(VOLUME)?.role === 'owner');
+  if (owner === undefined || fragile) return nothing;
+  time.note(`eclipse of ${owner.name}`);
+  const nodes = machines.map((each) => each.name);
+  const heal = cutOff(arena, owner.name, nodes);
+  for (const each of machines) {
+    if (each === owner || !each.isUp) continue;
+    each.crash();
+    time.after(chance.between(50, 400), () => {
+      if (!each.isUp) each.start();
+    });
+  }
+  return heal;
+}
+
+/** What a seed draws from. */
+const DRAWN = {
   ...{ cutWay, isolate, exile, reset, crash, pause, storeOut, storeForgets, slowNet, slowDisk, handOver },
 } as const satisfies Record<string, Fault>;
+const FAULTS = { ...DRAWN, eclipse } as const satisfies Record<string, Fault>;
 export type FaultName = keyof typeof FAULTS;
 
 /** What goes wrong, instead of what the seed draws. */
@@ -186,7 +208,7 @@ export interface Weather {
 }
 
 function draw(chance: Chance): Weather {
-  const names = (Object.keys(FAULTS) as FaultName[]).filter(() => chance.happens(0.5));
+  const names = (Object.keys(DRAWN) as FaultName[]).filter(() => chance.happens(0.5));
   const apart = chance.of([
     [100, 1500],
     [300, 4000],

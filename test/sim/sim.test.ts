@@ -20,13 +20,20 @@ describe('a cluster on a virtual clock, with faults', () => {
     });
   }
 
-  for (const seed of [101, 102, 103, 104]) {
-    test(`with snapshots and roll-backs: seed ${String(seed)}`, async () => {
-      const { wrong, snapshots } = await simulate({ ...plan(seed), snapshots: true });
-      assert.equal(wrong, undefined, `${again(plan(seed))} --snapshots`);
-      assert.ok(snapshots > 3, `only ${String(snapshots)} snapshots and roll-backs`);
+  for (const seed of [102, 103, 104, 106]) {
+    test(`with snapshots, roll-backs, clones and copies: seed ${String(seed)}`, async () => {
+      const { wrong, ...done } = await simulate({ ...plan(seed), snapshots: true, copies: true });
+      assert.equal(wrong, undefined, `${again(plan(seed))} --snapshots --copies`);
+      assert.ok(done.snapshots > 3, `only ${String(done.snapshots)} snapshots and roll-backs`);
+      assert.ok(done.copies > 20, `only ${String(done.copies)} copies`);
     });
   }
+
+  test('what is copied from a volume is what it is, not what a node thinks that has lost it: seed 11', async () => {
+    const { wrong, copies } = await simulate({ seed: 11, duration: DURATION, nodes: 2, copies: true });
+    assert.equal(wrong, undefined);
+    assert.ok(copies > 20, `only ${String(copies)} copies`);
+  });
 
   // Seeds in which a node whose log of regions cannot be written anew after a failure stays out for ever.
   for (const seed of [6, 10, 15, 19]) {

@@ -4,8 +4,9 @@ import { test } from 'node:test';
 import { silentLog } from '../../../core/base/log.ts';
 import type { Catalog } from '../../../core/control/catalog.ts';
 import { Divergence } from '../../../core/control/divergence.ts';
+import { recordKey } from '../../../core/mirror/config-record.ts';
 import type { MirrorCluster } from '../../support/mirror-cluster.ts';
-import { BLOCK, assertSame, put, withCluster } from '../../support/mirror-use.ts';
+import { BLOCK, assertSame, get, put, withCluster } from '../../support/mirror-use.ts';
 import { eventually } from '../../support/daemon-pair.ts';
 import { until } from '../../support/until.ts';
 
@@ -72,3 +73,59 @@ test('a promotion is reported with what was lost, the record it was made by, and
     again.stop();
   });
 });
+
+/** A write that is on the copy of a only, and then both lose power. False: it took so long that b had been left out before. */
+async function blackout(c: MirrorCluster): Promise<boolean> {
+  await c.inSync(['a', 'b']);
+  assert.equal(await c.owner(), 'a');
+  await put(c, 'a', 1, 1);
+  c.relay('a', 'b').isDeaf = true;
+  const lost = put(c, 'a', 1, 2).then(
+    () => 'acknowledged',
+    () => 'failed',
+  );
+  const here = c.node('a').copies.get('v');
+  const data = Buffer.alloc(BLOCK);
+  await until(() => here?.readNow(BLOCK, BLOCK, data, 0) === true && data.readUInt32BE(0) === 2);
+  await Promise.all([c.kill('b'), c.kill('a')]);
+  const outcome = await lost;
+  c.heal('a', 'b');
+  const { inSync } = (await c.store.get(recordKey('v')))?.value as { inSync: string[] };
+  return inSync.length === 2 && outcome === 'failed';
+}
+
+for (const first of ['a', 'b']) {
+  const other = first === 'a' ? 'b' : 'a';
+  test(`a write under way when both lost power is on both afterwards, or on none, and told: ${first} is back first`, async () => {
+    let isDone = false;
+    for (let tries = 0; tries < 5 && !isDone; tries++) {
+      await withCluster(['a', 'b'], async (c) => {
+        if (!(await blackout(c))) return;
+        const before = (await c.store.get(recordKey('v')))?.value as { epoch: number };
+        const up = c.boot(first);
+        // As in the daemon, it is there before the volume is open.
+        const divergence = await watched(c, first);
+        await up;
+        assert.equal(await c.owner(), first);
+        await c.boot(other);
+        await c.inSync(['a', 'b']);
+        await assertSame(c, 'a', 'b');
+        // Nobody was told that the write was done: the copy of who is back first counts.
+        assert.equal(await get(c, first, 1), first === 'a' ? 2 : 1);
+        await eventually('told', () => Promise.resolve(divergence.list()[0]?.copies[0]?.complete === true));
+        const [report, ...more] = divergence.list();
+        assert.equal(more.length, 0);
+        assert.equal(report?.cause, 'both-down');
+        assert.equal(report.by, null);
+        assert.deepEqual(report.before.inSync, ['a', 'b']);
+        assert.equal(report.before.owner, 'a');
+        assert.equal(report.epoch, before.epoch + 1);
+        assert.deepEqual(report.copies[0]?.ranges, [[0, REGION / 512]]);
+        assert.equal(report.copies[0].node, other);
+        divergence.stop();
+        isDone = true;
+      });
+    }
+    assert.ok(isDone, 'this machine is too slow');
+  });
+}

@@ -5,7 +5,7 @@ import { recordKey } from '../../../core/mirror/config-record.ts';
 import { PeerRefusal } from '../../../core/mirror/link/peer-link.ts';
 import { MirrorMessage, Operation, operationHeader } from '../../../core/mirror/messages.ts';
 import type { MirrorCluster } from '../../support/mirror-cluster.ts';
-import { BLOCK, assertSame, get, put, withCluster } from '../../support/mirror-use.ts';
+import { assertSame, get, put, withCluster } from '../../support/mirror-use.ts';
 import { until } from '../../support/until.ts';
 
 /** Writes rounds of versions to a few blocks, remembering what was acknowledged; false: a write failed. */
@@ -204,28 +204,6 @@ describe('faults of the mirror', { timeout: 170_000 }, () => {
       await c.inSync(['a', 'b']);
       await assertSame(c, 'a', 'b');
       assert.equal(await get(c, 'b', 20), 2);
-    });
-  });
-
-  test('a write that was under way when both lost power is on both copies afterwards, or on none', async () => {
-    await withCluster(['a', 'b'], async (c) => {
-      await c.inSync(['a', 'b']);
-      await put(c, 'a', 1, 1);
-      c.relay('a', 'b').isDeaf = true;
-      // It is on the copy of a, and does not get to the other one.
-      const lost = put(c, 'a', 1, 2);
-      const here = c.node('a').copies.get('v');
-      const data = Buffer.alloc(BLOCK);
-      await until(() => here?.readNow(BLOCK, BLOCK, data, 0) === true && data.readUInt32BE(0) === 2);
-      await Promise.all([c.kill('b'), c.kill('a')]);
-      await assert.rejects(lost);
-      c.heal('a', 'b');
-      await c.boot('a');
-      assert.equal(await c.owner(), 'a');
-      await c.boot('b');
-      await c.inSync(['a', 'b']);
-      await assertSame(c, 'a', 'b');
-      assert.equal(await get(c, 'a', 1), 2);
     });
   });
 
