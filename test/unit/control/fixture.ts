@@ -128,6 +128,7 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
       units.reconsiderAll();
     });
   } catch (error) {
+    portals.stop();
     await catalog.close();
     throw error;
   }
