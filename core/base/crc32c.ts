@@ -53,7 +53,9 @@ export function useNativeCrc32c(implementation: NativeCrc32c | undefined): void 
 
 /** CRC32C of `bytes[start..end)` as an unsigned number, continuing from `seed` (the CRC of what came before). */
 export function crc32c(bytes: Buffer, start = 0, end = bytes.length, seed = 0): number {
-  if (native !== undefined && end - start >= NATIVE_FROM) return native(bytes.subarray(start, end), seed) >>> 0;
+  if (native !== undefined && end - start >= NATIVE_FROM) {
+    return native(end - start === bytes.length ? bytes : bytes.subarray(start, end), seed) >>> 0;
+  }
   return crc32cInScript(bytes, start, end, seed);
 }
 
