@@ -97,7 +97,7 @@ async function blackout(c: MirrorCluster): Promise<boolean> {
 for (const first of ['a', 'b']) {
   const other = first === 'a' ? 'b' : 'a';
   test(`a write under way when both lost power is on both afterwards, or on none, and told: ${first} is back first`, async () => {
-    let isDone = false;
+    let isDone = false as boolean;
     for (let tries = 0; tries < 5 && !isDone; tries++) {
       await withCluster(['a', 'b'], async (c) => {
         if (!(await blackout(c))) return;
