@@ -16,7 +16,7 @@ import type {
 } from '../../control/cluster.ts';
 import type { Copies } from '../../control/copies.ts';
 import type { Admission } from './admission.ts';
-import { clusterFolder, COMMON_KEYS, removeCluster } from './cluster-files.ts';
+import { COMMON_KEYS, Node, clusterFolder, removeCluster } from './cluster-files.ts';
 import { peerUrl } from './etcd-process.ts';
 import { copyRecords, enter, found, nodeAddress, nodeName, withReplicas } from './joining.ts';
 import type { Place } from './joining.ts';
@@ -137,11 +137,20 @@ export class ClusterManager implements ClusterControl {
       const others = member.nodes().filter(({ id }) => id !== member.self.id);
       if (others.some(({ role }) => role === 'data')) {
         refuseReplicas(catalog, member.self.id, member.self.name, 'gemel cluster leave --move');
-        await keepCallers(member, own, catalog);
         const members = await member.etcd.members();
         const mine = members.find(({ peerUrls }) => peerUrls.includes(peerUrl(member.self.address)));
-        await member.store.commit([{ key: nodeKey(member.self.id), value: undefined }]);
-        if (mine !== undefined) await member.etcd.removeMember(mine.id);
+        // Before anything has happened: etcd would refuse, and the node would be half out.
+        if (!members.some((each) => each !== mine && !each.isLearner)) throw onlyVote(member);
+        await settleOwn(member, own, catalog);
+        const { self, store, etcd } = member;
+        await store.commit([{ key: nodeKey(self.id), value: undefined }]);
+        try {
+          if (mine !== undefined) await etcd.removeMember(mine.id);
+        } catch (error) {
+          // Etcd does not let it go now: it stays a node, and can leave later.
+          await store.commit([{ key: nodeKey(self.id), value: Node.parse(self) }]);
+          throw error;
+        }
       } else {
         if (others.length > 0) {
           throw new ServiceError(
@@ -165,18 +174,26 @@ const notIn = (): ServiceError => new ServiceError('cluster-state', 'this node i
 const alreadyIn = ({ cluster }: Membership): ServiceError =>
   new ServiceError('cluster-state', `this node is in the cluster ${cluster.slice(0, 8)} already`);
 
+const onlyVote = ({ self }: Membership): ServiceError =>
+  new ServiceError(
+    'cluster-state',
+    `no node but ${self.name} has a vote yet: the others leave first, or a witness (gemel witness) gives them one`,
+  );
+
 /**
- * The node that began the cluster has who could do what before it: by now the cluster may have revoked a token, removed a user or
- * changed a password, and nothing of that is to be good again here. Others had their own, which the cluster has never known.
+ * The node that began the cluster has its records of before it. By now the cluster may have revoked a token, removed a user or
+ * changed a password, and nothing of that is to be good again here; and its disks are elsewhere (refuseReplicas). Others had
+ * their own, which the cluster has never known.
  */
-async function keepCallers(
-  { self, store }: Membership,
-  own: ConfigStore,
-  { tokens, security }: Catalog,
-): Promise<void> {
+async function settleOwn({ self, store }: Membership, own: ConfigStore, catalog: Catalog): Promise<void> {
   if (self.index !== 0) return;
-  const prefixes = [tokens, security.users, security.sessions].map(({ prefix }) => prefix);
-  await copyRecords(store, own, prefixes, (_, value) => value);
+  const { tokens, security, volumes, snapshots, deleted, reservations, sanitizing } = catalog;
+  const prefixesOf = (...all: { readonly prefix: string }[]): string[] => all.map(({ prefix }) => prefix);
+  const callers = prefixesOf(tokens, security.users, security.sessions);
+  await copyRecords(store, own, callers, (_, value) => value);
+  const nothing = { list: () => Promise.resolve([]) };
+  const disks = prefixesOf(volumes, snapshots, deleted, reservations, sanitizing);
+  await copyRecords(nothing, own, disks, (_, value) => value);
 }
 
 /** Names and identities come from the cluster; what a node brings along could collide with them. */

@@ -119,7 +119,7 @@ export async function found(
 
 /** Copies all records below `prefixes`; those that are there and not in `from` are removed. */
 export async function copyRecords(
-  from: ConfigStore,
+  from: Pick<ConfigStore, 'list'>,
   to: ConfigStore,
   prefixes: readonly string[],
   change: (key: string, value: Json) => Json,
