@@ -37,11 +37,10 @@ export class Conditions {
     perform: () => Promise<unknown>,
   ): Promise<string | undefined> {
     const { resource, method, begins } = row;
-    if (resource === undefined) {
-      const later = begins?.(input.body as never);
-      const done = later === undefined ? perform() : this.#inTurn(later, perform);
-      return textOf(row, await done);
-    }
+    const later = begins?.(input.body as never);
+    const ordered = <T>(work: () => Promise<T>): Promise<T> =>
+      later === undefined ? work() : this.#inTurn(later, work);
+    if (resource === undefined) return textOf(row, await ordered(perform));
     const look = (): Resource => resource(input.params as never);
     if (method === 'get') return this.#show(row, request, response, look().revision, perform);
     return this.#inTurn(look().id, async () => {
@@ -50,7 +49,7 @@ export class Conditions {
       if (revision !== undefined && request.get('if-match') !== undefined && this.#isChanging(id)) {
         throw new ServiceError('precondition-failed', 'a job is changing it: wait for the job, then read it again');
       }
-      const text = textOf(row, await perform());
+      const text = textOf(row, await ordered(perform));
       const after = look().revision;
       if (text !== undefined && after !== undefined) response.set('ETag', etagOf(after, text));
       return text;

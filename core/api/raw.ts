@@ -3,13 +3,14 @@ import type { Request, Response } from 'express';
 import { z } from 'zod';
 import type { ErrorCode } from '../base/errors.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
+import { roleOf } from '../control/live/topics.ts';
 import type { Role } from '../control/records.ts';
 import { METRICS_TYPE, metricsOf } from './metrics.ts';
 import { JSON_TYPE, sendText } from './negotiate.ts';
 import { API_PREFIX } from './prefix.ts';
 import { readiness } from './readiness.ts';
-import { stillMay } from './security/access.ts';
-import { STREAM_TYPE, StreamQuery, Streams } from './stream.ts';
+import { callerOf, stillMay } from './security/access.ts';
+import { STREAM_TYPE, StreamQuery, Streams, topicsFor } from './stream.ts';
 
 /** A GET with a whole path of its own. */
 export interface RawRoute {
@@ -71,8 +72,10 @@ export function rawRoutesOf(control: ControlPlane, document: () => unknown): Raw
       ...{ path: STREAM_PATH, tag: 'events', role: 'viewer', mediaType: STREAM_TYPE, query: StreamQuery },
       ...{ summary: 'Everything that changes, as server-sent events; resumable with Last-Event-ID', statuses: [200] },
       problems: [],
-      serve: (request, response, query) => {
-        streams.serve(request, response, query, () => stillMay(control, request, 'viewer'));
+      serve: (request, response, { topics: wanted, stats }: z.infer<typeof StreamQuery>) => {
+        const topics = topicsFor(callerOf(response)?.role ?? 'viewer', wanted);
+        const role = topics.some((topic) => roleOf(topic) === 'admin') ? 'admin' : 'viewer';
+        streams.serve(request, response, { topics, stats }, () => stillMay(control, request, role));
       },
     },
   ];

@@ -1,6 +1,9 @@
 // Which record the ETag of a path stands for.
+import { createHash } from 'node:crypto';
 import type { Catalog } from '../control/catalog.ts';
 import type { Jobs } from '../control/jobs/jobs.ts';
+import type { Offload } from '../control/offload.ts';
+import { OWNER_TOKEN } from '../control/tokens.ts';
 import type { Resource } from './route.ts';
 
 export const volumeResource = ({ volumes }: Catalog, name: string): Resource => ({
@@ -52,6 +55,56 @@ export const scheduleResource = ({ schedules }: Catalog, name: string): Resource
 export const initiatorResource = ({ initiators }: Catalog, iqn: string): Resource => ({
   id: `initiators/${iqn.toLowerCase()}`,
   revision: initiators.revision(iqn.toLowerCase()),
+});
+
+/**
+ * A revision of what has no record of its own, or one that counts as well (the last login): the same as long as nobody has
+ * changed the content. 48 bits of a hash.
+ */
+const revisionOf = (content: unknown): number =>
+  createHash('sha256').update(JSON.stringify(content)).digest().readUIntBE(0, 6);
+
+/** Names of users are the same in upper and lower case. Logging in is no change. */
+export function userResource({ security }: Catalog, user: string): Resource {
+  const name = user.toLowerCase();
+  const record = security.users.get(name);
+  if (record === undefined) return { id: `users/${name}`, revision: undefined };
+  const { created, role, enabled, password } = record;
+  return { id: `users/${name}`, revision: revisionOf([created, role, enabled, password.salt]) };
+}
+
+/** That it was used is no change. */
+export function tokenResource({ tokens, nodeTokens }: Catalog, name: string): Resource {
+  const record = (name === OWNER_TOKEN ? nodeTokens : tokens).get(name);
+  if (record === undefined) return { id: `tokens/${name}`, revision: undefined };
+  const { created, role, expires = null } = record;
+  return { id: `tokens/${name}`, revision: revisionOf([created, role, expires]) };
+}
+
+export const alertTargetResource = ({ alertTargets }: Catalog, name: string): Resource => ({
+  id: `alert-targets/${name}`,
+  revision: alertTargets.revision(name),
+});
+
+/** A rule that is as it is by default has no record. `isRule`: there is one of this name. */
+export const alertRuleResource = ({ alertRules }: Catalog, rule: string, isRule: boolean): Resource => ({
+  id: `alert-rules/${rule}`,
+  revision: isRule ? (alertRules.revision(rule) ?? 0) : undefined,
+});
+
+/** Nobody may have changed them yet. */
+export const securitySettingsResource = ({ security }: Catalog): Resource => ({
+  id: 'settings/security',
+  revision: security.settings.revision('self') ?? 0,
+});
+
+/** `keep`: milliseconds. */
+export const retentionResource = (keep: number): Resource => ({ id: 'settings/retention', revision: revisionOf(keep) });
+
+/** Of the node and of all volumes that have their own: what is shown, and changed, in one place. */
+export const copyRouteResource = (offload: Offload): Resource => ({
+  id: 'settings/copy-route',
+  revision: revisionOf(offload.routes()),
 });
 
 /** Jobs are about a `volume`, a `pool` …; records are below `volumes`, `pools` …. */

@@ -44,7 +44,7 @@ export interface Route {
   readonly problems: readonly ErrorCode[] | undefined;
   /** What is shown or changed, when it has an ETag. */
   readonly resource: ((params: never) => Resource) | undefined;
-  /** Id of the record (Resource) that what is asked for will change later: it is not begun in the middle of another change. */
+  /** Id of a further record (Resource) that what is asked for changes, now or later: it is not begun in the middle of another change. */
   readonly begins: ((body: never) => string | undefined) | undefined;
   /**
    * True: a POST that may simply be done again when the daemon died in the middle of it (a name is not given twice; a check

@@ -5,8 +5,10 @@ import { z } from 'zod';
 import { ServiceError } from '../base/errors.ts';
 import { MAX_EVENT_STREAMS, STREAM_BATCH, STREAM_CHUNK, STREAM_HEARTBEAT, STREAM_PATIENCE } from '../base/limits.ts';
 import type { Live, LiveListener } from '../control/live/live.ts';
-import { STATS_INTERVALS, TOPICS } from '../control/live/topics.ts';
-import type { StatsInterval } from '../control/live/topics.ts';
+import { STATS_INTERVALS, TOPICS, roleOf } from '../control/live/topics.ts';
+import type { StatsInterval, Topic } from '../control/live/topics.ts';
+import { mayAct } from '../control/callers.ts';
+import type { Role } from '../control/records.ts';
 
 export const STREAM_TYPE = 'text/event-stream';
 /** Milliseconds after which a client that lost us should try again; each waits a little longer or shorter by itself. */
@@ -18,7 +20,9 @@ const list = z
   .transform((text) => text.split(','))
   .pipe(z.array(z.enum(TOPICS)).min(1).max(TOPICS.length));
 export const StreamQuery = z.strictObject({
-  topics: list.optional().meta({ description: `joined by commas; all when absent: ${TOPICS.join(', ')}` }),
+  topics: list
+    .optional()
+    .meta({ description: `joined by commas; those the caller may read when absent: ${TOPICS.join(', ')}` }),
   stats: z.coerce
     .number()
     .pipe(z.literal([...STATS_INTERVALS]))
@@ -26,22 +30,40 @@ export const StreamQuery = z.strictObject({
     .meta({ description: `seconds between statistics: ${STATS_INTERVALS.join(', ')}; none when absent` }),
 });
 
+/** The topics somebody with this role is told of. Throws ServiceError forbidden when he asks for others. */
+export function topicsFor(role: Role, wanted: readonly Topic[] | undefined): Topic[] {
+  const mayRead = (topic: Topic): boolean => mayAct(role, roleOf(topic));
+  const beyond = wanted?.find((topic) => !mayRead(topic));
+  if (beyond === undefined) return (wanted ?? TOPICS).filter(mayRead);
+  throw new ServiceError('forbidden', `events about ${beyond} need the role ${roleOf(beyond)}`);
+}
+
+/** What a stream is to tell. */
+export interface StreamWish {
+  readonly topics: readonly Topic[];
+  /** Seconds between statistics; undefined: none. */
+  readonly stats: StatsInterval | undefined;
+}
+
 /** The streams of the API. */
 export class Streams {
   readonly #live: Live;
+  readonly #heartbeat: number;
   readonly #ready = new Set<Stream>();
   #count = 0;
   #pumping = false;
 
-  constructor(live: Live) {
+  /** `heartbeat`: milliseconds; tests take less. */
+  constructor(live: Live, heartbeat = STREAM_HEARTBEAT) {
     this.#live = live;
+    this.#heartbeat = heartbeat;
   }
 
   /**
    * Answers with a stream of events until the client goes away, or `stillMay` says no. Throws ServiceError limit-reached, or
    * bad-request for a Last-Event-ID that cannot be one.
    */
-  serve(request: Request, response: Response, query: z.infer<typeof StreamQuery>, stillMay: () => boolean): void {
+  serve(request: Request, response: Response, { topics, stats }: StreamWish, stillMay: () => boolean): void {
     if (this.#count >= MAX_EVENT_STREAMS) {
       response.set('Retry-After', '5');
       throw new ServiceError('limit-reached', `${String(MAX_EVENT_STREAMS)} streams of events are open`);
@@ -62,12 +84,15 @@ export class Streams {
     response.socket?.setKeepAlive(true, STREAM_HEARTBEAT);
     const live = this.#live;
     const from = last === undefined || last === '' ? undefined : live.numberOf(last);
-    const stream = new Stream(live, response, new Set(query.topics ?? TOPICS), from ?? live.ring.last, stillMay, () => {
-      this.#wake(stream);
+    const stream = new Stream(live, response, new Set(topics), from ?? live.ring.last, {
+      ...{ stillMay, heartbeat: this.#heartbeat },
+      wantsTurn: () => {
+        this.#wake(stream);
+      },
     });
     this.#count++;
-    const unlisten = live.listen(stream, query.stats);
-    stream.interval = query.stats;
+    const unlisten = live.listen(stream, stats);
+    stream.interval = stats;
     response.once('close', () => {
       stream.closed = true;
       this.#ready.delete(stream);
@@ -105,33 +130,33 @@ export class Streams {
   }
 }
 
+interface StreamCare {
+  /** Whether who asked for it may still have it. */
+  readonly stillMay: () => boolean;
+  readonly wantsTurn: () => void;
+  /** Milliseconds between signs of life, and between two questions for `stillMay`. */
+  readonly heartbeat: number;
+}
+
 class Stream implements LiveListener {
   readonly #live: Live;
   readonly #response: Response;
   readonly #topics: ReadonlySet<string>;
-  readonly #stillMay: () => boolean;
-  readonly #wantsTurn: () => void;
+  readonly #care: StreamCare;
   #at: number;
   /** Since when the client has not taken what it was given; undefined: it takes everything. */
   #blockedSince: number | undefined;
   #quietSince = performance.now();
+  #askedAt = performance.now();
   interval: StatsInterval | undefined;
   closed = false;
 
-  constructor(
-    live: Live,
-    response: Response,
-    topics: ReadonlySet<string>,
-    from: number,
-    stillMay: () => boolean,
-    wantsTurn: () => void,
-  ) {
+  constructor(live: Live, response: Response, topics: ReadonlySet<string>, from: number, care: StreamCare) {
     this.#live = live;
     this.#response = response;
     this.#topics = topics;
     this.#at = from;
-    this.#stillMay = stillMay;
-    this.#wantsTurn = wantsTurn;
+    this.#care = care;
   }
 
   /** The first event says where the stream begins, and (`reset`) that what was before is lost: read everything again. */
@@ -141,7 +166,7 @@ class Stream implements LiveListener {
   }
 
   wake(): void {
-    if (this.#blockedSince === undefined) this.#wantsTurn();
+    if (this.#blockedSince === undefined) this.#care.wantsTurn();
   }
 
   /** Sends the next piece; false: there is nothing more to send now. */
@@ -171,13 +196,19 @@ class Stream implements LiveListener {
 
   tick(): void {
     const now = performance.now();
+    const { heartbeat, stillMay } = this.#care;
+    // Also where there is always something to tell.
+    if (now - this.#askedAt > heartbeat) {
+      this.#askedAt = now;
+      if (!stillMay()) {
+        this.end();
+        return;
+      }
+    }
     if (this.#blockedSince !== undefined) {
       const late = now - this.#blockedSince > STREAM_PATIENCE || !this.#live.ring.reaches(this.#at);
       if (late) this.#response.destroy();
-    } else if (now - this.#quietSince > STREAM_HEARTBEAT) {
-      if (this.#stillMay()) this.#write(': still here\n\n');
-      else this.end();
-    }
+    } else if (now - this.#quietSince > heartbeat) this.#write(': still here\n\n');
   }
 
   end(): void {
@@ -190,7 +221,7 @@ class Stream implements LiveListener {
     this.#blockedSince = performance.now();
     this.#response.once('drain', () => {
       this.#blockedSince = undefined;
-      this.#wantsTurn();
+      this.#care.wantsTurn();
     });
   }
 }

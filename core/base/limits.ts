@@ -412,6 +412,10 @@ export const LIVE_REST = 50;
 export const LIVE_TICK = 1_000;
 /** Volumes of one event of statistics. */
 export const LIVE_STATS_VOLUMES = 256;
+/** Volumes whose copies one look is at; looks between two questions to the nodes; percent of a resync that are told. */
+export const LIVE_LOOK_VOLUMES = 512;
+export const LIVE_CLUSTER_LOOK = 5;
+export const LIVE_RESYNC_STEP = 5;
 /** Bytes given to one stream at a time, and streams that are served before others get their turn. */
 export const STREAM_CHUNK = 16_384;
 export const STREAM_BATCH = 32;

@@ -8,6 +8,7 @@ import type { JobRecord } from './jobs/job.ts';
 import type { KeptRequestRecord } from './kept-requests.ts';
 import type {
   ApiAuthorityRecord,
+  BackendRecord,
   DeletedVolume,
   HostGroupRecord,
   HostRecord,
@@ -23,6 +24,7 @@ import type {
   TokenRecord,
   VolumeRecord,
 } from './records.ts';
+import type { AuditAnchorRecord, SecuritySettingsRecord, UserRecord, WebSessionRecord } from './security-records.ts';
 
 /** The record of each collection, by the name of the collection (the prefix of its keys). */
 export interface CatalogRecords {
@@ -30,11 +32,16 @@ export interface CatalogRecords {
   readonly pools: PoolRecord;
   readonly portals: PortalRecord;
   readonly policies: PolicyRecord;
+  readonly backends: BackendRecord;
   readonly snapshots: SnapshotRecord;
   readonly targets: TargetRecord;
   readonly initiators: InitiatorRecord;
   readonly tokens: TokenRecord;
   readonly 'node-tokens': TokenRecord;
+  readonly users: UserRecord;
+  readonly 'web-sessions': WebSessionRecord;
+  readonly 'security-settings': SecuritySettingsRecord;
+  readonly 'audit-anchor': AuditAnchorRecord;
   readonly 'api-authority': ApiAuthorityRecord;
   readonly reservations: SavedReservations;
   readonly sanitizing: SavedSanitize;

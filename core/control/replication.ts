@@ -60,3 +60,15 @@ export interface Replication {
   /** A person takes the copy of this node for the one that counts; `by`: who. Rejects with ServiceError. */
   promote(volume: string, by: string): Promise<void>;
 }
+
+/** As the API and its streams of events show it: null for what is not there. */
+export const replicationShown = ({ owner, forcedBy, inSync, replicas, ...view }: ReplicationView) => ({
+  ...view,
+  owner: owner ?? null,
+  forcedBy: forcedBy ?? null,
+  inSync: [...inSync],
+  replicas: replicas.map(({ resync, ...replica }) => ({
+    ...replica,
+    resync: resync === undefined ? null : { ...resync, etaSeconds: resync.etaSeconds ?? null },
+  })),
+});

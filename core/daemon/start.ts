@@ -46,6 +46,7 @@ import { Policies } from '../control/policies.ts';
 import { Portals, settlePortals } from '../control/portals.ts';
 import { Provisioner } from '../control/provision.ts';
 import type { VolumeRecord } from '../control/records.ts';
+import type { Replication } from '../control/replication.ts';
 import { Security } from '../control/security.ts';
 import { Snapshots } from '../control/snapshots.ts';
 import { Tokens } from '../control/tokens.ts';
@@ -280,14 +281,15 @@ async function start(
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version, isOurs });
   alerts.start();
   undo.push(() => alerts.stop());
-  const sources = liveSources({ catalog, pools, units, views, server, now });
-  const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   const admission = member === undefined ? undefined : await Admission.open({ member, world, log, data: options.data });
   if (admission !== undefined) undo.push(() => admission.close());
   const inMaintenance = (node: string): boolean => shared?.volumes.inMaintenance(node) === true;
   const copies = (): Copies | undefined => shared?.volumes.copies;
   const clusterParts = { catalog, own, member, copies, inMaintenance, admission, world, log, data: options.data };
   const cluster = new ClusterManager({ ...clusterParts, restart: running.restart });
+  const replication = (): Replication | undefined => shared?.volumes;
+  const seenOf = { catalog, pools, units, views, server, certificate, cluster: () => cluster, replication, now };
+  const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...liveSources(seenOf) });
   const control: ControlPlane = {
     cluster,
     replication: shared?.volumes,

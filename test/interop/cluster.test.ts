@@ -294,11 +294,36 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     assert.match(refused.stderr, /has a session to beta only/);
     host.stdin.end();
     await until('it is gone', async () => /^yes/.test(await safe()));
+    // Whoever follows the stream of either node is told.
+    const following = new AbortController();
+    const told: {
+      topic?: string;
+      id?: string;
+      item?: { name?: string; maintenance?: boolean; owner?: string } | null;
+    }[] = [];
+    let begun = false;
+    const stream = new ApiClient(alpha.ready.api, alpha.ready.token).stream(
+      '/events/stream?topics=cluster,replication',
+      (event, text) => {
+        if (event === 'ready') begun = true;
+        else told.push(JSON.parse(text) as (typeof told)[number]);
+      },
+      following.signal,
+    );
+    await until('the stream has begun', () => Promise.resolve(begun));
     await alpha.gemelJson(['volume', 'hand-over', 'shared', '--to', 'beta']);
+    await until('the new owner is told', () =>
+      Promise.resolve(told.some(({ topic, id }) => topic === 'replication' && id === 'shared')),
+    );
     assert.match(
       (await alpha.gemel(['cluster', 'maintenance', 'on', 'beta'])).stdout,
       /^beta is in maintenance; handed over: shared/,
     );
+    await until('maintenance is told', () =>
+      Promise.resolve(told.some(({ item }) => item?.name === 'beta' && item.maintenance === true)),
+    );
+    following.abort();
+    await stream;
     const back = await alpha.gemel(['volume', 'hand-over', 'shared', '--to', 'beta']);
     assert.match(back.stderr, /beta is in maintenance \(gemel cluster maintenance off\)/);
     assert.match((await beta.gemel(['cluster', 'status'])).stdout, /in maintenance/);

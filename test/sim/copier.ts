@@ -67,24 +67,30 @@ export class Copier {
     const key = `${machine.name} ${copy.to}`;
     if (boot === undefined || this.#busy.has(key)) return;
     const start = time.now;
+    let content: readonly (Buffer | undefined)[] | undefined;
+    let isOver = false;
+    const over = (isDone: boolean): void => {
+      if (isOver) return;
+      isOver = true;
+      this.#busy.delete(key);
+      if (content !== undefined) this.#note(copy, content, start, machine, isDone);
+    };
+    // What has come to a machine that is paused is under way, too.
+    this.#busy.add(key);
+    boot.onEnd(() => {
+      over(false);
+    });
     boot.arrive(() => {
       const [target, source] = [machine.volumes.get(copy.to), machine.volumes.get(copy.from)];
-      if (target === undefined || source === undefined || !(target.backing instanceof CopyVolume)) return;
-      const { shared } = target.backing;
-      const position = copy.target * BLOCK;
-      shared.delete(position);
-      this.#busy.add(key);
-      let isOver = false;
-      const over = (isDone: boolean): void => {
-        if (isOver) return;
-        isOver = true;
-        this.#busy.delete(key);
-        const content = shared.get(position);
-        // Whoever has not begun here has not told the others.
-        if (content !== undefined) this.#note(copy, content, start, machine, isDone);
-      };
-      boot.onEnd(() => {
+      if (target === undefined || source === undefined || !(target.backing instanceof CopyVolume)) {
         over(false);
+        return;
+      }
+      const position = copy.target * BLOCK;
+      // Whoever has not begun here has not told the others; a disk that is slow may still do it when it has failed.
+      target.backing.onShared.set(position, (found) => {
+        content = found;
+        if (isOver) this.#note(copy, found, start, machine, false);
       });
       flawedShare(this.#flaw, target, source, copy.source * BLOCK, position, copy.count * BLOCK).then(
         (isDone) => {

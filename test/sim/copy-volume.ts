@@ -18,8 +18,8 @@ export class CopyVolume implements Volume {
   /** What is in memory only, and how it is lost, oldest first. Empty unless `keepsInMemory`. */
   #inMemory: (() => void)[] = [];
   readonly #keepsInMemory: boolean;
-  /** What the last copy to a position has put there. */
-  readonly shared = new Map<number, readonly (Buffer | undefined)[]>();
+  /** Who wants to know what the copies to a position that begin now will have put there, in the moment in which they do. */
+  readonly onShared = new Map<number, (content: readonly (Buffer | undefined)[]) => void>();
 
   /** `keepsInMemory`: what is not written through is lost in a crash, until it is flushed. */
   constructor(queue: DiskQueue, blocks: Blocks, size: number, keepsInMemory: boolean) {
@@ -131,9 +131,11 @@ export class CopyVolume implements Volume {
   /** As the pool does it: at one moment, all of it or nothing. */
   shareFrom(source: Volume, from: number, to: number, length: number): Promise<boolean> {
     if (!(source instanceof CopyVolume) || !this.sharesWith(source)) return Promise.resolve(false);
+    // Of who asks now: a slow disk may do it when somebody else has asked again.
+    const tell = this.onShared.get(to);
     const share = (): void => {
       const content = Array.from({ length: length / BLOCK }, (_, index) => source.#blocks.get(from / BLOCK + index));
-      this.shared.set(to, content);
+      tell?.(content);
       for (const [index, held] of content.entries()) {
         const number = to / BLOCK + index;
         const before = this.#blocks.get(number);

@@ -40,6 +40,9 @@ export type Flaw = (typeof Flaw)[keyof typeof Flaw];
 /** Milliseconds a clock is set back at a time. */
 const STEP = 4000;
 
+/** Milliseconds between a copy here and there. */
+const LOOSE = 40;
+
 /** Rate of a slow clock. */
 const SLOW = 0.25;
 
@@ -132,6 +135,8 @@ export async function flawedShare(
   };
   await writer.operate(order, async () => {
     await target.backing.shareFrom?.(source.backing, from, to, length);
+    // The source is written to before the replicas are told.
+    await new Promise<void>((resolve) => term.options.clock.after(LOOSE, resolve));
   });
   return true;
 }

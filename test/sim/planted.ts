@@ -13,7 +13,7 @@ export interface Planted {
   readonly from: number;
   /** What is said of it. */
   readonly seen: RegExp;
-  /** About one run in fifty notices it: too few for a test that has to find it. */
+  /** One run of two hundred has noticed it: too few for a test that has to find it. */
   readonly isRare?: boolean;
 }
 

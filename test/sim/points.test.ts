@@ -7,7 +7,7 @@ import { takePoints } from '../../core/mirror/snapshot.ts';
 import { Durability } from '../../core/volume/volume.ts';
 import { BLOCK } from './copy-volume.ts';
 import { fill, valueOf } from './host.ts';
-import { Machine, VOLUME } from './machine.ts';
+import { Machine, OTHER, VOLUME } from './machine.ts';
 import type { Site } from './machine.ts';
 import { Network } from './net.ts';
 import { Chance } from './random.ts';
@@ -24,15 +24,19 @@ class Pair {
   readonly time = new VirtualTime();
   readonly a: Machine;
   readonly b: Machine;
+  readonly store: CentralStore;
+  readonly network: Network;
 
   private constructor(seed: number) {
     const chance = new Chance(seed);
-    const store = new CentralStore(this.time, chance);
-    const network = new Network(this.time, chance);
+    const store = (this.store = new CentralStore(this.time, chance));
+    const network = (this.network = new Network(this.time, chance));
     const names = ['a', 'b'];
-    const shared = { time: this.time, chance, network, store, names, size: SIZE };
+    const shared = { time: this.time, chance, network, store, names, size: SIZE, volumes: [VOLUME, OTHER] };
     const site: Site = { ...shared, durability: Durability.durable, flaw: undefined };
     store.commit([{ key: recordKey(VOLUME), value: { ...newRecord(names, 'a') } }], []);
+    // Only one node has a copy of this one.
+    store.commit([{ key: recordKey(OTHER), value: { ...newRecord(['a'], 'a') } }], []);
     this.a = new Machine('a', site);
     this.b = new Machine('b', site);
   }
@@ -168,5 +172,24 @@ describe('snapshots of a mirrored volume', () => {
     boot?.resume();
     await assert.rejects(pair.take('s'));
     assert.deepEqual(await pair.take('t', pair.b), [['a']]);
+  });
+
+  test('what is copied to another volume is what its source is, not what a node has that has lost it', async () => {
+    const pair = await Pair.make(5);
+    const target = pair.a.volumes.get(OTHER);
+    assert.ok(target !== undefined);
+    const copy = (to: number): Promise<boolean> =>
+      pair.at(pair.a, () => target.shareFrom(pair.volume, 0, to * BLOCK, BLOCK));
+    await pair.write(0, 7);
+    await pair.until(() => target.ownership.role === 'owner' && pair.volume.steward.term?.mayServe === true);
+    assert.equal(await copy(1), true);
+    assert.equal(held(pair.a.on(OTHER).blocks, 1), 7);
+    pair.store.cut('a');
+    pair.network.cut('a', 'b');
+    pair.network.cut('b', 'a');
+    await pair.until(() => pair.b.node?.ownership(VOLUME)?.role === 'owner');
+    // It does not know yet that the volume is another node's, and is alone with the target.
+    assert.deepEqual([pair.volume.ownership.role, target.ownership.role], ['owner', 'owner']);
+    assert.equal(await copy(2), false);
   });
 });

@@ -120,6 +120,8 @@ describe('the console', { skip }, () => {
       await withBrowser(daemon.ready.api, daemon.dataFolder, async ({ page, complaints }) => {
         const dialog = page.getByRole('dialog');
         const press = (name: string) => dialog.getByRole('button', { name, exact: true }).click();
+        await daemon.gemelJson(['policy', 'create', 'gold', '--durability', 'durable', '--default']);
+        await daemon.gemelJson(['policy', 'create', 'silver', '--thin']);
         await logIn(page, daemon);
         await page.getByRole('link', { name: 'Volumes' }).click();
         await page.getByRole('button', { name: 'Create a volume' }).click();
@@ -129,12 +131,23 @@ describe('the console', { skip }, () => {
         await dialog.getByLabel('Size').fill('64 MiB');
         await checkAccessible(page, 'wizard');
         await press('Next');
+        // What a policy says is not asked for; the default one is chosen already.
+        const durability = dialog.getByLabel('A write is acknowledged when it is');
+        await dialog.getByText('The policy gold says: durable.').waitFor();
+        assert.equal(await durability.count(), 0);
+        await checkAccessible(page, 'wizard-policy');
+        await dialog.getByLabel('Policy').selectOption('silver');
+        await dialog.getByText('The policy silver says: thin.').waitFor();
+        await durability.waitFor();
+        assert.equal(await dialog.getByText('Thin: takes room only').count(), 0);
         await press('Next');
         await dialog.getByLabel('iSCSI names, one per line').fill(ESX);
         await press('Next');
         await picture(page, 'wizard-summary');
         await press('Create');
         await page.getByRole('heading', { name: 'vm-1', level: 1 }).waitFor();
+        const { policy, thin } = (await daemon.gemelJson(['volume', 'show', 'vm-1'])) as Record<string, unknown>;
+        assert.deepEqual([policy, thin], ['silver', true]);
 
         await page.getByRole('button', { name: 'Map', exact: true }).click();
         await dialog.getByLabel('Who may use it').selectOption('loopback');

@@ -9,11 +9,14 @@ import {
   PatchAlertRule,
   PutAlertTarget,
 } from '../alert-schemas.ts';
+import { alertRuleResource, alertTargetResource } from '../resources.ts';
 import { route } from '../route.ts';
-import type { Route } from '../route.ts';
+import type { Resource, Route } from '../route.ts';
 
-export function alertRoutes({ alerts }: ControlPlane): Route[] {
+export function alertRoutes({ alerts, catalog }: ControlPlane): Route[] {
   const tag = 'alerts';
+  const ofRule = ({ rule }: { rule: string }): Resource => alertRuleResource(catalog, rule, alerts.knowsRule(rule));
+  const ofTarget = ({ name }: { name: string }): Resource => alertTargetResource(catalog, name);
   return [
     route({
       method: 'get',
@@ -34,12 +37,25 @@ export function alertRoutes({ alerts }: ControlPlane): Route[] {
       handle: () => alerts.rules(),
     }),
     route({
+      method: 'get',
+      path: '/alert-rules/:rule',
+      tag,
+      role: 'viewer',
+      summary: 'Show one rule',
+      params: AlertRuleParams,
+      resource: ofRule,
+      problems: ['not-found'],
+      response: AlertRule,
+      handle: ({ params }) => alerts.rule(params.rule),
+    }),
+    route({
       method: 'patch',
       path: '/alert-rules/:rule',
       tag,
       role: 'operator',
       summary: 'Switch a rule on or off, or say where it begins',
       params: AlertRuleParams,
+      resource: ofRule,
       body: PatchAlertRule,
       response: AlertRule,
       handle: ({ params, body }) => alerts.setRule(params.rule, body),
@@ -61,6 +77,7 @@ export function alertRoutes({ alerts }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Show one target of alerts',
       params: AlertTargetParams,
+      resource: ofTarget,
       response: AlertTarget,
       handle: ({ params }) => alerts.target(params.name),
     }),
@@ -71,6 +88,7 @@ export function alertRoutes({ alerts }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Make a target of alerts, or replace its settings',
       params: AlertTargetParams,
+      resource: ofTarget,
       body: PutAlertTarget,
       response: AlertTarget,
       handle: ({ params, body }) => alerts.put({ name: params.name, ...body }),
@@ -82,6 +100,7 @@ export function alertRoutes({ alerts }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Forget a target of alerts',
       params: AlertTargetParams,
+      resource: ofTarget,
       handle: ({ params }) => alerts.remove(params.name),
     }),
     route({

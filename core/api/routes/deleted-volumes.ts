@@ -4,6 +4,7 @@ import type { DeletedVolume as DeletedRecord } from '../../control/records.ts';
 import { DeletedVolume, RestoreVolume, Retention } from '../job-schemas.ts';
 import { Volume, VolumeName, VolumeParams } from '../schemas.ts';
 import { exact, listRoute } from '../paging.ts';
+import { retentionResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
@@ -67,6 +68,7 @@ export function deletedVolumeRoutes({ trash, jobs, views }: ControlPlane): Route
       tag,
       role: 'viewer',
       summary: 'How long deleted volumes are kept',
+      resource: () => retentionResource(trash.keep),
       problems: [],
       response: Retention,
       handle: () => ({ deletedVolumesMs: trash.keep }),
@@ -77,6 +79,7 @@ export function deletedVolumeRoutes({ trash, jobs, views }: ControlPlane): Route
       tag,
       role: 'admin',
       summary: 'Change how long volumes that are deleted from now on are kept',
+      resource: () => retentionResource(trash.keep),
       problems: ['no-space'],
       body: Retention,
       response: Retention,

@@ -5,6 +5,7 @@ import type { OffloadView } from '../../control/offload.ts';
 import { exact, listRoute } from '../paging.ts';
 import { VolumeName } from '../schemas.ts';
 import { CopyRoutes, OffloadFinding, OffloadVolume, SetCopyRoute } from '../offload-schemas.ts';
+import { copyRouteResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 
@@ -48,6 +49,7 @@ export function offloadRoutes({ offload }: ControlPlane): Route[] {
       tag,
       role: 'viewer',
       summary: 'Whether copies that hosts ask for are taken',
+      resource: () => copyRouteResource(offload),
       response: CopyRoutes,
       handle: () => offload.routes(),
     }),
@@ -57,6 +59,8 @@ export function offloadRoutes({ offload }: ControlPlane): Route[] {
       tag,
       role: 'operator',
       summary: 'Decide whether copies are taken, for the node or one volume',
+      resource: () => copyRouteResource(offload),
+      begins: ({ volume }) => (volume === undefined ? undefined : `volumes/${volume}`),
       body: SetCopyRoute,
       response: CopyRoutes,
       handle: async ({ body: { policy, volume } }) => {

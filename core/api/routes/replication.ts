@@ -5,6 +5,7 @@ import type { ControlPlane } from '../../control/control-plane.ts';
 import { printable } from '../../control/names.ts';
 import type { DivergenceReport } from '../../control/divergence.ts';
 import type { DrillReport } from '../../control/drill.ts';
+import { replicationShown } from '../../control/replication.ts';
 import type { Replication, ReplicationView } from '../../control/replication.ts';
 import { listRoute, prefix } from '../paging.ts';
 import { route } from '../route.ts';
@@ -111,16 +112,7 @@ const HandedOver = z.object({
 
 type Shown = z.infer<typeof ReplicationShown>;
 
-const shown = ({ owner, forcedBy, inSync, replicas, ...view }: ReplicationView): Shown => ({
-  ...view,
-  owner: owner ?? null,
-  forcedBy: forcedBy ?? null,
-  inSync: [...inSync],
-  replicas: replicas.map(({ resync, ...replica }) => ({
-    ...replica,
-    resync: resync === undefined ? null : { ...resync, etaSeconds: resync.etaSeconds ?? null },
-  })),
-});
+const shown = (view: ReplicationView): Shown => replicationShown(view);
 
 const drillShown = ({ time, steps, ...report }: DrillReport): z.infer<typeof DrillShown> => ({
   ...report,

@@ -2,17 +2,15 @@
 import type { ControlPlane } from '../../control/control-plane.ts';
 import type { UserRecord } from '../../control/security-records.ts';
 import { exact, listRoute, prefix } from '../paging.ts';
+import { userResource } from '../resources.ts';
 import { route } from '../route.ts';
-import type { Route } from '../route.ts';
+import type { Resource, Route } from '../route.ts';
 import { ChangeUser, CreateUser, SetPassword, User, UserParams } from './schemas.ts';
 
 export function accountRoutes({ catalog, security }: ControlPlane): Route[] {
   const { users, sessions } = security;
   const tag = 'users';
-  const resource = ({ user }: { user: string }): { id: string; revision: number | undefined } => {
-    const name = user.toLowerCase();
-    return { id: `users/${name}`, revision: catalog.security.users.revision(name) };
-  };
+  const resource = ({ user }: { user: string }): Resource => userResource(catalog, user);
   const view = ({ name, role, enabled, created, lastLogin }: UserRecord): unknown => ({
     ...{ name, role, enabled, created: new Date(created).toISOString() },
     lastLogin: lastLogin === undefined ? null : new Date(lastLogin).toISOString(),
@@ -100,5 +98,5 @@ export function accountRoutes({ catalog, security }: ControlPlane): Route[] {
       handle: ({ params }) => sessions.endAll(users.get(params.user).name),
     }),
   ];
-  return rows.map((row) => (row.path === '/users/:user' ? { ...row, resource } : row));
+  return rows.map((row) => (row.path.startsWith('/users/:user') ? { ...row, resource } : row));
 }

@@ -1,14 +1,16 @@
 import { ServiceError } from '../../base/errors.ts';
 import type { ServedCertificate } from '../../control/certificate-view.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
+import { securitySettingsResource } from '../resources.ts';
 import { route } from '../route.ts';
-import type { Route } from '../route.ts';
+import type { Resource, Route } from '../route.ts';
 import { Certificate, SecuritySettings } from './schemas.ts';
 
 const DAY = 86_400_000;
 
-export function settingsRoutes({ security, certificate, now }: ControlPlane): Route[] {
+export function settingsRoutes({ catalog, security, certificate, now }: ControlPlane): Route[] {
   const tag = 'settings';
+  const resource = (): Resource => securitySettingsResource(catalog);
   return [
     route({
       method: 'get',
@@ -16,6 +18,7 @@ export function settingsRoutes({ security, certificate, now }: ControlPlane): Ro
       tag,
       role: 'admin',
       summary: 'Who may frame the console, and under which names the API is reached',
+      resource,
       response: SecuritySettings,
       problems: [],
       handle: () => security.settings.get(),
@@ -26,6 +29,7 @@ export function settingsRoutes({ security, certificate, now }: ControlPlane): Ro
       tag,
       role: 'admin',
       summary: 'Change them, at once',
+      resource,
       body: SecuritySettings,
       response: SecuritySettings,
       problems: ['bad-request'],

@@ -4,11 +4,12 @@ import type { ControlPlane } from '../../control/control-plane.ts';
 import type { TokenRecord } from '../../control/records.ts';
 import { OWNER_TOKEN } from '../../control/tokens.ts';
 import { exact, listRoute, prefix } from '../paging.ts';
+import { tokenResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 import { CreateToken, NewToken, Token, TokenParams } from './schemas.ts';
 
-export function tokenRoutes({ tokens, certificate }: ControlPlane): Route[] {
+export function tokenRoutes({ catalog, tokens, certificate }: ControlPlane): Route[] {
   const tag = 'tokens';
   const list = listRoute<TokenRecord>({
     path: '/tokens',
@@ -51,6 +52,7 @@ export function tokenRoutes({ tokens, certificate }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Show one API token, without what it consists of',
       params: TokenParams,
+      resource: ({ token }) => tokenResource(catalog, token),
       response: Token,
       problems: ['not-found'],
       handle: ({ params }) => view(tokens.get(params.token)),
@@ -62,6 +64,7 @@ export function tokenRoutes({ tokens, certificate }: ControlPlane): Route[] {
       role: 'admin',
       summary: 'Revoke an API token',
       params: TokenParams,
+      resource: ({ token }) => tokenResource(catalog, token),
       problems: ['not-found', 'in-use'],
       handle: ({ params }) => tokens.revoke(params.token),
     }),

@@ -16,9 +16,18 @@ const SHOWN_BY: Readonly<Record<string, readonly SourceName[]>> = {
   initiators: ['initiators'],
   hosts: ['hosts', 'hostGroups', 'volumes'],
   schedules: ['schedules'],
+  portals: ['portals', 'status'],
+  policies: ['policies'],
+  'deleted-volumes': ['deletedVolumes'],
+  alerts: ['alerts', 'alertRules'],
+  'alert-targets': ['alertTargets'],
+  users: ['users'],
+  tokens: ['tokens'],
+  settings: ['security', 'certificate'],
   jobs: ['jobs', 'volumes', 'pools'],
   events: ['events', 'alerts'],
   cluster: ['cluster', 'replication'],
+  replication: ['replication', 'divergence'],
   sessions: ['sessions', 'status', 'volumes', 'hosts'],
 };
 /** Milliseconds between two attempts; the second is for when it has failed again and again. */

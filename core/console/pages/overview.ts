@@ -14,7 +14,7 @@ class Overview extends View {
     super();
     this.watch(data.status, data.pools, data.capacity, data.volumes, data.stats, data.findings);
     // The wizard, offered while there is no volume, asks for them.
-    this.watch(data.hosts, data.hostGroups);
+    this.watch(data.hosts, data.hostGroups, data.policies);
   }
 
   override render(): unknown {

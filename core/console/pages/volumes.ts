@@ -69,6 +69,7 @@ class Volumes extends View {
       data.offload,
       data.findings,
       data.schedules,
+      data.policies,
     );
   }
 

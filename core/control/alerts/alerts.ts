@@ -139,14 +139,24 @@ export class Alerts {
     });
   }
 
+  knowsRule(rule: string): boolean {
+    return Object.hasOwn(RULES, rule);
+  }
+
+  /** Throws ServiceError not-found. */
+  rule(rule: string): AlertRuleView {
+    const found = this.rules().find((each) => each.rule === rule);
+    if (found === undefined) throw new ServiceError('not-found', `there is no rule '${rule.slice(0, 63)}'`);
+    return found;
+  }
+
   /** Changes a rule. Rejects with not-found, or bad-request for a limit where there is none to choose. */
   setRule(
     rule: string,
     { enabled, limit }: { enabled?: boolean | undefined; limit?: number | undefined },
   ): Promise<AlertRuleView> {
     return this.#turn.run(async () => {
-      const found = this.rules().find((each) => each.rule === rule);
-      if (found === undefined) throw new ServiceError('not-found', `there is no rule '${rule.slice(0, 63)}'`);
+      const found = this.rule(rule);
       if (limit !== undefined && rule === 'pool-filling') {
         throw new ServiceError('bad-request', 'each pool has its own threshold: gemel pool threshold NAME PERCENT');
       }

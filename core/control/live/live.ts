@@ -5,8 +5,9 @@ import type { Log } from '../../base/log.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Clock, RandomSource, Timer } from '../../base/world.ts';
 import type { Catalog } from '../catalog.ts';
-import type { CatalogChange } from '../change-feed.ts';
 import { EventRing } from './ring.ts';
+import { Told } from './told.ts';
+import type { Changed } from './told.ts';
 import type { StatsInterval, Topic } from './topics.ts';
 
 /** What the outside sees of a record; undefined: it is not there (any more). */
@@ -37,44 +38,12 @@ export interface LiveListener {
   end(): void;
 }
 
-/** Topics of the collections of the catalog. What is not here is nobody's business: secrets, sessions of people, keys. */
-const TOPIC_OF: Readonly<Record<string, Topic>> = {
-  volumes: 'volumes',
-  snapshots: 'snapshots',
-  pools: 'pools',
-  targets: 'targets',
-  initiators: 'initiators',
-  hosts: 'hosts',
-  'host-groups': 'hosts',
-  jobs: 'jobs',
-  schedules: 'schedules',
-  portals: 'portals',
-  policies: 'policies',
-  backends: 'backends',
-  deleted: 'deleted-volumes',
-  'alert-states': 'alerts',
-  'alert-rules': 'alerts',
-  events: 'events',
-};
-
-interface Changed {
-  readonly topic: Topic;
-  /** Of the record; like the topic in most cases. */
-  readonly kind: string;
-  readonly id: string;
-  readonly gone: boolean;
-  /** Null: no record has changed. */
-  readonly revision: number | null;
-}
-
 export class Live {
   readonly #options: LiveOptions;
   readonly #listeners = new Set<LiveListener>();
   readonly #unwatch: () => void;
   /** Changed records that have not been told yet, by topic and id. */
   readonly #changed = new Map<string, Changed>();
-  /** What volumes looked like, to tell a change of their maps. */
-  readonly #maps = new Map<string, string>();
   readonly #seen = new Map<Topic, ReadonlyMap<string, string>>();
   readonly #intervals = new Map<StatsInterval, number>();
   #ring = new EventRing(LIVE_RING_EVENTS, LIVE_RING_BYTES);
@@ -87,9 +56,9 @@ export class Live {
   constructor(options: LiveOptions) {
     this.#options = options;
     this.#epoch = options.random.bytes(4).toString('hex');
-    for (const { name, maps } of options.catalog.volumes.values()) this.#maps.set(name, JSON.stringify(maps));
+    const told = new Told(options.catalog);
     this.#unwatch = options.catalog.watch((change) => {
-      this.#notice(change);
+      for (const each of told.of(change)) this.#change(each);
     });
   }
 
@@ -141,20 +110,6 @@ export class Live {
     this.#ticking?.cancel();
     this.#ticking = undefined;
     for (const listener of [...this.#listeners]) listener.end();
-  }
-
-  #notice({ kind, id, value, revision }: CatalogChange): void {
-    const topic = TOPIC_OF[kind];
-    if (topic === undefined) return;
-    const gone = value === undefined;
-    this.#change({ topic, kind, id, gone, revision });
-    if (kind !== 'volumes') return;
-    const maps = value === undefined ? undefined : JSON.stringify(value.maps);
-    const before = this.#maps.get(id) ?? '[]';
-    if (maps === undefined) this.#maps.delete(id);
-    else this.#maps.set(id, maps);
-    if ((maps ?? '[]') === before) return;
-    this.#change({ topic: 'maps', kind, id, gone, revision });
   }
 
   #change(change: Changed): void {

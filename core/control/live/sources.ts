@@ -1,11 +1,16 @@
 // What streams of events show of each kind of record, and what they look at that changes without one.
 import { LIVE_STATS_VOLUMES } from '../../base/limits.ts';
 import type { Catalog } from '../catalog.ts';
+import type { ServedCertificate } from '../certificate-view.ts';
+import type { ClusterControl } from '../cluster.ts';
 import { poolFacts, poolView } from '../pool-views.ts';
 import type { PoolManager } from '../pools.ts';
+import { replicationShown } from '../replication.ts';
+import type { Replication } from '../replication.ts';
 import type { SessionSource, SessionView } from '../sessions.ts';
 import type { Units } from '../units.ts';
 import type { Views } from '../views.ts';
+import { ClusterLooks, ReplicationLooks } from './cluster-looks.ts';
 import type { LiveOptions } from './live.ts';
 import type { StatsInterval } from './topics.ts';
 
@@ -15,14 +20,20 @@ export interface LiveSources {
   readonly units: Units;
   readonly views: Views;
   readonly server: () => SessionSource | undefined;
+  readonly certificate: () => ServedCertificate | undefined;
+  readonly cluster: () => ClusterControl;
+  /** Undefined: this node is in no cluster. */
+  readonly replication: () => Replication | undefined;
   readonly now: () => number;
 }
 
 export function liveSources(sources: LiveSources): Pick<LiveOptions, 'views' | 'looks' | 'stats'> {
-  const { catalog, pools, units, views, server } = sources;
+  const { catalog, pools, units, views, server, certificate, cluster, replication } = sources;
   const { volumes, snapshots, targets, initiators, events } = catalog;
   const sessionOf = (id: string): SessionView | undefined =>
     (server()?.sessions() ?? []).find((session) => sessionId(session) === id);
+  const copies = new ReplicationLooks(() => volumes.ids(), replication);
+  const nodes = new ClusterLooks(cluster);
   return {
     views: {
       volumes: (name) => shown(volumes.get(name), (record) => views.disk(record)),
@@ -36,6 +47,8 @@ export function liveSources(sources: LiveSources): Pick<LiveOptions, 'views' | '
       sessions: (id) =>
         shown(sessionOf(id), (each) => ({ ...each, alias: each.alias ?? null, target: each.target ?? null })),
       events: (id) => events.get(id),
+      cluster: (id) => nodes.node(id),
+      replication: (name) => shown(replication()?.get(name), replicationShown),
     },
     looks: {
       volumes: () => new Map(volumes.values().map(({ name }) => [name, units.problem(name) ?? views.stateOf(name)])),
@@ -46,10 +59,17 @@ export function liveSources(sources: LiveSources): Pick<LiveOptions, 'views' | '
             .map(({ name }) => [name, pools.problem(name) ?? String(pools.pool(name).trouble?.message)]),
         ),
       sessions: () => new Map((server()?.sessions() ?? []).map((each) => [sessionId(each), each.target ?? ''])),
+      settings: () => new Map(certificateState(certificate())),
+      cluster: () => nodes.look(),
+      replication: () => copies.look(),
     },
     stats: statsSince(sources),
   };
 }
+
+/** The certificate is a setting that comes from files. */
+const certificateState = (served: ServedCertificate | undefined): [string, string][] =>
+  served === undefined ? [] : [['certificate', `${served.subject} ${String(served.notAfter)} ${served.problem ?? ''}`]];
 
 /** Unique among those of a node as long as it runs. */
 const sessionId = ({ initiator, isid, tsih }: SessionView): string => `${initiator},${isid},${String(tsih)}`;

@@ -1,3 +1,5 @@
+import type { Role } from '../records.ts';
+
 /** What a stream of events can be about. */
 export const TOPICS = [
   'volumes',
@@ -15,9 +17,21 @@ export const TOPICS = [
   'backends',
   'deleted-volumes',
   'alerts',
+  'alert-targets',
+  'users',
+  'tokens',
+  'settings',
+  'cluster',
+  'replication',
   'events',
 ] as const;
 export type Topic = (typeof TOPICS)[number];
+
+/** What only admins may read is told to them only. */
+const OF_ADMINS: ReadonlySet<Topic> = new Set(['alert-targets', 'users', 'tokens']);
+
+/** The least role that is told of a topic. */
+export const roleOf = (topic: Topic): Role => (OF_ADMINS.has(topic) ? 'admin' : 'viewer');
 
 /** Seconds between statistics. */
 export const STATS_INTERVALS = [1, 5, 15, 60] as const;

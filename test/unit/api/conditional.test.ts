@@ -73,6 +73,74 @@ describe('conditional requests', () => {
     });
   });
 
+  it('hold for users, tokens, alerts and settings, whose counters do not count', async () => {
+    await withApi(async ({ ask, plane, admin: token }) => {
+      const V1 = '/api/v1';
+      const password = 'a long enough password';
+      const tagOf = async (path: string): Promise<string> =>
+        String((await ask('GET', V1 + path, { token })).headers.etag);
+      const change = (method: string, path: string, tag: string, body?: object) =>
+        ask(method, V1 + path, {
+          ...{ token, headers: { 'If-Match': tag } },
+          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        });
+      await ask('POST', `${V1}/volumes`, { token, body: BODY });
+      await plane.security.users.create({ name: 'ben', role: 'viewer', password });
+      await ask('PUT', `${V1}/alert-targets/t`, { token, body: '{"syslog":{"host":"127.0.0.1","port":9}}' });
+      const changes: [string, string, object, object][] = [
+        ['PATCH', '/users/ben', { role: 'operator' }, { role: 'viewer' }],
+        [
+          'PUT',
+          '/alert-targets/t',
+          { syslog: { host: '127.0.0.1', port: 8 } },
+          { atLeast: 'error', syslog: { host: 'x', port: 8 } },
+        ],
+        ['PATCH', '/alert-rules/certificate-expiring', { limit: 20 }, { enabled: false }],
+        [
+          'PUT',
+          '/settings/security',
+          { frameOrigins: [], apiNames: ['a.example'] },
+          { frameOrigins: [], apiNames: [] },
+        ],
+        ['PUT', '/retention', { deletedVolumesMs: 60_000 }, { deletedVolumesMs: 0 }],
+        ['PUT', '/copy-route', { policy: 'never' }, { policy: 'always', volume: 'v' }],
+      ];
+      for (const [method, path, first, second] of changes) {
+        const before = await tagOf(path);
+        const changed = await change(method, path, before, first);
+        assert.equal(changed.status, 200, `${path} ${changed.text}`);
+        const now = String(changed.headers.etag);
+        assert.equal(await tagOf(path), now, path);
+        const late = await change(method, path, before, second);
+        assert.deepEqual([late.status, late.json['code']], [412, 'precondition-failed'], path);
+        const copy = await ask('GET', V1 + path, { token, headers: { 'If-None-Match': now } });
+        assert.equal(copy.status, 304, path);
+        assert.equal((await change(method, path, now, second)).status, 200, path);
+      }
+      assert.equal((await ask('GET', `${V1}/alert-rules/toString`, { token })).status, 404);
+
+      const ben = await tagOf('/users/ben');
+      const login = { body: JSON.stringify({ user: 'ben', password }) };
+      assert.equal((await ask('POST', `${V1}/session`, login)).status, 201);
+      const next = { password: 'another good password' };
+      assert.equal((await change('PUT', '/users/BEN/password', ben, next)).status, 204, 'to log in is no change');
+      assert.equal((await change('DELETE', '/users/ben/sessions', ben)).status, 412, 'a new password is one');
+      assert.equal((await change('DELETE', '/users/ben', ben)).status, 412);
+      assert.equal((await change('DELETE', '/users/ben', await tagOf('/users/ben'))).status, 204);
+
+      await plane.tokens.issue('script', 'viewer', 'A'.repeat(43));
+      const script = await tagOf('/tokens/script');
+      const { tokens } = plane.catalog;
+      await plane.catalog.apply(tokens.edit('script', { ...plane.tokens.get('script'), lastUsed: 1 }));
+      assert.equal((await change('DELETE', '/tokens/script', script)).status, 204, 'to use it is no change');
+      await plane.tokens.issue('script', 'operator', 'A'.repeat(43));
+      assert.equal((await change('DELETE', '/tokens/script', script)).status, 412, 'it is another one');
+      const target = await tagOf('/alert-targets/t');
+      assert.equal((await change('DELETE', '/alert-targets/t', `"x${target.slice(1)}`)).status, 412);
+      assert.equal((await change('DELETE', '/alert-targets/t', target)).status, 204);
+    });
+  });
+
   it('hold off while a job changes what was read, and not while it only looks', async () => {
     await withApi(async ({ ask, plane, admin: token }) => {
       await ask('POST', '/api/v1/volumes', { token, body: BODY });

@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
+import express from 'express';
 import fc from 'fast-check';
+import { Streams } from '../../../core/api/stream.ts';
 import { EventRing } from '../../../core/control/live/ring.ts';
+import { withPlane } from '../control/fixture.ts';
 import { withApi } from './fixture.ts';
 import type { Api } from './fixture.ts';
 
@@ -167,6 +172,87 @@ describe('the stream of events', () => {
       assert.equal(failed.data.item?.['problem'], 'the disk is on fire');
       await lu?.volume.close();
       reader.stop();
+    });
+  });
+
+  it('tells admins of users, tokens, settings and targets of alerts, and others no names of them', async () => {
+    await withApi(async (api) => {
+      const { ask, plane, admin, viewer } = api;
+      const { security, tokens, alerts, trash, offload, catalog } = plane;
+      const readers = [admin, viewer].map((token) => new Reader(api, '', { Authorization: `Bearer ${token}` }));
+      for (const reader of readers) await reader.next();
+      const password = 'a long enough password';
+      const ben = await security.users.create({ name: 'ben', role: 'viewer', password });
+      await security.settings.put({ frameOrigins: [], apiNames: ['a.example'] });
+      await tokens.create({ name: 'script', role: 'viewer' }, 'A'.repeat(43));
+      const syslog = { host: '127.0.0.1', port: 9, protocol: 'udp' } as const;
+      await alerts.put({ name: 'log-host', atLeast: 'info', syslog });
+      await alerts.setRule('slow-device', { limit: 50 });
+      await trash.setKeep(60_000);
+      await catalog.apply(...catalog.editNode({ portalGroups: [7] }));
+      await offload.setRoute('never');
+      const told = await Promise.all(
+        readers.map(async (reader) => {
+          const seen: string[] = [];
+          for (let last = ''; last !== 'copy-route';) {
+            const { event, data } = await reader.next();
+            last = data.id ?? '';
+            seen.push(`${event} ${last}`);
+            if (event !== 'events') assert.equal(data.item, null, 'what it looks like is asked for');
+          }
+          return seen.filter((each) => !each.startsWith('events ')).sort();
+        }),
+      );
+      const all = ['alerts slow-device', ...['copy-route', 'retention', 'security'].map((each) => `settings ${each}`)];
+      // The callers' own tokens have been used for the first time, which is told as well.
+      const ofAdmins = ['alert-targets log-host', 'tokens script', 'users ben'];
+      assert.deepEqual(
+        told[0]?.filter((each) => !/^tokens (admin|viewer)$/.test(each)),
+        [...all, ...ofAdmins].sort(),
+      );
+      assert.deepEqual(told[1], all);
+
+      const { session } = await security.sessions.begin(ben);
+      const began = await readers[0]?.next(({ event }) => event === 'users');
+      assert.deepEqual([began?.event, began?.data.id, began?.data.change], ['users', 'ben', 'changed']);
+      await security.sessions.end(session.id);
+      const ended = await readers[0]?.next(({ event }) => event === 'users');
+      assert.deepEqual([ended?.event, ended?.data.id], ['users', 'ben']);
+      await security.removeUser('ben');
+      const gone = await readers[0]?.next(({ event }) => event === 'users');
+      assert.deepEqual([gone?.event, gone?.data.id, gone?.data.change], ['users', 'ben', 'deleted']);
+      for (const reader of readers) reader.stop();
+
+      for (const topic of ['users', 'tokens', 'alert-targets']) {
+        const { status, json } = await ask('GET', `${PATH}?topics=jobs,${topic}`, { token: viewer });
+        assert.deepEqual([status, json['code']], [403, 'forbidden'], topic);
+      }
+    });
+  });
+
+  it('ends for who may not have it any more, also while there is always something to tell', async () => {
+    await withPlane(async (plane) => {
+      const streams = new Streams(plane.live, 100);
+      let may = true;
+      const app = express().get('/', (request, response) => {
+        streams.serve(request, response, { topics: ['jobs'], stats: 1 }, () => may);
+      });
+      const server = app.listen(0, '127.0.0.1');
+      try {
+        await once(server, 'listening');
+        const { port } = server.address() as AddressInfo;
+        const answer = await fetch(`http://127.0.0.1:${String(port)}/`);
+        let text = '';
+        for await (const part of answer.body ?? []) {
+          text += Buffer.from(part as Uint8Array).toString();
+          const stats = text.split('event: stats').length - 1;
+          assert.ok(stats < 20, 'it goes on and on');
+          if (stats > 1) may = false;
+        }
+        assert.ok(!may, text);
+      } finally {
+        server.close();
+      }
     });
   });
 

@@ -145,7 +145,10 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const readings = new Readings({ catalog, pools, units, server, certificateEnd }, world.clock, log);
   const alerts = new Alerts({ catalog, events, readings, box, world, log, version: '1.2.3' });
   const views = new Views(catalog, units, backend, server, '192.0.2.1');
-  const sources = liveSources({ catalog, pools, units, views, server, now: () => 61_000 });
+  const sources = liveSources({
+    ...{ catalog, pools, units, views, server, now: () => 61_000 },
+    ...{ certificate: () => undefined, cluster: () => NO_CLUSTER, replication: () => undefined },
+  });
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   return {
     cluster: NO_CLUSTER,
