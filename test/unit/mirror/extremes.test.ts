@@ -245,6 +245,28 @@ describe('extremes of the mirror', { timeout: 120_000 }, () => {
     });
   });
 
+  test('what is sent to a replica that has failed meanwhile is noted as lacking, and waits for nobody', async () => {
+    await withCluster(['a', 'b'], async (c) => {
+      await c.inSync(['a', 'b']);
+      const { term, options } = c.volume('a').steward;
+      const member = term?.members.get('b');
+      assert.ok(term !== undefined && member !== undefined);
+      const write = (n: number) => {
+        const data = block(n);
+        const order = { operation: Operation.write, fua: false, position: n * REGION_BYTES, length: BLOCK, data };
+        return term.send(member, order);
+      };
+      const gone = term.eject(member, 'a test');
+      const early = write(3);
+      await Promise.all([gone, early]);
+      await write(5);
+      const lacks = [3, 4, 5].map((n) => options.regions.isDirty('b', n * REGION_BYTES, BLOCK));
+      assert.deepEqual(lacks, [true, false, true]);
+      await c.inSync(['a', 'b']);
+      await assertSame(c, 'a', 'b');
+    });
+  });
+
   test('of three copies, a replica remembers where it was written to last', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'gemel-replica-'));
     const size = (HOT_REGIONS + 64) * REGION_BYTES;
