@@ -330,11 +330,18 @@ export class MirroredVolume implements Volume {
       // Who does not get this keeps what is cut off, even if the volume has grown again when it is back: that is noted before.
       const cut = Math.max(0, this.info.size - size);
       if (cut > 0) await regions.markDirty([...term.members.keys()], [[size, cut]]);
-      await writer.everywhere({ operation: Operation.resize, fua: true, position: 0, length: size }, () =>
-        this.#backing.resize(size),
-      );
-      for (const { node, state } of cut > 0 ? term.members.values() : [])
-        if (state === 'sync') regions.copied(node, size, cut);
+      const settled = (): void => {
+        for (const { node, state } of cut > 0 ? term.members.values() : [])
+          if (state === 'sync') regions.copied(node, size, cut);
+      };
+      await writer.everywhere({ operation: Operation.resize, fua: true, position: 0, length: size }, async () => {
+        await this.#backing.resize(size).catch((error: unknown) => {
+          // Then nobody else is told.
+          settled();
+          throw error;
+        });
+      });
+      settled();
     } finally {
       lock.release();
     }

@@ -419,6 +419,13 @@ export class Term {
       done();
       return;
     }
+    if (member.state === 'leaving' || member.state === 'out') {
+      // It has failed while something else was waited for.
+      this.#lacks(member, order).then(done, (error: unknown) => {
+        this.depose(`what ${member.node} lacks cannot be kept: ${messageOf(error)}`);
+      });
+      return;
+    }
     const link = this.options.linkTo(member.node);
     const { operation, fua, position, length, source, data } = order;
     const message = { ...this.#message(member), sequence: ++member.sequence };
@@ -442,6 +449,12 @@ export class Term {
         });
       },
     });
+  }
+
+  /** Noted, and the record does not name it any more, when it resolves. */
+  async #lacks(member: Member, { position, length }: Order): Promise<void> {
+    await this.options.regions.markDirty([member.node], [[position, Math.max(length, 1)]]);
+    await member.gone;
   }
 
   /** A replica that answers, but takes long every time, holds up everybody. */

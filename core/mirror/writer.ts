@@ -48,7 +48,7 @@ const LONG: ReadonlySet<number> = new Set([
 ]);
 
 /** Whether these can be done turns out here, and only then the others are told. */
-const HERE_FIRST: ReadonlySet<number> = new Set([Operation.share, Operation.rollback]);
+const HERE_FIRST: ReadonlySet<number> = new Set([Operation.share, Operation.rollback, Operation.resize]);
 
 export class Writer {
   readonly #term: Term;
@@ -201,17 +201,24 @@ export class Writer {
     term.check();
     term.requireKnown(order.operation);
     this.#running++;
+    const all = this.#everywhere(order, local).finally(() => {
+      this.#ran();
+    });
+    await term.bounded(all);
+    term.check();
+  }
+
+  async #everywhere(order: Order, local: () => Promise<void>): Promise<void> {
+    const term = this.#term;
     const parts = [this.#here(local)];
+    if (HERE_FIRST.has(order.operation)) await parts[0];
+    if (term.isOver) return;
     for (const member of term.members.values()) {
       if (member.state === 'sync' || member.state === 'joining')
         parts.push(term.send(member, order, MIRROR_CONTROL_PATIENCE));
       else if (member.state === 'leaving' && member.counts) parts.push(member.gone);
     }
-    const all = Promise.all(parts).finally(() => {
-      this.#ran();
-    });
-    await term.bounded(all);
-    term.check();
+    await Promise.all(parts);
   }
 
   /**
@@ -390,10 +397,8 @@ export class Writer {
       const back: Order = { operation: Operation.write, fua: false, position, length, data };
       await Promise.all(others.map((member) => term.send(member, back)));
     } else {
-      await regions.markDirty(
-        others.map(({ node }) => node),
-        [[position, length]],
-      );
+      const nodes = others.map(({ node }) => node);
+      await regions.markDirty(nodes, [[position, length]]);
       await Promise.all(others.map((member) => term.eject(member, 'an operation was done there, and not here')));
     }
     return true;

@@ -244,7 +244,7 @@ class Copy {
 
   async #dataStep({ at, length }: Piece): Promise<void> {
     const { source, from, target, to } = this.#request;
-    const buffer = await copyBuffers.take();
+    let buffer = await copyBuffers.take();
     try {
       const release = await this.#lock(at, length);
       if (release === undefined) return;
@@ -266,6 +266,10 @@ class Copy {
       } finally {
         release();
       }
+    } catch (error) {
+      // What has failed may go on below, as a write nobody waits for any more: its memory is left to it.
+      buffer = Buffer.allocUnsafeSlow(COPY_STEP);
+      throw error;
     } finally {
       copyBuffers.give(buffer);
     }

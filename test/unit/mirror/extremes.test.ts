@@ -10,8 +10,10 @@ import { Operation, json } from '../../../core/mirror/messages.ts';
 import type { OperationHeader } from '../../../core/mirror/messages.ts';
 import { RegionLog } from '../../../core/mirror/region-log.ts';
 import { Replica } from '../../../core/mirror/replica.ts';
+import { copyRange } from '../../../core/volume/copy.ts';
 import { MemoryVolume } from '../../../core/volume/memory-volume.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../../../core/volume/volume.ts';
+import type { Volume } from '../../../core/volume/volume.ts';
 import { nodeWorld } from '../../../core/world/node-world.ts';
 import { block, content } from '../../support/mirror-cluster.ts';
 import type { MirrorCluster } from '../../support/mirror-cluster.ts';
@@ -26,18 +28,27 @@ const EMPTY = Buffer.alloc(0);
 class TestCopy extends MemoryVolume {
   refuses = false;
   failReads = false;
+  failResizes = false;
+  /** Writes read their source when it resolves. */
+  held: Promise<void> | undefined;
+  waiting = 0;
 
   override writeNow(position: number, source: Buffer, at: number, length: number): WriteNow {
-    return this.refuses ? WriteNow.refused : super.writeNow(position, source, at, length);
+    return this.refuses || this.held !== undefined ? WriteNow.refused : super.writeNow(position, source, at, length);
   }
   override async write(position: number, source: Buffer, at: number, length: number): Promise<void> {
-    await Promise.resolve();
+    this.waiting++;
+    await this.held;
+    this.waiting--;
     if (this.refuses) throw new VolumeError(VolumeFault.notReady, 'a test');
     super.writeNow(position, source, at, length);
   }
   override read(position: number, length: number, target: Buffer, at: number): Promise<void> {
     if (this.failReads) return Promise.reject(new VolumeError(VolumeFault.readError, 'a test'));
     return super.read(position, length, target, at);
+  }
+  override resize(size: number): Promise<void> {
+    return this.failResizes ? Promise.reject(new VolumeError(VolumeFault.noSpace, 'a test')) : super.resize(size);
   }
 }
 
@@ -142,6 +153,55 @@ describe('extremes of the mirror', { timeout: 120_000 }, () => {
     });
   });
 
+  test('a size the owner cannot have nobody gets', async () => {
+    await withCluster(
+      ['a', 'b'],
+      async (c) => {
+        await c.inSync(['a', 'b']);
+        const last = c.size / BLOCK - 1;
+        await put(c, 'a', last, 8);
+        const here = c.node('a').copies.get('v') as TestCopy;
+        here.failResizes = true;
+        for (const size of [c.size / 2, c.size * 2]) await assert.rejects(c.volume('a').resize(size), VolumeError);
+        await c.volume('a').flush();
+        await put(c, 'a', 1, 2);
+        await assertSame(c, 'a', 'b');
+        assert.equal(c.node('a').mirror.replicas('v')[0]?.lacks, 0);
+        here.failResizes = false;
+        await c.volume('a').resize(c.size * 2);
+        await assertSame(c, 'a', 'b');
+      },
+      copies(4 * MIB),
+    );
+  });
+
+  test('the memory of a copy that has failed is not used for another one while a volume may still read it', async () => {
+    await withCluster(
+      ['a', 'b'],
+      async (c) => {
+        await c.inSync(['a', 'b']);
+        const here = c.node('a').copies.get('v') as TestCopy;
+        const copy = (byte: number, target: Volume) => {
+          const source = new MemoryVolume(MIB);
+          source.writeNow(0, Buffer.alloc(MIB, byte), 0, MIB);
+          const none = { sourceLocks: undefined, targetLocks: undefined, isAborted: () => false };
+          return copyRange({ ...none, source, from: 0, target, to: 0, length: MIB, clock: c.world.clock });
+        };
+        let go: () => void = () => undefined;
+        here.held = new Promise((resolve) => (go = resolve));
+        const failing = copy(1, c.volume('a'));
+        await until(() => here.waiting > 0);
+        c.volume('a').steward.term?.depose('a test');
+        await assert.rejects(failing);
+        await copy(2, new MemoryVolume(MIB));
+        go();
+        await until(() => here.waiting === 0);
+        assert.equal((await content(here)).includes(2), false);
+      },
+      copies(4 * MIB),
+    );
+  });
+
   test('when it cannot be found out what the others have to be given back, the replica goes on, and nothing stays locked', async () => {
     await withCluster(
       ['a', 'b'],
@@ -182,6 +242,28 @@ describe('extremes of the mirror', { timeout: 120_000 }, () => {
       reopen();
       await Promise.all(operations);
       assert.equal(begun, 1);
+    });
+  });
+
+  test('what is sent to a replica that has failed meanwhile is noted as lacking, and waits for nobody', async () => {
+    await withCluster(['a', 'b'], async (c) => {
+      await c.inSync(['a', 'b']);
+      const { term, options } = c.volume('a').steward;
+      const member = term?.members.get('b');
+      assert.ok(term !== undefined && member !== undefined);
+      const write = (n: number) => {
+        const data = block(n);
+        const order = { operation: Operation.write, fua: false, position: n * REGION_BYTES, length: BLOCK, data };
+        return term.send(member, order);
+      };
+      const gone = term.eject(member, 'a test');
+      const early = write(3);
+      await Promise.all([gone, early]);
+      await write(5);
+      const lacks = [3, 4, 5].map((n) => options.regions.isDirty('b', n * REGION_BYTES, BLOCK));
+      assert.deepEqual(lacks, [true, false, true]);
+      await c.inSync(['a', 'b']);
+      await assertSame(c, 'a', 'b');
     });
   });
 
