@@ -2,7 +2,8 @@
 import { messageOf } from '../base/errors.ts';
 import { CLUSTER_LOOK } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
-import type { Clock } from '../base/world.ts';
+import { Turn } from '../base/turn.ts';
+import type { Clock, Timer } from '../base/world.ts';
 import type { ClusterMember } from '../cluster/member.ts';
 import type { RemotePortal } from './forwarding.ts';
 
@@ -19,6 +20,10 @@ export class NodeFacts {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #known = new Map<string, Facts>();
+  readonly #turn = new Turn();
+  /** What the others are to know of this node. */
+  #own: Facts | undefined;
+  #retry: Timer | undefined;
   #unwatch: (() => void) | undefined;
 
   constructor(member: ClusterMember, clock: Clock, log: Log) {
@@ -44,6 +49,8 @@ export class NodeFacts {
 
   stop(): void {
     this.#unwatch?.();
+    this.#unwatch = undefined;
+    this.#retry?.cancel();
   }
 
   /** Portal groups of a node. */
@@ -58,9 +65,17 @@ export class NodeFacts {
   }
 
   /** Tells the others, now or as soon as the store answers. */
-  async publish(facts: Facts): Promise<void> {
+  publish(facts: Facts): Promise<void> {
+    this.#own = facts;
+    return this.#turn.run(() => this.#tell());
+  }
+
+  /** What is true by now, also when it is another try. */
+  async #tell(): Promise<void> {
     const { self, store } = this.#member;
-    this.#known.set(self.id, facts);
+    const facts = this.#own;
+    if (facts === undefined) return;
+    this.#retry?.cancel();
     try {
       const value = { groups: facts.groups, portals: facts.portals.map(({ address, group }) => ({ address, group })) };
       const before = await store.get(factsKey(self.id));
@@ -69,8 +84,8 @@ export class NodeFacts {
       }
     } catch (error) {
       this.#log.warn({ error: messageOf(error) }, 'the other nodes were not told of the portals here');
-      this.#clock.after(CLUSTER_LOOK, () => {
-        if (this.#unwatch !== undefined) void this.publish(facts);
+      this.#retry = this.#clock.after(CLUSTER_LOOK, () => {
+        if (this.#unwatch !== undefined) void this.#turn.run(() => this.#tell());
       });
     }
   }

@@ -176,11 +176,12 @@ export class Portals {
 
   async #forget(name: string): Promise<void> {
     const { catalog } = this.#options;
-    this.#open.delete(name);
-    this.#problems.delete(name);
     const left = recordsOf(catalog).filter((each) => each.name !== name);
     const groups = trimmed(catalog.node.portalGroups ?? [], left);
     await catalog.apply(catalog.portals.edit(name, undefined), ...catalog.editNode({ portalGroups: groups }));
+    // Not before: when that fails it listens, and is there, as before.
+    this.#open.delete(name);
+    this.#problems.delete(name);
     this.#options.changed();
   }
 

@@ -78,8 +78,8 @@ export class Security {
   }
 
   /** True while the caller of a request that goes on (a stream of events) may still have what its role had. */
-  isCurrent({ kind, name, role, session }: Caller): boolean {
-    if (kind === 'token') return this.#tokens.isGood(name);
+  isCurrent({ kind, name, role, session, token }: Caller): boolean {
+    if (kind === 'token') return this.#tokens.isGood(name, token?.created);
     const user = this.users.find(name);
     return user?.enabled === true && user.role === role && session !== undefined && this.sessions.isAlive(session.id);
   }

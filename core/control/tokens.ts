@@ -32,6 +32,8 @@ export class Tokens {
   readonly #world: World;
   readonly #log: Log;
   readonly #turn = new Turn();
+  /** Hashes of those whose use is being kept: while the store does not answer, requests do not queue up behind each other. */
+  readonly #keeping = new Set<string>();
 
   constructor(catalog: Catalog, world: World, log: Log = silentLog) {
     this.#catalog = catalog;
@@ -129,15 +131,18 @@ export class Tokens {
     return { kind: 'token', name, role, token: { created, expires } };
   }
 
-  /** True while there is a token of this name that has not expired. */
-  isGood(name: string): boolean {
+  /** True while there is a token of this name that has not expired; `created`: and was made then, so it is not another one by now. */
+  isGood(name: string, created?: number): boolean {
     const record = this.#home(name).get(name);
+    if (created !== undefined && record?.created !== created) return false;
     return record !== undefined && (record.expires === undefined || this.#world.clock.wall() < record.expires);
   }
 
   #used({ name, hash, lastUsed }: TokenRecord): void {
     const now = this.#world.clock.wall();
     if (lastUsed !== undefined && Math.abs(now - lastUsed) < TOKEN_USE_STEP) return;
+    if (this.#keeping.has(hash)) return;
+    this.#keeping.add(hash);
     const keep = async (): Promise<void> => {
       const record = this.#home(name).get(name);
       // Another request may have been faster, or the token revoked and made anew.
@@ -145,9 +150,12 @@ export class Tokens {
       const step = Math.floor(now / TOKEN_USE_STEP) * TOKEN_USE_STEP;
       await this.#catalog.apply(this.#home(name).edit(name, { ...record, lastUsed: step }));
     };
-    this.#turn.run(keep).catch((error: unknown) => {
-      this.#log.warn({ name, error: messageOf(error) }, 'the last use of an API token could not be kept');
-    });
+    this.#turn
+      .run(keep)
+      .catch((error: unknown) => {
+        this.#log.warn({ name, error: messageOf(error) }, 'the last use of an API token could not be kept');
+      })
+      .finally(() => this.#keeping.delete(hash));
   }
 
   /** The fingerprint part of a token. */

@@ -216,6 +216,7 @@ async function start(
   await world.disk.makeFolder(join(data, 'images'));
   const local = new NodeBackend(world, catalog, folder, cache, pools, nbdOpener(world, log), images);
   const backend = shared?.backend(local, images, (record) => provisioner.withdrawGone(record.name, record.id)) ?? local;
+  const views = new Views(catalog, units, backend, server, outsideAddress());
   const placement =
     shared === undefined ? undefined : (count: number | undefined): string[] => shared.volumes.placement(count);
   const ownerOfNew =
@@ -265,7 +266,6 @@ async function start(
   });
 
   const { jobs, schedules, trash } = automatic;
-  const views = new Views(catalog, units, backend, server, outsideAddress());
   await shared?.publish(running.server, views.portals());
   const tokens = new Tokens(catalog, world, log);
   const security = await Security.open({ catalog, tokens, events, world, log, folder: options.data });

@@ -106,11 +106,16 @@ export class IscsiServer implements IscsiContext {
     this.#planSweep();
   }
 
-  /** Listens at one more address. Rejects with ServiceError port-taken or address-unusable. */
+  /** Listens at one more address. Rejects with ServiceError port-taken or address-unusable, and at the end of the server. */
   async openPortal({ host, port, group, advertised }: PortalOptions): Promise<OpenPortal> {
     const listener = await this.world.net.listen(host, port, (socket) => {
       this.#accept(socket, open);
     });
+    if (this.#stopping) {
+      // Nobody else would close it.
+      await listener.close();
+      throw new Error('the server is at its end');
+    }
     const open: OpenPortal = { address: listener.address, port: listener.port, group, advertised };
     this.#listeners.set(open, listener);
     return open;

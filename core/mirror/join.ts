@@ -126,6 +126,9 @@ export class Join {
         member.doubtful.addRun(regions.first(position), Math.min(last, regions.last(position, length)));
       }
     }
+    // It has become smaller, as an owner, maybe, that died over that: it has nothing of what lies behind its end.
+    if (isKnown && size < backing.info.size && !term.isShared) await this.#doubtBehind(size);
+    term.check();
     if (!isKnown) {
       // Everything is compared: no note from before means anything, until it is admitted.
       const tracks = Object.fromEntries(Object.entries(regions.facts.tracks).filter(([node]) => node !== member.node));
@@ -146,6 +149,18 @@ export class Join {
       await this.#send({ operation: Operation.resize, position: 0, length: backing.info.size });
     const state = this.#options.unitState() ?? Buffer.alloc(0);
     await this.#send({ operation: Operation.unitState, position: 0, length: state.length, data: state });
+  }
+
+  /** What holds data from `end` on may differ. */
+  async #doubtBehind(end: number): Promise<void> {
+    const { regions, backing } = this.#term.options;
+    for (let at = end; at < backing.info.size;) {
+      const [extent] = await backing.extents(at, backing.info.size - at, 1);
+      if (extent === undefined) return;
+      const { position, length, mapped } = extent;
+      if (mapped) this.#member.doubtful.addRun(regions.first(position), regions.last(position, length));
+      at = position + length;
+    }
   }
 
   /** Copies what nobody else copies until there is nothing left, as one of several. */

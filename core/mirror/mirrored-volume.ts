@@ -1,7 +1,7 @@
 // A volume with replicas on several nodes, as the layers above see it. At its owner it is served; elsewhere everything that
 // needs blocks fails with `moved`, and whole commands are forwarded instead.
 import { ServiceError } from '../base/errors.ts';
-import { MAX_UNIT_STATE, MIRROR_CONTROL_PATIENCE } from '../base/limits.ts';
+import { MAX_PEER_PAYLOAD, MAX_UNIT_STATE, MIRROR_CONTROL_PATIENCE } from '../base/limits.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
 import type { Extent, Place, SpaceResources, StableWaiter, Volume, VolumeInfo } from '../volume/volume.ts';
 import type { RangeLock } from '../volume/range-locks.ts';
@@ -155,10 +155,16 @@ export class MirroredVolume implements Volume {
     for (const member of term.members.values()) {
       const link = term.options.linkTo(member.node);
       if (member.state !== 'sync' || link === undefined) continue;
-      const message = { volume: this.id, epoch: term.epoch, session: member.session, ranges: [[position, length]] };
+      const message = { volume: this.id, epoch: term.epoch, session: member.session };
+      const pieces: Buffer[] = [];
       try {
-        const { data } = await link.request(MirrorMessage.read, json(message), [], MIRROR_CONTROL_PATIENCE);
-        if (data.length === length) return data;
+        for (let done = 0; done < length; done += MAX_PEER_PAYLOAD) {
+          const ranges = [[position + done, Math.min(length - done, MAX_PEER_PAYLOAD)]];
+          const header = json({ ...message, ranges });
+          pieces.push((await link.request(MirrorMessage.read, header, [], MIRROR_CONTROL_PATIENCE)).data);
+        }
+        const data = pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
+        if (data?.length === length) return data;
       } catch {
         // The next one.
       }
@@ -318,11 +324,17 @@ export class MirroredVolume implements Volume {
   async resize(size: number): Promise<void> {
     const writer = await this.steward.serving();
     const term = this.#term();
+    const { regions } = term.options;
     const lock = await term.lock(0, Math.max(size, this.info.size), true);
     try {
+      // Who does not get this keeps what is cut off, even if the volume has grown again when it is back: that is noted before.
+      const cut = Math.max(0, this.info.size - size);
+      if (cut > 0) await regions.markDirty([...term.members.keys()], [[size, cut]]);
       await writer.everywhere({ operation: Operation.resize, fua: true, position: 0, length: size }, () =>
         this.#backing.resize(size),
       );
+      for (const { node, state } of cut > 0 ? term.members.values() : [])
+        if (state === 'sync') regions.copied(node, size, cut);
     } finally {
       lock.release();
     }

@@ -1,7 +1,7 @@
 // The copy of a volume at a node that does not own it: does what the owner it has promised to follow says, in the order it
 // says it, and nothing anybody else says.
 import { ProtocolError } from '../base/errors.ts';
-import { MAX_UNIT_STATE, WIDE_OPERATION } from '../base/limits.ts';
+import { MAX_PEER_PAYLOAD, MAX_UNIT_STATE, WIDE_OPERATION } from '../base/limits.ts';
 import { Durability, VolumeError, WriteNow } from '../volume/volume.ts';
 import type { Volume } from '../volume/volume.ts';
 import { digests } from './digest.ts';
@@ -185,6 +185,7 @@ export class Replica {
       throw asRefusal(error);
     }
     if (taken === WriteNow.refused) return undefined;
+    if (this.#notes) this.#used(position, length);
     if (taken === WriteNow.done || durability === Durability.mirroredRam) return OK;
     this.#running++;
     return (tell) => {
@@ -230,7 +231,7 @@ export class Replica {
     await this.#settling;
     this.#check(from, message);
     const [range] = checkedRanges(message['ranges'], this.#options.backing.info.size);
-    if (range === undefined) throw new ProtocolError('nothing to read');
+    if (range === undefined || range[1] > MAX_PEER_PAYLOAD) throw new ProtocolError('nothing to read');
     const data = Buffer.allocUnsafe(range[1]);
     await this.#options.backing.read(range[0], range[1], data, 0);
     this.#check(from, message);
@@ -297,9 +298,18 @@ export class Replica {
   async #noted(position: number, length: number, work: () => Promise<void>): Promise<void> {
     if (this.#notes) {
       if (length >= WIDE_OPERATION) await this.#regions.noteWide(position, length);
-      else while (!this.#regions.isHot(position, length)) await this.#regions.heat(position, length);
+      else {
+        while (!this.#regions.isHot(position, length)) await this.#regions.heat(position, length);
+        this.#used(position, length);
+      }
     }
     await work();
+  }
+
+  /** Of what is noted, that is forgotten first which was not written to for longest. */
+  #used(position: number, length: number): void {
+    this.#regions.begin(position, length);
+    this.#regions.end(position, length);
   }
 
   get #notes(): boolean {

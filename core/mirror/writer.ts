@@ -3,6 +3,7 @@
 // the others lack is noted.
 import {
   HOLD_PATIENCE,
+  MAX_PEER_PAYLOAD,
   MIRROR_CONTROL_PATIENCE,
   MIRROR_IN_FLIGHT,
   MIRROR_PATIENCE,
@@ -85,6 +86,7 @@ export class Writer {
     const { backing, regions, durability } = term.options;
     if (term.isOver || this.#closed !== undefined || this.#bytes + length > MIRROR_IN_FLIGHT) return WriteNow.refused;
     if (term.writesThrough || term.isCongested || !regions.isHot(position, length)) return WriteNow.refused;
+    if (length > MAX_PEER_PAYLOAD) return WriteNow.refused;
     for (const member of term.members.values()) {
       if (member.state === 'leaving' && member.counts) return WriteNow.refused;
       const isSkipped = term.isSkipped(member, position, length);
@@ -133,13 +135,16 @@ export class Writer {
     this.#waiting.push({ serial: this.#serial, waiter });
   }
 
-  /** Volume.write. */
-  write(position: number, source: Buffer, at: number, length: number, fua: boolean): Promise<void> {
-    const data = source.subarray(at, at + length);
+  /** Volume.write. More than one message carries goes in pieces: it need not be atomic. */
+  async write(position: number, source: Buffer, at: number, length: number, fua: boolean): Promise<void> {
     const { backing } = this.#term.options;
-    return this.operate({ operation: Operation.write, fua, position, length, data }, () =>
-      backing.write(position, source, at, length, fua || this.#term.writesThrough),
-    );
+    for (let done = 0; done < length; done += MAX_PEER_PAYLOAD) {
+      const [to, from, size] = [position + done, at + done, Math.min(length - done, MAX_PEER_PAYLOAD)];
+      const data = source.subarray(from, from + size);
+      await this.operate({ operation: Operation.write, fua, position: to, length: size, data }, () =>
+        backing.write(to, source, from, size, fua || this.#term.writesThrough),
+      );
+    }
   }
 
   /** Does an operation on blocks here and at every replica. Rejects with a VolumeError. */
@@ -167,9 +172,12 @@ export class Writer {
     try {
       term.check();
       if (isWide) await regions.beginWide(position, length);
-      else while (!regions.isHot(position, length)) await regions.heat(position, length);
-      // Handed over meanwhile, as if nothing were under way.
-      if (this.#closed !== undefined) await this.#admitted();
+      for (;;) {
+        while (!isWide && !regions.isHot(position, length)) await regions.heat(position, length);
+        if (this.#closed === undefined) break;
+        // Handed over meanwhile, as if nothing were under way.
+        await this.#admitted();
+      }
       term.check();
     } catch (error) {
       if (isWide) regions.endWide(position, length);
@@ -188,7 +196,8 @@ export class Writer {
   /** Sends an operation that is not about blocks to all that are in sync; what runs here is `local`. */
   async everywhere(order: Order, local: () => Promise<void>): Promise<void> {
     const term = this.#term;
-    await this.#admitted();
+    do await this.#admitted();
+    while (this.#closed !== undefined);
     term.check();
     term.requireKnown(order.operation);
     this.#running++;
@@ -211,7 +220,8 @@ export class Writer {
    */
   async point(order: Order, local: () => Promise<void>): Promise<string[]> {
     const term = this.#term;
-    await this.#admitted();
+    do await this.#admitted();
+    while (this.#closed !== undefined);
     term.check();
     this.#running++;
     const parts = [this.#here(local)];
@@ -271,14 +281,13 @@ export class Writer {
   }
 
   async #admitted(): Promise<void> {
-    this.#term.check();
-    while (this.#closed !== undefined) {
-      await this.#term.bounded(this.#closed);
-      this.#term.check();
-    }
-    while (this.#term.isCongested) {
-      await new Promise<void>((resolve) => this.#term.options.clock.after(1, resolve));
-      this.#term.check();
+    const term = this.#term;
+    term.check();
+    while (this.#closed !== undefined || term.isCongested) {
+      await (this.#closed === undefined
+        ? new Promise<void>((resolve) => term.options.clock.after(1, resolve))
+        : term.bounded(this.#closed));
+      term.check();
     }
   }
 
@@ -356,7 +365,7 @@ export class Writer {
   /**
    * It failed here, and others may have done it. With bad media nobody knows what is here: somebody else goes on, and nothing of
    * this range is served. So it is without room here when another one has some. Whatever else refused it has changed nothing
-   * here: the others get what is here.
+   * here: the others get what is here, if that can be.
    */
   async #reconcile(order: Order, targets: readonly Member[], error: unknown): Promise<void> {
     const term = this.#term;
@@ -364,24 +373,30 @@ export class Writer {
     if (others.length === 0) return;
     const isRefused =
       error instanceof VolumeError && error.fault !== VolumeFault.writeError && error.fault !== VolumeFault.noSpace;
-    const { position, length } = order;
-    if (isRefused && length <= WIDE_OPERATION) {
+    const isGivenBack = isRefused && (await this.#giveBack(order, others).catch(() => false));
+    term.check();
+    if (isGivenBack) return;
+    term.options.onMediaError(messageOf(error));
+    term.check();
+  }
+
+  /** The others get what is here, or are left out. Rejects when neither can be done. */
+  async #giveBack({ position, length }: Order, others: readonly Member[]): Promise<true> {
+    const term = this.#term;
+    const { backing, regions } = term.options;
+    if (length <= WIDE_OPERATION) {
       const data = Buffer.allocUnsafe(length);
-      await term.options.backing.read(position, length, data, 0);
+      await backing.read(position, length, data, 0);
       const back: Order = { operation: Operation.write, fua: false, position, length, data };
       await Promise.all(others.map((member) => term.send(member, back)));
-      return;
-    }
-    if (isRefused) {
-      await term.options.regions.markDirty(
+    } else {
+      await regions.markDirty(
         others.map(({ node }) => node),
         [[position, length]],
       );
       await Promise.all(others.map((member) => term.eject(member, 'an operation was done there, and not here')));
-      return;
     }
-    term.options.onMediaError(messageOf(error));
-    term.check();
+    return true;
   }
 
   // ---- writes that were taken at once

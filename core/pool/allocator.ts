@@ -215,6 +215,15 @@ export class Allocator implements PlaceCounts {
     this.#inHand.set(grain, this.inHand(grain) + 1);
   }
 
+  /**
+   * One reference more that lands in this very turn, or is let go. It need not be noted as in hand, but where somebody else's is:
+   * landed() would take that note for ours.
+   */
+  pass(grain: number): void {
+    if (this.#inHand.has(grain)) this.hold(grain);
+    else this.retain(grain);
+  }
+
   landed(grain: number): void {
     const count = this.inHand(grain);
     if (count > 1) this.#inHand.set(grain, count - 1);

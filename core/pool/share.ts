@@ -88,12 +88,12 @@ function shareNow(
     places.push(valid === 0 ? NOWHERE : { place: source.map.place(grain), valid });
   }
   // Before any of the target changes: the ranges may overlap.
-  for (const { place } of places) if (place !== 0) allocator.retain(place - 1);
+  for (const { place } of places) if (place !== 0) allocator.pass(place - 1);
   let done = false;
   try {
     done = target.setPlaces(to / GRAIN, places);
   } finally {
-    if (!done) for (const { place } of places) if (place !== 0) allocator.release(place - 1);
+    if (!done) for (const { place } of places) if (place !== 0) allocator.letGo(place - 1);
   }
   return done;
 }

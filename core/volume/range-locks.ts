@@ -216,7 +216,8 @@ export class RangeLocks {
     return lists.flat();
   }
 
+  /** Also behind one that came later and was granted, because they would have shared the range, and has become exclusive since. */
   #waitsBehind(mine: Held): boolean {
-    return this.#near(mine).some((each) => each.turn < mine.turn && overlap(each, mine));
+    return this.#near(mine).some((each) => (each.turn < mine.turn || each.go === undefined) && overlap(each, mine));
   }
 }

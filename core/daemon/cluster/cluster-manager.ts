@@ -137,6 +137,7 @@ export class ClusterManager implements ClusterControl {
       const others = member.nodes().filter(({ id }) => id !== member.self.id);
       if (others.some(({ role }) => role === 'data')) {
         refuseReplicas(catalog, member.self.id, member.self.name, 'gemel cluster leave --move');
+        await keepCallers(member, own, catalog);
         const members = await member.etcd.members();
         const mine = members.find(({ peerUrls }) => peerUrls.includes(peerUrl(member.self.address)));
         await member.store.commit([{ key: nodeKey(member.self.id), value: undefined }]);
@@ -163,6 +164,20 @@ export class ClusterManager implements ClusterControl {
 const notIn = (): ServiceError => new ServiceError('cluster-state', 'this node is in no cluster');
 const alreadyIn = ({ cluster }: Membership): ServiceError =>
   new ServiceError('cluster-state', `this node is in the cluster ${cluster.slice(0, 8)} already`);
+
+/**
+ * The node that began the cluster has who could do what before it: by now the cluster may have revoked a token, removed a user or
+ * changed a password, and nothing of that is to be good again here. Others had their own, which the cluster has never known.
+ */
+async function keepCallers(
+  { self, store }: Membership,
+  own: ConfigStore,
+  { tokens, security }: Catalog,
+): Promise<void> {
+  if (self.index !== 0) return;
+  const prefixes = [tokens, security.users, security.sessions].map(({ prefix }) => prefix);
+  await copyRecords(store, own, prefixes, (_, value) => value);
+}
 
 /** Names and identities come from the cluster; what a node brings along could collide with them. */
 function refuseRecords({ volumes, deleted, hosts, hostGroups, initiators }: Catalog): void {

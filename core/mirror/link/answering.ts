@@ -34,7 +34,7 @@ export class Answering {
       answer = Promise.reject(error instanceof Error ? error : new Error(String(error)));
     }
     if (typeof answer !== 'function' && !(answer instanceof Promise)) {
-      this.#connection.send(type, FrameFlag.answer, id, answer.header, answer.pieces ?? NOTHING);
+      this.#tell(type, id, answer);
       this.#running--;
       this.#bytes -= bytes;
       return !this.#isFull;
@@ -44,12 +44,12 @@ export class Answering {
       this.#bytes -= bytes;
       if (!this.#isFull) this.#connection.resume();
     };
-    const done = ({ header, pieces }: PeerAnswer): void => {
-      this.#connection.send(type, FrameFlag.answer, id, header, pieces ?? NOTHING);
+    const done = (told: PeerAnswer): void => {
+      this.#tell(type, id, told);
       over();
     };
     const refused = (error: unknown): void => {
-      this.#connection.send(type, FrameFlag.answer | FrameFlag.refused, id, refusalHeader(error), NOTHING);
+      this.#refuse(type, id, error);
       over();
     };
     if (typeof answer === 'function') {
@@ -59,6 +59,19 @@ export class Answering {
       });
     } else answer.then(done, refused);
     return !this.#isFull;
+  }
+
+  #tell(type: number, id: number, { header, pieces }: PeerAnswer): void {
+    try {
+      this.#connection.send(type, FrameFlag.answer, id, header, pieces ?? NOTHING);
+    } catch (error) {
+      // More than a frame carries: nobody but who asked has to know.
+      this.#refuse(type, id, error);
+    }
+  }
+
+  #refuse(type: number, id: number, error: unknown): void {
+    this.#connection.send(type, FrameFlag.answer | FrameFlag.refused, id, refusalHeader(error), NOTHING);
   }
 
   get #isFull(): boolean {

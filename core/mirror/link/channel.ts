@@ -103,10 +103,16 @@ export class PeerChannel {
       return;
     }
     const id = this.#nextId;
+    try {
+      connection.send(type, 0, id, header, pieces);
+    } catch (error) {
+      // Nothing of it was sent. Who asks is in the middle of something, and hears of it as of any other failure.
+      listener.failed(new PeerRefusal('too-large', messageOf(error)));
+      return;
+    }
     this.#nextId = id === 0xffff_ffff ? 1 : id + 1;
     this.#waiting.set(id, { listener, until: this.#world.clock.now() + patience, bytes });
     this.#bytes += bytes;
-    connection.send(type, 0, id, header, pieces);
     this.#planSweep();
   }
 

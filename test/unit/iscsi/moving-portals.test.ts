@@ -105,6 +105,30 @@ describe('portals', () => {
     });
   });
 
+  it('are there as before when removing them cannot be kept', async () => {
+    await withPortals(async ({ plane, portals, target }) => {
+      const [second = 0] = await freePorts(1);
+      await portals.add({ address: `127.0.0.1:${String(second)}`, name: 'cable-b' });
+      const { catalog } = plane;
+      const apply = catalog.apply.bind(catalog);
+      catalog.apply = () => Promise.reject(new ServiceError('no-space', 'full'));
+      await assert.rejects(portals.remove('cable-b', false), refused('no-space'));
+      catalog.apply = apply;
+      assert.equal(portals.get('cable-b').open?.port, second);
+      await portals.remove('cable-b', false);
+      assert.ok(!target.server.portals.some(({ port }) => port === second), 'it listens no more');
+    });
+  });
+
+  it('do not begin to listen at the end of the server', async () => {
+    const target = await startTarget();
+    const [port = 0] = await freePorts(1);
+    const opening = target.server.openPortal({ host: '127.0.0.1', port, group: 1 });
+    await Promise.all([assert.rejects(opening, /at its end/), target.close()]);
+    const again = await target.world.net.listen('127.0.0.1', port, () => undefined);
+    await again.close();
+  });
+
   it('of settings change with the settings, and those that were added or removed meanwhile stay so', async () => {
     await withPlane(async ({ catalog }) => {
       const ports = (): number[] =>

@@ -185,8 +185,13 @@ describe('copying a range', () => {
     // What was placed for this one is stable for the next.
     await copyRange(request({ source: a, target: b, length: GRAIN }));
     const used = pool.allocator.used;
+    // Somebody else is about to share one of them, and still has it in hand afterwards.
+    const other = pool.entry(ids[0]).map.place(15) - 1;
+    pool.allocator.hold(other);
     const copied = copyRange(request({ source: a, target: b, from: GRAIN, to: GRAIN, length: MIB - GRAIN }));
     assert.deepEqual(await copied, { shared: MIB - GRAIN, copied: 0 });
+    assert.deepEqual([pool.allocator.refs(other), pool.allocator.inHand(other)], [3, 1]);
+    pool.allocator.letGo(other);
     const [first, last] = ids.map((id) => pool.entry(id).map.place(15));
     assert.deepEqual(
       [first, pool.allocator.refs((first ?? 0) - 1), pool.allocator.inHand((first ?? 0) - 1)],

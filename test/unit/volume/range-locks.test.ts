@@ -64,6 +64,22 @@ describe('range locks', () => {
     locks.tryAcquire(500, 1, false)!.release();
   });
 
+  test('who waits since before a lock became exclusive has to wait for that one, too', async () => {
+    const locks = new RangeLocks();
+    const first = await locks.acquire(0, 10, true);
+    let granted = false;
+    const waits = locks.acquire(5, 10, false).then((lock) => ((granted = true), lock));
+    // Shares with the one that waits, so it is not in its way yet.
+    const aborted = await locks.acquire(12, 8, false);
+    aborted.makeExclusive();
+    first.release();
+    await turn();
+    assert.equal(granted, false, 'what was aborted may still take effect');
+    aborted.release();
+    (await waits).release();
+    assert.equal(locks.idle, true);
+  });
+
   test('agree with a simple model over any sequence', async () => {
     // Within one region, over some, and over so many that they are kept apart.
     const unit = fc.constantFrom(1, 60_000, 262_144, 1_048_576);
