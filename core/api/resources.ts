@@ -1,9 +1,11 @@
 // Which record the ETag of a path stands for.
 import { createHash } from 'node:crypto';
+import type { ClusterBalance } from '../control/balance/cluster-balance.ts';
 import type { Catalog } from '../control/catalog.ts';
 import type { Jobs } from '../control/jobs/jobs.ts';
 import type { Offload } from '../control/offload.ts';
 import { OWNER_TOKEN } from '../control/tokens.ts';
+import type { Trash } from '../control/trash.ts';
 import type { Resource } from './route.ts';
 
 export const volumeResource = ({ volumes }: Catalog, name: string): Resource => ({
@@ -96,6 +98,19 @@ export const alertRuleResource = ({ alertRules }: Catalog, rule: string, isRule:
 export const securitySettingsResource = ({ security }: Catalog): Resource => ({
   id: 'settings/security',
   revision: security.settings.revision('self') ?? 0,
+});
+
+/** The one that is meant by a name now: another one after the next deletion of a volume with this name. */
+export function deletedVolumeResource({ deleted }: Catalog, trash: Trash, which: string): Resource {
+  const id = trash.find(which)?.volume.id;
+  if (id === undefined) return { id: `deleted-volumes/${which}`, revision: undefined };
+  return { id: `deleted-volumes/${id}`, revision: deleted.revision(id) };
+}
+
+/** What the nodes carry is no part of it. */
+export const balanceResource = (balance: ClusterBalance | undefined): Resource => ({
+  id: 'settings/balance',
+  revision: balance === undefined ? undefined : revisionOf(balance.view().enabled),
 });
 
 /** `keep`: milliseconds. */

@@ -79,9 +79,14 @@ export class Trash {
     return this.#options.catalog.deleted.values().sort((a, b) => b.deleted - a.deleted);
   }
 
+  /** By its id, or the latest with this name; undefined: there is none. */
+  find(which: string): DeletedVolume | undefined {
+    return this.#options.catalog.deleted.get(which) ?? this.list().find(({ volume }) => volume.name === which);
+  }
+
   /** By its id, or the latest with this name. Throws ServiceError not-found. */
   get(which: string): DeletedVolume {
-    const found = this.#options.catalog.deleted.get(which) ?? this.list().find(({ volume }) => volume.name === which);
+    const found = this.find(which);
     if (found !== undefined) return found;
     throw new ServiceError('not-found', `there is no deleted volume '${printable(which)}'`);
   }

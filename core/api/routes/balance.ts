@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ServiceError } from '../../base/errors.ts';
 import type { ClusterBalance } from '../../control/balance/cluster-balance.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
+import { balanceResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 import { timestamp } from '../schemas.ts';
@@ -47,6 +48,7 @@ export function balanceRoutes({ balance }: ControlPlane): Route[] {
       tag,
       role: 'viewer',
       summary: 'What each node carries, and whether volumes move by themselves',
+      resource: () => balanceResource(balance),
       problems: ['cluster-state', 'cluster-unavailable'],
       response: Balance,
       handle: view,
@@ -57,6 +59,7 @@ export function balanceRoutes({ balance }: ControlPlane): Route[] {
       tag,
       role: 'admin',
       summary: 'Let volumes move by themselves, or not',
+      resource: () => balanceResource(balance),
       problems: ['cluster-state', 'cluster-unavailable'],
       body: SetBalance,
       response: Balance,

@@ -4,12 +4,13 @@ import type { DeletedVolume as DeletedRecord } from '../../control/records.ts';
 import { DeletedVolume, RestoreVolume, Retention } from '../job-schemas.ts';
 import { Volume, VolumeName, VolumeParams } from '../schemas.ts';
 import { exact, listRoute } from '../paging.ts';
-import { retentionResource } from '../resources.ts';
+import { deletedVolumeResource, retentionResource } from '../resources.ts';
 import { route } from '../route.ts';
-import type { Route } from '../route.ts';
+import type { Resource, Route } from '../route.ts';
 
-export function deletedVolumeRoutes({ trash, jobs, views }: ControlPlane): Route[] {
+export function deletedVolumeRoutes({ catalog, trash, jobs, views }: ControlPlane): Route[] {
   const tag = 'volumes';
+  const resource = ({ name }: { name: string }): Resource => deletedVolumeResource(catalog, trash, name);
   return [
     listRoute<DeletedRecord>({
       path: '/deleted-volumes',
@@ -34,6 +35,7 @@ export function deletedVolumeRoutes({ trash, jobs, views }: ControlPlane): Route
       summary: 'Show a deleted volume, by its id or (the latest) by its name',
       problems: ['not-found'],
       params: VolumeParams,
+      resource,
       response: DeletedVolume,
       handle: ({ params }) => viewOf(trash.get(params.name)),
     }),
@@ -46,6 +48,7 @@ export function deletedVolumeRoutes({ trash, jobs, views }: ControlPlane): Route
       problems: ['not-found', 'exists', 'limit-reached', 'no-space'],
       repeatable: true,
       params: VolumeParams,
+      resource,
       body: RestoreVolume,
       response: Volume,
       handle: async ({ params, body }) => views.disk(await trash.restore(params.name, body.name)),
@@ -58,6 +61,7 @@ export function deletedVolumeRoutes({ trash, jobs, views }: ControlPlane): Route
       summary: 'Give the space of a deleted volume back now, for good',
       problems: ['not-found', 'no-space', 'io-error'],
       params: VolumeParams,
+      resource,
       handle: async ({ params }) => {
         await jobs.through('volume-purge', { volume: params.name }, 'delete');
       },

@@ -8,6 +8,7 @@ import type { DrillReport } from '../../control/drill.ts';
 import { replicationShown } from '../../control/replication.ts';
 import type { Replication, ReplicationView } from '../../control/replication.ts';
 import { listRoute, prefix } from '../paging.ts';
+import { volumeResource } from '../resources.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
 import { VolumeName, VolumeParams, timestamp } from '../schemas.ts';
@@ -185,6 +186,7 @@ export function replicationRoutes(control: ControlPlane & { readonly replication
       tag,
       role: 'operator',
       summary: 'Say which node should serve a volume',
+      resource: ({ name }) => volumeResource(control.catalog, name),
       problems: ['not-found', 'bad-request', 'cluster-unavailable'],
       params: VolumeParams,
       body: Preference,

@@ -1,13 +1,33 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { routesOf } from '../../../core/api/app.ts';
 import { jobKind } from '../../../core/control/jobs/job.ts';
+import { withPlane } from '../control/fixture.ts';
 import { withApi } from './fixture.ts';
 
 const PATH = '/api/v1/volumes/v';
 const BODY = JSON.stringify({ name: 'v', size: 8 << 20 });
 const size = (mib: number): string => JSON.stringify({ size: mib << 20 });
 
+/** Changes that no ETag stands for: nothing that is read has one of theirs. */
+const WITHOUT = [
+  ...['DELETE /cluster', 'DELETE /cluster/nodes/:node', 'PUT /cluster/nodes/:node/maintenance'],
+  ...['DELETE /pools/:name/scrub', 'DELETE /session', 'PUT /session/password'],
+];
+
 describe('conditional requests', () => {
+  it('are possible wherever something is replaced, changed or deleted', async () => {
+    await withPlane((plane) => {
+      const changes = routesOf(plane).filter(({ method }) => ['put', 'patch', 'delete'].includes(method));
+      const without = changes.filter(({ resource }) => resource === undefined);
+      assert.deepEqual(
+        without.map(({ method, path }) => `${method.toUpperCase()} ${path}`).sort(),
+        [...WITHOUT].sort(),
+      );
+      return Promise.resolve();
+    });
+  });
+
   it('refuse a change of what somebody else has changed since', async () => {
     await withApi(async ({ ask, admin: token }) => {
       const created = await ask('POST', '/api/v1/volumes', { token, body: BODY });
