@@ -273,6 +273,12 @@ export class MirroredVolume implements Volume {
     try {
       await writer.locked(order, local, lock, holds);
     } catch (error) {
+      // What ends with the term gives nothing free, but the source may be served on.
+      if (ours.isOver) {
+        void writer.drain().then(() => {
+          lock.release();
+        });
+      }
       const isRefused = error instanceof VolumeError && error.fault === VolumeFault.notReady;
       if (!isRefused || (shared.isDone && isSame)) throw error;
       return false;

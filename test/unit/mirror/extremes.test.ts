@@ -245,6 +245,42 @@ describe('extremes of the mirror', { timeout: 120_000 }, () => {
     });
   });
 
+  test('the source of a copy is free again when the term of its target has ended meanwhile', async () => {
+    class SharingCopy extends TestCopy {
+      sharing = 0;
+      sharesWith(source: Volume): boolean {
+        return source instanceof SharingCopy;
+      }
+      async shareFrom(): Promise<boolean> {
+        this.sharing++;
+        await this.held;
+        return true;
+      }
+    }
+    await withCluster(
+      ['a', 'b'],
+      async (c) => {
+        await c.inSync(['a', 'b'], 'v');
+        await c.inSync(['a', 'b'], 'w');
+        const here = c.node('a').copies.get('w') as SharingCopy;
+        let go: () => void = () => undefined;
+        here.held = new Promise((resolve) => (go = resolve));
+        const copy = c.volume('a', 'w').shareFrom(c.volume('a', 'v'), 0, 0, 65_536);
+        await until(() => here.sharing > 0);
+        c.volume('a', 'w').steward.term?.depose('a test');
+        await assert.rejects(copy, VolumeError);
+        // It is still being read.
+        assert.equal(c.volume('a', 'v').steward.term?.locks.idle, false);
+        go();
+        await put(c, 'a', 0, 1, 'v');
+      },
+      (c) => {
+        c.volumes = ['v', 'w'];
+        c.makeCopy = () => new SharingCopy(c.size);
+      },
+    );
+  });
+
   test('what is sent to a replica that has failed meanwhile is noted as lacking, and waits for nobody', async () => {
     await withCluster(['a', 'b'], async (c) => {
       await c.inSync(['a', 'b']);
