@@ -288,7 +288,10 @@ async function start(
   const clusterParts = { catalog, own, member, copies, inMaintenance, admission, world, log, data: options.data };
   const cluster = new ClusterManager({ ...clusterParts, restart: running.restart });
   const replication = (): Replication | undefined => shared?.volumes;
-  const seenOf = { catalog, pools, units, views, server, certificate, cluster: () => cluster, replication, now };
+  const balanced = (): boolean | undefined => shared?.balance.view().enabled;
+  const seenOf = {
+    ...{ catalog, pools, units, views, server, certificate, cluster: () => cluster, replication, balanced, now },
+  };
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...liveSources(seenOf) });
   const control: ControlPlane = {
     cluster,

@@ -57,12 +57,16 @@ const stepOf = ({ leftBytes, totalBytes }: ResyncView): number =>
 
 export class ClusterLooks {
   readonly #cluster: () => Pick<ClusterControl, 'view'>;
+  readonly #common: () => Promise<string>;
   #view: ClusterView = ALONE;
+  #shared = '';
   #looks = 0;
   #asking = false;
 
-  constructor(cluster: () => Pick<ClusterControl, 'view'>) {
+  /** `common`: what else the nodes have in common, as a text that is another one when it has changed. */
+  constructor(cluster: () => Pick<ClusterControl, 'view'>, common: () => Promise<string>) {
     this.#cluster = cluster;
+    this.#common = common;
   }
 
   /** By id of the node how it is, and (WHOLE_CLUSTER) what they have in common; as of the last answer, which may be some seconds old. */
@@ -70,7 +74,10 @@ export class ClusterLooks {
     this.#ask();
     const { nodes, cluster, store, takeover, advice } = this.#view;
     const all = nodes.map((node) => [node.id, JSON.stringify(node)] as const);
-    return new Map([...all, [WHOLE_CLUSTER, JSON.stringify([cluster, store.answers, takeover, advice])] as const]);
+    return new Map([
+      ...all,
+      [WHOLE_CLUSTER, JSON.stringify([cluster, store.answers, takeover, advice, this.#shared])] as const,
+    ]);
   }
 
   /** What is shown of a node; undefined: it is none. */
@@ -81,15 +88,15 @@ export class ClusterLooks {
   #ask(): void {
     if (this.#looks++ % LIVE_CLUSTER_LOOK !== 0 || this.#asking) return;
     this.#asking = true;
-    const answered = (view: ClusterView | undefined): void => {
-      this.#asking = false;
-      this.#view = view ?? this.#view;
-    };
-    // That it cannot be said now is no news either.
-    this.#cluster()
-      .view()
-      .then(answered, () => {
-        answered(undefined);
+    void Promise.all([this.#cluster().view(), this.#common()])
+      .then(([view, shared]) => {
+        this.#view = view;
+        this.#shared = shared;
+      })
+      // That it cannot be said now is no news either.
+      .catch(() => undefined)
+      .finally(() => {
+        this.#asking = false;
       });
   }
 }

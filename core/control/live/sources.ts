@@ -24,16 +24,26 @@ export interface LiveSources {
   readonly cluster: () => ClusterControl;
   /** Undefined: this node is in no cluster. */
   readonly replication: () => Replication | undefined;
+  /** Whether what the nodes serve is balanced. Undefined: this node is in no cluster. */
+  readonly balanced: () => boolean | undefined;
   readonly now: () => number;
 }
 
 export function liveSources(sources: LiveSources): Pick<LiveOptions, 'views' | 'looks' | 'stats'> {
-  const { catalog, pools, units, views, server, certificate, cluster, replication } = sources;
+  const { catalog, pools, units, views, server, certificate, cluster, replication, balanced } = sources;
   const { volumes, snapshots, targets, initiators, events } = catalog;
   const sessionOf = (id: string): SessionView | undefined =>
     (server()?.sessions() ?? []).find((session) => sessionId(session) === id);
   const copies = new ReplicationLooks(() => volumes.ids(), replication);
-  const nodes = new ClusterLooks(cluster);
+  /** The switch of balancing, the latest drill, and what was found to differ. */
+  const common = async (): Promise<string> => {
+    const known = replication();
+    if (known === undefined) return '';
+    const drills = await known.drills();
+    const reports = known.reports().map(({ id, epoch }) => `${id} ${String(epoch)}`);
+    return JSON.stringify([balanced(), drills.at(-1)?.time, reports]);
+  };
+  const nodes = new ClusterLooks(cluster, common);
   return {
     views: {
       volumes: (name) => shown(volumes.get(name), (record) => views.disk(record)),

@@ -98,8 +98,9 @@ describe('looks at the nodes', () => {
       ...{ vote: 'voter', leader: true, answers: true, maintenance: false },
     };
     const pending: { answer: (view: ClusterView) => void; fail: () => void }[] = [];
-    const looks = new ClusterLooks(() => ({
-      view: () =>
+    let common = 'balanced';
+    const cluster = () => ({
+      view: (): Promise<ClusterView> =>
         new Promise((resolve, reject) => {
           pending.push({
             answer: resolve,
@@ -108,7 +109,8 @@ describe('looks at the nodes', () => {
             },
           });
         }),
-    }));
+    });
+    const looks = new ClusterLooks(cluster, () => Promise.resolve(common));
     const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
     const several = (count: number): string[] =>
       Array.from({ length: count }, () => [...looks.look().keys()].join(' '));
@@ -127,6 +129,12 @@ describe('looks at the nodes', () => {
     assert.equal(pending.length, 3);
     pending[2]?.answer({ ...ALONE, cluster: 'c', nodes: [{ ...node, maintenance: true }] });
     await settle();
-    assert.deepEqual(differences(before, looks.look()), ['0a']);
+    const later = looks.look();
+    assert.deepEqual(differences(before, later), ['0a']);
+    common = 'not balanced';
+    several(LIVE_CLUSTER_LOOK - 1);
+    pending[3]?.answer({ ...ALONE, cluster: 'c', nodes: [{ ...node, maintenance: true }] });
+    await settle();
+    assert.deepEqual(differences(later, looks.look()), ['cluster'], 'what the nodes have in common');
   });
 });

@@ -147,7 +147,12 @@ export async function openPlane(folder: string, key = KEY): Promise<Plane> {
   const views = new Views(catalog, units, backend, server, '192.0.2.1');
   const sources = liveSources({
     ...{ catalog, pools, units, views, server, now: () => 61_000 },
-    ...{ certificate: () => undefined, cluster: () => NO_CLUSTER, replication: () => undefined },
+    ...{
+      certificate: () => undefined,
+      cluster: () => NO_CLUSTER,
+      replication: () => undefined,
+      balanced: () => undefined,
+    },
   });
   const live = new Live({ catalog, log, clock: world.clock, random: world.random, ...sources });
   return {
