@@ -1,4 +1,5 @@
 // A part of a block device as if it were a file of its own.
+import { bytesOf } from '../base/bytes-of.ts';
 import type { DiskFile } from '../base/world.ts';
 
 /** Bytes [base, base+length) of `file`. `syncWrites`: every write is made stable. Closing a part leaves the device open. */
@@ -86,5 +87,3 @@ export class PartFile implements DiskFile {
     return this.#base + position;
   }
 }
-
-const bytesOf = (into: readonly Buffer[]): number => into.reduce((sum, { length }) => sum + length, 0);

@@ -17,6 +17,7 @@ import {
   LARGE_PAGES_REST,
   LARGE_PAGES_RESTS,
 } from '../base/limits.ts';
+import { bytesOf } from '../base/bytes-of.ts';
 import { LARGE_PAGE, addressOf, useLargePages, useMemoryAddresses } from '../base/memory-address.ts';
 import { Turn } from '../base/turn.ts';
 
@@ -133,9 +134,7 @@ export class AsyncReads {
   /** The same into several places, whose addresses have to be known. */
   readAll(fd: number, into: readonly Buffer[], position: number, done: ReadDone): boolean {
     if (into.length > ASYNC_READ_PIECES) return false;
-    let bytes = 0;
-    for (const piece of into) bytes += piece.length;
-    const slot = this.#take(into, bytes, done);
+    const slot = this.#take(into, bytesOf(into), done);
     if (slot < 0) return false;
     const vectors = this.#vectorsAt + slot * ASYNC_READ_PIECES * IOVEC;
     for (let i = 0; i < into.length; i++) {

@@ -3,6 +3,7 @@
 // all the same where the kernel has the data already, so now and then a read goes through the page cache to see.
 import * as fs from 'node:fs';
 import { constants } from 'node:os';
+import { bytesOf } from '../base/bytes-of.ts';
 import { DIRECT_READ_BYTES, DIRECT_READ_SLOTS } from '../base/limits.ts';
 import { MEMORY_ALIGNMENT, addressOf } from '../base/memory-address.ts';
 import { asyncReads } from './async-reads.ts';
@@ -175,8 +176,7 @@ export class DirectReads {
 
   /** read() where the kernel stores straight into the memory, if that is better: see DiskFile.readLargeSoon. */
   readLargeSoon(into: readonly Buffer[], position: number, done: (whole: boolean) => void): boolean {
-    let length = 0;
-    for (const each of into) length += each.length;
+    const length = bytesOf(into);
     if (asyncReads() === undefined || !this.#possible(length, position)) return false;
     const address = placeOf(into[0]);
     if (address === undefined) return false;

@@ -2,6 +2,7 @@
 // call. The stream would make a request object, a callback and a round of process.nextTick for every send, though nearly all
 // of them are complete when they return; here one request object serves until a send has to wait. None of this is
 // documented, so a self-test tries all that is used, and where anything is different sends go through the stream.
+import { bytesOf } from '../base/bytes-of.ts';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
@@ -61,11 +62,7 @@ export class DirectSender {
     const request = this.#request;
     const status = this.#handle.writev(request, pieces, true);
     if (request.getAsyncId() !== FREE) {
-      this.#wait(
-        request,
-        pieces,
-        pieces.reduce((sum, each) => sum + each.length, 0),
-      );
+      this.#wait(request, pieces, bytesOf(pieces));
     }
     return status;
   }

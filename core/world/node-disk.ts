@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
+import { bytesOf } from '../base/bytes-of.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import { HOT_READ_BYTE_MS, HOT_READ_MS } from '../base/limits.ts';
 import type { Disk, DiskFile, OpenOptions } from '../base/world.ts';
@@ -187,7 +188,7 @@ class NodeFile implements DiskFile {
 
   readLarge(into: readonly Buffer[], position: number): Promise<void> {
     const direct = this.#directReads;
-    const length = into.reduce((sum, each) => sum + each.length, 0);
+    const length = bytesOf(into);
     const begun = performance.now();
     if (!direct.wanted(into, length, position)) {
       return this.#readAll(into, length, position).then(() => {

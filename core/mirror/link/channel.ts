@@ -1,4 +1,5 @@
 // The asking side of a connection to another node: it is made, and made anew when it breaks, and pairs answers with requests.
+import { bytesOf } from '../../base/bytes-of.ts';
 import { ProtocolError, messageOf } from '../../base/errors.ts';
 import {
   MAX_PEER_BYTES,
@@ -11,7 +12,7 @@ import {
 } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import type { Timer, World } from '../../base/world.ts';
-import { FrameFlag, bytesOf } from '../wire/frame.ts';
+import { FrameFlag } from '../wire/frame.ts';
 import type { Frame } from '../wire/frame.ts';
 import { FrameConnection } from './connection.ts';
 import { LinkMessage, fields, helloHeader, parseWelcome } from './hello.ts';

@@ -1,7 +1,8 @@
 // One connection between two nodes: who opened it asks, the other one answers. What is sent in one turn leaves in one call.
+import { bytesOf } from '../../base/bytes-of.ts';
 import type { Clock, Socket, SocketSink } from '../../base/world.ts';
 import { PEER_SEND_SLAB, PEER_SMALL_PAYLOAD } from '../../base/limits.ts';
-import { FRAME_HEAD, FrameReader, bytesOf, storeFrameHead } from '../wire/frame.ts';
+import { FRAME_HEAD, FrameReader, storeFrameHead } from '../wire/frame.ts';
 import type { Frame } from '../wire/frame.ts';
 
 export interface ConnectionEvents {

@@ -40,13 +40,6 @@ export class FrameError extends Error {
   }
 }
 
-/** Bytes of all pieces together. */
-export function bytesOf(pieces: readonly Buffer[]): number {
-  let bytes = 0;
-  for (const piece of pieces) bytes += piece.length;
-  return bytes;
-}
-
 /**
  * Stores the first piece of a frame, head and header, at `at`, where there is room for FRAME_HEAD bytes and the header.
  * `payload`: what the caller sends behind it, in order. Returns where it ends.
@@ -81,20 +74,6 @@ export function storeFrameHead(
   const behind = at + FRAME_HEAD + header.copy(into, at + FRAME_HEAD);
   store32(into, at + 28, crc32c(into, at + FRAME_HEAD, behind, crc32c(into, at, at + 28)));
   return behind;
-}
-
-/** The same in memory of its own. */
-export function frameHead(
-  type: number,
-  flags: number,
-  id: number,
-  number: number,
-  header: Buffer,
-  payload: readonly Buffer[],
-): Buffer {
-  const head = Buffer.allocUnsafe(FRAME_HEAD + header.length);
-  storeFrameHead(head, 0, type, flags, id, number, header, payload);
-  return head;
 }
 
 /**

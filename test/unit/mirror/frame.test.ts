@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { FRAME_HEAD, FrameError, FrameFlag, FrameReader, frameHead } from '../../../core/mirror/wire/frame.ts';
+import { FRAME_HEAD, FrameError, FrameFlag, FrameReader } from '../../../core/mirror/wire/frame.ts';
+import { frameHead } from '../../support/frame-head.ts';
 import type { Frame } from '../../../core/mirror/wire/frame.ts';
 
 /** Everything `bytes` says to a fresh reader, in pieces of at most `step` bytes. */

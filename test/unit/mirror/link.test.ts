@@ -6,7 +6,7 @@ import type { Log, LogFields } from '../../../core/base/log.ts';
 import type { TlsIdentity, World } from '../../../core/base/world.ts';
 import { PeerRefusal, PeerSilence } from '../../../core/mirror/link/peer-link.ts';
 import { Peers } from '../../../core/mirror/link/peers.ts';
-import { frameHead } from '../../../core/mirror/wire/frame.ts';
+import { frameHead } from '../../support/frame-head.ts';
 import { nodeWorld } from '../../../core/world/node-world.ts';
 import { clusterAuthority } from '../../support/cluster-certificates.ts';
 import { until } from '../../support/until.ts';

@@ -156,14 +156,20 @@ describe('the owner of a LUN', () => {
     }
   });
 
-  it('is cut off: reads are repeated, and writes are told to be', async () => {
-    assert.equal((await atB.scsi(write16(8, 1), { write: BLOCK })).status, 0);
+  /** A write and, of another nexus, a read that hang at the owner. */
+  async function underWay() {
     volume.stall();
     const write = atB.scsi(write16(9, 1), { write: BLOCK });
     const second = await login(nodes, 'b', 'second').catch(() => undefined);
     assert.ok(second);
     const read = second.scsi(read16(8, 1), { read: 512 });
     await until(() => Promise.resolve(volume.waiting === 2));
+    return { write, read, second };
+  }
+
+  it('is cut off: reads are repeated, and writes are told to be', async () => {
+    assert.equal((await atB.scsi(write16(8, 1), { write: BLOCK })).status, 0);
+    const { write, read, second } = await underWay();
     nodes.link.cut();
     volume.goOn();
     // At the owner everything goes on; the nexuses of the other node are lost.
@@ -181,12 +187,7 @@ describe('the owner of a LUN', () => {
   });
 
   it('ceases to be one while it carries commands out: reads wait for the next one, and writes are told to be repeated', async () => {
-    volume.stall();
-    const write = atB.scsi(write16(9, 1), { write: BLOCK });
-    const second = await login(nodes, 'b', 'second').catch(() => undefined);
-    assert.ok(second);
-    const read = second.scsi(read16(8, 1), { read: 512 });
-    await until(() => Promise.resolve(volume.waiting === 2));
+    const { write, read, second } = await underWay();
     volume.goOn(new VolumeError(VolumeFault.moved, 'another node serves this volume'));
     assert.equal((await write).senseCode, '06/29/07');
     volume.goOn();
