@@ -195,6 +195,7 @@ export interface Job {
   error: { code: string; message: string } | null;
   notUndone: { step: string; error: string }[];
   result: unknown;
+  reported: { host: string; by: string; heard: string } | null;
   created: string;
   ended: string | null;
 }
