@@ -44,7 +44,7 @@ describe('ApiClient', () => {
 
   it('gives up a daemon that hangs, or never comes to an end', async () => {
     const sockets = new Set<Socket>();
-    let answer = (_: Socket): void => undefined;
+    let answer: (socket: Socket) => void = () => undefined;
     const server = createServer((socket) => {
       sockets.add(socket.on('error', () => undefined));
       answer(socket);
