@@ -30,11 +30,12 @@ const badRule = (text: string): ServiceError =>
     `'${text.slice(0, 40)}' is not a rule; it looks like 15m=8, hourly:30=24, daily@02:00=7 or sun@03:00=4`,
   );
 
-const ruleText = ({ every, keep, minutes, minute, day, time }: Rule): string => {
-  if (every === 'minutes') return `${String(minutes)}m=${String(keep)}`;
-  if (every === 'hour') return `hourly:${String(minute).padStart(2, '0')}=${String(keep)}`;
-  return `${every === 'day' ? 'daily' : (DAYS[day ?? 0] ?? '')}@${time ?? ''}=${String(keep)}`;
-};
+function ruleText(rule: Rule): string {
+  const keep = String(rule.keep);
+  if (rule.every === 'minutes') return `${String(rule.minutes)}m=${keep}`;
+  if (rule.every === 'hour') return `hourly:${String(rule.minute).padStart(2, '0')}=${keep}`;
+  return `${rule.every === 'day' ? 'daily' : (DAYS[rule.day] ?? '')}@${rule.time}=${keep}`;
+}
 
 export function addScheduleCommands(program: Command, context: CliContext): void {
   const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];

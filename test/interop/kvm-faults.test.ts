@@ -42,11 +42,13 @@ interface Row {
   readonly same?: (state: string) => string;
 }
 
-/** All of them, or some: spread over the calls, and over the kinds; libvirtd is started again at some calls only, which takes seconds. */
+/** All of them, or some: spread over the calls, and over the kinds; libvirtd is started again, which takes a second, at one call only. */
 function faultsOf(total: number, row: number): Fault[] {
-  const all = Array.from({ length: total }, (_, at) => KINDS.map((when): Fault => ({ at, when }))).flat();
   const restart = (at: number): Fault => ({ at, when: 'restart' });
-  if (WANTED !== undefined) return [...all, ...Array.from({ length: Math.ceil(total / 3) }, (_, i) => restart(i * 3))];
+  if (WANTED !== undefined) {
+    const every = [...KINDS, 'restart'] as const;
+    return Array.from({ length: total }, (_, at) => every.map((when): Fault => ({ at, when }))).flat();
+  }
   // Other calls and kinds in every row.
   const spread = Array.from({ length: SOME }, (_, i) => {
     const at = Math.min(total - 1, Math.floor(((i + (row % 3) / 3) * total) / SOME));

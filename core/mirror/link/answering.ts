@@ -35,6 +35,7 @@ export class Answering {
     }
     if (typeof answer !== 'function' && !(answer instanceof Promise)) {
       this.#tell(type, id, answer);
+      if (answer.isFree === true) this.#connection.giveBack(frame.payload);
       this.#running--;
       this.#bytes -= bytes;
       return !this.#isFull;
@@ -46,6 +47,7 @@ export class Answering {
     };
     const done = (told: PeerAnswer): void => {
       this.#tell(type, id, told);
+      if (told.isFree === true) this.#connection.giveBack(frame.payload);
       over();
     };
     const refused = (error: unknown): void => {

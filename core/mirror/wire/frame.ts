@@ -14,6 +14,7 @@ import {
   PEER_PAYLOAD_SLAB,
   PEER_RECEIVE_BUFFER,
   PEER_SMALL_PAYLOAD,
+  PEER_SPARE_BYTES,
 } from '../../base/limits.ts';
 
 export const FRAME_HEAD = 32;
@@ -77,7 +78,7 @@ export function storeFrameHead(
 }
 
 /**
- * Takes bytes as they come, gives frames. Headers and payloads are memory that is not used again; small ones lie one behind the
+ * Takes bytes as they come, gives frames. Headers and payloads are memory that is not used again, unless it is given back; small ones lie one behind the
  * other in larger pieces of it, because the engine collects garbage the more often the more pieces there are.
  */
 export class FrameReader {
@@ -90,6 +91,9 @@ export class FrameReader {
   #slabAt = 0;
   /** A large payload that is not complete: what is read next goes straight into it. */
   #open: { frame: Frame; sum: number; filled: number } | undefined;
+  /** Memory of large payloads that was given back. */
+  #spare: Buffer[] = [];
+  #spareBytes = 0;
   readonly #deliver: (frame: Frame) => void;
 
   constructor(deliver: (frame: Frame) => void) {
@@ -160,7 +164,7 @@ export class FrameReader {
   /** Memory for a header or a payload. */
   #kept(length: number): Buffer {
     if (length === 0) return EMPTY;
-    if (length > PEER_SMALL_PAYLOAD) return Buffer.allocUnsafeSlow(length);
+    if (length > PEER_SMALL_PAYLOAD) return this.#large(length);
     if (this.#slabAt + length > this.#slab.length) {
       this.#slab = Buffer.allocUnsafeSlow(PEER_PAYLOAD_SLAB);
       this.#slabAt = 0;
@@ -168,6 +172,23 @@ export class FrameReader {
     const at = this.#slabAt;
     this.#slabAt += length;
     return this.#slab.subarray(at, at + length);
+  }
+
+  /** Most are of one length, for as long as there are many. */
+  #large(length: number): Buffer {
+    const at = this.#spare.findLastIndex((each) => each.length === length);
+    const [found] = at < 0 ? [] : this.#spare.splice(at, 1);
+    if (found !== undefined) this.#spareBytes -= length;
+    return found ?? Buffer.allocUnsafeSlow(length);
+  }
+
+  /** Nobody uses the payload of a frame any more: its memory may be that of another one. */
+  giveBack(payload: Buffer): void {
+    if (payload.length <= PEER_SMALL_PAYLOAD || payload.length > PEER_SPARE_BYTES) return;
+    this.#spare.push(payload);
+    this.#spareBytes += payload.length;
+    // Those of a length that does not come any more go first.
+    while (this.#spareBytes > PEER_SPARE_BYTES) this.#spareBytes -= (this.#spare.shift() as Buffer).length;
   }
 
   #complete(frame: Frame, sum: number): void {
