@@ -48,7 +48,7 @@ it('mends a header in which any one bit is another, and no other', () => {
     assert.deepEqual(decodeBatch(other, header), said, `bit ${String(bit)}`);
     if (bit % 100 > 0) continue;
     other.set(whole);
-    other[at] = (other[at]) ^ (3 << (bit & 6));
+    other[at] = other[at] ^ (3 << (bit & 6));
     assert.equal(mendedHeader(other, 5, pool, 42), undefined, `two bits from ${String(bit)}`);
   }
   assert.equal(mendedHeader(whole, 5, pool, 42), undefined);
