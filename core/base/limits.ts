@@ -230,6 +230,12 @@ export const JOURNAL_BATCHES = 4;
 export const JOURNAL_PARALLEL = 2;
 /** Bytes that go at once when no append is running: then the disk has something to do while the rest of the turn comes in. */
 export const JOURNAL_EARLY = 65_536;
+/**
+ * Milliseconds after which an empty batch says that the last one was stable when no other does; until then, damage in it looks
+ * like an append that was cut off. And ranges that are named where the journal is found damaged.
+ */
+export const JOURNAL_QUIET = 200;
+export const MAX_NAMED_RANGES = 16;
 /** Smallest journal, bytes: two full batches for every one under way. */
 export const MIN_JOURNAL = 16_777_216;
 /** Times a read is repeated because the grain moved meanwhile; fresh grains that are tried for one that can be written. */
