@@ -217,13 +217,12 @@ export class PoolRodStore implements RodStore {
         let end = position;
         for (let done = 0; done < count; done += HOLD_STEP) {
           const step = Math.min(HOLD_STEP, count - done);
+          const mayStop = done > 0 || segments.length > 0;
+          if (mayStop && this.#clock.now() > until) break;
           const [from, to] = [(first + done) * GRAIN, (at + done) * GRAIN];
           if (!shareNow(this.#pool, source, from, volume, to, step * GRAIN)) {
-            const places = await this.#hold(source, first + done, step, {
-              from: end,
-              to: position + length,
-              mayStop: done > 0 || segments.length > 0 ? until : Number.POSITIVE_INFINITY,
-            });
+            const range = { from: end, to: position + length, mayStop };
+            const places = await this.#hold(source, first + done, step, range);
             if (places === undefined) break;
             parts.push({ at: at + done, places });
           }
@@ -248,22 +247,21 @@ export class PoolRodStore implements RodStore {
   }
 
   /**
-   * The places of some grains of bytes [from, to) of the source, each with one reference more. undefined: that is enough for
-   * this ROD, because the time is over (`mayStop`) or there is no room for more.
+   * The places of some grains of bytes [from, to) of the source, each with one reference more. undefined: there is no room for
+   * them, and what there is may be enough for this ROD (`mayStop`).
    */
   async #hold(
     source: PoolVolume,
     first: number,
     count: number,
-    { from, to, mayStop }: { from: number; to: number; mayStop: number },
+    { from, to, mayStop }: { from: number; to: number; mayStop: boolean },
   ): Promise<Places | undefined> {
-    if (this.#clock.now() > mayStop) return undefined;
     const end = Math.min(to, (first + count) * GRAIN);
     try {
       return await source.settled(from, end - from, () => source.hold(first, count));
     } catch (error) {
       const full = error instanceof VolumeError && error.fault === VolumeFault.noSpace;
-      if (full && mayStop !== Number.POSITIVE_INFINITY) return undefined;
+      if (full && mayStop) return undefined;
       throw error;
     }
   }
