@@ -79,6 +79,14 @@ export const SubmitJob = z.discriminatedUnion('kind', [
   job('snapshot-delete', z.strictObject({ volume: VolumeName, snapshot: VolumeName })),
   job('replica-add', z.strictObject({ volume: VolumeName, node: NodeRef })),
   job('replica-remove', z.strictObject({ volume: VolumeName, node: NodeRef })),
+  job(
+    'replica-verify',
+    z.strictObject({
+      volume: VolumeName,
+      repair: z.boolean().optional().meta({ description: 'copies get what the node that serves the volume has' }),
+      rate: z.int().min(1_048_576).max(Number.MAX_SAFE_INTEGER).optional().meta({ description: 'bytes a second' }),
+    }),
+  ),
   job('node-evacuate', z.strictObject({ node: NodeRef })),
   job('volume-resize', ResizeVolume.extend({ name: VolumeName })),
   job(

@@ -13,6 +13,8 @@ export const MAX_PEER_PAYLOAD = 16_842_752;
 /** Requests under way on one connection, and bytes of them: more are not read until some are answered. */
 export const MAX_PEER_REQUESTS = 16_384;
 export const MAX_PEER_BYTES = 268_435_456;
+/** Bytes of answers a node has not taken yet, from which on it is asked for no more questions. */
+export const MAX_PEER_UNSENT = 67_108_864;
 /** Bytes a connection reads at once. */
 export const PEER_RECEIVE_BUFFER = 262_144;
 /**

@@ -2,7 +2,7 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ServiceError } from '../base/errors.ts';
-import { formatSize } from '../base/sizes.ts';
+import { formatSize, parseSize } from '../base/sizes.ts';
 import type { ApiClient } from '../../plugins/sdk/client.ts';
 import type { Cluster, Replica, Replication } from './answers.ts';
 import { segment, show } from './command.ts';
@@ -38,7 +38,38 @@ export function addReplicationCommands(program: Command, context: CliContext): v
       const cluster = await clusterOf(client);
       show(context, command, found, (each) => replicationFacts(each, cluster, context.width));
     });
+  replication
+    .command('verify <volume>')
+    .description('compare the copies of a disk while hosts go on, at the node that serves it; fails when they differ')
+    .option('--repair', 'copies get what the node that serves it has')
+    .option('--rate <size>', 'bytes a second, such as 50M; as fast as it goes when absent')
+    .action(async (volume: string, options: { repair?: boolean; rate?: string }, command: Command) => {
+      const client = context.client(command);
+      const { repair, rate } = options;
+      const request = { volume, repair, ...(rate === undefined ? {} : { rate: parseSize(rate) }) };
+      const job = await throughJob(context, client, 'replica-verify', request);
+      const found = job.result as Comparison;
+      const cluster = await clusterOf(client);
+      const where = names(cluster, [...new Set(found.different.map(({ node }) => node))]);
+      const what = `${formatSize(found.differentBytes)} of ${volume} were different on ${where}`;
+      if (found.differentBytes > found.repairedBytes)
+        throw new ServiceError(
+          'replica-state',
+          `${what}; gemel replication verify ${volume} --repair makes them the same`,
+        );
+      const same = `${formatSize(found.bytes)} of ${volume} are the same on ${String(found.replicas + 1)} nodes`;
+      show(context, command, job, () => (found.differentBytes === 0 ? same : `${what}, and are the same now`));
+    });
   addDrillCommands(replication, context);
+}
+
+/** What a job `replica-verify` has found. */
+interface Comparison {
+  readonly bytes: number;
+  readonly replicas: number;
+  readonly differentBytes: number;
+  readonly repairedBytes: number;
+  readonly different: readonly { readonly node: string }[];
 }
 
 /** The commands of the noun `volume` that move a disk from node to node. */

@@ -7,6 +7,7 @@ import type { ClusterMember, ClusterNode } from '../cluster/member.ts';
 import { readRecord, recordKey } from '../mirror/config-record.ts';
 import type { MirrorRecord } from '../mirror/config-record.ts';
 import type { MirrorNode } from '../mirror/mirror-node.ts';
+import type { VerifyOptions, VerifyReport } from '../mirror/verify.ts';
 import { encodeUnitState } from '../scsi/forward/unit-state.ts';
 import type { Catalog } from './catalog.ts';
 import { isMirrored } from './records.ts';
@@ -124,6 +125,22 @@ export class Copies {
       .filter(({ id, role }) => role === 'data' && !replicas.includes(id))
       .filter(({ id }) => id === member.self.id || mirror.peers.get(id)?.up === true)
       .sort((a, b) => this.on(a.id).length - this.on(b.id).length)[0];
+  }
+
+  /** A volume whose copies are to be compared: by the node that serves it. Rejects with a ServiceError. */
+  async checkVerify(volume: string): Promise<VolumeRecord> {
+    const { provisioner, member } = this.#options;
+    const record = provisioner.volume(volume);
+    const { owner, replicas } = await this.#record(record);
+    if (replicas.length < 2) throw new ServiceError('replica-state', `'${volume}' has one copy: nothing to compare`);
+    if (owner === member.self.id) return record;
+    const name = member.nodes().find(({ id }) => id === owner)?.name ?? 'no node';
+    throw new ServiceError('replica-state', `${name} serves '${volume}': have its copies compared there`);
+  }
+
+  /** Compares all copies that are in step with the one here, while hosts go on. Rejects with a ServiceError or a VolumeError. */
+  verify(id: string, options: VerifyOptions): Promise<VerifyReport> {
+    return this.#options.mirror.verify(id, options);
   }
 
   // ---- the steps; each can be repeated

@@ -66,6 +66,8 @@ export class Divergence {
   /** Keys of what is not in the store yet as it is known here. */
   readonly #dirty = new Set<string>();
   readonly #ends: (() => void)[] = [];
+  /** End the waiting for a node that has owned a volume. */
+  readonly #waits = new Set<() => void>();
   #writing = false;
 
   constructor(options: DivergenceOptions) {
@@ -102,7 +104,8 @@ export class Divergence {
   }
 
   stop(): void {
-    for (const end of this.#ends.splice(0)) end();
+    for (const end of [...this.#ends.splice(0), ...this.#waits]) end();
+    this.#waits.clear();
   }
 
   /** The latest first. */
@@ -135,9 +138,13 @@ export class Divergence {
     this.#foundAs.set(volume, role === 'owner' || owner === '' || link?.up === true ? undefined : ownership);
     if (link === undefined) return;
     // Whoever owned it has not been down, or was back before this node served it.
-    link.onUp(() => {
+    // The first time counts: this node has served it by then, or does not need to know.
+    const end = link.onUp(() => {
+      end();
+      this.#waits.delete(end);
       if (mirror.ownership(volume)?.role !== 'owner') this.#foundAs.set(volume, undefined);
     });
+    this.#waits.add(end);
   }
 
   #differs(id: string, node: string, range: ByteRange): void {

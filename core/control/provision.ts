@@ -165,9 +165,10 @@ export class Provisioner {
         await this.#catalog.apply(this.#catalog.volumes.edit(name, record));
         throw storageError(error, `volume '${name}' could not be resized`);
       }
+      // Also when nobody knows whether that can be put on record: it has happened, and `resizing` is finished by whoever looks.
+      lu.capacityChanged();
       const resized: VolumeRecord = { ...record, size };
       await this.#catalog.apply(this.#catalog.volumes.edit(name, resized));
-      lu.capacityChanged();
       this.#log.info({ volume: name, from: record.size, to: size }, 'volume resized');
       return resized;
     });

@@ -28,6 +28,8 @@ export class WebSessions {
   readonly #turn = new Turn();
   /** Last requests, exact, by session id. */
   readonly #seen = new Map<string, number>();
+  /** Whose last request is being kept. */
+  readonly #touching = new Set<string>();
 
   constructor(catalog: Catalog, world: World, log: Log) {
     this.#catalog = catalog;
@@ -98,15 +100,20 @@ export class WebSessions {
   #touch(id: string, { lastSeen }: WebSessionRecord): void {
     const now = this.#world.clock.wall();
     this.#seen.set(id, now);
-    if (now - lastSeen < SESSION_TOUCH_STEP) return;
+    // One at a time: while the store does not answer, others would only queue up behind it.
+    if (now - lastSeen < SESSION_TOUCH_STEP || this.#touching.has(id)) return;
+    this.#touching.add(id);
     const keep = async (): Promise<void> => {
       const record = this.#catalog.security.sessions.get(id);
       if (record === undefined || now - record.lastSeen < SESSION_TOUCH_STEP) return;
       await this.#catalog.apply(this.#catalog.security.sessions.edit(id, { ...record, lastSeen: now }));
     };
-    this.#turn.run(keep).catch((error: unknown) => {
-      this.#log.warn({ error: messageOf(error) }, 'the last request of a session could not be kept');
-    });
+    this.#turn
+      .run(keep)
+      .catch((error: unknown) => {
+        this.#log.warn({ error: messageOf(error) }, 'the last request of a session could not be kept');
+      })
+      .finally(() => this.#touching.delete(id));
   }
 
   async #drop(all: [string, WebSessionRecord][], add?: { id: string; record: WebSessionRecord }): Promise<void> {

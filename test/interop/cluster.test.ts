@@ -228,6 +228,11 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
       return sizes.every((each) => each === 136 << 20);
     });
     assert.match(await handOver(alpha, '--to', 'alpha'), /^shared is served by alpha now/);
+    const compared = await alpha.gemel(['replication', 'verify', 'shared']);
+    assert.match(compared.stdout, /^136 MiB of shared are the same on 2 nodes$/m, compared.stderr);
+    const elsewhere = await beta.gemel(['replication', 'verify', 'shared']);
+    assert.match(elsewhere.stderr, /alpha serves 'shared': have its copies compared there/);
+    assert.equal(elsewhere.code, 5);
     const ram = await beta.gemel([
       'volume',
       'create',

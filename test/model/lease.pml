@@ -171,8 +171,15 @@ inline giveUp(n) {
   tk[n] = 0; tkEp[n] = 0; tkRev[n] = 0; before[n] = 1; aRev[n] = 0
 }
 
+/* What began in a term ends in it: a read is not answered in a later one, whatever that one holds. */
 inline depose(n) {
   own[n] = 0; ep[n] = 0; isr[n] = 0; unk[n] = 0; lrev[n] = 0;
+#ifndef M_READ_OUTLIVES
+  if
+  :: rd > 0 && rn == n -> endRead()
+  :: else
+  fi;
+#endif
   byte q;
   q = 0;
   do

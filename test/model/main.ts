@@ -17,7 +17,8 @@ const LIMIT = values.large ? 3_600_000 : 300_000;
 const chosen = (each: { readonly name: string }): boolean => each.name.includes(values.only);
 
 for (const each of [...SMALL, ...(values.large ? LARGE : [])].filter(chosen)) {
-  const { errors, states, complete, milliseconds, trail } = await check(each, LIMIT, { trail: values.trail });
+  const how = { trail: values.trail, bits: LARGE.includes(each) };
+  const { errors, states, complete, milliseconds, trail } = await check(each, LIMIT, how);
   const verdict = errors > 0 ? 'ERROR' : complete ? 'clean' : 'not ended';
   console.log(
     `${verdict}  ${each.model}: ${each.name} (${String(states)} states, ${(milliseconds / 1000).toFixed(1)} s)`,
@@ -26,7 +27,8 @@ for (const each of [...SMALL, ...(values.large ? LARGE : [])].filter(chosen)) {
   if (errors > 0) process.exitCode = 1;
 }
 for (const each of MUTANTS.filter(chosen)) {
-  const { errors, states, complete, trail } = await check(each, LIMIT, { trail: values.trail });
+  const how = { trail: values.trail, bits: each.slow === true };
+  const { errors, states, complete, trail } = await check(each, LIMIT, how);
   console.log(`${verdictOf(each, errors, complete)}  ${each.model}: without ${each.name} (${String(states)} states)`);
   if (trail !== '') console.log(trail);
 }

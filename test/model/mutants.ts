@@ -57,6 +57,18 @@ const ROWS: readonly Row[] = [
   [lease('removing a member before the acknowledgement', 'CRASHES=0', 'REVISIONS=3', 'LOST=0', 'M_ACK_FIRST')],
   [lease('asking whether one is in sync before taking over', 'CRASHES=0', 'REVISIONS=3', 'LOST=0', 'M_NON_MEMBER')],
   [lease('the larger set while a swap is unknown', 'CRASHES=0', 'REVISIONS=4', 'M_OPTIMISTIC'), undefined, true],
+  [
+    lease(
+      'ending a read with the term it began in',
+      'CRASHES=0',
+      'REVISIONS=4',
+      'LOST=0',
+      'WRITES=2',
+      'M_READ_OUTLIVES',
+    ),
+    undefined,
+    true,
+  ],
   [lease('a lease from every member', 'N=3', 'CRASHES=0', 'REVISIONS=2', 'LOST=0', 'M_ONE_LEASE'), undefined, true],
   [data('removing a member before the acknowledgement', ...D, 'M_ACK_FIRST')],
   [data('asking whether one is in sync before taking over', ...D, 'M_NON_MEMBER')],

@@ -32,6 +32,7 @@ function changedBy({ kind, request }: z.infer<typeof SubmitJob>): string | undef
       return `volumes/${request.name}`;
     case 'replica-add':
     case 'replica-remove':
+    case 'replica-verify':
       return `volumes/${request.volume}`;
     case 'snapshot-delete':
       return `snapshots/${request.volume}@${request.snapshot}`;

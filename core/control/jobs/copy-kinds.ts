@@ -37,6 +37,21 @@ interface Evacuate {
   }[];
 }
 
+export interface VerifyJob {
+  readonly volume: string;
+  /** Replicas get what the node that serves it has. */
+  readonly repair?: boolean | undefined;
+  /** Bytes a second; undefined: as fast as it goes. */
+  readonly rate?: number | undefined;
+}
+
+interface Verify extends VerifyJob {
+  readonly id: string;
+}
+
+/** Ranges a job tells of. */
+const MAX_TOLD = 64;
+
 export interface CopyKindOptions {
   /** Undefined: this node is in no cluster. */
   readonly copies: () => Copies | undefined;
@@ -125,7 +140,39 @@ export function copyKinds(options: CopyKindOptions): AnyKind[] {
       ],
     }),
     evacuate(copies, sync),
+    verify(copies),
   ];
+}
+
+function verify(copies: () => Copies): AnyKind {
+  return jobKind<Verify, VerifyJob>({
+    kind: 'replica-verify',
+    // From the beginning: hosts have written since.
+    resume: 'continue',
+    cancellable: true,
+    title: ({ volume, repair }) =>
+      `${repair === true ? 'comparison and repair' : 'comparison'} of the copies of ${volume}`,
+    object: ({ volume }) => ({ kind: 'volume', name: volume }),
+    prepare: async ({ volume, repair, rate }) => {
+      const { id } = await copies().checkVerify(volume);
+      return { volume, id, ...(repair === undefined ? {} : { repair }), ...(rate === undefined ? {} : { rate }) };
+    },
+    steps: () => [
+      {
+        name: 'compare',
+        background: true,
+        do: async (context) => {
+          const { id, repair = false, rate } = context.request;
+          const onProgress = (done: number, total: number): void => {
+            context.progress(done / total, 'comparing');
+            context.checkpoint();
+          };
+          const { different, ...found } = await copies().verify(id, { repair, rate, onProgress });
+          return { ...found, different: different.slice(0, MAX_TOLD).map((each) => ({ ...each })) };
+        },
+      },
+    ],
+  });
 }
 
 function evacuate(

@@ -1,6 +1,6 @@
 // The answering side of a connection from another node: requests go to their handlers in the order of the stream.
 import { messageOf } from '../../base/errors.ts';
-import { MAX_PEER_BYTES, MAX_PEER_REQUESTS } from '../../base/limits.ts';
+import { MAX_PEER_BYTES, MAX_PEER_REQUESTS, MAX_PEER_UNSENT } from '../../base/limits.ts';
 import { FrameFlag } from '../wire/frame.ts';
 import type { Frame } from '../wire/frame.ts';
 import type { FrameConnection } from './connection.ts';
@@ -19,6 +19,9 @@ export class Answering {
   constructor(connection: FrameConnection, handlers: ReadonlyMap<number, PeerHandler>) {
     this.#connection = connection;
     this.#handlers = handlers;
+    connection.onDrained = () => {
+      if (!this.#isFull) connection.resume();
+    };
   }
 
   /** A request has come. False: enough for now. */
@@ -77,7 +80,9 @@ export class Answering {
   }
 
   get #isFull(): boolean {
-    return this.#running >= MAX_PEER_REQUESTS || this.#bytes >= MAX_PEER_BYTES;
+    // Who does not take its answers is not asked for more questions.
+    const { unsent } = this.#connection;
+    return this.#running >= MAX_PEER_REQUESTS || this.#bytes >= MAX_PEER_BYTES || unsent >= MAX_PEER_UNSENT;
   }
 
   /** Throws, or rejects with, what is told to who asked. */

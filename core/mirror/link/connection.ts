@@ -17,6 +17,8 @@ export class FrameConnection implements SocketSink {
   readonly #clock: Clock;
   readonly #events: ConnectionEvents;
   readonly #reader: FrameReader;
+  /** Everything the other side was sent is on its way. */
+  onDrained: () => void = () => undefined;
   #sent = 0;
   /** Heads, headers and small payloads, one behind the other: from #from to #to they are not queued yet. */
   #slab = Buffer.alloc(0);
@@ -36,6 +38,11 @@ export class FrameConnection implements SocketSink {
       this.#goOn = events.frame(frame) && this.#goOn;
     });
     socket.start(this);
+  }
+
+  /** Bytes the other side has not taken yet, without those of this turn. */
+  get unsent(): number {
+    return this.socket.unsent;
   }
 
   get isClosed(): boolean {
@@ -115,7 +122,7 @@ export class FrameConnection implements SocketSink {
   }
 
   drained(): void {
-    // What may be queued is bounded by the requests that may be under way.
+    this.onDrained();
   }
 
   closed(reason: string): void {

@@ -72,7 +72,8 @@ export interface PeerLink {
   ask(type: number, header: Buffer, pieces: readonly Buffer[], patience: number, listener: ReplyListener): void;
   /** Who answers requests of this type that the peer makes. */
   handle(type: number, handler: PeerHandler): void;
-  onUp(listener: () => void): void;
+  /** Returns the function that ends it. */
+  onUp(listener: () => void): () => void;
   onDown(listener: () => void): void;
   /** The connection the peer made its requests on is gone, or replaced: told before a request of a new one is handled. */
   onLeft(listener: () => void): void;

@@ -87,8 +87,16 @@ class Link implements PeerLink {
   handle(type: number, handler: PeerHandler): void {
     this.handlers.data.set(type, handler);
   }
-  onUp(listener: () => void): void {
-    this.data.onUp.push(listener);
+  onUp(listener: () => void): () => void {
+    const { onUp } = this.data;
+    const own = (): void => {
+      listener();
+    };
+    onUp.push(own);
+    return () => {
+      const at = onUp.indexOf(own);
+      if (at >= 0) onUp.splice(at, 1);
+    };
   }
   onDown(listener: () => void): void {
     this.data.onDown.push(listener);

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
-import { PEER_SMALL_PAYLOAD } from '../../../core/base/limits.ts';
+import { MAX_PEER_UNSENT, PEER_SMALL_PAYLOAD } from '../../../core/base/limits.ts';
 import type { Log, LogFields } from '../../../core/base/log.ts';
 import type { TlsIdentity, World } from '../../../core/base/world.ts';
+import { Answering } from '../../../core/mirror/link/answering.ts';
+import type { FrameConnection } from '../../../core/mirror/link/connection.ts';
 import { PeerRefusal, PeerSilence } from '../../../core/mirror/link/peer-link.ts';
 import { Peers } from '../../../core/mirror/link/peers.ts';
+import type { Frame } from '../../../core/mirror/wire/frame.ts';
 import { frameHead } from '../../support/frame-head.ts';
 import { nodeWorld } from '../../../core/world/node-world.ts';
 import { clusterAuthority } from '../../support/cluster-certificates.ts';
@@ -146,6 +149,28 @@ describe('links between nodes', { timeout: 90_000 }, () => {
       assert.equal(await codeOf(0x53), 'stale: told late');
       assert.ok(link.up);
     });
+  });
+
+  test('who does not take its answers is not read from, until it does', () => {
+    let resumed = 0;
+    const connection = {
+      unsent: 0,
+      send: () => undefined,
+      resume: () => resumed++,
+      onDrained: () => undefined,
+    };
+    const handler = () => ({ header: EMPTY });
+    const answering = new Answering(connection as unknown as FrameConnection, new Map([[0x50, handler]]));
+    const frame = { type: 0x50, flags: 0, id: 1, header: EMPTY, payload: EMPTY } as unknown as Frame;
+    assert.equal(answering.take(frame), true);
+    connection.unsent = MAX_PEER_UNSENT;
+    assert.equal(answering.take(frame), false);
+    connection.onDrained();
+    assert.equal(resumed, 0, 'nothing has been taken yet');
+    connection.unsent = 0;
+    connection.onDrained();
+    assert.equal(resumed, 1);
+    assert.equal(answering.take(frame), true);
   });
 
   test('patience ends; a broken link rejects everything, and comes back', async () => {
