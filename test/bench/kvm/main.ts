@@ -17,7 +17,7 @@ import type { KvmHost } from '../../support/kvm-host.ts';
 import { needsLibvirtd } from '../../support/libvirtd.ts';
 import { projectFile } from '../../support/project.ts';
 
-const ROUNDS = 10;
+const ROUNDS = 5;
 /** LUNs the agent looks after, and targets they are in. */
 const LUNS = 500;
 const TARGETS = 10;
