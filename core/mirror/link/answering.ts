@@ -39,25 +39,19 @@ export class Answering {
       this.#bytes -= bytes;
       return !this.#isFull;
     }
-    const over = (): void => {
+    const done = (told: PeerAnswer | Error): void => {
+      if (told instanceof Error) this.#refuse(type, id, told);
+      else this.#tell(type, id, told);
       this.#running--;
       this.#bytes -= bytes;
       if (!this.#isFull) this.#connection.resume();
     };
-    const done = (told: PeerAnswer): void => {
-      this.#tell(type, id, told);
-      over();
-    };
-    const refused = (error: unknown): void => {
-      this.#refuse(type, id, error);
-      over();
-    };
-    if (typeof answer === 'function') {
-      answer((told) => {
-        if (told instanceof Error) refused(told);
-        else done(told);
+    if (typeof answer === 'function') answer(done);
+    else {
+      answer.then(done, (error: unknown) => {
+        done(error instanceof Error ? error : new Error(messageOf(error)));
       });
-    } else answer.then(done, refused);
+    }
     return !this.#isFull;
   }
 
