@@ -101,8 +101,11 @@ export const COURTESY_AHEAD_MS = 0.1;
 // ---- SCSI
 /** Largest READ/WRITE, bytes (VPD B0 MAXIMUM TRANSFER LENGTH). */
 export const MAX_TRANSFER = 16_777_216;
-/** READ/WRITE size we do best, bytes (VPD B0 OPTIMAL TRANSFER LENGTH): one burst. */
-export const OPTIMAL_TRANSFER = 1_048_576;
+/**
+ * READ/WRITE size we do best, bytes (VPD B0 OPTIMAL TRANSFER LENGTH). QEMU takes it as the size of its copies, Linux reads twice
+ * as much ahead.
+ */
+export const OPTIMAL_TRANSFER = 4_194_304;
 /** Largest parameter list of any command without media data, bytes. */
 export const MAX_PARAMETER_LIST = 65_536;
 /** LUNs of one target. */
@@ -185,6 +188,8 @@ export const MAX_PUNCH = 1_073_741_824;
 export const PUNCH_IDLE = 2000;
 /** Bytes of the memory for what a socket receives though reading has been stopped. */
 export const OFFERED_OVERFLOW = 65_536;
+/** Bytes of a piece that is sent by itself where there is TLS. */
+export const LARGE_PIECE = 65_536;
 /** Milliseconds a socket has to send what is queued when it is closed. */
 export const SEND_REST_PATIENCE = 10_000;
 
@@ -257,8 +262,8 @@ export const READ_STREAMS = 32;
 export const SCRUB_GRAINS = 64;
 /** Writes of at least so many bytes go past the journal where they cover whole grains. */
 export const DIRECT_WRITE = 131_072;
-/** Grains that change hands in one record of the journal when a range is copied by sharing. */
-export const POOL_SHARE_GRAINS = 2048;
+/** Grains that change hands in one record of the journal when a range is copied by sharing: nearly JOURNAL_HEADER. */
+export const POOL_SHARE_GRAINS = 4032;
 /** Milliseconds between two checkpoints while there is something to put into its place. */
 export const CHECKPOINT_INTERVAL = 10_000;
 /**

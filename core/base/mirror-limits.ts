@@ -22,6 +22,8 @@ export const PEER_RECEIVE_BUFFER = 262_144;
 export const PEER_SMALL_PAYLOAD = 65_536;
 export const PEER_SEND_SLAB = 262_144;
 export const PEER_PAYLOAD_SLAB = 131_072;
+/** Bytes of memory of large payloads that a connection keeps for the next ones. */
+export const PEER_SPARE_BYTES = 33_554_432;
 /** Milliseconds between two looks at requests whose patience is over. */
 export const PEER_SWEEP = 100;
 /** Connections that have not said HELLO; reasons of refusal that are remembered so that each is logged once. */

@@ -96,8 +96,11 @@ export class CachedBlocks implements FrameOwner {
     return true;
   }
 
-  /** Reads the range into `target`: what the cache has from there, the rest from below. Rejects with a VolumeError. */
-  async read(position: number, length: number, target: Buffer, at: number): Promise<void> {
+  /**
+   * Reads the range into `target`: what the cache has from there, the rest from below; it stays in the cache if that `keeps`
+   * it. Rejects with a VolumeError.
+   */
+  async read(position: number, length: number, target: Buffer, at: number, keeps = true): Promise<void> {
     const grain = Math.floor(position / FRAME);
     const from = position - grain * FRAME;
     if (from + length <= FRAME && !this.#anyValid(grain, from, from + length)) {
@@ -105,7 +108,7 @@ export class CachedBlocks implements FrameOwner {
       const version = this.#versions[grain % VERSIONS];
       await this.backing.read(position, length, target, at);
       if (this.#versions[grain % VERSIONS] === version) {
-        this.#install({ position, length }, target, at);
+        if (keeps) this.#install({ position, length }, target, at);
         return;
       }
     }
@@ -116,7 +119,7 @@ export class CachedBlocks implements FrameOwner {
       // A block that was written meanwhile may have been read half old, half new.
       const changed = this.#stamp(position, length).some((version, i) => version !== before[i]);
       if (changed && tries < CACHE_READ_RETRIES) continue;
-      if (!changed) for (const run of runs) this.#install(run, target, at + run.position - position);
+      if (!changed && keeps) for (const run of runs) this.#install(run, target, at + run.position - position);
       return;
     }
   }

@@ -67,9 +67,17 @@ export class CachedVolume implements Volume, LogUpper {
     return !this.#closed && !this.#unstable(position, length) && this.#blocks.viewNow(position, length, pieces);
   }
 
-  async read(position: number, length: number, target: Buffer, at: number): Promise<void> {
+  read(position: number, length: number, target: Buffer, at: number): Promise<void> {
+    return this.#read(position, length, target, at, true);
+  }
+
+  readOnce(position: number, length: number, target: Buffer, at: number): Promise<void> {
+    return this.#read(position, length, target, at, false);
+  }
+
+  async #read(position: number, length: number, target: Buffer, at: number, keeps: boolean): Promise<void> {
     if (this.#closed) throw closedError();
-    await this.#blocks.read(position, length, target, at);
+    await this.#blocks.read(position, length, target, at, keeps);
     // Afterwards: it may have been written while we read.
     if (this.#unstable(position, length)) await this.#settledLog(position);
   }

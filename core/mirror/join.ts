@@ -8,7 +8,7 @@ import {
   RESYNC_RUN,
 } from '../base/limits.ts';
 import { messageOf } from '../base/errors.ts';
-import { DIGEST_BYTES, digests } from './digest.ts';
+import { DIGEST_BYTES, digests, readOnce } from './digest.ts';
 import type { NodeLink } from './link/peers.ts';
 import type { Member } from './member.ts';
 import { MirrorMessage, Operation, checkedRanges, json } from './messages.ts';
@@ -232,7 +232,7 @@ export class Join {
       const wanted = await this.#different(position, length);
       for (const [at, bytes] of wanted) {
         const data = memory.subarray(0, bytes);
-        await backing.read(at, bytes, data, 0);
+        await readOnce(backing, at, bytes, data);
         this.#check();
         await this.#send({ operation: Operation.write, position: at, length: bytes, data });
         this.#copied += bytes;

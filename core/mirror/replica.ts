@@ -41,6 +41,8 @@ interface Taken {
 
 const EMPTY = Buffer.alloc(0);
 const OK: PeerAnswer = { header: EMPTY };
+/** The data has been copied, or is on the disk. */
+const DONE: PeerAnswer = { header: EMPTY, isFree: true };
 
 export class Replica {
   readonly #options: ReplicaOptions;
@@ -173,7 +175,7 @@ export class Replica {
     }
     // Somebody newer may have been promised meanwhile: then this must not be counted on.
     this.#check(from, header);
-    return OK;
+    return DONE;
   }
 
   /** A write that is taken in the turn in which it comes, as nearly all are. Undefined: nothing has happened. */
@@ -190,7 +192,7 @@ export class Replica {
     }
     if (taken === WriteNow.refused) return undefined;
     if (this.#notes) this.#used(position, length);
-    if (taken === WriteNow.done || durability === Durability.mirroredRam) return OK;
+    if (taken === WriteNow.done || durability === Durability.mirroredRam) return DONE;
     this.#running++;
     return (tell) => {
       // All that came in one piece become stable together.
@@ -208,7 +210,7 @@ export class Replica {
         for (const { from, header, tell } of taken) {
           // Somebody newer may have been promised meanwhile: then this must not be counted on.
           const isFollowed = this.#follows(from, header);
-          tell(error !== undefined ? asRefusal(error) : isFollowed ? OK : stale(this.#regions.promised));
+          tell(error !== undefined ? asRefusal(error) : isFollowed ? DONE : stale(this.#regions.promised));
         }
       },
     });

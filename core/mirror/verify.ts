@@ -1,7 +1,7 @@
 // Compares the copies of a volume by checksum while hosts go on, and gives replicas what they have differently. What the
 // owner has counts: it is what hosts read.
 import { MAX_VERIFY_RANGES, MIRROR_CONTROL_PATIENCE, RESYNC_RUN } from '../base/limits.ts';
-import { DIGEST_BYTES, digests } from './digest.ts';
+import { DIGEST_BYTES, digests, readOnce } from './digest.ts';
 import { MirrorMessage, Operation, json } from './messages.ts';
 import type { ByteRange } from './messages.ts';
 import type { Member } from './member.ts';
@@ -79,7 +79,7 @@ async function differing(term: Term, member: Member, ranges: readonly ByteRange[
 
 async function repair(term: Term, member: Member, [position, length]: ByteRange): Promise<void> {
   const data = Buffer.allocUnsafe(length);
-  await term.options.backing.read(position, length, data, 0);
+  await readOnce(term.options.backing, position, length, data);
   term.check();
   await term.send(member, { operation: Operation.write, fua: true, position, length, data }, MIRROR_CONTROL_PATIENCE);
   term.check();

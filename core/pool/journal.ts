@@ -5,8 +5,8 @@ import { JOURNAL_BATCH, JOURNAL_BATCHES, JOURNAL_EARLY, JOURNAL_HEADER, JOURNAL_
 import type { Clock, DiskFile } from '../base/world.ts';
 import { VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { StableWaiter } from '../volume/volume.ts';
+import type { Places } from './places.ts';
 import { Batch } from './record.ts';
-import type { GrainPlace } from './record.ts';
 
 /** Bytes of the ring that batches not yet in it may need, and what is skipped where they do not fit before its end. */
 const MARGIN = (JOURNAL_BATCHES + 1) * (JOURNAL_HEADER + JOURNAL_BATCH);
@@ -114,7 +114,7 @@ export class Journal {
     return this.#put((batch) => batch.addData(volume, block, source, at, blocks));
   }
 
-  map(volume: number, grain: number, places: readonly GrainPlace[]): boolean {
+  map(volume: number, grain: number, places: Places): boolean {
     return this.#add((batch) => batch.addMap(volume, grain, places));
   }
 

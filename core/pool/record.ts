@@ -1,7 +1,9 @@
 // A batch of the journal: a header with the records of all writes of one turn, then their data in whole blocks.
+import { store32 } from '../base/bytes-at.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { JOURNAL_BATCH, JOURNAL_HEADER, JOURNAL_PARALLEL } from '../base/limits.ts';
 import { BLOCK, BLOCKS } from '../volume/grain.ts';
+import type { Places } from './places.ts';
 
 const MAGIC = 0x474a_4e4c;
 /** Magic 4, header bytes 4, generation 4, records 4, lag 2, sequence number 6, payload bytes 4, CRC 4, pool id 16. */
@@ -100,18 +102,17 @@ export class Batch {
     return this.#payload + blocks * BLOCK <= JOURNAL_BATCH && this.#fits(blocks * 4 + records * RECORD);
   }
 
-  /** Places of consecutive grains, all with sums or none. False: the batch has no room. */
-  addMap(volume: number, grain: number, places: readonly GrainPlace[]): boolean {
-    const withSums = places[0]?.sums !== undefined;
-    if (!this.#fits(places.length * (8 + (withSums ? BLOCKS * 4 : 0)))) return false;
-    let cursor = this.#begin(RecordType.map, withSums ? 1 : 0, places.length, volume, grain);
+  /** Places of consecutive grains. False: the batch has no room. */
+  addMap(volume: number, grain: number, { count, places, valid, sums }: Places): boolean {
+    if (!this.#fits(count * (8 + (sums === undefined ? 0 : BLOCKS * 4)))) return false;
+    let cursor = this.#begin(RecordType.map, sums === undefined ? 0 : 1, count, volume, grain);
     const records = this.#records;
-    for (const { place, valid, sums } of places) {
-      records.writeUInt32BE(place, cursor);
-      records.writeUInt32BE(valid, cursor + 4);
+    for (let i = 0; i < count; i++) {
+      store32(records, cursor, places[i] as number);
+      store32(records, cursor + 4, valid[i] as number);
       cursor += 8;
-      if (!withSums) continue;
-      for (let block = 0; block < BLOCKS; block++, cursor += 4) records.writeUInt32BE(sums?.[block] ?? 0, cursor);
+      if (sums === undefined) continue;
+      for (let block = 0; block < BLOCKS; block++, cursor += 4) store32(records, cursor, sums[i]?.[block] ?? 0);
     }
     this.#recordsEnd = cursor;
     return true;

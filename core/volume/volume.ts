@@ -142,6 +142,11 @@ export interface Volume {
   viewNow(position: number, length: number, pieces: Buffer[]): boolean;
   /** Reads into `target` at `at`. Rejects with a VolumeError. */
   read(position: number, length: number, target: Buffer, at: number): Promise<void>;
+  /**
+   * The same for what nobody is going to read again soon: whoever keeps data in memory keeps none of it, so that it drives out
+   * nothing. Absent: read() is no different.
+   */
+  readOnce?(position: number, length: number, target: Buffer, at: number): Promise<void>;
 
   /**
    * read() into several places, in order of their positions; each lies within one grain. Absent: it is no better than a read

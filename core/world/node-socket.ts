@@ -9,6 +9,7 @@ import type { Socket, SocketSink, TlsStart } from '../base/world.ts';
 import { DirectSender, sendError } from './direct-send.ts';
 import type { directSends } from './direct-send.ts';
 import { startTls } from './node-tls.ts';
+import { PieceLine } from './piece-line.ts';
 
 /** The parts of Node's sockets and servers that have no types. */
 interface Internals {
@@ -38,6 +39,9 @@ export abstract class BaseSocket implements Socket {
   #sink: SocketSink | undefined;
   readonly #requests: SendMeans;
   #direct: DirectSender | undefined;
+  /** Set with TLS. */
+  #line: PieceLine | undefined;
+  #isEnding = false;
 
   constructor(accepted: NodeSocket, requests: SendMeans, peerName?: string) {
     this.#requests = requests;
@@ -57,8 +61,7 @@ export abstract class BaseSocket implements Socket {
   abstract resume(): void;
 
   get unsent(): number {
-    const { writableLength } = this.socket;
-    return this.#direct === undefined ? writableLength : writableLength + this.#direct.pending;
+    return this.socket.writableLength + (this.#direct?.pending ?? 0) + (this.#line?.bytes ?? 0);
   }
 
   protected adopt(socket: NodeSocket, sink: SocketSink): void {
@@ -85,6 +88,7 @@ export abstract class BaseSocket implements Socket {
       sink.drained();
     });
     this.#sink = sink;
+    if (this.peerName !== undefined) this.#line = new PieceLine(socket, this.#sent);
     if (this.#requests === undefined) return;
     this.#direct = new DirectSender(socket, this.#requests, (status) => {
       if (socket.destroyed) return;
@@ -95,9 +99,13 @@ export abstract class BaseSocket implements Socket {
 
   write(data: Buffer, done?: () => void): void {
     const socket = this.socket;
-    if (socket.destroyed || socket.writableEnded) {
+    if (socket.destroyed || socket.writableEnded || this.#isEnding) {
       // Nobody will send it: the memory is free, though not while the caller is still at it.
       if (done !== undefined) setImmediate(done);
+      return;
+    }
+    if (this.#line?.takes([data]) === true) {
+      this.#line.add([data], done);
       return;
     }
     const direct = this.#direct;
@@ -117,7 +125,11 @@ export abstract class BaseSocket implements Socket {
 
   writeAll(pieces: readonly Buffer[]): void {
     const socket = this.socket;
-    if (socket.destroyed || socket.writableEnded) return;
+    if (socket.destroyed || socket.writableEnded || this.#isEnding) return;
+    if (this.#line?.takes(pieces) === true) {
+      this.#line.add(pieces, undefined);
+      return;
+    }
     const direct = this.#direct;
     if (direct !== undefined && socket.writableLength === 0) {
       const status = direct.sendAll(pieces);
@@ -148,7 +160,8 @@ export abstract class BaseSocket implements Socket {
 
   end(): void {
     this.#reason ??= 'closed by us';
-    if (this.socket.destroyed || this.socket.writableEnded) return;
+    if (this.socket.destroyed || this.socket.writableEnded || this.#isEnding) return;
+    this.#isEnding = true;
     // A peer that does not read must not keep the connection, and what is queued for it, for ever.
     const patience = setTimeout(() => {
       this.socket.destroy();
@@ -156,9 +169,13 @@ export abstract class BaseSocket implements Socket {
     this.socket.once('close', () => {
       clearTimeout(patience);
     });
-    this.socket.end(() => {
-      this.socket.destroy();
-    });
+    const end = (): void => {
+      this.socket.end(() => {
+        this.socket.destroy();
+      });
+    };
+    if (this.#line === undefined) end();
+    else this.#line.whenEmpty(end);
   }
 
   destroy(reason?: string): void {

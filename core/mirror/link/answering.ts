@@ -23,8 +23,8 @@ export class Answering {
 
   /** A request has come. False: enough for now. */
   take(frame: Frame): boolean {
-    const { type, id } = frame;
-    const bytes = frame.header.length + frame.payload.length;
+    const { type, id, payload } = frame;
+    const bytes = frame.header.length + payload.length;
     this.#running++;
     this.#bytes += bytes;
     let answer: Promise<PeerAnswer> | PeerAnswer | LateAnswer;
@@ -35,13 +35,17 @@ export class Answering {
     }
     if (typeof answer !== 'function' && !(answer instanceof Promise)) {
       this.#tell(type, id, answer);
+      if (answer.isFree === true) this.#connection.giveBack(payload);
       this.#running--;
       this.#bytes -= bytes;
       return !this.#isFull;
     }
     const done = (told: PeerAnswer | Error): void => {
       if (told instanceof Error) this.#refuse(type, id, told);
-      else this.#tell(type, id, told);
+      else {
+        this.#tell(type, id, told);
+        if (told.isFree === true) this.#connection.giveBack(payload);
+      }
       this.#running--;
       this.#bytes -= bytes;
       if (!this.#isFull) this.#connection.resume();

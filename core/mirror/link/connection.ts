@@ -89,6 +89,11 @@ export class FrameConnection implements SocketSink {
     this.socket.destroy(reason);
   }
 
+  /** Nobody uses the payload of a request any more. */
+  giveBack(payload: Buffer): void {
+    this.#reader.giveBack(payload);
+  }
+
   /** Sends what is queued, then closes. */
   end(): void {
     this.#flush();

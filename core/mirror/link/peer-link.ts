@@ -11,6 +11,8 @@ export interface PeerReply {
 export interface PeerAnswer {
   readonly header: Buffer;
   readonly pieces?: readonly Buffer[];
+  /** Nobody uses the data of the request any more: its memory may be used again. */
+  readonly isFree?: boolean;
 }
 
 /** An answer that comes later, and needs no promise: it is told once, to `tell`. */

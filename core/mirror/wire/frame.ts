@@ -8,7 +8,13 @@
 // The number finds what was repeated, left out or put into another order, whatever TCP or a box in between did.
 import { load16, load32, store32 } from '../../base/bytes-at.ts';
 import { crc32c } from '../../base/crc32c.ts';
-import { MAX_PEER_HEADER, MAX_PEER_PAYLOAD, PEER_RECEIVE_BUFFER, PEER_SMALL_PAYLOAD } from '../../base/limits.ts';
+import {
+  MAX_PEER_HEADER,
+  MAX_PEER_PAYLOAD,
+  PEER_RECEIVE_BUFFER,
+  PEER_SMALL_PAYLOAD,
+  PEER_SPARE_BYTES,
+} from '../../base/limits.ts';
 
 export const FRAME_HEAD = 32;
 export const FRAME_VERSION = 1;
@@ -74,7 +80,8 @@ export function storeFrameHead(
 
 /**
  * Takes bytes as they come, gives frames. What is small is given where it was received, for as long as the call lasts: nearly
- * all of it goes to its place in that call, and memory made for each would keep the engine collecting it.
+ * all of it goes to its place in that call, and memory made for each would keep the engine collecting it. A large payload has
+ * memory of its own, which is used again when it is given back.
  */
 export class FrameReader {
   readonly #memory = Buffer.allocUnsafeSlow(PEER_RECEIVE_BUFFER);
@@ -83,6 +90,9 @@ export class FrameReader {
   #number = 0;
   /** A large payload that is not complete: what is read next goes straight into it. */
   #open: { frame: Frame; sum: number; filled: number } | undefined;
+  /** Memory of large payloads that was given back. */
+  #spare: Buffer[] = [];
+  #spareBytes = 0;
   readonly #deliver: (frame: Frame) => void;
 
   constructor(deliver: (frame: Frame) => void) {
@@ -147,7 +157,7 @@ export class FrameReader {
       this.#complete({ type, flags, id, header, payload }, check);
       return true;
     }
-    const payload = Buffer.allocUnsafeSlow(length);
+    const payload = this.#large(length);
     const filled = memory.copy(payload, 0, behind, Math.min(behind + length, this.#end));
     this.#start = behind + filled;
     const isWhole = filled === length;
@@ -155,6 +165,23 @@ export class FrameReader {
     if (isWhole) this.#complete(frame, check);
     else this.#open = { frame, sum: check, filled };
     return isWhole;
+  }
+
+  /** Most are of one length, for as long as there are many. */
+  #large(length: number): Buffer {
+    const at = this.#spare.findLastIndex((each) => each.length === length);
+    const [found] = at < 0 ? [] : this.#spare.splice(at, 1);
+    if (found !== undefined) this.#spareBytes -= length;
+    return found ?? Buffer.allocUnsafeSlow(length);
+  }
+
+  /** Nobody uses the payload of a frame any more: its memory may be that of another one. */
+  giveBack(payload: Buffer): void {
+    if (payload.length <= PEER_SMALL_PAYLOAD || payload.length > PEER_SPARE_BYTES) return;
+    this.#spare.push(payload);
+    this.#spareBytes += payload.length;
+    // Those of a length that does not come any more go first.
+    while (this.#spareBytes > PEER_SPARE_BYTES) this.#spareBytes -= (this.#spare.shift() as Buffer).length;
   }
 
   #complete(frame: Frame, sum: number): void {
