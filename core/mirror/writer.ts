@@ -411,8 +411,7 @@ export class Writer {
 
   #open(position: number, length: number, lock: RangeLock): Entry {
     const term = this.#term;
-    const { regions } = term.options;
-    regions.begin(position, length);
+    term.options.regions.begin(position, length);
     this.#running++;
     this.#bytes += length;
     let skipped: Member[] | undefined;
@@ -431,11 +430,10 @@ export class Writer {
     const term = this.#term;
     if (--entry.parts > 0 || entry.isOver || term.isOver) return;
     entry.isOver = true;
-    const { position, length } = entry;
-    this.#bytes -= length;
-    term.times.add(term.options.clock.now() - entry.at, length);
+    this.#bytes -= entry.length;
+    term.times.add(term.options.clock.now() - entry.at, entry.length);
     if (entry.skipped !== undefined) for (const each of entry.skipped) each.skipping--;
-    term.options.regions.end(position, length);
+    term.options.regions.end(entry.position, entry.length);
     entry.lock.release();
     this.#ran();
     this.#advance();
@@ -478,9 +476,7 @@ export class Writer {
   }
 
   #failAll(error: Error): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const { waiter } of waiting) waiter.stable(error);
+    for (const { waiter } of this.#waiting.splice(0)) waiter.stable(error);
   }
 
   #advance(): void {
