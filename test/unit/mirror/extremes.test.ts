@@ -303,6 +303,27 @@ describe('extremes of the mirror', { timeout: 120_000 }, () => {
     });
   });
 
+  test('what a replica cannot take at once it keeps, while more is received', async () => {
+    await withCluster(
+      ['a', 'b'],
+      async (c) => {
+        await c.inSync(['a', 'b']);
+        const there = c.node('b').copies.get('v') as TestCopy;
+        let go: () => void = () => undefined;
+        there.held = new Promise((resolve) => (go = resolve));
+        const early = Array.from({ length: 8 }, (_, n) => put(c, 'a', n, n + 1));
+        await until(() => there.waiting === 8);
+        // Into the memory in which those came.
+        const late = Array.from({ length: 8 }, (_, n) => put(c, 'a', n + 8, n + 101));
+        await until(() => there.waiting === 16);
+        go();
+        await Promise.all([...early, ...late]);
+        await assertSame(c, 'a', 'b');
+      },
+      copies(MIB),
+    );
+  });
+
   test('of three copies, a replica remembers where it was written to last', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'gemel-replica-'));
     const size = (HOT_REGIONS + 64) * REGION_BYTES;
