@@ -103,7 +103,7 @@ const LONG = [
   [/conformance.profile-(a|b|pool)/, 130, 0.4],
   [/conformance.forwarded/, 40, 0.3],
   [/interop.cluster-faults/, 75, 0.3],
-  [/interop.(cluster|etcd-partition)\./, 45, 0.2],
+  [/interop.(cluster|cluster-foreign|etcd-partition)\./, 45, 0.2],
   [/interop.esxi/, 70, 0.6],
   [/interop.(copy|damage|device-pool|full-disk|images)/, 35, 0.6],
   [/interop.kvm(-faults)?\./, 45, 0.5],

@@ -45,6 +45,30 @@ interface Job {
   readonly testReady: boolean;
 }
 
+/** Segments that are one copy: what is shared costs by the command, not by the segment. */
+interface Run extends Job {
+  /** One behind the other on both sides. */
+  readonly parts: readonly Job[];
+}
+
+/** Consecutive segments that go on where the one before ends, of two disks that can share it, become one run. */
+function runsOf(jobs: readonly Job[]): Run[] {
+  const runs: Run[] = [];
+  for (const job of jobs) {
+    const last = runs.at(-1);
+    if (last === undefined || !goesOn(last, job)) runs.push({ ...job, parts: [job] });
+    else runs[runs.length - 1] = { ...last, length: last.length + job.length, parts: [...last.parts, job] };
+  }
+  return runs;
+}
+
+function goesOn(run: Run, { source, target, from, to, length, verifies }: Job): boolean {
+  if (run.source !== source || run.target !== target || run.verifies || verifies || source.lu === target.lu)
+    return false;
+  if (run.from + run.length !== from || run.to + run.length !== to) return false;
+  return isShareable({ ...run, source: source.lu.volume, target: target.lu.volume, length: run.length + length });
+}
+
 async function extendedCopy(task: ScsiTask, form: ListForm): Promise<TaskResult> {
   const { lu, nexus, cdb, data } = task;
   const wanted = load32(cdb, 10);
@@ -123,9 +147,9 @@ async function carryOut(operation: CopyOperation, jobs: readonly Job[], isAborte
   const leave = enterOthers(operation, jobs);
   const work = new CopyWork(operation.nexus, 'extended-copy');
   try {
-    for (const job of jobs) {
-      operation.segments = job.number + 1;
-      await runJob(operation, job, work, () => operation.aborted || isAborted());
+    for (const run of runsOf(jobs)) {
+      operation.segments = run.number + 1;
+      await carryOutRun(operation, run, work, () => operation.aborted || isAborted());
       operation.counter++;
     }
     work.done();
@@ -166,11 +190,29 @@ function enterOthers(operation: CopyOperation, jobs: readonly Job[]): () => void
   };
 }
 
-async function runJob(operation: CopyOperation, job: Job, work: CopyWork, isAborted: () => boolean): Promise<void> {
-  const { source, target, from, to, length } = job;
+async function carryOutRun(
+  operation: CopyOperation,
+  run: Run,
+  work: CopyWork,
+  isAborted: () => boolean,
+): Promise<void> {
+  const { source, target, from, to, length } = run;
   let problem: ScsiError | undefined;
+  let bytes = 0;
+  let inOrder = 0;
+  /** The segment with the first byte that is missing, and where it begins in the run. */
+  const current = (): { job: Job; begin: number } => {
+    let begin = 0;
+    for (const job of run.parts) {
+      if (inOrder < begin + job.length) return { job, begin };
+      begin += job.length;
+    }
+    const last = run.parts.at(-1) ?? run;
+    return { job: last, begin: begin - last.length };
+  };
   // Asked before every step: whoever loses the right to write there (a reservation, a mapping) stops at once.
   const stopped = (): boolean => {
+    const { job } = current();
     problem = isAborted() ? copyFailure(job, SENSE.copyAborted) : problemOf(job);
     return problem !== undefined;
   };
@@ -178,11 +220,12 @@ async function runJob(operation: CopyOperation, job: Job, work: CopyWork, isAbor
   if (length === 0) return;
   const unit = operation.units === COUNT_IN_KIB ? KIB : target.lu.blockSize;
   const before = operation.transferred;
-  let bytes = 0;
-  let inOrder = 0;
-  /** SPC-4 5.17.7.4: where something has been written, the blocks that are missing from the first gap on. */
-  const residual = (): SenseDetail =>
-    bytes === 0 ? {} : { information: Math.ceil((length - inOrder) / target.lu.blockSize) };
+  /** SPC-4 5.17.7.4: where something of the segment has been written, its blocks that are missing from the first gap on. */
+  const residual = (): SenseDetail => {
+    const { job, begin } = current();
+    if (bytes <= begin) return {};
+    return { information: Math.ceil((begin + job.length - inOrder) / target.lu.blockSize) };
+  };
   try {
     await copyRange({
       source: source.lu.volume,
@@ -198,6 +241,7 @@ async function runJob(operation: CopyOperation, job: Job, work: CopyWork, isAbor
         work.add(target.lu, step);
         bytes += step.shared + step.copied;
         inOrder = done;
+        operation.segments = current().job.number + 1;
         operation.transferred = before + Math.floor(done / unit);
         operation.counter++;
       },
@@ -207,7 +251,7 @@ async function runJob(operation: CopyOperation, job: Job, work: CopyWork, isAbor
     const end = error.side === 'source' ? source : target;
     end.lu.trouble.report(error, 'EXTENDED COPY');
     const answer = { side: error.side, status: Status.checkCondition, error: senseOf(error, end.lu.blockSize) };
-    const detail = { segment: job.number, forwarded: answer, ...pointerTo(end), ...residual() };
+    const detail = { segment: current().job.number, forwarded: answer, ...pointerTo(end), ...residual() };
     throw new ScsiError(SENSE.thirdPartyDeviceFailure, detail);
   }
   if (bytes < length && stopped()) {

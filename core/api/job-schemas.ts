@@ -6,6 +6,7 @@ import {
   MAX_HOST_IQNS,
   MAX_JOB_KEY,
   MAX_KEEP_DELETED,
+  MAX_REPORTED_STEPS,
   MAX_SCHEDULE_KEEP,
   MAX_SCHEDULE_RULES,
 } from '../base/limits.ts';
@@ -129,8 +130,35 @@ export const Job = z.object({
     .meta({ description: 'what could not be taken back: somebody has to look' }),
   result: z.json(),
   key: z.string().nullable(),
+  reported: z.object({ host: z.string(), by: z.string(), heard: timestamp }).nullable().meta({
+    description: 'where it is done, who tells of it and when that was last, when it is not done by this daemon',
+  }),
   created: timestamp,
   ended: timestamp.nullable(),
+});
+const words = z.string().max(1000);
+/** What is told of a job that is done elsewhere. */
+export const ReportJob = z.strictObject({
+  kind: z
+    .string()
+    .regex(/^[a-z]+(?:-[a-z]+)+$/)
+    .max(64),
+  title: z.string().min(1).max(300),
+  object: z.strictObject({ kind: z.string().min(1).max(32), name: z.string().min(1).max(223) }),
+  host: VolumeName.meta({ description: 'where it is done' }),
+  cancellable: z.boolean().meta({ description: 'whoever does it looks at "cancelling" in the answer' }),
+  state: JobState,
+  steps: z
+    .array(
+      z.strictObject({
+        name: z.string().min(1).max(100),
+        state: z.enum(['waiting', 'running', 'done', 'failed', 'undone', 'not-undone']),
+        error: words.optional(),
+      }),
+    )
+    .min(1)
+    .max(MAX_REPORTED_STEPS),
+  error: z.strictObject({ message: words }).optional(),
 });
 export const JobParams = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{16}$/, 'a job id has 16 hexadecimal digits'),

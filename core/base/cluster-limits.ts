@@ -7,6 +7,15 @@ export const ETCD_LOOK = 1_000;
 export const ETCD_HEDGE = 300;
 /** Milliseconds between signs of life on a connection, and after which it is given up without one. */
 export const ETCD_KEEPALIVE = 1_000;
+/** The same on a connection to an etcd of somebody else, which forbids it more often than every five seconds unless told otherwise. */
+export const ETCD_KEEPALIVE_SHARED = 10_000;
+/** Members of an etcd of somebody else that can be named; characters of what its keys begin with; bytes of a PEM file for it. */
+export const ETCD_ENDPOINTS = 9;
+export const ETCD_PREFIX = 200;
+export const ETCD_PEM = 16_384;
+/** Changes and bytes of one transaction while many records are brought into a store: what an etcd takes that was told nothing. */
+export const ETCD_COPY_OPS = 100;
+export const ETCD_COPY_BYTES = 1_048_576;
 /** Milliseconds before a stream that ended is begun again, and a watch may lag behind what a read has seen. */
 export const ETCD_RETRY = 200;
 export const ETCD_LAG = 2_000;

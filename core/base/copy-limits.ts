@@ -37,15 +37,15 @@ export const COPY_STEP = 1_048_576;
 export const COPY_DEPTH = 4;
 /** Bytes of buffers kept while nothing is copied. */
 export const COPY_IDLE_MEMORY = 8_388_608;
-/** Bytes that change hands at once where nothing is moved: grains that are shared, and holes. */
-export const COPY_SHARE_STEP = 67_108_864;
+/** Bytes that change hands at once where nothing is moved: grains that are shared (POOL_SHARE_GRAINS of them), and holes. */
+export const COPY_SHARE_STEP = 264_241_152;
 /**
  * The same two, and bytes that are given back at once, while hosts are being served (at least COPY_YIELDS_TO commands in the last
  * one to two times COURTESY_MS milliseconds): steps that others hardly notice, and the share of the event loop copies get.
  */
 export const COPY_YIELDS_TO = 4;
 export const COPY_SMALL_STEP = 131_072;
-export const COPY_SMALL_SHARE_STEP = 2_097_152;
+export const COPY_SMALL_SHARE_STEP = 16_777_216;
 export const SMALL_ZERO_STEP = 16_777_216;
 export const COPY_LOOP_SHARE = 0.2;
 /** A hole is copied as a hole from this length on, bytes; extents of one step that are looked at. */

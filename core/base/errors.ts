@@ -159,6 +159,12 @@ export const ERRORS = {
     remedy:
       'Bring back the node, the witness or the link the message names; gemel cluster status shows who is missing.',
   },
+  'etcd-unusable': {
+    http: 422,
+    exit: 8,
+    retriable: false,
+    remedy: 'Correct what the message says; docs/cluster.md, "An etcd that is there already", has what it takes.',
+  },
   'daemon-unreachable': { http: 503, exit: 8, retriable: true, remedy: 'Start the daemon, or check --api.' },
   'untrusted-server': {
     http: 502,

@@ -9,6 +9,12 @@ export const JOB_RETENTION = 604_800_000;
 export const MAX_JOB_KEY = 200;
 export const JOB_TELL = 250;
 export const JOB_RETRY = 5_000;
+/**
+ * Jobs others do and tell of that are not over; steps of one; milliseconds after which it is said that nothing was heard of one.
+ */
+export const MAX_REPORTED_JOBS = 256;
+export const MAX_REPORTED_STEPS = 32;
+export const JOB_SILENCE = 120_000;
 /** Milliseconds a start waits at most for jobs that an earlier run did not finish. */
 export const JOB_RESUME = 5_000;
 /** Damaged blocks the journal of a scrub lists. */

@@ -101,8 +101,11 @@ export const COURTESY_AHEAD_MS = 0.1;
 // ---- SCSI
 /** Largest READ/WRITE, bytes (VPD B0 MAXIMUM TRANSFER LENGTH). */
 export const MAX_TRANSFER = 16_777_216;
-/** READ/WRITE size we do best, bytes (VPD B0 OPTIMAL TRANSFER LENGTH): one burst. */
-export const OPTIMAL_TRANSFER = 1_048_576;
+/**
+ * READ/WRITE size we do best, bytes (VPD B0 OPTIMAL TRANSFER LENGTH). QEMU takes it as the size of its copies, Linux reads twice
+ * as much ahead.
+ */
+export const OPTIMAL_TRANSFER = 4_194_304;
 /** Largest parameter list of any command without media data, bytes. */
 export const MAX_PARAMETER_LIST = 65_536;
 /** LUNs of one target. */
@@ -229,6 +232,12 @@ export const JOURNAL_BATCHES = 4;
 export const JOURNAL_PARALLEL = 2;
 /** Bytes that go at once when no append is running: then the disk has something to do while the rest of the turn comes in. */
 export const JOURNAL_EARLY = 65_536;
+/**
+ * Milliseconds after which an empty batch says that the last one was stable when no other does; until then, damage in it looks
+ * like an append that was cut off. And ranges that are named where the journal is found damaged.
+ */
+export const JOURNAL_QUIET = 200;
+export const MAX_NAMED_RANGES = 16;
 /** Smallest journal, bytes: two full batches for every one under way. */
 export const MIN_JOURNAL = 16_777_216;
 /** Times a read is repeated because the grain moved meanwhile; fresh grains that are tried for one that can be written. */
@@ -261,8 +270,8 @@ export const READ_STREAMS = 32;
 export const SCRUB_GRAINS = 64;
 /** Writes of at least so many bytes go past the journal where they cover whole grains. */
 export const DIRECT_WRITE = 131_072;
-/** Grains that change hands in one record of the journal when a range is copied by sharing. */
-export const POOL_SHARE_GRAINS = 2048;
+/** Grains that change hands in one record of the journal when a range is copied by sharing: nearly JOURNAL_HEADER. */
+export const POOL_SHARE_GRAINS = 4032;
 /** Milliseconds between two checkpoints while there is something to put into its place. */
 export const CHECKPOINT_INTERVAL = 10_000;
 /**

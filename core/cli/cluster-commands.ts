@@ -1,9 +1,10 @@
 // `cluster`: nodes that keep the same disks. `witness`: a vote for two of them.
 import { spawn } from 'node:child_process';
+import { readFileSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import { CLUSTER_RESTART } from '../base/limits.ts';
+import { CLUSTER_RESTART, ETCD_PEM } from '../base/limits.ts';
 import type { ApiClient } from '../../plugins/sdk/client.ts';
 import type { Cluster, JoinToken, RebootAnswer } from './answers.ts';
 import { readSecret, segment, show } from './command.ts';
@@ -14,6 +15,18 @@ import { table } from './output.ts';
 
 const DAEMON = fileURLToPath(new URL('../../../bin/gemeld.js', import.meta.url));
 
+interface EtcdOptions {
+  readonly etcd?: string;
+  readonly etcdCa?: string;
+  readonly etcdCert?: string;
+  readonly etcdKey?: string;
+  readonly etcdPrefix?: string;
+}
+interface InitOptions extends EtcdOptions {
+  readonly address: string;
+  readonly name?: string;
+}
+
 export function addClusterCommands(program: Command, context: CliContext): void {
   const cluster = program
     .command('cluster')
@@ -23,8 +36,14 @@ export function addClusterCommands(program: Command, context: CliContext): void 
     .description('begin a cluster with this node; interrupts its initiators for some seconds')
     .requiredOption('--address <host:port>', 'by which the other nodes reach this one; three more ports follow')
     .option('--name <name>', 'of this node; the name of the machine when absent')
-    .action(async (options: { address: string; name?: string }, command: Command) => {
-      await context.client(command).call('POST', '/cluster', options);
+    .option('--etcd <urls>', 'keep it in an etcd that is there already: https://HOST:PORT,... of its members')
+    .option('--etcd-ca <file>', 'what has signed their certificates')
+    .option('--etcd-cert <file>', 'certificate of a client of it')
+    .option('--etcd-key <file>', 'the key of that')
+    .option('--etcd-prefix <prefix>', 'what its keys there begin with (default: /gemel/)')
+    .action(async ({ address, name, ...options }: InitOptions, command: Command) => {
+      const etcd = etcdOf(options);
+      await context.client(command).call('POST', '/cluster', { address, name, etcd });
       const token = await afterRestart(context, command, () =>
         context.client(command).call('POST', '/cluster/tokens', {}),
       );
@@ -60,6 +79,20 @@ export function addClusterCommands(program: Command, context: CliContext): void 
     .action(async (_options: unknown, command: Command) => {
       const view = (await context.client(command).call('GET', '/cluster')) as Cluster;
       show(context, command, view, (each) => statusText(each, context.width));
+    });
+  cluster
+    .command('etcd')
+    .description(
+      'reach the etcd the cluster was put into with other certificates or at other addresses; this node only',
+    )
+    .requiredOption('--etcd <urls>', 'https://HOST:PORT,... of its members')
+    .requiredOption('--etcd-ca <file>', 'what has signed their certificates')
+    .requiredOption('--etcd-cert <file>', 'certificate of a client of it')
+    .requiredOption('--etcd-key <file>', 'the key of that')
+    .action(async (options: EtcdOptions, command: Command) => {
+      const etcd = etcdOf(options);
+      await context.client(command).call('PUT', '/cluster/etcd', etcd);
+      show(context, command, { endpoints: etcd?.endpoints ?? [] }, () => 'This node reaches etcd so from now on');
     });
   addBalanceCommand(cluster, context);
   cluster
@@ -126,6 +159,31 @@ export function addClusterCommands(program: Command, context: CliContext): void 
     });
 }
 
+/** An etcd that is there already, as the API takes it; undefined: none is named. Throws ServiceError bad-request. */
+function etcdOf({ etcd, etcdCa, etcdCert, etcdKey, etcdPrefix }: EtcdOptions) {
+  const rest = [etcdCa, etcdCert, etcdKey];
+  if (etcd === undefined) {
+    if ([...rest, etcdPrefix].every((each) => each === undefined)) return undefined;
+    throw new ServiceError('bad-request', '--etcd is missing: https://HOST:PORT,... of its members');
+  }
+  if (etcdCa === undefined || etcdCert === undefined || etcdKey === undefined) {
+    throw new ServiceError('bad-request', '--etcd takes --etcd-ca, --etcd-cert and --etcd-key: files with PEM');
+  }
+  const prefix = etcdPrefix === undefined ? {} : { prefix: etcdPrefix };
+  const [ca, cert, privateKey] = [readPem(etcdCa), readPem(etcdCert), readPem(etcdKey)];
+  return { endpoints: etcd.split(',').filter((each) => each !== ''), ca, cert, privateKey, ...prefix };
+}
+
+function readPem(path: string): string {
+  try {
+    // Only the size of a certificate: /dev/zero or a disk image would never end.
+    if (statSync(path).size > ETCD_PEM) throw new Error(`it has more than ${String(ETCD_PEM)} bytes`);
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new ServiceError('bad-request', `${path} cannot be read: ${messageOf(error)}`, { cause: error });
+  }
+}
+
 /** Name of the node that is asked. Throws ServiceError cluster-state when it is in no cluster. */
 async function selfOf(client: ApiClient): Promise<string> {
   const { nodes } = (await client.call('GET', '/cluster')) as Cluster;
@@ -185,14 +243,27 @@ function statusText(view: Cluster, width: number | undefined): string {
     { title: 'NODE', value: (each: Cluster['nodes'][number]) => each.name, shrink: 1 },
     { title: 'ROLE', value: (each: Cluster['nodes'][number]) => each.role },
     { title: 'ADDRESS', value: (each: Cluster['nodes'][number]) => each.address, shrink: 2 },
-    { title: 'VOTE', value: (each: Cluster['nodes'][number]) => (each.leader ? `${each.vote}, leader` : each.vote) },
+    ...(view.store.external === null
+      ? [
+          {
+            title: 'VOTE',
+            value: (each: Cluster['nodes'][number]) => (each.leader ? `${each.vote}, leader` : each.vote),
+          },
+        ]
+      : []),
     {
       title: 'ANSWERS',
       value: (each: Cluster['nodes'][number]) => (each.maintenance ? 'in maintenance' : each.answers ? 'yes' : 'no'),
     },
   ];
   const lines = [`Cluster ${view.cluster.slice(0, 8)}`, '', table(view.nodes, columns, width), ''];
-  const { answers, problem } = view.store;
+  const { answers, problem, external } = view.store;
+  if (external !== null) {
+    lines.push(`Kept in an etcd that is looked after elsewhere, below ${external.prefix}:`);
+    for (const { address, problem: why, version, leader } of external.members) {
+      lines.push(`  ${address}  ${why ?? `etcd ${version ?? ''}${leader ? ', leader' : ''}`}`);
+    }
+  }
   lines.push(answers ? 'The configuration store answers.' : `The configuration store is lost: ${problem ?? ''}`);
   lines.push(
     view.takeover === 'automatic' ? 'When a node dies, another one takes over.' : 'Nobody takes over when a node dies.',

@@ -16,7 +16,18 @@ export function clusterFindings({ cluster, nodes, store, takeover, advice }: Clu
         level: 'error',
         text: `the configuration store does not answer: ${store.problem ?? 'nobody knows why'}`,
       },
-      remedy: 'Bring back nodes until a majority of the votes answers; disks that are in step are served on meanwhile.',
+      remedy:
+        store.external === null
+          ? 'Bring back nodes until a majority of the votes answers; disks that are in step are served on meanwhile.'
+          : 'Bring back a majority of the members of etcd; disks that are in step are served on meanwhile.',
+    });
+  }
+  for (const { address, problem, answers } of store.external?.members ?? []) {
+    if (problem === null) continue;
+    found.push({
+      ...{ check, level: answers ? 'warning' : 'error', text: `etcd at ${address}: ${problem}` },
+      remedy:
+        'Put it right there; other certificates or addresses: gemel cluster etcd (docs/cluster.md, "An etcd that is there already").',
     });
   }
   for (const { name, address, role, answers } of nodes) {
@@ -30,13 +41,15 @@ export function clusterFindings({ cluster, nodes, store, takeover, advice }: Clu
   const voters = nodes.filter(({ vote }) => vote === 'voter');
   const without = nodes.filter(({ vote }) => vote !== 'voter').map(({ name }) => name);
   // The second of two has none on purpose (docs/cluster.md, Votes).
-  if (without.length > 0 && nodes.length > 2) {
+  if (without.length > 0 && nodes.length > 2 && store.external === null) {
     found.push({
       ...{ check, level: 'warning', text: `${without.join(', ')} has no vote yet` },
       remedy: 'It gets one as soon as it answers and has caught up; cluster/etcd.log in its data folder says more.',
     });
   }
-  const votes = `${String(voters.filter(({ answers }) => answers).length)} of ${String(voters.length)} votes answer`;
+  const asked = store.external?.members ?? voters;
+  const count = `${String(asked.filter(({ answers }) => answers).length)} of ${String(asked.length)}`;
+  const votes = store.external === null ? `${count} votes answer` : `${count} members of etcd answer`;
   if (takeover === 'automatic') {
     found.push({ check, level: 'ok', text: `${votes}; when a node dies, another one takes over` });
   } else {

@@ -109,6 +109,9 @@ function jobFacts(job: Job): string {
     ['State', job.error === null ? job.state : `${job.state}: ${job.error.message}`],
     ['Done', percent(job.progress)],
     ...(job.doing === null ? [] : [['Doing', job.doing] as const]),
+    ...(job.reported === null
+      ? []
+      : [['Where', `${job.reported.host}, told by ${job.reported.by}, last at ${job.reported.heard}`] as const]),
     ...(job.etaSeconds === null ? [] : [['To go', `about ${String(job.etaSeconds)} s`] as const]),
     ...job.steps.map(({ name, state, error }): [string, string] => [
       'Step',

@@ -21,6 +21,8 @@ export interface EtcdStoreOptions {
   readonly client: EtcdClient;
   /** What every key begins with in etcd; ends in a slash. */
   readonly prefix: string;
+  /** Others keep something else in the same etcd. */
+  readonly shared?: boolean;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -35,6 +37,12 @@ export interface StoreHealth {
   readonly problem: string | undefined;
 }
 
+/**
+ * In an etcd that others use as well its revision says nothing about our records. So each change of them writes this key, too, whose
+ * revision then is that of the last one. No record can be named so.
+ */
+const CHANGED = '~changed';
+
 interface Stream {
   readonly channel: MemberChannel;
   cancel: () => void;
@@ -47,6 +55,7 @@ interface Stream {
 export class EtcdStore implements ConfigStore {
   readonly #client: EtcdClient;
   readonly #prefix: string;
+  readonly #shared: boolean;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #watchers = new Set<{ prefix: string; listener: (event: ConfigEvent) => void }>();
@@ -64,9 +73,10 @@ export class EtcdStore implements ConfigStore {
   #looking = false;
   #closed = false;
 
-  private constructor({ client, prefix, clock, log }: EtcdStoreOptions) {
+  private constructor({ client, prefix, shared = false, clock, log }: EtcdStoreOptions) {
     this.#client = client;
     this.#prefix = prefix;
+    this.#shared = shared;
     this.#clock = clock;
     this.#log = log;
   }
@@ -113,6 +123,7 @@ export class EtcdStore implements ConfigStore {
       }
       return { put: { key: this.#prefix + key, value: content } };
     });
+    if (this.#shared) operations.push({ put: { key: this.#prefix + CHANGED, value: Buffer.alloc(0) } });
     const compares = expectations.map(({ key, revision }) => ({ key: this.#prefix + key, modRevision: revision }));
     const { succeeded, revision } = await this.#client.txn(compares, operations);
     return { ok: succeeded, revision };
@@ -144,14 +155,14 @@ export class EtcdStore implements ConfigStore {
 
   /** Everything below a prefix as it was at one revision, page by page. */
   async #all(prefix: string): Promise<{ revision: number; kvs: KeyValue[] }> {
-    const end = endOf(prefix);
+    const end = rangeEnd(prefix);
     let from = prefix;
     let at = 0;
     const kvs: KeyValue[] = [];
     for (;;) {
       const page = await this.#client.range({ key: from, end, limit: ETCD_PAGE, revision: at });
       if (at === 0) at = page.revision;
-      kvs.push(...page.kvs);
+      for (const each of page.kvs) if (each.key !== this.#prefix + CHANGED) kvs.push(each);
       const last = page.kvs.at(-1);
       if (!page.more || last === undefined) return { revision: at, kvs };
       from = `${last.key}\0`;
@@ -210,11 +221,11 @@ export class EtcdStore implements ConfigStore {
     stream.on('end', () => {
       ended('ended by the member');
     });
-    stream.write(watchCreateRequest(this.#prefix, endOf(this.#prefix), this.#told + 1));
+    stream.write(watchCreateRequest(this.#prefix, rangeEnd(this.#prefix), this.#told + 1));
   }
 
   #happened({ key, value, modRevision }: WatchEvent): void {
-    if (modRevision <= (this.#known.get(key) ?? 0)) return;
+    if (modRevision <= (this.#known.get(key) ?? 0) || key === this.#prefix + CHANGED) return;
     if (value === undefined) this.#known.delete(key);
     else this.#known.set(key, modRevision);
     const relative = key.slice(this.#prefix.length);
@@ -243,13 +254,16 @@ export class EtcdStore implements ConfigStore {
     if (this.#looking) return;
     this.#looking = true;
     try {
-      const { revision } = await this.#client.range({ key: this.#prefix });
+      const { revision, kvs } = await this.#client.range({ key: this.#prefix + (this.#shared ? CHANGED : '') });
       this.#last = this.#clock.now();
       if (this.#problem !== undefined) this.#log.warn({}, 'the configuration store answers again');
       this.#problem = undefined;
-      this.#newest = Math.max(this.#newest, revision);
-      if (this.#told >= this.#newest) this.#behindSince = undefined;
-      else this.#behindSince ??= this.#clock.now();
+      this.#newest = Math.max(this.#newest, this.#shared ? (kvs[0]?.modRevision ?? 0) : revision);
+      if (this.#told >= this.#newest && this.#behindSince !== -Infinity) {
+        this.#behindSince = undefined;
+        // Nothing of ours has happened up to here: what others have written since may be compacted, and the watch goes on all the same.
+        this.#told = Math.max(this.#told, revision);
+      } else this.#behindSince ??= this.#clock.now();
       if (this.#behindSince !== undefined && this.#clock.now() - this.#behindSince > ETCD_LAG) await this.#catchUp();
     } catch (error) {
       if (this.#closed) return;
@@ -283,7 +297,7 @@ export class EtcdStore implements ConfigStore {
 }
 
 /** The first key behind all those that begin with `prefix`, which ends in an ASCII character below 7Fh. */
-function endOf(prefix: string): string {
+export function rangeEnd(prefix: string): string {
   return prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
 }
 

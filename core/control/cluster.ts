@@ -8,13 +8,40 @@ export interface ClusterNodeView {
   /** HOST:PORT of the peer link. */
   readonly address: string;
   readonly self: boolean;
-  /** In the configuration store. */
+  /** In the configuration store; `none` where that is an etcd of somebody else. */
   readonly vote: 'voter' | 'learner' | 'none';
   readonly leader: boolean;
-  /** Its member of the configuration store answers. */
+  /** Its member of the configuration store answers; where that is an etcd of somebody else, the node itself. */
   readonly answers: boolean;
   /** Nothing is handed over to it. */
   readonly maintenance: boolean;
+}
+
+/** A member of an etcd that somebody else looks after. */
+export interface EtcdMemberView {
+  /** HOST:PORT */
+  readonly address: string;
+  readonly answers: boolean;
+  readonly version: string | undefined;
+  readonly leader: boolean;
+  readonly problem: string | undefined;
+}
+
+/** An etcd that was there already, in which the cluster is. */
+export interface ExternalEtcdView {
+  /** What the keys of the cluster begin with. */
+  readonly prefix: string;
+  readonly members: readonly EtcdMemberView[];
+}
+
+/** How an etcd that is there already is reached; all but addresses and prefix is PEM. */
+export interface EtcdRequest {
+  /** HOST:PORT or https://HOST:PORT */
+  readonly endpoints: readonly string[];
+  readonly prefix?: string | undefined;
+  readonly ca: string;
+  readonly cert: string;
+  readonly privateKey: string;
 }
 
 export interface ClusterView {
@@ -22,7 +49,12 @@ export interface ClusterView {
   readonly cluster: string | undefined;
   readonly node: string | undefined;
   readonly nodes: readonly ClusterNodeView[];
-  readonly store: { readonly answers: boolean; readonly problem: string | undefined };
+  readonly store: {
+    readonly answers: boolean;
+    readonly problem: string | undefined;
+    /** Undefined: the nodes run their own. */
+    readonly external: ExternalEtcdView | undefined;
+  };
   /** Whether another node takes over by itself when one dies. */
   readonly takeover: 'automatic' | 'none';
   /** What should be done, in a sentence. */
@@ -45,8 +77,10 @@ export interface Membership {
 
 export interface ClusterControl {
   view(): Promise<ClusterView>;
-  /** Begins a cluster with this node; the daemon starts itself again afterwards. Rejects with ServiceError. */
-  init(as: Membership): Promise<{ cluster: string }>;
+  /** Begins a cluster with this node, in an etcd of its own or in the one that is named; the daemon starts itself again afterwards. Rejects with ServiceError. */
+  init(as: Membership, etcd?: EtcdRequest): Promise<{ cluster: string }>;
+  /** Reaches the etcd of somebody else in another way from now on, this node only. Rejects with ServiceError. */
+  reachEtcd(etcd: Omit<EtcdRequest, 'prefix'>): Promise<void>;
   /** A token for one more node. Rejects with ServiceError. */
   token(): Promise<JoinToken>;
   /** Becomes a node of the cluster the token is of; the daemon starts itself again afterwards. Rejects with ServiceError. */
@@ -65,7 +99,7 @@ export const ALONE: ClusterView = {
   cluster: undefined,
   node: undefined,
   nodes: [],
-  store: { answers: true, problem: undefined },
+  store: { answers: true, problem: undefined, external: undefined },
   takeover: 'none',
   advice: undefined,
 };

@@ -285,8 +285,9 @@ async function start(
   if (admission !== undefined) undo.push(() => admission.close());
   const inMaintenance = (node: string): boolean => shared?.volumes.inMaintenance(node) === true;
   const copies = (): Copies | undefined => shared?.volumes.copies;
+  const reaches = (node: string): boolean => shared?.mirror.peers.get(node)?.up === true;
   const clusterParts = { catalog, own, member, copies, inMaintenance, admission, world, log, data: options.data };
-  const cluster = new ClusterManager({ ...clusterParts, restart: running.restart });
+  const cluster = new ClusterManager({ ...clusterParts, reaches, restart: running.restart });
   const replication = (): Replication | undefined => shared?.volumes;
   const balanced = (): boolean | undefined => shared?.balance.view().enabled;
   const seenOf = {

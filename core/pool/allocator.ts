@@ -204,6 +204,18 @@ export class Allocator implements PlaceCounts {
     this.#setRefs(grain, this.refs(grain) + 1);
   }
 
+  retainAll(places: Uint32Array): void {
+    const refs = this.#refs;
+    // Nobody is told of each, and the table has room: as a rule.
+    const most = this.#watched === undefined ? TABLE_LIMIT - 1 : 0;
+    for (const place of places) {
+      if (place === 0) continue;
+      const count = refs[place - 1] as number;
+      if (count < most) refs[place - 1] = count + 1;
+      else this.retain(place - 1);
+    }
+  }
+
   /** References to the grain that no map has yet: the one it was taken with, and those of hold(). */
   inHand(grain: number): number {
     return this.#inHand.get(grain) ?? 0;
@@ -224,6 +236,12 @@ export class Allocator implements PlaceCounts {
     else this.retain(grain);
   }
 
+  /** The same for each of these: grains plus one; 0: none. */
+  passAll(places: Uint32Array): void {
+    if (this.#inHand.size === 0) this.retainAll(places);
+    else for (const place of places) if (place !== 0) this.pass(place - 1);
+  }
+
   landed(grain: number): void {
     const count = this.inHand(grain);
     if (count > 1) this.#inHand.set(grain, count - 1);
@@ -232,10 +250,25 @@ export class Allocator implements PlaceCounts {
     if (this.#watched !== undefined) setBit(this.#watched, grain, true);
   }
 
+  exchange(before: Uint32Array, after: Uint32Array): void {
+    const isNoted = this.#inHand.size > 0 || this.#watched !== undefined;
+    for (let i = 0; i < after.length; i++) {
+      const [from, to] = [before[i] as number, after[i] as number];
+      // What was there already has one reference too many.
+      if (to !== 0 && isNoted) this.landed(to - 1);
+      if (from !== 0) this.release(from - 1);
+    }
+  }
+
   /** Gives back a reference that was in hand. */
   letGo(grain: number): void {
     this.landed(grain);
     this.release(grain);
+  }
+
+  /** The same for each of these: grains plus one; 0: none. */
+  letGoAll(places: Uint32Array): void {
+    for (const place of places) if (place !== 0) this.letGo(place - 1);
   }
 
   release(grain: number): void {

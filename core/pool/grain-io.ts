@@ -5,7 +5,7 @@ import { VolumeError, VolumeFault } from '../volume/volume.ts';
 import { diskError } from './disk-error.ts';
 import { joinedSum } from './joined-sums.ts';
 import type { PoolCore } from './pool-core.ts';
-import type { GrainPlace } from './record.ts';
+import { Places } from './places.ts';
 
 const ZEROS = Buffer.alloc(BLOCK);
 /** Times a block is read before it counts as lost. */
@@ -175,7 +175,7 @@ export class GrainIo {
   }
 
   /** Grains of zeros are not written. undefined: there is no room, or it cannot be written. */
-  async writeFresh(count: number, source: Buffer, at: number, thin: boolean): Promise<GrainPlace[] | undefined> {
+  async writeFresh(count: number, source: Buffer, at: number, thin: boolean): Promise<Places | undefined> {
     const { allocator, slabs } = this.#core;
     const sums: Uint32Array[] = [];
     const masks: number[] = [];
@@ -184,11 +184,10 @@ export class GrainIo {
       sums.push(sumsOf(source, base));
       masks.push(thin ? ALL_BLOCKS & ~zeroBlocks(ALL_BLOCKS, source, base) : ALL_BLOCKS);
     }
-    const places: GrainPlace[] = [];
+    const found = new Places(count, sums);
     try {
       for (let i = 0; i < count;) {
         if (masks[i] === 0) {
-          places.push({ place: 0, valid: 0, sums: sums[i] });
           i++;
           continue;
         }
@@ -196,7 +195,7 @@ export class GrainIo {
         while (i + wanted < count && masks[i + wanted] !== 0) wanted++;
         const run = allocator.allocateRun(wanted);
         for (let j = 0; j < run.count; j++) {
-          places.push({ place: run.first + j + 1, valid: masks[i + j] as number, sums: sums[i + j] });
+          found.put(i + j, run.first + j + 1, masks[i + j] as number);
         }
         for (let done = 0; done < run.count;) {
           const from = i + done;
@@ -205,14 +204,14 @@ export class GrainIo {
         i += run.count;
       }
     } catch (error) {
-      for (const { place } of places) if (place !== 0) allocator.letGo(place - 1);
+      allocator.letGoAll(found.places);
       if (error instanceof VolumeError && error.fault === VolumeFault.noSpace) return undefined;
       const trouble = diskError(error);
       // By way of the log the data finds a place that can be written.
       if (trouble.fault === VolumeFault.writeError) return undefined;
       throw trouble;
     }
-    return places;
+    return found;
   }
 }
 

@@ -8,8 +8,8 @@ import { eachGrain } from './each-grain.ts';
 import { extentsOf } from './extents.ts';
 import { GrainIo, isWriteError, zeroBlocks } from './grain-io.ts';
 import type { PoolCore, PoolVolumeOptions } from './pool-core.ts';
+import type { Places } from './places.ts';
 import { Promises } from './promises.ts';
-import type { GrainPlace } from './record.ts';
 import { shareInto, sharerOf } from './share.ts';
 import { Unstable } from './unstable.ts';
 import type { VolumeMap } from './volume-map.ts';
@@ -24,14 +24,11 @@ export class PoolVolume implements Volume, WriteLog {
   readonly #io: GrainIo;
   readonly #reader: VolumeReader;
   readonly #thick: boolean;
-  /** Of grains that will need a fresh grain of the pool when what was admitted is placed. */
-  readonly #promises: Promises;
+  readonly #promises: Promises; // of grains that will need a fresh grain of the pool when what was admitted is placed
   readonly #unstable: Unstable;
   readonly #arriving = new Set<number>(); // grains on the way to a fresh one: what is admitted meanwhile goes there, too
-  /** How many syncs had begun when something was put into its place last; -1: never. */
-  #placedAt = -1;
-  /** By grain: the last call that puts something into it. */
-  readonly #placingIn = new Map<number, Promise<void>>();
+  #placedAt = -1; // how many syncs had begun when something was put into its place last; -1: never
+  readonly #placingIn = new Map<number, Promise<void>>(); // by grain: the last call that puts something into it
   readonly #writing = new Set<Promise<boolean>>(); // large writes, and copies into this volume, that have begun
   readonly #placing = new Set<Promise<void>>(); // logged by write() and on the way to its place
   #short = false; // admit() found no free grain, and some will be
@@ -218,10 +215,7 @@ export class PoolVolume implements Volume, WriteLog {
 
   /** Nothing of the grain is waiting to be placed, as far as one can tell. */
   #quiet(grain: number): boolean {
-    if (this.#arriving.has(grain)) return false;
-    if (this.upper !== undefined) return this.upper.quiet(grain * GRAIN, GRAIN);
-    // What write() has logged waits for the journal before it is on its way to its grain.
-    return this.#placing.size === 0 && !this.#placingIn.has(grain);
+    return !this.#arriving.has(grain) && this.isQuiet(grain * GRAIN, GRAIN);
   }
 
   /** Gives back grains and promises that nothing needs any more; `all`: looks at every promise. */
@@ -300,25 +294,35 @@ export class PoolVolume implements Volume, WriteLog {
 
   /** Somebody keeps data of this volume: it is placed, and nothing else is, before `work` runs. */
   async settled<T>(position: number, length: number, work: () => T): Promise<T> {
-    const { upper } = this; // as a rule it is quiet already, and there is nobody to wait for
-    if (upper?.quiet(position, length) === false) return upper.settled(position, length, work);
-    if (upper === undefined) await this.placed();
-    return work();
+    if (this.isQuiet(position, length)) return work(); // as a rule
+    if (this.upper !== undefined) return this.upper.settled(position, length, work);
+    return this.placed().then(work);
+  }
+
+  /** True when nothing of the range waits to be placed: who keeps it need not wait for settled(). */
+  isQuiet(position: number, length: number): boolean {
+    if (this.upper !== undefined) return this.upper.quiet(position, length);
+    // What write() has logged waits for the journal before it is on its way to its grain.
+    return this.#placing.size === 0 && this.#placingIn.size === 0;
   }
 
   /**
-   * Where the grain lies, with one reference more. Inside settled() only. What was admitted for it meanwhile needs another
-   * grain from now on. Throws VolumeError no-space.
+   * Where the grains lie, with one reference more, which is in hand. Inside settled() only. What was admitted for them
+   * meanwhile needs other grains from now on. Throws VolumeError no-space; nothing is in hand then.
    */
-  hold(grain: number): GrainPlace {
-    const place = this.map.place(grain);
-    const valid = this.map.valid(grain);
-    if (place === 0 || valid === 0) return { place: 0, valid: 0 };
-    if (!this.#quiet(grain) && !this.#promises.make(grain)) {
-      throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
-    }
-    this.#core.allocator.hold(place - 1);
-    return { place, valid };
+  hold(first: number, count: number): Places {
+    const { allocator } = this.#core;
+    const found = this.map.read(first, count);
+    const quiet = this.#arriving.size === 0 && this.isQuiet(first * GRAIN, count * GRAIN);
+    found.places.forEach((place, i) => {
+      if (place === 0) return;
+      if (!quiet && !this.#quiet(first + i) && !this.#promises.make(first + i)) {
+        allocator.letGoAll(found.places.subarray(0, i));
+        throw new VolumeError(VolumeFault.noSpace, 'the pool is full');
+      }
+      allocator.hold(place - 1);
+    });
+    return found;
   }
 
   /** True when what is in the places of this volume may not be stable yet. */
@@ -330,21 +334,16 @@ export class PoolVolume implements Volume, WriteLog {
    * The grains from `first` on lie there from now on; the references come with them. False: the journal has no room, and
    * nothing has changed. Inside settled() only, and only for a thin volume: a thick one has room of its own.
    */
-  setPlaces(first: number, places: readonly GrainPlace[]): boolean {
+  setPlaces(first: number, places: Places): boolean {
     this.#mayWrite();
     if (!this.#core.journal.map(this.id, first, places)) return false;
-    this.#unstable.add(first * BLOCKS, places.length * BLOCKS);
-    places.forEach(({ place, valid }, i) => {
-      const grain = first + i;
-      const before = this.map.place(grain);
-      this.#promises.drop(grain);
-      // A grain that came from elsewhere stands for one that was set aside.
-      if (this.#thick && before === 0 && place !== 0) this.#core.allocator.unreserve(1);
-      this.#set(grain, place, valid);
-      // Nothing was taken for a grain that was there already.
-      if (before === place && place !== 0) this.#core.allocator.letGo(place - 1);
-    });
-    this.upper?.replaced(first * GRAIN, places.length * GRAIN);
+    const end = first + places.count;
+    this.#unstable.add(first * BLOCKS, places.count * BLOCKS);
+    this.#promises.dropAll(first, end);
+    // A grain that came from elsewhere stands for one that was set aside.
+    if (this.#thick) this.#core.allocator.unreserve(places.placed - this.map.placed(first, end));
+    this.map.setAll(first, places);
+    this.upper?.replaced(first * GRAIN, places.count * GRAIN);
     return true;
   }
 
@@ -394,7 +393,7 @@ export class PoolVolume implements Volume, WriteLog {
       await this.stable();
       return true;
     } finally {
-      if (!taken) for (const { place } of places) if (place !== 0) core.allocator.letGo(place - 1);
+      if (!taken) core.allocator.letGoAll(places.places);
     }
   }
 
@@ -450,19 +449,20 @@ export class PoolVolume implements Volume, WriteLog {
   /** Takes the blocks out of the map. The journal knows of it, or the metadata will. */
   clearMap(position: number, length: number): void {
     const end = position + length;
-    for (let grain = Math.floor(position / GRAIN); grain * GRAIN < end; grain++) {
-      if (this.map.leafMissing(grain)) {
-        grain = this.map.lastOfLeaf(grain);
-        continue;
-      }
-      const from = Math.max(position - grain * GRAIN, 0) / BLOCK;
-      const to = Math.min(end - grain * GRAIN, GRAIN) / BLOCK;
-      if (to - from !== BLOCKS) this.#thin(grain, this.map.valid(grain) & ~blockMask(from, to));
-      else {
-        this.#promises.drop(grain);
-        if (this.map.place(grain) !== 0) this.#set(grain, 0, 0);
-      }
-    }
+    const [first, last] = [Math.ceil(position / GRAIN), Math.floor(end / GRAIN)];
+    if (first * GRAIN !== position) this.#clearPart(first - 1, position, end);
+    if (last >= first && last * GRAIN !== end) this.#clearPart(last, position, end);
+    if (last <= first) return;
+    this.#promises.dropAll(first, last);
+    if (this.#thick) this.#core.allocator.reserveAgain(this.map.placed(first, last));
+    this.map.clear(first, last);
+  }
+
+  #clearPart(grain: number, position: number, end: number): void {
+    if (this.map.leafMissing(grain)) return;
+    const from = Math.max(position - grain * GRAIN, 0) / BLOCK;
+    const to = Math.min(end - grain * GRAIN, GRAIN) / BLOCK;
+    this.#thin(grain, this.map.valid(grain) & ~blockMask(from, to));
   }
 
   // ---- the rest

@@ -39,6 +39,13 @@ export class Promises {
     this.#allocator.unpromise(!beside);
   }
 
+  /** The same for grains [first, end). */
+  dropAll(first: number, end: number): void {
+    if (this.#held.size === 0) return;
+    if (end - first <= this.#held.size) for (let grain = first; grain < end; grain++) this.drop(grain);
+    else for (const grain of this.#held.keys()) if (grain >= first && grain < end) this.drop(grain);
+  }
+
   /** Grains that tidy() looks at. */
   loosen(grain: number): void {
     this.#loose.add(grain);

@@ -21,9 +21,10 @@ import { RodLimit } from '../volume/rod.ts';
 import type { NewRod, Rod, RodEnd, RodRange, RodStore } from '../volume/rod.ts';
 import { Durability, VolumeError, VolumeFault } from '../volume/volume.ts';
 import { LEAF_GRAINS } from './format.ts';
+import { isNowhere } from './places.ts';
+import type { Places } from './places.ts';
 import type { Pool } from './pool.ts';
 import type { PoolVolume } from './pool-volume.ts';
-import type { GrainPlace } from './record.ts';
 import {
   CONTENT_SIZE,
   CONTENT_TAG,
@@ -36,7 +37,7 @@ import {
   grainsOf,
 } from './rod-table.ts';
 import type { Region, RodRecord } from './rod-table.ts';
-import { hold } from './share.ts';
+import { shareNow } from './share.ts';
 
 /** Grains that are held at a time: between two of them the time is looked at. */
 const HOLD_STEP = Math.min(ODX_STEP / GRAIN, POOL_SHARE_GRAINS);
@@ -205,7 +206,7 @@ export class PoolRodStore implements RodStore {
    * source keeps takes too long, or needs more room than there is.
    */
   async #fill(volume: PoolVolume, source: PoolVolume, region: Region, wanted: NewRod): Promise<RodRange[]> {
-    const parts: { at: number; places: GrainPlace[] }[] = [];
+    const parts: { at: number; places: Places }[] = [];
     const segments: RodRange[] = [];
     const until = this.#clock.now() + ODX_PATIENCE;
     let next = 0;
@@ -215,14 +216,17 @@ export class PoolRodStore implements RodStore {
         const { first, count } = grainsOf({ position, length });
         let end = position;
         for (let done = 0; done < count; done += HOLD_STEP) {
-          const places = await this.#hold(source, first + done, Math.min(HOLD_STEP, count - done), {
-            from: end,
-            to: position + length,
-            mayStop: parts.length > 0 ? until : Number.POSITIVE_INFINITY,
-          });
-          if (places === undefined) break;
-          parts.push({ at: at + done, places });
-          end = Math.min(position + length, (first + done + places.length) * GRAIN);
+          const step = Math.min(HOLD_STEP, count - done);
+          const mayStop = done > 0 || segments.length > 0;
+          if (mayStop && this.#clock.now() > until) break;
+          const [from, to] = [(first + done) * GRAIN, (at + done) * GRAIN];
+          if (!shareNow(this.#pool, source, from, volume, to, step * GRAIN)) {
+            const range = { from: end, to: position + length, mayStop };
+            const places = await this.#hold(source, first + done, step, range);
+            if (places === undefined) break;
+            parts.push({ at: at + done, places });
+          }
+          end = Math.min(position + length, (first + done + step) * GRAIN);
         }
         if (end > position) segments.push({ position: at * GRAIN + (position % GRAIN), length: end - position });
         if (end < position + length) break;
@@ -233,34 +237,31 @@ export class PoolRodStore implements RodStore {
       if (source.unsynced) await this.#pool.sync();
       for (; next < parts.length; next++) {
         const { at: first, places } = parts[next] as (typeof parts)[number];
-        if (places.every(({ place }) => place === 0)) continue;
+        if (isNowhere(places.places)) continue;
         while (!volume.setPlaces(first, places)) await volume.room();
       }
       return segments;
     } finally {
-      for (const { places } of parts.slice(next)) {
-        for (const { place } of places) if (place !== 0) this.#pool.allocator.letGo(place - 1);
-      }
+      for (const { places } of parts.slice(next)) this.#pool.allocator.letGoAll(places.places);
     }
   }
 
   /**
-   * The places of some grains of bytes [from, to) of the source, each with one reference more. undefined: that is enough for
-   * this ROD, because the time is over (`mayStop`) or there is no room for more.
+   * The places of some grains of bytes [from, to) of the source, each with one reference more. undefined: there is no room for
+   * them, and what there is may be enough for this ROD (`mayStop`).
    */
   async #hold(
     source: PoolVolume,
     first: number,
     count: number,
-    { from, to, mayStop }: { from: number; to: number; mayStop: number },
-  ): Promise<GrainPlace[] | undefined> {
-    if (this.#clock.now() > mayStop) return undefined;
+    { from, to, mayStop }: { from: number; to: number; mayStop: boolean },
+  ): Promise<Places | undefined> {
     const end = Math.min(to, (first + count) * GRAIN);
     try {
-      return await source.settled(from, end - from, () => hold(this.#pool, source, first, count));
+      return await source.settled(from, end - from, () => source.hold(first, count));
     } catch (error) {
       const full = error instanceof VolumeError && error.fault === VolumeFault.noSpace;
-      if (full && mayStop !== Number.POSITIVE_INFINITY) return undefined;
+      if (full && mayStop) return undefined;
       throw error;
     }
   }

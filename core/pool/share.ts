@@ -2,10 +2,10 @@
 // the journal.
 import { POOL_SHARE_GRAINS } from '../base/limits.ts';
 import { GRAIN } from '../volume/grain.ts';
+import { isNowhere } from './places.ts';
 import type { PoolCore } from './pool-core.ts';
 import type { Volume } from '../volume/volume.ts';
 import { PoolVolume } from './pool-volume.ts';
-import type { GrainPlace } from './record.ts';
 
 /**
  * Volume.shareFrom of a volume of a pool. Only thin ones take part: a thick one has room of its own for every grain, and
@@ -48,21 +48,21 @@ export async function shareGrains(
   const count = length / GRAIN;
   if (shareNow(core, source, from, target, to, length)) return target.stable();
   // All of the source is held before any of the target changes: the ranges may overlap.
-  const held = await source.settled(from, length, () => hold(core, source, from / GRAIN, count));
+  const held = await source.settled(from, length, () => source.hold(from / GRAIN, count));
   let next = 0;
   try {
     // What the source has in its places must be stable before the journal says that it is the target's too: replaying
     // the journal for the source does not repair the target.
     if (source.unsynced) await core.sync();
     while (next < count) {
-      const part = held.slice(next, next + POOL_SHARE_GRAINS);
+      const part = held.part(next, next + POOL_SHARE_GRAINS);
       const at = to / GRAIN + next;
-      const done = await target.settled(at * GRAIN, part.length * GRAIN, () => target.setPlaces(at, part));
-      if (done) next += part.length;
+      const done = await target.settled(at * GRAIN, part.count * GRAIN, () => target.setPlaces(at, part));
+      if (done) next += part.count;
       else await target.room();
     }
   } finally {
-    for (const { place } of held.slice(next)) if (place !== 0) core.allocator.letGo(place - 1);
+    core.allocator.letGoAll(held.part(next, count).places);
     // What has been shared can be read, also when the rest fails.
     await target.stable();
   }
@@ -72,7 +72,7 @@ export async function shareGrains(
  * The same in this turn, as a rule: nothing of either range waits to be placed, and the journal has room. References go from
  * map to map, so nobody who counts them sees one in between. False: something has to be waited for; nothing has changed.
  */
-function shareNow(
+export function shareNow(
   { journal, allocator }: PoolCore,
   source: PoolVolume,
   from: number,
@@ -81,33 +81,17 @@ function shareNow(
   length: number,
 ): boolean {
   if (length > POOL_SHARE_GRAINS * GRAIN || source.unsynced || !journal.ready) return false;
-  if (source.upper?.quiet(from, length) !== true || target.upper?.quiet(to, length) !== true) return false;
-  const places: GrainPlace[] = [];
-  for (let grain = from / GRAIN, end = grain + length / GRAIN; grain < end; grain++) {
-    const valid = source.map.valid(grain);
-    places.push(valid === 0 ? NOWHERE : { place: source.map.place(grain), valid });
-  }
+  if (!source.isQuiet(from, length) || !target.isQuiet(to, length)) return false;
+  const places = source.map.read(from / GRAIN, length / GRAIN);
+  // Holes that become holes.
+  if (isNowhere(places.places) && target.map.placed(to / GRAIN, (to + length) / GRAIN) === 0) return true;
   // Before any of the target changes: the ranges may overlap.
-  for (const { place } of places) if (place !== 0) allocator.pass(place - 1);
+  allocator.passAll(places.places);
   let done = false;
   try {
     done = target.setPlaces(to / GRAIN, places);
   } finally {
-    if (!done) for (const { place } of places) if (place !== 0) allocator.letGo(place - 1);
+    if (!done) allocator.letGoAll(places.places);
   }
   return done;
-}
-
-const NOWHERE: GrainPlace = { place: 0, valid: 0 };
-
-/** The places of the grains as they are now, each with one reference more. Inside settled() only. Throws VolumeError no-space. */
-export function hold(core: PoolCore, source: PoolVolume, first: number, count: number): GrainPlace[] {
-  const held: GrainPlace[] = [];
-  try {
-    for (let grain = first; grain < first + count; grain++) held.push(source.hold(grain));
-  } catch (error) {
-    for (const { place } of held) if (place !== 0) core.allocator.letGo(place - 1);
-    throw error;
-  }
-  return held;
 }

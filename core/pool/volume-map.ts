@@ -1,14 +1,19 @@
 // Where the grains of a volume lie in the pool. A map is a list of leaves; leaves are shared between a volume and its
 // snapshots and clones until one of them changes something in them, so that copying a map costs one number per 64 MiB.
-import { ALL_BLOCKS, countBlocks } from '../volume/grain.ts';
+import { ALL_BLOCKS, BLOCKS, countBlocks } from '../volume/grain.ts';
 import { LEAF_GRAINS } from './format.ts';
+import { Places, countPlaced, isNowhere } from './places.ts';
 
 /** What owns places in the pool counts references to them. */
 export interface PlaceCounts {
   retain(place: number): void;
+  /** The same for each of these, which are grains of the pool plus one; 0: none. */
+  retainAll(places: Uint32Array): void;
   release(place: number): void;
   /** A reference that somebody had in hand is in a map now. */
   landed(place: number): void;
+  /** References in hand to those `after` are in a map now, in place of those to the ones `before`, which are given back. */
+  exchange(before: Uint32Array, after: Uint32Array): void;
   /** One of several users is gone, whose references were counted as one. */
   part(place: number): void;
 }
@@ -36,6 +41,19 @@ export class Leaf {
     this.id = id;
     this.places = new Uint32Array(bytes, 0, LEAF_GRAINS);
     this.valid = new Uint16Array(bytes, LEAF_GRAINS * 4, LEAF_GRAINS);
+  }
+
+  /** The same for the grains from `at` on. */
+  putAll(at: number, places: Uint32Array, valid: Uint16Array): number {
+    const kept = this.blocks;
+    for (let i = 0; i < valid.length; i++) {
+      const [now, before] = [valid[i] as number, this.valid[at + i] as number];
+      // As a rule whole grains come to where there was nothing.
+      if (now !== before) this.blocks += (now === ALL_BLOCKS ? BLOCKS : countBlocks(now)) - countBlocks(before);
+    }
+    this.places.set(places, at);
+    this.valid.set(valid, at);
+    return this.blocks - kept;
   }
 
   /** As it is kept; the numbers are big-endian. */
@@ -102,7 +120,7 @@ export class Leaves {
   /** A leaf like this one that nobody else has; everything it names has one more user. */
   copy(leaf: Leaf): Leaf {
     const copy = this.copyUncounted(leaf);
-    for (const place of copy.places) if (place !== 0) this.#counts.retain(place - 1);
+    this.#counts.retainAll(copy.places);
     return copy;
   }
 
@@ -158,6 +176,23 @@ export class Leaves {
   }
 }
 
+/** As many grains as a leaf has that lie nowhere. */
+const NOWHERE = new Places(LEAF_GRAINS);
+
+/** For each leaf with grains of [first, end): its number, the first of them in it, how many, and how many are before them. */
+function eachLeaf(
+  first: number,
+  end: number,
+  work: (index: number, at: number, count: number, done: number) => void,
+): void {
+  for (let grain = first; grain < end;) {
+    const at = grain % LEAF_GRAINS;
+    const count = Math.min(end - grain, LEAF_GRAINS - at);
+    work(Math.floor(grain / LEAF_GRAINS), at, count, grain - first);
+    grain += count;
+  }
+}
+
 /** The map of one volume. Grains are counted from the start of the volume. */
 export class VolumeMap {
   readonly leaves: (Leaf | undefined)[];
@@ -196,11 +231,13 @@ export class VolumeMap {
 
   /** The first grain behind this one, up to `end`, not all of whose blocks hold data; no further than the leaf goes. */
   fullUpTo(grain: number, end: number): number {
-    const valid = this.leaves[Math.floor(grain / LEAF_GRAINS)]?.valid;
+    const leaf = this.leaves[Math.floor(grain / LEAF_GRAINS)];
     const base = grain - (grain % LEAF_GRAINS);
     const last = Math.min(end - base, LEAF_GRAINS);
     let at = grain - base + 1;
-    while (at < last && valid?.[at] === ALL_BLOCKS) at++;
+    // A leaf all of whose blocks hold data need not be looked at.
+    if (leaf?.blocks === LEAF_GRAINS * BLOCKS) return base + last;
+    while (at < last && leaf?.valid[at] === ALL_BLOCKS) at++;
     return base + at;
   }
 
@@ -230,6 +267,40 @@ export class VolumeMap {
     }
     this.blocks += leaf.put(at, place, place === 0 ? 0 : valid);
     this.#all.touch(leaf);
+  }
+
+  /** The grains from `first` on, as with set(). */
+  setAll(first: number, places: Places): void {
+    eachLeaf(first, first + places.count, (index, at, length, done) => {
+      this.#setInLeaf(index, at, places.part(done, done + length));
+    });
+  }
+
+  #setInLeaf(index: number, at: number, { places, valid }: Pick<Places, 'places' | 'valid'>): void {
+    let leaf = this.leaves[index];
+    if (leaf === undefined) {
+      if (isNowhere(places)) return;
+      leaf = this.#put(index, this.#all.create());
+    } else if (leaf.refs > 1) {
+      leaf = this.#put(index, this.#all.copy(leaf));
+    }
+    this.#counts.exchange(leaf.places.subarray(at, at + places.length), places);
+    this.blocks += leaf.putAll(at, places, valid);
+    this.#all.touch(leaf);
+  }
+
+  /** `count` grains from `first` on, as they are now; one of whose blocks none holds data counts as one that lies nowhere. */
+  read(first: number, count: number): Places {
+    const found = new Places(count);
+    const { places, valid } = found;
+    eachLeaf(first, first + count, (index, at, length, done) => {
+      const leaf = this.leaves[index];
+      if (leaf === undefined) return;
+      places.set(leaf.places.subarray(at, at + length), done);
+      valid.set(leaf.valid.subarray(at, at + length), done);
+    });
+    for (let i = 0; i < count; i++) if (valid[i] === 0) places[i] = 0;
+    return found;
   }
 
   /** The same before references are counted (while a pool is being opened). */
@@ -285,9 +356,25 @@ export class VolumeMap {
 
   /** Grains that lie somewhere. */
   grains(): number {
+    return this.placed(0, this.leaves.length * LEAF_GRAINS);
+  }
+
+  /** The same of those from `first` up to and without `end`. */
+  placed(first: number, end: number): number {
     let count = 0;
-    for (const leaf of this.leaves) if (leaf !== undefined) for (const place of leaf.places) if (place !== 0) count++;
+    eachLeaf(first, Math.min(end, this.leaves.length * LEAF_GRAINS), (index, at, length) => {
+      const places = this.leaves[index]?.places;
+      if (places !== undefined) count += countPlaced(places.subarray(at, at + length));
+    });
     return count;
+  }
+
+  /** The grains from `first` up to and without `end` lie nowhere from now on. */
+  clear(first: number, end: number): void {
+    eachLeaf(first, Math.min(end, this.leaves.length * LEAF_GRAINS), (index, at, length) => {
+      if (length === LEAF_GRAINS) this.dropLeaves(index, index + 1);
+      else if (this.leaves[index] !== undefined) this.#setInLeaf(index, at, NOWHERE.part(0, length));
+    });
   }
 
   /** The grains from `first` up to and without `end` that lie somewhere. */

@@ -21,12 +21,19 @@ import type { Clock } from '../base/world.ts';
 /** `data`: read and written; `share`: grains change hands; `zero`: they are given back; `pattern`: one block again and again. */
 export type PaceKind = 'data' | 'share' | 'zero' | 'pattern';
 
-/** What a step costs the event loop about, milliseconds for each byte. Bytes of one when nobody is disturbed, and else. */
-const COSTS: Readonly<Record<PaceKind, { readonly ms: number; readonly large: number; readonly small: number }>> = {
-  data: { ms: 1.5e-6, large: COPY_STEP, small: COPY_SMALL_STEP },
-  share: { ms: 6e-8, large: COPY_SHARE_STEP, small: COPY_SMALL_SHARE_STEP },
-  zero: { ms: 5e-9, large: WRITE_SAME_ZERO_STEP, small: SMALL_ZERO_STEP },
-  pattern: { ms: 1e-6, large: WRITE_SAME_STEP, small: COPY_SMALL_STEP },
+/** What a step costs the event loop about, milliseconds, and for each byte. Bytes of one when nobody is disturbed, and else. */
+interface Cost {
+  readonly step: number;
+  readonly ms: number;
+  readonly large: number;
+  readonly small: number;
+}
+
+const COSTS: Readonly<Record<PaceKind, Cost>> = {
+  data: { step: 0, ms: 1.5e-6, large: COPY_STEP, small: COPY_SMALL_STEP },
+  share: { step: 0.1, ms: 1e-9, large: COPY_SHARE_STEP, small: COPY_SMALL_SHARE_STEP },
+  zero: { step: 0, ms: 5e-9, large: WRITE_SAME_ZERO_STEP, small: SMALL_ZERO_STEP },
+  pattern: { step: 0, ms: 1e-6, large: WRITE_SAME_STEP, small: COPY_SMALL_STEP },
 };
 
 export type CopyClock = Pick<Clock, 'now' | 'after' | 'soon'>;
@@ -62,7 +69,7 @@ export class CopyPace {
 
   /** A step of so many bytes begins. */
   begin(clock: CopyClock, kind: PaceKind, bytes: number): void {
-    const cost = bytes * COSTS[kind].ms;
+    const cost = COSTS[kind].step + bytes * COSTS[kind].ms;
     const now = clock.now();
     // What was taken when nobody was there to be disturbed is not held against anybody for long.
     const from = Math.min(Math.max(this.#until, now), now + cost);

@@ -72,8 +72,8 @@ function addHostCommands(kvm: Command, cli: PluginCli): void {
             over.abort();
           });
         }
-        const stream = client.stream.bind(client);
-        await runAgent({ settings, storage: context.storage, stream, log: cli.print, signal: over.signal });
+        const [stream, call] = [client.stream.bind(client), client.call.bind(client)];
+        await runAgent({ settings, storage: context.storage, stream, call, log: cli.print, signal: over.signal });
       });
     });
   onHost(kvm.command('gateway'))
@@ -118,7 +118,14 @@ function addDiskCommands(kvm: Command, cli: PluginCli): void {
       await withTools(cli, command, async ({ settings, client, context, key }) => {
         const { provisionDisk } = await import('./provisioning.ts');
         const wanted = { name, size: parseSize(options.size), pool: options.pool };
-        const made = await provisionDisk(wanted, context.libvirt, settings, client.call.bind(client), key);
+        const made = await provisionDisk(
+          wanted,
+          context.libvirt,
+          settings,
+          client.call.bind(client),
+          key,
+          context.reports,
+        );
         tell(
           cli,
           command,
@@ -132,7 +139,7 @@ function addDiskCommands(kvm: Command, cli: PluginCli): void {
     .action(async (name: string, _options: unknown, command: Command) => {
       await withTools(cli, command, async ({ settings, client, context, key }) => {
         const { withdrawDisk } = await import('./provisioning.ts');
-        await withdrawDisk(name, context.libvirt, settings, client.call.bind(client), key);
+        await withdrawDisk(name, context.libvirt, settings, client.call.bind(client), key, context.reports);
         tell(cli, command, { withdrawn: name }, () => `${name} is gone`);
       });
     });
@@ -247,6 +254,7 @@ async function withTools(cli: PluginCli, command: Command, work: (tools: Tools) 
   const { Libvirt } = await import('./libvirt.ts');
   const { readSettings } = await import('./settings.ts');
   const { KvmStorage } = await import('./storage.ts');
+  const { Reports, leftFolder } = await import('./reports.ts');
   const options = command.optsWithGlobals<HostOptions>();
   const { host, initiator, libvirt: uri } = options;
   const given = Object.entries({ host, initiator, libvirt: uri }).filter(([, value]) => value !== undefined);
@@ -255,8 +263,10 @@ async function withTools(cli: PluginCli, command: Command, work: (tools: Tools) 
   const storage = new KvmStorage(client.call.bind(client), client.list.bind(client));
   const libvirt = new Libvirt(settings.libvirt);
   const key = options.key ?? randomUUID();
+  const { host: name, state } = settings;
+  const reports = new Reports({ folder: leftFolder(state), host: name, call: client.call.bind(client) });
   try {
-    await work({ settings, client, key, context: { libvirt, storage, settings } });
+    await work({ settings, client, key, context: { libvirt, storage, settings, reports } });
   } catch (error) {
     throw failureOf(error, key);
   } finally {

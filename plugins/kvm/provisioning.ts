@@ -12,7 +12,8 @@ import { poolIdentity } from './identity.ts';
 import { patiently } from './libvirt.ts';
 import type { Caller } from './libvirt.ts';
 import { volumeNameOf } from './model/pool.ts';
-import { domainsWith } from './ops/context.ts';
+import { domainsWith, volumeObject } from './ops/context.ts';
+import type { Reports } from './reports.ts';
 import type { KvmSettings } from './settings.ts';
 import { KvmStorage } from './storage.ts';
 import type { StoredDisk } from './storage.ts';
@@ -67,11 +68,15 @@ export async function provisionDisk(
   settings: KvmSettings,
   call: ApiCall,
   key: string,
+  reports?: Reports,
 ): Promise<KvmProvisioned> {
   const { name, size, pool } = wanted;
   const tools = toolsFor(name, libvirt, settings, call);
   const request = { name, size, hosts: [settings.host], ...(pool === undefined ? {} : { pool }) };
-  const { volume, disks } = await provision(tools, request, key);
+  const asked = { what: 'provision', args: wanted, title: `provision ${name}`, object: volumeObject(name) };
+  const { volume, disks } = await (reports?.follow(asked, key, 1, true, (told) =>
+    provision({ ...tools, journal: told.journal(tools.journal, 0) }, request, key, { signal: told.signal }),
+  ) ?? provision(tools, request, key));
   const { iqn, lun, naa } = volume;
   const shown = { pool: poolIdentity(iqn).name, volume: volumeNameOf(lun), key: disks[0]?.id ?? '' };
   return { name, size: volume.size, iqn, lun, naa, ...shown };
@@ -84,6 +89,7 @@ export async function withdrawDisk(
   settings: KvmSettings,
   call: ApiCall,
   key: string,
+  reports?: Reports,
 ): Promise<void> {
   const tools = toolsFor(name, libvirt, settings, call);
   const disk = await new KvmStorage(call, () => Promise.resolve([])).find(name);
@@ -94,7 +100,11 @@ export async function withdrawDisk(
     if (user !== undefined)
       throw new ServiceError('in-use', `volume '${name}' is a disk of ${user.domain.name}; detach it first`);
   }
-  await withdraw(tools, { name, hosts: [settings.host] }, key);
+  const request = { name, hosts: [settings.host] };
+  const asked = { what: 'withdraw', args: { name }, title: `withdraw ${name}`, object: volumeObject(name) };
+  await (reports?.follow(asked, key, 1, false, (told) =>
+    withdraw({ ...tools, journal: told.journal(tools.journal, 0) }, request, key),
+  ) ?? withdraw(tools, request, key));
 }
 
 /** Throws ServiceError in-use. */

@@ -8,8 +8,19 @@ import { API_NAME, CLUSTER_API_NAME } from '../../core/base/api-name.ts';
 import { ERRORS, ServiceError, messageOf } from '../../core/base/errors.ts';
 import type { ErrorCode } from '../../core/base/errors.ts';
 
-/** Milliseconds without a byte from the daemon. */
-const PATIENCE = 60_000;
+/** Milliseconds without a byte from the daemon, and of a request with its answer. */
+export interface Patience {
+  readonly silence: number;
+  readonly whole: number;
+  /** Something may have happened although nobody answers. */
+  readonly isChange: boolean;
+}
+/** A daemon that does not even say by whom it is certified hangs; reading takes no time, but lists are long; changes wait for other nodes. */
+const PATIENCE = {
+  greeting: { silence: 10_000, whole: 10_000, isChange: false },
+  read: { silence: 30_000, whole: 300_000, isChange: false },
+  change: { silence: 300_000, whole: 300_000, isChange: true },
+};
 /** The same for a stream of events, in which something comes at least every half minute. */
 const STREAM_PATIENCE = 120_000;
 /** Bytes of an answer. */
@@ -32,10 +43,11 @@ interface Answer {
 export class ApiClient {
   readonly #url: URL;
   readonly #token: string;
+  readonly #patience: Readonly<Record<keyof typeof PATIENCE, Patience>>;
   #trust: { readonly ca: string; readonly servername: string } | undefined;
 
   /** Throws ServiceError bad-request or unauthorized when address or token cannot be right. */
-  constructor(api: string, token: string) {
+  constructor(api: string, token: string, patience: typeof PATIENCE = PATIENCE) {
     const url = URL.canParse(api) ? new URL(api) : undefined;
     if (url?.protocol !== 'https:')
       throw new ServiceError(
@@ -45,6 +57,7 @@ export class ApiClient {
     if (!/^gemel\.[\w-]+\.[\w-]+$/.test(token)) throw new ServiceError('unauthorized', 'the token is not complete');
     this.#url = url;
     this.#token = token;
+    this.#patience = patience;
   }
 
   /** Calls the API; `path` below /api/v1. Throws ServiceError: what the daemon said, or why it could not be asked. */
@@ -58,7 +71,8 @@ export class ApiClient {
     const content = body === undefined ? undefined : JSON.stringify(body);
     if (content !== undefined) headers['Content-Type'] = 'application/json';
     const options = { ...(await this.#target(path)), method, headers };
-    const answer = await this.#send((answered) => httpsRequest(options, answered), content, MAX_ANSWER);
+    const patience = method === 'GET' ? this.#patience.read : this.#patience.change;
+    const answer = await this.#send((answered) => httpsRequest(options, answered), content, MAX_ANSWER, patience);
     if (answer.status >= 400) throw refusal(answer);
     return answer.body === '' ? undefined : JSON.parse(answer.body);
   }
@@ -130,7 +144,12 @@ export class ApiClient {
     let isDaemon = false;
     for (const [path, servername] of AUTHORITIES) {
       const options: RequestOptions = { host: hostOf(this.#url), port: portOf(this.#url), path, agent: false };
-      const { status, body } = await this.#send((answered) => httpRequest(options, answered), undefined, MAX_CA);
+      const { status, body } = await this.#send(
+        (answered) => httpRequest(options, answered),
+        undefined,
+        MAX_CA,
+        this.#patience.greeting,
+      );
       const actual = status === 200 ? fingerprint(body) : undefined;
       if (actual?.length === expected.length && timingSafeEqual(actual, expected)) return { ca: body, servername };
       isDaemon ||= actual !== undefined;
@@ -146,9 +165,11 @@ export class ApiClient {
     open: (answered: (response: IncomingMessage) => void) => ReturnType<typeof httpRequest>,
     content: string | undefined,
     limit: number,
+    { silence, whole, isChange }: Patience,
   ): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const fail = (error: Error): void => {
+        clearTimeout(timer);
         reject(unreachable(error, this.#url.host));
       };
       const request = open((response) => {
@@ -161,10 +182,19 @@ export class ApiClient {
         });
         response.on('error', fail);
         response.on('end', () => {
+          clearTimeout(timer);
           resolve({ status: response.statusCode ?? 0, body: Buffer.concat(parts).toString() });
         });
       });
-      request.setTimeout(PATIENCE, () => request.destroy(new Error('no answer in time')));
+      const late = (milliseconds: number): void => {
+        const seconds = String(milliseconds / 1000);
+        const doubt = isChange ? '; nobody knows whether it was done' : '';
+        request.destroy(new Error(`no answer within ${seconds} s${doubt}`));
+      };
+      request.setTimeout(silence, () => {
+        late(silence);
+      });
+      const timer = setTimeout(late, whole, whole);
       request.on('error', fail);
       request.end(content);
     });

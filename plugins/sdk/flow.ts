@@ -31,8 +31,16 @@ export interface NotUndone {
   readonly reason: string;
 }
 
+/** A step, for whoever shows flows. */
+export interface FlowStepInfo {
+  readonly name: string;
+  readonly undoes: boolean;
+}
+
 /** Where flows are remembered, by request key. save() is durable when it resolves. */
 export interface FlowJournal<S> {
+  /** Told what the steps are, before anything else. */
+  readonly begins?: (steps: readonly FlowStepInfo[]) => void;
   load(key: string): Promise<FlowRecord<S> | undefined>;
   save(key: string, record: FlowRecord<S>): Promise<void>;
 }
@@ -86,6 +94,7 @@ export interface FlowOptions<S> {
 export async function runFlow<S>(steps: readonly FlowStep<S>[], first: S, options: FlowOptions<S>): Promise<S> {
   const { key, request, journal, progress, signal } = options;
   const patiently = options.patiently ?? (<T>(work: () => Promise<T>): Promise<T> => work());
+  journal.begins?.(steps.map(({ name, undo }) => ({ name, undoes: undo !== undefined })));
   const found = await journal.load(key);
   if (found !== undefined && found.request !== request) {
     throw new ServiceError('bad-request', `the request key ${key} was used for another request`);

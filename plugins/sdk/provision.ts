@@ -119,6 +119,7 @@ function provisionSteps(tools: ProvisionTools, request: ProvisionRequest, key: s
 function reserve({ storage, adapter }: ProvisionTools, { name, hosts }: ProvisionRequest): Step {
   return {
     name: 'look up the hosts',
+    looks: true,
     do: async (state) => {
       if ((await storage.volume(name)) !== undefined) {
         throw new ServiceError('exists', `there is a volume ${name} already`);

@@ -3,6 +3,7 @@
 // median of the ratios of the repetitions.
 // `npm run bench -- soak [--minutes N]`, `-- sessions [--seconds N --cache-size MIB]`, `-- hotcold --data DIR`, `-- api`: what a
 // table of ratios cannot show; status 1 when a goal is missed.
+// `npm run bench -- moments`: how often this machine takes a processor away from a program (native/moments.c).
 // `npm run bench -- pool [--data DIR]`: the pool on a real disk (pool.ts); `-- copy [--data DIR]`: offloaded copies (copy.ts);
 // `-- mirror [--data DIR]`: two copies on two nodes (mirror.ts).
 import { spawnSync } from 'node:child_process';
@@ -16,7 +17,7 @@ import { CASES } from './cases.ts';
 import type { Case } from './cases.ts';
 import { compileTools, filledFile, has, must, startGemel, startIstgt, startReference, startTgt } from './peers.ts';
 import type { Server } from './peers.ts';
-import { hotAndCold, manySessions, soak } from './modes.ts';
+import { hotAndCold, manySessions, soak, takenMoments } from './modes.ts';
 import type { Outcome } from './modes.ts';
 import { PoolBench } from './pool.ts';
 import { markdown, summarize } from './report.ts';
@@ -109,6 +110,7 @@ const CACHES: Readonly<Record<string, number>> = { hotcold: 256 };
 
 /** One of the long runs, with Gemel alone. */
 async function runMode(name: string): Promise<Outcome> {
+  if (name === 'moments') return takenMoments(folder, seconds);
   const cache = Number(values['cache-size'] ?? CACHES[name] ?? megabytes + 256);
   const flags = ['--cache-size', `${String(cache)}M`];
   const gemel = await startGemel(join(folder, 'gemel'), megabytes, values.durability, flags);
@@ -117,7 +119,7 @@ async function runMode(name: string): Promise<Outcome> {
   if (name === 'soak') return soak(tools.load, gemel, Number(values.minutes));
   if (name === 'api') return { text: await measureApi(tools.load, gemel), reached: true, facts: {} };
   if (name === 'sessions') return manySessions(tools.load, gemel, cache, Number(values.seconds ?? '20'));
-  if (name !== 'hotcold') throw new Error(`no mode ${name}: soak, sessions, hotcold, api, pool, copy, mirror`);
+  if (name !== 'hotcold') throw new Error(`no mode ${name}: soak, sessions, hotcold, api, moments, pool, copy, mirror`);
   // A second volume of the same daemon; hot and cold are only apart on a real disk (--data DIR).
   const url = gemel.create('cold', COLD_MEGABYTES);
   const write = (seconds: number): Sample =>

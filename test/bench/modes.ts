@@ -2,8 +2,11 @@
 // whether its goal is reached; `npm run bench -- MODE` ends with status 1 when it is not.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
 import { ANSWER_MEMORY, DATA_MEMORY } from '../../core/base/limits.ts';
 import { Client } from './client.ts';
+import { nativeSources, must } from './peers.ts';
 import type { Gemel } from './peers.ts';
 import type { Sample } from './report.ts';
 
@@ -192,4 +195,29 @@ export async function hotAndCold(tool: string, hot: Gemel, cold: { url: string; 
     `IOPS ${alone.iops.toFixed(0)} and ${beside.iops.toFixed(0)}: ${rate.toFixed(2)}× (goal: ${String(DISTURBANCE)}, ${reached ? 'reached' : 'MISSED'}); ` +
     `the cold one reads ${sample.mbs.toFixed(0)} MB/s, alone ${undisturbed.mbs.toFixed(0)} MB/s`;
   return { text, reached, facts: { alone, beside, cold: sample, coldAlone: undisturbed, ratio, rate } };
+}
+
+/** What moments.c says. */
+interface Moments {
+  readonly perSecond: number;
+  readonly us: number;
+  readonly everyUs: number;
+  readonly guestTicks: number;
+}
+
+/**
+ * Moments in which the machine took a processor away from a loop that only looks at the clock. What lies between its median and
+ * its 99th percentile at QD 1 is one of them, for every server; how much it costs depends on how much has to come back into the
+ * caches of the processor.
+ */
+export function takenMoments(folder: string, seconds: string): Outcome {
+  const tool = join(folder, 'moments');
+  must('gcc', ['-O2', '-o', tool, join(nativeSources, 'moments.c')]);
+  const all = cpus().map((_, cpu) => JSON.parse(must('taskset', ['-c', String(cpu), tool, seconds])) as Moments);
+  const lines = all.map(
+    ({ perSecond, us, everyUs, guestTicks }, cpu) =>
+      `processor ${String(cpu)}: taken away ${String(perSecond)} times a second, every ${String(everyUs)} µs, for ${String(us)} µs (medians); ` +
+      `timer interrupts of its own system, all processors: ${String(guestTicks)} a second`,
+  );
+  return { text: lines.join('\n'), reached: true, facts: { moments: all } };
 }

@@ -30,13 +30,15 @@ export function must(command: string, args: readonly string[], cwd?: string): st
 
 export const has = (command: string): boolean => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
 
+/** Sources in C. */
+export const nativeSources = join(projectRoot, 'test', 'bench', 'native');
+
 /** Compiles the load generator and the reference server. */
 export function compileTools(folder: string): { load: string; reference: string } {
   if (!has('gcc')) throw new Error('gcc is missing: apt-get install gcc libc6-dev');
-  const source = join(projectRoot, 'test', 'bench', 'native');
   const tools = { load: join(folder, 'iscsiload'), reference: join(folder, 'ctgt') };
-  must('gcc', ['-O3', '-march=native', '-pthread', '-o', tools.load, join(source, 'iscsiload.c')]);
-  must('gcc', ['-O3', '-march=native', '-o', tools.reference, join(source, 'ctgt.c')]);
+  must('gcc', ['-O3', '-march=native', '-pthread', '-o', tools.load, join(nativeSources, 'iscsiload.c')]);
+  must('gcc', ['-O3', '-march=native', '-o', tools.reference, join(nativeSources, 'ctgt.c')]);
   return tools;
 }
 

@@ -7,8 +7,8 @@ import { createPool, openPool } from '../../core/pool/open.ts';
 import type { PoolPlace } from '../../core/pool/open.ts';
 import { FolderFiles } from '../../core/pool/pool-files.ts';
 import { LmdbMeta } from '../../core/pool/pool-meta.ts';
+import { Places } from '../../core/pool/places.ts';
 import type { Pool } from '../../core/pool/pool.ts';
-import type { GrainPlace } from '../../core/pool/record.ts';
 import { ALL_BLOCKS, GRAIN } from '../../core/volume/grain.ts';
 import { Durability } from '../../core/volume/volume.ts';
 
@@ -44,10 +44,8 @@ export async function mappedVolume(pool: Pool, bytes: number): Promise<number> {
   const grains = bytes / GRAIN;
   for (let next = written / GRAIN; next < grains;) {
     const run = pool.allocator.allocateRun(Math.min(STEP, grains - next));
-    const places = Array.from({ length: run.count }, (_, i): GrainPlace => ({
-      place: run.first + i + 1,
-      valid: ALL_BLOCKS,
-    }));
+    const places = new Places(run.count);
+    for (let i = 0; i < run.count; i++) places.put(i, run.first + i + 1, ALL_BLOCKS);
     while (!volume.setPlaces(next, places)) await volume.room();
     next += run.count;
   }

@@ -47,6 +47,8 @@ export interface Row {
   readonly ceiling: Spread | undefined;
   /** The same for the work of one core. */
   readonly ceilingPerCore: Spread | undefined;
+  /** The same for the 99th percentile, where latency is what counts. */
+  readonly ceilingP99: Spread | undefined;
 }
 
 export interface Spread {
@@ -108,6 +110,7 @@ export function summarize(cases: readonly Case[], samples: readonly Measured[]):
       ceilingPerCore: spread(
         perCore.length === 0 ? [] : ratios(own, 'tgt', (sample) => sample.iops_per_core, 'reference'),
       ),
+      ceilingP99: spread(each.latency === true ? ratios(own, 'tgt', (sample) => sample.p99us, 'reference') : []),
     };
   });
 }
@@ -138,10 +141,12 @@ function ratioCell(ratios: readonly Ratio[], peer: string): string | undefined {
   return `${short(ratio.median)} (${short(ratio.from)}–${short(ratio.to)})${goal}`;
 }
 
-function ceilingCell({ ceiling, ceilingPerCore }: Row): string {
+const ranged = ({ median, from, to }: Spread): string => `${short(median)} (${short(from)}–${short(to)})`;
+
+function ceilingCell({ ceiling, ceilingPerCore, ceilingP99 }: Row): string {
   if (ceiling === undefined) return '–';
-  const range = `${short(ceiling.median)} (${short(ceiling.from)}–${short(ceiling.to)})`;
-  return ceilingPerCore === undefined ? range : `${range}, per core ${short(ceilingPerCore.median)}`;
+  const perCore = ceilingPerCore === undefined ? '' : `, per core ${short(ceilingPerCore.median)}`;
+  return `${ranged(ceiling)}${perCore}${ceilingP99 === undefined ? '' : `; p99 ${ranged(ceilingP99)}`}`;
 }
 
 export function markdown(facts: Readonly<Record<string, string | number>>, rows: readonly Row[]): string {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { viewGuard } from '../../core/base/view-guard.ts';
+import { Places } from '../../core/pool/places.ts';
 import { Machine, stopAll } from './machine.ts';
 import type { Running } from './machine.ts';
 import { GRAIN, SECTOR, idle, seeded, stamp, versions } from './record.ts';
@@ -138,7 +139,7 @@ test('what large writes and copies replace is forgotten at once, also while it i
   const sent = viewGuard.hold();
   for (let grain = 0; grain < 16; grain++) assert.ok(volume.viewNow(grain * GRAIN, 4096, []));
   // Nothing in here waits: a write behind it, which is behind it in the journal too, cannot be forgotten with it.
-  assert.equal(pool.setPlaces(0, Array(3).fill({ place: 0, valid: 0 })), true);
+  assert.equal(pool.setPlaces(0, new Places(3)), true);
   assert.ok(volume.quiet(0, 3 * GRAIN));
   viewGuard.release(sent);
   const bytes = Buffer.alloc(3 * GRAIN);

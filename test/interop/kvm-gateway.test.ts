@@ -4,7 +4,7 @@ import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { poolCount, poolNames } from '../../plugins/kvm/gateway/answers.ts';
+import { poolByTarget, poolCount, poolNames } from '../../plugins/kvm/gateway/answers.ts';
 import { Libvirt } from '../../plugins/kvm/libvirt.ts';
 import { withGateway } from '../support/gateway.ts';
 import type { Gateway } from '../support/gateway.ts';
@@ -96,7 +96,23 @@ describe('the storage gateway', { skip }, () => {
         await leaseBecomes('disk-1', `kvm:kvm1:${machine.uuid}`);
         await ok(gateway, 'detach-disk', 'vm1', 'sda');
         await leaseBecomes('disk-1', undefined);
+        // And by its alias, which is another one.
+        await ok(gateway, 'attach-disk', 'vm1', '/dev/gemel/disk-1', 'sda', '--targetbus', 'scsi', '--live');
+        await leaseBecomes('disk-1', `kvm:kvm1:${machine.uuid}`);
+        const alias = /<alias name='(scsi[^']*)'\/>\s*<address type='drive'/.exec(
+          (await run('virsh', ['-c', libvirtd.uri, 'dumpxml', 'vm1'])).stdout,
+        )?.[1];
+        await ok(gateway, 'detach-device-alias', 'vm1', alias ?? '', '--live');
+        await leaseBecomes('disk-1', undefined);
         assert.doesNotMatch(await ok(gateway, 'domblklist', 'vm1'), /disk-1/);
+        for (const [verb, what] of [
+          ['upload', 'uploading'],
+          ['download', 'downloading'],
+        ] as const) {
+          const file = verb === 'upload' ? host.settingsFile : join(host.libvirtd.folder, 'out');
+          await refused(gateway, new RegExp(`does not support ${what}`), `vol-${verb}`, '/dev/gemel/disk-1', file);
+        }
+        await refused(gateway, /does not support wiping/, 'vol-wipe', '/dev/gemel/disk-1', '--algorithm', 'random');
         await ok(gateway, 'destroy', 'vm1');
 
         // A machine that is defined with a disk takes it, and gives it back when it has it no longer.
@@ -154,6 +170,8 @@ describe('the storage gateway', { skip }, () => {
           const { count } = await old.call(poolCount, {});
           const { names } = await old.call(poolNames, { most: 10 });
           assert.deepEqual([count, names], [1, ['gemel']]);
+          assert.equal((await old.call(poolByTarget, { path: '/dev/gemel' })).pool.name, 'gemel');
+          await assert.rejects(old.call(poolByTarget, { path: '/dev' }));
         } finally {
           old.close();
         }

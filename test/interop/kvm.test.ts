@@ -1,7 +1,10 @@
 // Disks for the virtual machines of a KVM host: a real libvirtd with real QEMUs, a real daemon.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
+import process from 'node:process';
 import { describe, test } from 'node:test';
 import { runAgent } from '../../plugins/kvm/agent/agent.ts';
 import { examineHost } from '../../plugins/kvm/doctor.ts';
@@ -15,6 +18,7 @@ import { rollBackDomain, snapshotDomain } from '../../plugins/kvm/ops/snapshot.t
 import { provisionDisk, withdrawDisk } from '../../plugins/kvm/provisioning.ts';
 import {
   blockInfo,
+  deviceAttach,
   domainDestroy,
   domainUndefine,
   listAllPools,
@@ -23,9 +27,13 @@ import {
   poolDestroy,
   volumeByName,
 } from '../../plugins/kvm/rpc/procedures.ts';
+import { Reports, leftFolder } from '../../plugins/kvm/reports.ts';
+import { atExit } from '../support/cleanup.ts';
+import { cutSocket } from '../support/cut-socket.ts';
 import { HOST_IQN, withKvmHost } from '../support/kvm-host.ts';
 import { needsLibvirtd } from '../support/libvirtd.ts';
 import { runOk } from '../support/process.ts';
+import { projectFile } from '../support/project.ts';
 
 const MIB = 1_048_576;
 const skip = needsLibvirtd();
@@ -178,6 +186,72 @@ describe('virtual machines of a KVM host', { skip }, () => {
 });
 
 describe('the agent of a KVM host', { skip }, () => {
+  test('finishes what a command that was killed has begun, and it is a job of the daemon all the time', async () => {
+    await withKvmHost({ chap: false }, async (host) => {
+      const { daemon, libvirtd, settings, client, context } = host;
+      await context.storage.knowHost('kvm1', HOST_IQN, undefined);
+      await context.storage.create('a', 64 * MIB, undefined, randomUUID());
+      await host.machine('one');
+      const path = join(libvirtd.folder, 'cut.sock');
+      const socket = await cutSocket(path, libvirtd.socket, deviceAttach.number);
+      interface Job {
+        state: string;
+        doing: string | null;
+        title: string;
+        kind: string;
+        reported: { host: string } | null;
+      }
+      const jobs = async (): Promise<Job[]> => (await daemon.gemelJson(['job', 'list'])) as Job[];
+      const where = ['--config', host.settingsFile, '--libvirt', `qemu+unix:///system?socket=${path}`];
+      const args = ['kvm', 'attach', 'one', 'a', ...where, '--api', daemon.ready.api];
+      const command = spawn(process.execPath, [projectFile('bin', 'gemel.js'), ...args], {
+        stdio: 'ignore',
+        env: { ...process.env, GEMEL_TOKEN: daemon.ready.token },
+      });
+      const gone = once(command, 'close');
+      const forget = atExit(() => command.kill('SIGKILL'));
+      const over = new AbortController();
+      try {
+        await socket.cut;
+        const attaching = async (): Promise<boolean> => {
+          const [job] = await jobs();
+          return job?.state === 'running' && job.doing === 'attach';
+        };
+        await eventually('the job is at its step', attaching);
+        const [{ title, kind, reported } = {} as Job] = await jobs();
+        assert.deepEqual([title, kind, reported?.host], ['attach a to one', 'kvm-attach', 'kvm1']);
+        command.kill('SIGKILL');
+        await gone;
+        assert.ok(await attaching(), 'it is still there');
+        const [stream, call] = [client.stream.bind(client), client.call.bind(client)];
+        const log = (): void => undefined;
+        const agent = runAgent({ settings, storage: context.storage, stream, call, log, signal: over.signal });
+        await eventually('the agent finishes it', async () => (await jobs())[0]?.state === 'done');
+        over.abort();
+        await agent;
+        const [disk] = await disksIn(libvirtd.libvirt, await domainNamed(libvirtd.libvirt, 'one'));
+        assert.equal(disk?.dev, 'sda');
+        assert.equal((await jobs()).filter((job) => job.kind === 'kvm-attach').length, 1);
+        // One that fails says what has become of it.
+        await context.storage.create('b', 64 * MIB, undefined, randomUUID());
+        const reports = new Reports({ folder: leftFolder(settings.state), host: 'kvm1', call });
+        host.plan({ at: 9, when: 'before' });
+        const request = { domain: 'one', volume: 'b', ...ATTACH };
+        await assert.rejects(attachDisk({ ...host.context, reports }, request, randomUUID()), /the line went dead/);
+        const failed = (await client.call('GET', '/jobs?state=failed')) as { items: { steps: { state: string }[] }[] };
+        assert.ok(
+          failed.items[0]?.steps.some(({ state }) => state === 'undone'),
+          JSON.stringify(failed),
+        );
+      } finally {
+        over.abort();
+        command.kill('SIGKILL');
+        forget();
+        socket.end();
+      }
+    });
+  });
+
   test('keeps its pools as the catalog says, whatever happens to libvirt', async () => {
     await withKvmHost({ chap: true }, async (host) => {
       const { daemon, libvirtd, settings, client } = host;
@@ -192,6 +266,7 @@ describe('the agent of a KVM host', { skip }, () => {
         settings,
         storage: host.context.storage,
         stream,
+        call: client.call.bind(client),
         log: (text) => log.push(text),
         signal: over.signal,
       });

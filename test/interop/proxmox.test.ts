@@ -229,6 +229,23 @@ describe('the storage plugin for Proxmox VE', { skip, concurrency: 1 }, () => {
     await nbd.call('free_image', 'vm-100-disk-1', 0, 'raw');
   });
 
+  test('hosts that make disks at the same moment, without any lock, get one each', async () => {
+    const settings = { 'gemel-transport': 'nbd', 'gemel-socket': join(folder.path, 'nbd.sock'), 'gemel-pool': 'data' };
+    const four = ['e', 'f', 'g', 'h'].map((name) => open(name, 'race', settings));
+    for (const host of four) writeFileSync(join(host.root, 'priv', 'race.pw'), `${token}\n`, { mode: 0o600 });
+    const names = await Promise.all(
+      four.flatMap((host) => [
+        (async () => [
+          await host.call('alloc_image', 7, 'raw', null, 1024),
+          await host.call('alloc_image', 7, 'raw', null, 1024),
+        ])(),
+      ]),
+    );
+    const all = names.flat().map(String);
+    assert.equal(new Set(all).size, 8, all.join(' '));
+    for (const name of all) await four[0]?.call('free_image', name, 0, 'raw');
+  });
+
   test('snapshots: taken while in use, read, gone back to, deleted', async () => {
     await nbd.call('activate_volume', 'vm-100-disk-0', null, {});
     const path = (await nbd.call('path', 'vm-100-disk-0')) as string;

@@ -191,11 +191,41 @@ function eclipse(arena: Arena): () => void {
   return heal;
 }
 
+/** Milliseconds an ambushed owner stands still: long enough for an attempt to take over, too short for a second one. */
+const AMBUSH = [2800, 3600] as const;
+
+/**
+ * The owner stands still, and does not reach the store for longer; who tries to take over meanwhile gets no answer, and when the owner
+ * is back that attempt may be on its way still.
+ */
+function ambush(arena: Arena): () => void {
+  const { chance, machines, store, time } = arena;
+  const owner = machines.find(({ node }) => node?.ownership(VOLUME)?.role === 'owner');
+  const boot = owner?.boot;
+  if (owner === undefined || boot === undefined) return nothing;
+  time.note(`ambush of ${owner.name}`);
+  store.cut(owner.name);
+  Object.assign(store.faults, { lost: 1, late: 1 });
+  boot.pause();
+  let isOver = false;
+  const resume = (): void => {
+    if (isOver) return;
+    isOver = true;
+    Object.assign(store.faults, { lost: 0, late: 0 });
+    boot.resume();
+  };
+  time.after(chance.between(...AMBUSH), resume);
+  return () => {
+    resume();
+    store.heal(owner.name);
+  };
+}
+
 /** What a seed draws from. */
 const DRAWN = {
   ...{ cutWay, isolate, exile, reset, crash, pause, storeOut, storeForgets, slowNet, slowDisk, handOver },
 } as const satisfies Record<string, Fault>;
-const FAULTS = { ...DRAWN, eclipse } as const satisfies Record<string, Fault>;
+const FAULTS = { ...DRAWN, eclipse, ambush } as const satisfies Record<string, Fault>;
 export type FaultName = keyof typeof FAULTS;
 
 /** What goes wrong, instead of what the seed draws. */

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { ServiceError } from '../../base/errors.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
-import type { ClusterView, JoinToken } from '../../control/cluster.ts';
+import type { ClusterView, ExternalEtcdView, JoinToken } from '../../control/cluster.ts';
 import type { RebootView } from '../../control/maintenance.ts';
 import type { Replication } from '../../control/replication.ts';
 import { route } from '../route.ts';
@@ -11,6 +11,7 @@ import {
   Cluster,
   ClusterBegun,
   DropCopies,
+  EtcdReached,
   Maintenance,
   MaintenanceShown,
   Reboot,
@@ -52,9 +53,19 @@ export function clusterRoutes({ cluster, replication }: ControlPlane): Route[] {
         'program-missing',
         'port-taken',
         'address-unusable',
-        'cluster-unavailable',
+        ...(['cluster-unavailable', 'etcd-unusable', 'exists', 'in-use'] as const),
       ],
-      handle: ({ body }) => cluster.init(body),
+      handle: ({ body: { etcd, ...as } }) => cluster.init(as, etcd),
+    }),
+    route({
+      method: 'put',
+      path: '/cluster/etcd',
+      tag,
+      role: 'admin',
+      summary: 'Reach the etcd the cluster was put into with other certificates or at other addresses; this node only',
+      body: EtcdReached,
+      problems: ['bad-request', 'cluster-state', 'cluster-unavailable', 'etcd-unusable'],
+      handle: ({ body }) => cluster.reachEtcd(body),
     }),
     route({
       method: 'post',
@@ -148,12 +159,22 @@ const tokenShown = ({ token, expires }: JoinToken): z.infer<typeof JoinTokenShow
   expires: new Date(expires).toISOString(),
 });
 
+const etcdShown = (external: ExternalEtcdView | undefined): z.infer<typeof Cluster>['store']['external'] =>
+  external === undefined
+    ? null
+    : {
+        prefix: external.prefix,
+        members: external.members.map(({ version, problem, ...each }) => ({
+          ...{ ...each, version: version ?? null, problem: problem ?? null },
+        })),
+      };
+
 function shown({ cluster, node, nodes, store, takeover, advice }: ClusterView): z.infer<typeof Cluster> {
   return {
     cluster: cluster ?? null,
     node: node ?? null,
     nodes: nodes.map((each) => ({ ...each })),
-    store: { answers: store.answers, problem: store.problem ?? null },
+    store: { answers: store.answers, problem: store.problem ?? null, external: etcdShown(store.external) },
     takeover,
     advice: advice ?? null,
   };

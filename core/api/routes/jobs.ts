@@ -3,7 +3,7 @@ import { ServiceError } from '../../base/errors.ts';
 import { mayAct } from '../../control/callers.ts';
 import type { ControlPlane } from '../../control/control-plane.ts';
 import type { JobRecord } from '../../control/jobs/job.ts';
-import { ADMIN_JOBS, Job, JobParams, JobWait, SubmitJob } from '../job-schemas.ts';
+import { ADMIN_JOBS, Job, JobParams, JobWait, ReportJob, SubmitJob } from '../job-schemas.ts';
 import { exact, listRoute } from '../paging.ts';
 import { route } from '../route.ts';
 import type { Route } from '../route.ts';
@@ -110,6 +110,21 @@ export function jobRoutes({ jobs }: ControlPlane): Route[] {
       response: Job,
       handle: async ({ params: { id }, query: { wait } }) =>
         jobs.view(wait === undefined ? jobs.get(id) : await jobs.wait(id, Number(wait) * 1000)),
+    }),
+    route({
+      method: 'put',
+      path: '/jobs/:id/report',
+      tag,
+      role: 'operator',
+      summary: 'Tell of a job that is done elsewhere, which then is among the others; the daemon does nothing of it',
+      problems: ['exists', 'limit-reached', 'no-space'],
+      params: JobParams,
+      body: ReportJob,
+      response: Job,
+      handle: async ({ params: { id }, body }, { caller }) => {
+        const steps = body.steps.map(({ error, ...step }) => (error === undefined ? step : { ...step, error }));
+        return jobs.view(await jobs.report(id, { ...body, steps }, caller?.name ?? ''));
+      },
     }),
     route({
       method: 'post',

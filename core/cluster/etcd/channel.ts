@@ -1,8 +1,11 @@
 // One connection to one member of etcd. Every call ends: with an answer, an error, or at its deadline.
+import { isIP } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
+import type { PeerCertificate } from 'node:tls';
 import { Client, Metadata, credentials, status as Status } from '@grpc/grpc-js';
 import type { ClientDuplexStream, ServiceError as GrpcError } from '@grpc/grpc-js';
 import type { Clock } from '../../base/world.ts';
-import { ETCD_DEADLINE, ETCD_KEEPALIVE, ETCD_MESSAGE } from '../../base/limits.ts';
+import { ETCD_DEADLINE, ETCD_KEEPALIVE, ETCD_KEEPALIVE_SHARED, ETCD_MESSAGE } from '../../base/limits.ts';
 import { messageOf } from '../../base/errors.ts';
 import { formatHostPort } from '../../base/host-port.ts';
 import type { HostPort } from '../../base/host-port.ts';
@@ -15,8 +18,11 @@ export interface TlsMaterial {
 }
 
 export interface Endpoint extends HostPort {
-  /** The name the member's certificate must have. */
-  readonly serverName: string;
+  /**
+   * The name the certificate of one of our own members must have. Undefined: a member somebody else runs, which is certified for
+   * `host`, and takes signs of life as offence that are as frequent as ours.
+   */
+  readonly serverName: string | undefined;
 }
 
 /** A call that did not succeed. */
@@ -56,12 +62,18 @@ export class MemberChannel {
     this.endpoint = endpoint;
     this.#clock = clock;
     const { ca, key, cert } = tls;
-    const secure = credentials.createSsl(Buffer.from(ca), Buffer.from(key), Buffer.from(cert));
-    this.#client = new Client(formatHostPort(endpoint.host, endpoint.port), secure, {
-      'grpc.ssl_target_name_override': endpoint.serverName,
-      'grpc.keepalive_time_ms': ETCD_KEEPALIVE,
+    const { host, port, serverName } = endpoint;
+    // An address is no name to ask for (RFC 6066, 3); what the certificate is for is looked at all the same.
+    const verify =
+      serverName === undefined && isIP(host) !== 0
+        ? { checkServerIdentity: (_: string, shown: PeerCertificate) => checkServerIdentity(host, shown) }
+        : {};
+    const secure = credentials.createSsl(Buffer.from(ca), Buffer.from(key), Buffer.from(cert), verify);
+    this.#client = new Client(formatHostPort(host, port), secure, {
+      'grpc.ssl_target_name_override': serverName ?? (isIP(host) === 0 ? host : 'etcd'),
+      'grpc.keepalive_time_ms': serverName === undefined ? ETCD_KEEPALIVE_SHARED : ETCD_KEEPALIVE,
       'grpc.keepalive_timeout_ms': ETCD_KEEPALIVE,
-      'grpc.keepalive_permit_without_calls': 1,
+      'grpc.keepalive_permit_without_calls': serverName === undefined ? 0 : 1,
       'grpc.initial_reconnect_backoff_ms': 200,
       'grpc.min_reconnect_backoff_ms': 200,
       'grpc.max_reconnect_backoff_ms': 1_000,

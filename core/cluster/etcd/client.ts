@@ -30,18 +30,29 @@ export interface EtcdClientOptions {
   readonly endpoints: readonly Endpoint[];
   readonly tls: TlsMaterial;
   readonly clock: Clock;
+  /** A key one may read: members are asked for it when nothing else is to be known. */
+  readonly probe?: string;
+}
+
+/** What a member says of itself, or why it says nothing. */
+export interface MemberAnswer {
+  readonly endpoint: Endpoint;
+  readonly status: MemberStatus | undefined;
+  readonly problem: string | undefined;
 }
 
 export class EtcdClient {
-  readonly #tls: TlsMaterial;
+  readonly #probe: string;
+  #tls: TlsMaterial;
   readonly #clock: Clock;
   #channels: MemberChannel[] = [];
   /** The member that answered last. */
   #preferred = 0;
 
-  constructor({ endpoints, tls, clock }: EtcdClientOptions) {
+  constructor({ endpoints, tls, clock, probe = '\0' }: EtcdClientOptions) {
     this.#tls = tls;
     this.#clock = clock;
+    this.#probe = probe;
     this.setEndpoints(endpoints);
   }
 
@@ -57,6 +68,13 @@ export class EtcdClient {
     );
     for (const channel of before) if (!this.#channels.includes(channel)) channel.close();
     this.#preferred = 0;
+  }
+
+  /** Connects anew to every member, with other certificates and perhaps at other addresses. */
+  reconnect(endpoints: readonly Endpoint[], tls: TlsMaterial): void {
+    this.#tls = tls;
+    this.setEndpoints([]);
+    this.setEndpoints(endpoints);
   }
 
   /** Address of the member that is asked first. */
@@ -121,12 +139,17 @@ export class EtcdClient {
     return this.#change('MemberRemove', memberIdRequest(id), () => undefined);
   }
 
-  /** What the member at each address says of itself; undefined: it does not answer. */
-  statuses(): Promise<{ endpoint: Endpoint; status: MemberStatus | undefined }[]> {
+  /** What the member at each address says of itself. */
+  statuses(): Promise<MemberAnswer[]> {
     return Promise.all(
-      this.#channels.map(async (channel) => {
-        const status = await channel.unary(STATUS, emptyRequest(), statusResponse).catch(() => undefined);
-        return { endpoint: channel.endpoint, status };
+      this.#channels.map(async (channel): Promise<MemberAnswer> => {
+        const { endpoint } = channel;
+        try {
+          const status = await channel.unary(STATUS, emptyRequest(), statusResponse);
+          return { endpoint, status, problem: undefined };
+        } catch (error) {
+          return { endpoint, status: undefined, problem: messageOf(error) };
+        }
       }),
     );
   }
@@ -153,7 +176,7 @@ export class EtcdClient {
   #proven(): Promise<MemberChannel> {
     return this.#anyMember(async (channel) => {
       if (this.#clock.now() - channel.answeredAt > ETCD_LOOK) {
-        await channel.unary(KV_RANGE, rangeRequest({ key: '\0', limit: 1 }), rangeResponse);
+        await channel.unary(KV_RANGE, rangeRequest({ key: this.#probe, limit: 1 }), rangeResponse);
       }
       return channel;
     }, ETCD_PATIENCE - ETCD_DEADLINE);

@@ -65,6 +65,7 @@ export interface Member {
 }
 
 export interface MemberStatus {
+  readonly clusterId: bigint;
   readonly memberId: bigint;
   readonly version: string;
   /** Bytes. */
@@ -72,6 +73,8 @@ export interface MemberStatus {
   /** 0: none. */
   readonly leader: bigint;
   readonly raftIndex: number;
+  /** Alarms, such as that of a full store. */
+  readonly errors: readonly string[];
 }
 
 const revisionOf = (response: MessageReader): number => response.message(1).number(3);
@@ -162,10 +165,12 @@ export const memberListResponse = (bytes: Buffer): Member[] => new MessageReader
 export function statusResponse(bytes: Buffer): MemberStatus {
   const message = new MessageReader(bytes);
   return {
+    clusterId: message.message(1).id(1),
     memberId: message.message(1).id(2),
     version: message.text(2),
     dbSize: message.number(3),
     leader: message.id(4),
     raftIndex: message.number(5),
+    errors: message.texts(8),
   };
 }

@@ -119,6 +119,7 @@ function one(id: string): unknown {
         <p class="muted">
           ${state(STATES[job.state], job.state)}, begun
           ${when(job.created)}${job.ended === null ? '' : `, took ${took(job)}`}.
+          ${job.reported === null ? nothing : html`Done on host ${job.reported.host}, told by ${job.reported.by}, last ${when(job.reported.heard)}.`}
         </p>
       </section>`;
   });

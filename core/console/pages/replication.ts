@@ -48,7 +48,7 @@ class ReplicationPage extends View {
               : state('warning', 'Nobody takes over by itself when a node dies.')
           }
         </p>
-        ${advice === null ? nothing : note('info', sentence(advice))}
+        ${advice === null ? nothing : note('info', sentence(advice))} ${etcdShown(cluster)}
       </section>
       ${
         dying === undefined
@@ -256,6 +256,20 @@ function alone(): unknown {
         </li>
       </ol>
     </section>`;
+}
+
+/** Of an etcd that was there already: its members. */
+function etcdShown({ store: { external } }: Cluster): unknown {
+  if (external === null) return nothing;
+  return html`<h3>etcd, looked after elsewhere</h3>
+    <ul>
+      ${external.members.map(({ address, problem, version, leader }) =>
+        problem === null
+          ? html`<li>${state('success', address)} ${version}${leader ? ', leader' : ''}</li>`
+          : html`<li>${state('danger', address)} ${sentence(problem)}</li>`,
+      )}
+    </ul>
+    <p>The records of the cluster begin with <code>${external.prefix}</code>.</p>`;
 }
 
 customElements.define('gemel-replication', ReplicationPage);

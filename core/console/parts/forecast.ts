@@ -16,7 +16,9 @@ export function forecast(cluster: Cluster, volumes: readonly Replication[], node
   const alive = new Set(cluster.nodes.filter((each) => each.id !== node && each.answers).map(({ id }) => id));
   const voters = cluster.nodes.filter(({ vote }) => vote === 'voter');
   const left = voters.filter(({ id }) => alive.has(id)).length;
-  const decides = left * 2 > voters.length && cluster.store.answers;
+  // Where somebody else looks after etcd, the nodes have no votes; who runs beside a member of it is in `takeover`.
+  const hasMajority = cluster.store.external === null ? left * 2 > voters.length : cluster.takeover === 'automatic';
+  const decides = hasMajority && cluster.store.answers;
   const goOn: string[] = [];
   const stop: { volume: string; why: string }[] = [];
   const lessSafe: string[] = [];

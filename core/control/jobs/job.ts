@@ -34,6 +34,13 @@ export interface JobRecord {
   readonly steps: readonly StepRecord[];
   /** Somebody wants it to stop. */
   readonly cancelling?: boolean;
+  /** It is done elsewhere (reported.ts): on which host, who tells of it, and when that was last (milliseconds since 1970). */
+  readonly reported?: {
+    readonly host: string;
+    readonly by: string;
+    readonly cancellable: boolean;
+    readonly heard: number;
+  };
   /** Why it failed. */
   readonly error?: { readonly code: ErrorCode; readonly message: string };
   /** What the last step gave. */
@@ -121,6 +128,8 @@ export interface JobView {
   readonly notUndone: readonly { readonly step: string; readonly error: string }[];
   readonly result: Json;
   readonly key: string | null;
+  /** Where it is done, who tells of it, and when that was last, when this daemon does not do it itself. */
+  readonly reported: { readonly host: string; readonly by: string; readonly heard: string } | null;
   /** ISO 8601. */
   readonly created: string;
   readonly ended: string | null;

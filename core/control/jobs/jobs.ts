@@ -9,6 +9,7 @@ import {
   MAX_FINISHED_JOBS,
   MAX_JOB_KEY,
   MAX_OPEN_JOBS,
+  MAX_REPORTED_JOBS,
 } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import { Turn } from '../../base/turn.ts';
@@ -21,6 +22,8 @@ import type { SecretBox } from '../secret-box.ts';
 import { JobStopped, isOver } from './job.ts';
 import type { AnyKind, JobRecord, JobState, JobView, Step, StepContext, StepRecord } from './job.ts';
 import { LiveJob, viewOf } from './live.ts';
+import { reportedRecord } from './reported.ts';
+import type { JobReport } from './reported.ts';
 
 export interface JobsOptions {
   readonly catalog: Catalog;
@@ -73,7 +76,7 @@ export class Jobs {
           throw new ServiceError('key-reused', `the key '${printable(key)}' was used for another request`);
         }
       }
-      const open = catalog.jobs.values().filter((job) => !isOver(job)).length;
+      const open = this.#open().length;
       if (open >= MAX_OPEN_JOBS) throw new ServiceError('limit-reached', `${String(open)} jobs are running`);
       const request = await kind.prepare(asked as never);
       const record: JobRecord = {
@@ -90,6 +93,32 @@ export class Jobs {
       };
       await catalog.apply(catalog.jobs.edit(record.id, record), ...this.#outdated());
       this.#start(record);
+      return record;
+    });
+  }
+
+  /**
+   * Keeps what `by` tells of a job that is done elsewhere; durable when it resolves. Rejects with exists when the job of this id is the
+   * daemon's own, bad-request for a kind of its own, limit-reached.
+   */
+  report(id: string, report: JobReport, by: string): Promise<JobRecord> {
+    return this.#turn.run(async () => {
+      const { catalog, world } = this.#options;
+      const before = catalog.jobs.get(id);
+      if (before !== undefined && before.reported === undefined) {
+        throw new ServiceError('exists', `job ${id} is one of this daemon's own`);
+      }
+      if (this.#kinds.has(report.kind)) {
+        throw new ServiceError('bad-request', `jobs '${printable(report.kind)}' are the daemon's own`);
+      }
+      const open = catalog.jobs.values().filter((job) => job.reported !== undefined && !isOver(job) && job.id !== id);
+      if (open.length >= MAX_REPORTED_JOBS && before === undefined) {
+        throw new ServiceError('limit-reached', `${String(open.length)} jobs are being done elsewhere`);
+      }
+      const record = reportedRecord(id, report, by, before, world.clock.wall());
+      await catalog.apply(catalog.jobs.edit(id, record), ...this.#outdated());
+      if (isOver(record) && (before === undefined || !isOver(before))) this.#finished(record);
+      this.#tell(record);
       return record;
     });
   }
@@ -122,7 +151,8 @@ export class Jobs {
 
   view(record: JobRecord): JobView {
     const cancellable = this.#kinds.get(record.kind)?.cancellable === true;
-    return viewOf(record, cancellable, this.#live.get(record.id), this.#options.world.clock.now());
+    const { clock } = this.#options.world;
+    return viewOf(record, cancellable, this.#live.get(record.id), clock.now(), clock.wall());
   }
 
   /** Calls `listener` when a job changes or gets on (a few times a second at most). Returns the function that ends it. */
@@ -136,6 +166,7 @@ export class Jobs {
   /** Wants the job to stop and to take back what it did. Rejects with in-use when it cannot, not-found when it is over. */
   async cancel(id: string): Promise<JobRecord> {
     const record = this.get(id);
+    if (record.reported !== undefined && !isOver(record)) return this.#cancelElsewhere(record.reported, id);
     const live = this.#live.get(id);
     if (isOver(record) || live === undefined) throw new ServiceError('not-found', `job ${id} is over`);
     if (this.#kinds.get(record.kind)?.cancellable !== true) {
@@ -145,11 +176,25 @@ export class Jobs {
     return this.get(id);
   }
 
+  /** Whoever does it is told when he tells of it next. */
+  #cancelElsewhere({ host, cancellable }: NonNullable<JobRecord['reported']>, id: string): Promise<JobRecord> {
+    if (!cancellable) throw new ServiceError('bad-request', `host ${host} goes on with it to its end`);
+    return this.#turn.run(async () => {
+      const { catalog } = this.#options;
+      const latest = this.get(id);
+      if (latest.state !== 'running') return latest;
+      const record = { ...latest, cancelling: true };
+      await catalog.apply(catalog.jobs.edit(id, record));
+      this.#tell(record);
+      return record;
+    });
+  }
+
   /** Resolves when `reached` holds, when the job is over, or after `ms` milliseconds; with the job as it is then. */
   async wait(id: string, ms = Infinity, reached: (record: JobRecord) => boolean = isOver): Promise<JobRecord> {
     const first = this.get(id);
     const { clock } = this.#options.world;
-    if (reached(first) || isOver(first) || !this.#live.has(id)) return first;
+    if (reached(first) || isOver(first) || (!this.#live.has(id) && first.reported === undefined)) return first;
     return new Promise((resolve) => {
       const timer =
         ms === Infinity
@@ -188,7 +233,7 @@ export class Jobs {
    * was half deleted or half made is not seen any more.
    */
   async resume(): Promise<void> {
-    const open = this.#options.catalog.jobs.values().filter((job) => !isOver(job));
+    const open = this.#open();
     for (const record of open) this.#start(record);
     const settled = ({ id }: JobRecord): boolean => this.#live.get(id)?.settled !== false;
     await Promise.all(open.map(({ id }) => this.wait(id, JOB_RESUME, settled)));
@@ -200,6 +245,11 @@ export class Jobs {
     for (const live of this.#live.values()) this.#tell(live.record);
     await this.#turn.run(() => Promise.resolve());
     await Promise.all([...this.#live.values()].map((live) => live.over));
+  }
+
+  /** What is not over and this daemon's to do. */
+  #open(): JobRecord[] {
+    return this.#options.catalog.jobs.values().filter((job) => !isOver(job) && job.reported === undefined);
   }
 
   // ---- running
@@ -355,10 +405,11 @@ export class Jobs {
   /** Removals of what is over for too long, or too many. */
   #outdated(): Edit[] {
     const { catalog, world } = this.#options;
-    const over = this.list().filter((job) => isOver(job));
     const old = world.clock.wall() - JOB_RETENTION;
-    return over
-      .filter((job, i) => i >= MAX_FINISHED_JOBS || (job.ended ?? job.created) < old)
+    // One that is done elsewhere, and of which nobody has told anything for so long, nobody goes on with.
+    const all = this.list().filter((job) => isOver(job) || (job.reported?.heard ?? Infinity) < old);
+    return all
+      .filter((job, i) => i >= MAX_FINISHED_JOBS || (job.ended ?? job.reported?.heard ?? job.created) < old)
       .map((job) => catalog.jobs.edit(job.id, undefined));
   }
 

@@ -1,6 +1,7 @@
 import { Turn } from '../../base/turn.ts';
 import { isOver } from './job.ts';
 import type { JobRecord, JobView, Step } from './job.ts';
+import { reportedDoing } from './reported.ts';
 
 /** A job this process works on: its journal, and how far the step is that runs. */
 export class LiveJob {
@@ -93,9 +94,17 @@ function progressOf(record: JobRecord, steps: readonly Step<never>[], share: num
   return weights.reduce((sum, weight, i) => sum + weight * part(i), 0) / total;
 }
 
-/** A job for people. `live`: as this process works on it. */
-export function viewOf(record: JobRecord, cancellable: boolean, live: LiveJob | undefined, now: number): JobView {
+/** A job for people. `live`: as this process works on it; `now` and `wall`: of the clock. */
+export function viewOf(
+  record: JobRecord,
+  cancellable: boolean,
+  live: LiveJob | undefined,
+  now: number,
+  wall: number,
+): JobView {
   const running = !isOver(record);
+  const { reported } = record;
+  const doing = reported === undefined ? (live?.doing ?? 'waiting') : reportedDoing(record, wall);
   return {
     id: record.id,
     kind: record.kind,
@@ -103,9 +112,9 @@ export function viewOf(record: JobRecord, cancellable: boolean, live: LiveJob | 
     object: record.object,
     state: record.state,
     progress: live?.progress ?? progressOf(record, [], 0),
-    doing: running ? (live?.doing ?? 'waiting') : null,
+    doing: running ? doing : null,
     etaSeconds: running ? (live?.eta(now) ?? null) : null,
-    cancellable: cancellable && record.state === 'running',
+    cancellable: (reported?.cancellable ?? cancellable) && record.state === 'running',
     cancelling: running && record.cancelling === true,
     steps: record.steps.map(({ name, state, error }) => ({ name, state, error: error ?? null })),
     error: record.error ?? null,
@@ -114,6 +123,10 @@ export function viewOf(record: JobRecord, cancellable: boolean, live: LiveJob | 
       .map(({ name, error }) => ({ step: name, error: error ?? '' })),
     result: record.result ?? null,
     key: record.key ?? null,
+    reported:
+      reported === undefined
+        ? null
+        : { host: reported.host, by: reported.by, heard: new Date(reported.heard).toISOString() },
     created: new Date(record.created).toISOString(),
     ended: record.ended === undefined ? null : new Date(record.ended).toISOString(),
   };

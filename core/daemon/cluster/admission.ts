@@ -21,9 +21,14 @@ import type { ClusterNode } from '../../cluster/member.ts';
 import { certify } from './authority.ts';
 import { COMMON_KEYS, Node, clusterFolder } from './cluster-files.ts';
 import { peerUrl } from './etcd-process.ts';
+import { placeIn } from './external-etcd.ts';
 import { hashOfSecret, writeJoinToken } from './join-token.ts';
 import { CLUSTER_RECORD, nodeKey } from './membership.ts';
 import type { Membership } from './membership.ts';
+
+/** What who wants to be a witness of a cluster in an etcd of somebody else is told. */
+export const NO_WITNESS =
+  'this cluster is in an etcd that is looked after elsewhere, which has the votes: it needs no witness';
 
 /** Port above the one of the peer link. */
 export const ADMISSION_PORT = 3;
@@ -47,6 +52,10 @@ export const Admitted = z.strictObject({
   initialCluster: z.string(),
   /** What the secrets of the catalog are sealed with, and tokens of copies; base64. Not for a witness. */
   keys: z.record(z.enum(COMMON_KEYS), z.string()).optional(),
+  /** The etcd of somebody else in which the cluster is; undefined: its nodes run their own. */
+  external: z
+    .object({ endpoints: z.array(z.string()), prefix: z.string(), ca: z.string(), cert: z.string(), key: z.string() })
+    .optional(),
 });
 export type Admitted = z.infer<typeof Admitted>;
 
@@ -118,7 +127,8 @@ export class Admission {
     ]);
     const { id, address } = member.self;
     const where = { host: address.host, port: address.port + ADMISSION_PORT };
-    return { token: writeJoinToken({ ...where, node: id, ca: member.tls.ca, secret }), expires };
+    const external = member.access === undefined ? {} : { external: true as const };
+    return { token: writeJoinToken({ ...where, node: id, ca: member.tls.ca, secret, ...external }), expires };
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -150,6 +160,8 @@ export class Admission {
     if ((join_.value as { expires: number }).expires < world.clock.wall()) {
       throw new ServiceError('bad-request', 'this token is too old: gemel cluster token makes another');
     }
+    const { access } = member;
+    if (access !== undefined && applicant.role === 'witness') throw new ServiceError('cluster-state', NO_WITNESS);
     const record = await store.get(CLUSTER_RECORD);
     if (record === undefined || tls.caKey === undefined) throw new Error('the cluster has no record');
     const { nextIndex, ...rest } = record.value as unknown as ClusterRecord;
@@ -167,7 +179,7 @@ export class Admission {
     } catch (error) {
       throw new ServiceError('bad-request', 'its key is no key', { cause: error });
     }
-    await this.#untilDone(() => this.#promoteLearner());
+    if (access === undefined) await this.#untilDone(() => this.#promoteLearner());
     const { ok } = await store.commit(
       [
         { key: CLUSTER_RECORD, value: { ...rest, nextIndex: nextIndex + 1 } },
@@ -181,24 +193,29 @@ export class Admission {
       ],
     );
     if (!ok) throw new ServiceError('in-use', 'another node is being let in: repeat it with a new token');
-    try {
-      await this.#untilDone(() => this.#addLearner(peerUrl(node.address)));
-    } catch (error) {
-      await store.commit([{ key: nodeKey(node.id), value: undefined }]).catch(() => undefined);
-      throw error;
-    }
-    const members = await member.etcd.members();
-    const initialCluster = members
-      .map(({ name, peerUrls }) => `${name === '' ? node.id : name}=${peerUrls[0] ?? ''}`)
-      .join(',');
+    const initialCluster = access === undefined ? await this.#invite(node) : '';
     log.info({ node: node.name, role: node.role }, 'let a node into the cluster');
     const nodes = [...known, node].map((each) => Node.parse(each));
-    const common = { cluster: member.cluster, node: Node.parse(node), nodes, cert, initialCluster };
+    const external = access === undefined ? {} : { external: { ...access.tls, ...placeIn(access) } };
+    const common = { cluster: member.cluster, node: Node.parse(node), nodes, cert, initialCluster, ...external };
     if (node.role === 'witness') return common;
     const key = async (name: string): Promise<string> =>
       ((await world.disk.readFile(join(clusterFolder(data), name))) ?? Buffer.alloc(0)).toString('base64');
     const keys = { 'secret.key': await key('secret.key'), 'copy-token.key': await key('copy-token.key') };
     return { ...common, caKey: tls.caKey, keys };
+  }
+
+  /** Makes it a learner of etcd. Returns all members, as the first start of one has to be told; when it fails, the node is none. */
+  async #invite(node: ClusterNode): Promise<string> {
+    const { member } = this.#options;
+    try {
+      await this.#untilDone(() => this.#addLearner(peerUrl(node.address)));
+    } catch (error) {
+      await member.store.commit([{ key: nodeKey(node.id), value: undefined }]).catch(() => undefined);
+      throw error;
+    }
+    const members = await member.etcd.members();
+    return members.map(({ name, peerUrls }) => `${name === '' ? node.id : name}=${peerUrls[0] ?? ''}`).join(',');
   }
 
   /** There is one learner at a time: who waits for its vote gets it now. */

@@ -23,6 +23,8 @@ const File = z.strictObject({
   nodes: z.array(Node),
   /** For the first start of etcd. */
   etcd: z.strictObject({ initialCluster: z.string(), state: z.enum(['new', 'existing']) }),
+  /** An etcd that somebody else looks after: then this node runs none. */
+  external: z.strictObject({ endpoints: z.array(z.string()).min(1), prefix: z.string() }).optional(),
 });
 export type ClusterFile = z.infer<typeof File>;
 
@@ -75,6 +77,24 @@ export async function readMaterial(world: World, data: string): Promise<Material
   const [ca, cert, key, caKey] = await Promise.all(['ca.pem', 'node.pem', 'node.key', 'ca.key'].map(read));
   if (ca !== undefined && cert !== undefined && key !== undefined) return { ca, cert, key, caKey };
   throw new ServiceError('catalog-damaged', `certificates are missing in ${clusterFolder(data)}`);
+}
+
+/** What an etcd of somebody else is reached with. */
+export async function writeEtcdMaterial(world: World, data: string, { ca, cert, key }: TlsMaterial): Promise<void> {
+  const folder = clusterFolder(data);
+  for (const [name, content] of Object.entries({ 'etcd-ca.pem': ca, 'etcd.pem': cert, 'etcd.key': key })) {
+    await world.disk.replaceFile(join(folder, name), Buffer.from(content), 0o600);
+  }
+}
+
+/** Rejects with ServiceError catalog-damaged when a file is missing. */
+export async function readEtcdMaterial(world: World, data: string): Promise<TlsMaterial> {
+  const read = async (name: string): Promise<string> => {
+    const content = await world.disk.readFile(join(clusterFolder(data), name));
+    if (content !== undefined) return content.toString();
+    throw new ServiceError('catalog-damaged', `${name} is missing in ${clusterFolder(data)}`);
+  };
+  return { ca: await read('etcd-ca.pem'), cert: await read('etcd.pem'), key: await read('etcd.key') };
 }
 
 /** The node is in no cluster any more. Etcd must not run. */

@@ -13,6 +13,8 @@ const Content = z.strictObject({
   /** CA certificate of the cluster, DER in base64. */
   ca: z.base64(),
   secret: z.string().regex(/^[\w-]{43}$/),
+  /** The cluster is in an etcd of somebody else: whoever joins needs none. */
+  external: z.literal(true).optional(),
 });
 export type JoinContent = Omit<z.infer<typeof Content>, 'ca'> & {
   /** PEM. */

@@ -7,7 +7,14 @@ import { ERRORS, ServiceError, messageOf } from '../../base/errors.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import { isWildcard, parseHostPort } from '../../base/host-port.ts';
 import type { HostPort } from '../../base/host-port.ts';
-import { ADMISSION_PATIENCE, ADMISSION_BODY, ETCD_FIRST, ETCD_RETRY, ETCD_TXN_OPS } from '../../base/limits.ts';
+import {
+  ADMISSION_PATIENCE,
+  ADMISSION_BODY,
+  ETCD_COPY_BYTES,
+  ETCD_COPY_OPS,
+  ETCD_FIRST,
+  ETCD_RETRY,
+} from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import type { World } from '../../base/world.ts';
 import type { Change, ConfigStore, Json } from '../../cluster/config-store.ts';
@@ -16,12 +23,22 @@ import { EtcdStore } from '../../cluster/etcd-store.ts';
 import { CLUSTER_PREFIX, ETCD_CLIENT_PORT, ETCD_PEER_PORT, serverNameOf } from '../../cluster/member.ts';
 import type { ClusterNode, NodeRole } from '../../cluster/member.ts';
 import { checkName } from '../../control/names.ts';
-import { ADMISSION_PORT, Admitted } from './admission.ts';
+import { ADMISSION_PORT, Admitted, NO_WITNESS } from './admission.ts';
 import type { Application, ClusterRecord } from './admission.ts';
 import { certify, newAuthority, newKeyPair } from './authority.ts';
-import { COMMON_KEYS, Node, clusterFolder, removeCluster, writeClusterFile, writeMaterial } from './cluster-files.ts';
+import {
+  COMMON_KEYS,
+  Node,
+  clusterFolder,
+  removeCluster,
+  writeClusterFile,
+  writeEtcdMaterial,
+  writeMaterial,
+} from './cluster-files.ts';
 import type { ClusterFile } from './cluster-files.ts';
 import { peerUrl, requireEtcd } from './etcd-process.ts';
+import { FOUNDING_RECORD, claim, erase, externalClient, placeIn } from './external-etcd.ts';
+import type { EtcdAccess } from './external-etcd.ts';
 import { readJoinToken } from './join-token.ts';
 import { CLUSTER_RECORD, endpointsOf, etcdOf, nodeKey } from './membership.ts';
 
@@ -47,9 +64,9 @@ export function nodeAddress(text: string): HostPort {
  * Before anything has happened: a daemon that cannot listen would not start again. Rejects with ServiceError program-missing,
  * port-taken or address-unusable.
  */
-async function canServe({ world }: Place, { host, port }: HostPort, role: NodeRole): Promise<void> {
-  requireEtcd();
-  const etcd = [ETCD_CLIENT_PORT, ETCD_PEER_PORT];
+async function canServe({ world }: Place, { host, port }: HostPort, role: NodeRole, runsEtcd: boolean): Promise<void> {
+  if (runsEtcd) requireEtcd();
+  const etcd = runsEtcd ? [ETCD_CLIENT_PORT, ETCD_PEER_PORT] : [];
   for (const each of role === 'witness' ? etcd : [0, ...etcd, ADMISSION_PORT]) {
     try {
       const listener = await world.net.listen(host, port + each, (socket) => {
@@ -70,16 +87,18 @@ export function nodeName(wanted: string | undefined): string {
 }
 
 /**
- * Makes this node a cluster of one. The records below `prefixes` are copied out of `own`, where they stay. It is done when
- * cluster.json is written; after a failure, or a crash before, nothing has happened. Returns the id of the cluster.
+ * Makes this node a cluster of one, in an etcd of its own or in the one of `access`. The records below `prefixes` are copied out of
+ * `own`, where they stay. It is done when cluster.json is written; after a failure, or a crash before, nothing has happened (but that
+ * a crash may leave records in the etcd of somebody else, which the next attempt of this node removes). Returns the id of the cluster.
  */
 export async function found(
   { world, log, data }: Place,
   who: { readonly id: string; readonly name: string; readonly address: HostPort },
   own: ConfigStore,
   prefixes: readonly string[],
+  access?: EtcdAccess,
 ): Promise<string> {
-  await canServe({ world, log, data }, who.address, 'data');
+  await canServe({ world, log, data }, who.address, 'data', access === undefined);
   const cluster = world.random.bytes(16).toString('hex');
   const node: ClusterNode = { ...who, index: 0, role: 'data' };
   const authority = newAuthority(world, cluster);
@@ -87,31 +106,61 @@ export async function found(
   const cert = certify(world, authority, node.id, node.address.host, pair.publicKey);
   const tls = { ca: authority.cert, cert, key: pair.key, caKey: authority.key };
   const etcd = { initialCluster: `${node.id}=${peerUrl(node.address)}`, state: 'new' as const };
-  const file: ClusterFile = { version: 1, cluster, node: Node.parse(node), nodes: [Node.parse(node)], etcd };
+  const external = access === undefined ? {} : { external: placeIn(access) };
+  const file: ClusterFile = {
+    ...{ version: 1, cluster, node: Node.parse(node), nodes: [Node.parse(node)], etcd },
+    ...external,
+  };
   await writeMaterial(world, data, tls);
   for (const name of COMMON_KEYS) {
     const content = await world.disk.readFile(join(data, name));
     if (content !== undefined) await world.disk.replaceFile(join(clusterFolder(data), name), content, 0o600);
   }
-  const process = etcdOf(data, file, world, log);
-  const client = new EtcdClient({ endpoints: endpointsOf([node]), tls, clock: world.clock });
+  const process = access === undefined ? etcdOf(data, file, world, log) : undefined;
+  const { clock } = world;
+  let [store, client] = [] as unknown as [EtcdStore | undefined, EtcdClient | undefined];
   try {
-    process.start();
-    const store = await firstAnswer(world, log, client);
+    process?.start();
+    client =
+      access === undefined
+        ? new EtcdClient({ endpoints: endpointsOf([node]), tls, clock })
+        : externalClient(clock, access);
+    if (access !== undefined) await writeEtcdMaterial(world, data, access.tls);
+    store =
+      access === undefined ? await firstAnswer(world, log, client) : await claim(client, access, node.id, clock, log);
+    const begun = await store.get(FOUNDING_RECORD);
     // What was there has one copy, here.
     await copyRecords(own, store, prefixes, (key, value) => withReplicas(key, value, [node.id]));
     const record: ClusterRecord = { uuid: cluster, format: 1, nextIndex: 1 };
-    await store.commit([
-      { key: CLUSTER_RECORD, value: { ...record } },
-      { key: nodeKey(node.id), value: Node.parse(node) },
-    ]);
-    await store.close();
+    const { ok } = await store.commit(
+      [
+        { key: CLUSTER_RECORD, value: { ...record } },
+        { key: nodeKey(node.id), value: Node.parse(node) },
+        ...(begun === undefined ? [] : [{ key: FOUNDING_RECORD, value: undefined }]),
+      ],
+      [
+        { key: CLUSTER_RECORD, revision: 0 },
+        ...(begun === undefined ? [] : [{ key: FOUNDING_RECORD, revision: begun.revision }]),
+      ],
+    );
+    if (!ok) throw new ServiceError('in-use', 'another node has begun a cluster at the same place');
     await writeClusterFile(world, data, file);
-    process.release();
+    await store.close();
+    process?.release();
     return cluster;
   } catch (error) {
-    client.close();
-    await process.stop();
+    // Only what is ours: before claim() has succeeded there is nothing.
+    if (access !== undefined && store !== undefined && client !== undefined) {
+      await erase(client, access.prefix).catch((left: unknown) => {
+        log.warn(
+          { prefix: access.prefix, error: messageOf(left) },
+          'what was written to etcd could not be removed again',
+        );
+      });
+    }
+    await store?.close();
+    client?.close();
+    await process?.stop();
     await removeCluster(world, data);
     throw error;
   }
@@ -131,8 +180,19 @@ export async function copyRecords(
     for (const { key } of await to.list(prefix)) if (!keys.has(key)) changes.push({ key, value: undefined });
     for (const { key, value } of records) changes.push({ key, value: change(key, value) });
   }
-  const step = ETCD_TXN_OPS / 16;
-  for (let at = 0; at < changes.length; at += step) await to.commit(changes.slice(at, at + step));
+  let batch: Change[] = [];
+  let bytes = 0;
+  const flush = async (): Promise<void> => {
+    if (batch.length > 0) await to.commit(batch);
+    [batch, bytes] = [[], 0];
+  };
+  for (const change_ of changes) {
+    const size = change_.value === undefined ? 0 : JSON.stringify(change_.value).length;
+    if (batch.length >= ETCD_COPY_OPS || bytes + size > ETCD_COPY_BYTES) await flush();
+    batch.push(change_);
+    bytes += size;
+  }
+  await flush();
 }
 
 /** The record with other nodes for the data of a volume, if it is that of one; undefined: without any. */
@@ -171,8 +231,9 @@ export async function enter(
   who: { readonly id: string; readonly name: string; readonly address: HostPort; readonly role: NodeRole },
 ): Promise<ClusterFile> {
   const { world, data } = place;
-  const { ca, host, port, node, secret } = readJoinToken(token);
-  await canServe(place, who.address, who.role);
+  const { ca, host, port, node, secret, external: elsewhere = false } = readJoinToken(token);
+  if (elsewhere && who.role === 'witness') throw new ServiceError('cluster-state', NO_WITNESS);
+  await canServe(place, who.address, who.role, !elsewhere);
   const pair = newKeyPair();
   const application: Application = { secret, node: who, publicKey: pair.publicKey };
   const options = { host, port, path: '/join', method: 'POST', ca, servername: serverNameOf(node), agent: false };
@@ -183,7 +244,10 @@ export async function enter(
   }
   const etcd = { initialCluster: admitted.initialCluster, state: 'existing' as const };
   const { cluster, nodes } = admitted;
-  const file: ClusterFile = { version: 1, cluster, node: admitted.node, nodes, etcd };
+  const access = admitted.external;
+  if (access !== undefined) await writeEtcdMaterial(world, data, access);
+  const external = access === undefined ? {} : { external: placeIn(access) };
+  const file: ClusterFile = { version: 1, cluster, node: admitted.node, nodes, etcd, ...external };
   await writeClusterFile(world, data, file);
   return file;
 }

@@ -14,12 +14,16 @@ import {
   Node,
   clusterFolder,
   readClusterFile,
+  readEtcdMaterial,
   readMaterial,
   removeCluster,
   writeClusterFile,
+  writeEtcdMaterial,
 } from './cluster-files.ts';
 import type { ClusterFile, Material } from './cluster-files.ts';
 import { EtcdProcess } from './etcd-process.ts';
+import { externalClient, externalEndpoints, placeIn, problemOf } from './external-etcd.ts';
+import type { EtcdAccess } from './external-etcd.ts';
 
 /** Records of the cluster itself, relative to CLUSTER_PREFIX. */
 export const CLUSTER_RECORD = 'cluster';
@@ -59,18 +63,27 @@ export class Membership implements ClusterMember {
   readonly #log: Log;
   readonly #data: string;
   readonly #client: EtcdClient;
-  readonly #etcd: EtcdProcess;
+  /** Undefined: the cluster is in an etcd of somebody else. */
+  readonly #etcd: EtcdProcess | undefined;
   readonly #listeners = new Set<() => void>();
   readonly store: EtcdStore;
   readonly tls: Material;
   readonly bootId: string;
+  #access: EtcdAccess | undefined;
   #file: ClusterFile;
   #nodes: ClusterNode[];
   #timer: Timer | undefined;
   #closed = false;
 
   private constructor(
-    parts: { world: World; log: Log; data: string; client: EtcdClient; etcd: EtcdProcess },
+    parts: {
+      world: World;
+      log: Log;
+      data: string;
+      client: EtcdClient;
+      etcd: EtcdProcess | undefined;
+      access: EtcdAccess | undefined;
+    },
     file: ClusterFile,
     { store, tls, nodes }: { store: EtcdStore; tls: Material; nodes: ClusterNode[] },
   ) {
@@ -79,6 +92,7 @@ export class Membership implements ClusterMember {
     this.#data = parts.data;
     this.#client = parts.client;
     this.#etcd = parts.etcd;
+    this.#access = parts.access;
     this.#file = file;
     this.#nodes = nodes;
     this.store = store;
@@ -97,11 +111,17 @@ export class Membership implements ClusterMember {
       return undefined;
     }
     const tls = await readMaterial(world, data);
-    const etcd = etcdOf(data, file, world, log);
-    etcd.start();
-    const client = new EtcdClient({ endpoints: endpointsOf(file.nodes), tls, clock: world.clock });
+    const access = await accessOf(world, data, file);
+    const etcd = access === undefined ? etcdOf(data, file, world, log) : undefined;
+    etcd?.start();
+    const { clock } = world;
+    const client =
+      access === undefined
+        ? new EtcdClient({ endpoints: endpointsOf(file.nodes), tls, clock })
+        : externalClient(clock, access);
     try {
-      const store = await openStore(world, log, client);
+      const again = (): Promise<EtcdAccess | undefined> => accessOf(world, data, file);
+      const store = await openStore(world, log, client, access, again);
       const record = (await store.get(CLUSTER_RECORD))?.value as { uuid?: string } | undefined;
       if (record?.uuid !== file.cluster) {
         await store.close();
@@ -113,12 +133,12 @@ export class Membership implements ClusterMember {
         const what = `this node was removed from its cluster (remove the folder ${clusterFolder(data)} to use it alone)`;
         throw new ServiceError('cluster-removed', what);
       }
-      const membership = new Membership({ world, log, data, client, etcd }, file, { store, tls, nodes });
+      const membership = new Membership({ world, log, data, client, etcd, access }, file, { store, tls, nodes });
       membership.#start();
       return membership;
     } catch (error) {
       client.close();
-      etcd.release();
+      etcd?.release();
       throw error;
     }
   }
@@ -139,6 +159,20 @@ export class Membership implements ClusterMember {
     return this.#client;
   }
 
+  /** The etcd of somebody else the cluster is in, and how it is reached; undefined: its nodes run their own. */
+  get access(): EtcdAccess | undefined {
+    return this.#access;
+  }
+
+  /** Reaches it in another way from now on. What it is has been examined. */
+  async reach(access: EtcdAccess): Promise<void> {
+    await writeEtcdMaterial(this.#world, this.#data, access.tls);
+    this.#file = { ...this.#file, external: placeIn(access) };
+    await writeClusterFile(this.#world, this.#data, this.#file);
+    this.#access = access;
+    this.#client.reconnect(externalEndpoints(access), access.tls);
+  }
+
   nodes(): readonly ClusterNode[] {
     return this.#nodes;
   }
@@ -157,7 +191,7 @@ export class Membership implements ClusterMember {
   async leaving(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
-    await this.#etcd.stop();
+    await this.#etcd?.stop();
   }
 
   /** `keepEtcd`: the daemon comes back in a moment. */
@@ -166,8 +200,8 @@ export class Membership implements ClusterMember {
     this.#timer?.cancel();
     this.#listeners.clear();
     await this.store.close();
-    if (keepEtcd) this.#etcd.release();
-    else await this.#etcd.stop();
+    if (keepEtcd) this.#etcd?.release();
+    else await this.#etcd?.stop();
   }
 
   #start(): void {
@@ -175,7 +209,7 @@ export class Membership implements ClusterMember {
       if (key.split('/').length === 2) void this.#reread();
     });
     void this.#remember();
-    this.#roundLater();
+    if (this.#access === undefined) this.#roundLater();
   }
 
   async #reread(): Promise<void> {
@@ -192,7 +226,7 @@ export class Membership implements ClusterMember {
 
   /** The next start has to find etcd without etcd. */
   async #remember(): Promise<void> {
-    this.#client.setEndpoints(endpointsOf(this.#nodes));
+    if (this.#access === undefined) this.#client.setEndpoints(endpointsOf(this.#nodes));
     const file = { ...this.#file, node: Node.parse(this.self), nodes: this.#nodes.map((node) => Node.parse(node)) };
     if (JSON.stringify(file) === JSON.stringify(this.#file)) return;
     this.#file = file;
@@ -231,19 +265,39 @@ async function readNodes(store: EtcdStore): Promise<ClusterNode[]> {
   return nodes.sort((a, b) => a.index - b.index);
 }
 
-async function openStore(world: World, log: Log, client: EtcdClient): Promise<EtcdStore> {
+async function accessOf(world: World, data: string, { external }: ClusterFile): Promise<EtcdAccess | undefined> {
+  return external === undefined ? undefined : { ...external, tls: await readEtcdMaterial(world, data) };
+}
+
+/** `again`: what is in the folder by now. A certificate that is no longer good can only be replaced there while nobody answers. */
+async function openStore(
+  world: World,
+  log: Log,
+  client: EtcdClient,
+  access: EtcdAccess | undefined,
+  again: () => Promise<EtcdAccess | undefined>,
+): Promise<EtcdStore> {
   const { clock } = world;
+  const place = { prefix: access?.prefix ?? CLUSTER_PREFIX, shared: access !== undefined };
   let toldAt = -Infinity;
-  for (;;) {
+  for (let used = access; ;) {
     try {
-      return await EtcdStore.open({ client, prefix: CLUSTER_PREFIX, clock, log });
+      return await EtcdStore.open({ client, ...place, clock, log });
     } catch (error) {
       if (!(error instanceof ServiceError) || error.code !== 'cluster-unavailable') throw error;
       await new Promise<void>((resolve) => clock.after(ETCD_RETRY, resolve));
       if (clock.now() - toldAt < CLUSTER_TELL) continue;
+      const answers = used === undefined ? [] : await client.statuses();
+      const found = answers.map((each) => `${each.endpoint.host}: ${problemOf(each) ?? 'answers'}`);
       // At the first start of a member, and when all nodes start at once, it takes a moment.
-      if (toldAt !== -Infinity) log.warn({ error: messageOf(error) }, 'waiting for the other nodes of the cluster');
+      if (used !== undefined) log.warn({ error: messageOf(error), members: found.join('; ') }, 'waiting for etcd');
+      else if (toldAt !== -Infinity)
+        log.warn({ error: messageOf(error) }, 'waiting for the other nodes of the cluster');
       toldAt = clock.now();
+      const now = await again();
+      if (now === undefined || JSON.stringify(now) === JSON.stringify(used)) continue;
+      client.reconnect(externalEndpoints(now), now.tls);
+      used = now;
     }
   }
 }

@@ -31,6 +31,8 @@ use constant API_NEWEST => 15;
 use constant BASE_SNAPSHOT => Gemel::PVE::Names::BASE_SNAPSHOT;
 # Bytes: the smallest volume, and the unit of sizes.
 use constant MIB => 1_048_576;
+# Names that are tried when others take them at the same moment.
+use constant MAX_TRIES => 32;
 our $PRIVATE = '/etc/pve/priv/storage';
 
 sub api {
@@ -232,14 +234,31 @@ sub alloc_image {
     my ($class, $storeid, $scfg, $vmid, $fmt, $name, $size) = @_;
 
     die "a Gemel storage has raw disks only, not '$fmt'\n" if $fmt ne 'raw';
-    $name //= $class->find_free_diskname($storeid, $scfg, $vmid, $fmt);
-    die "'$name' is not a name for a disk of guest $vmid\n" if $name !~ m/^vm-\Q$vmid\E-/;
-
-    my $body = { name => Gemel::PVE::Names::volume($storeid, $scfg, $name), size => _round($size * 1024), kind => 'pool' };
+    my $body = { size => _round($size * 1024), kind => 'pool' };
     $body->{pool} = $scfg->{'gemel-pool'} if defined($scfg->{'gemel-pool'});
     $body->{replicas} = int($scfg->{'gemel-replicas'}) if defined($scfg->{'gemel-replicas'});
-    Gemel::PVE::Known::keep($storeid, $body->{name}, _client($storeid, $scfg)->call('POST', '/volumes', $body, _key($body->{name})));
-    return $name;
+    return $class->_made($storeid, $scfg, $vmid, $name, '/volumes', $body);
+}
+
+# Has the API make a volume with a name that is free, or $name; returns the name of the disk. Proxmox locks the storage over its cluster
+# meanwhile, but not every caller waits for that lock, and other clusters may use the same names: who takes a name is decided by the daemon,
+# and whoever comes second takes the next one.
+sub _made {
+    my ($class, $storeid, $scfg, $vmid, $wanted, $path, $body) = @_;
+
+    my $client = _client($storeid, $scfg);
+    for (my $tries = 1; ; $tries++) {
+        my $name = $wanted // $class->find_free_diskname($storeid, $scfg, $vmid, 'raw');
+        die "'$name' is not a name for a disk of guest $vmid\n" if $name !~ m/^vm-\Q$vmid\E-/;
+        my $volume = Gemel::PVE::Names::volume($storeid, $scfg, $name);
+        my $made = eval { $client->call('POST', $path, { %$body, name => $volume }, _key($path, $volume)) };
+        if (my $error = $@) {
+            die $error if defined($wanted) || $tries >= MAX_TRIES || !ref($error) || $error->{code} ne 'exists';
+            next;
+        }
+        Gemel::PVE::Known::keep($storeid, $volume, $made);
+        return $name;
+    }
 }
 
 # Bytes, to whole MiB: what smaller disks (firmware variables, cloud-init) are rounded to.
@@ -404,11 +423,8 @@ sub clone_image {
     my $isBase = ($class->parse_volname($volname))[5];
     die "only templates and snapshots can be cloned, '$volname' is neither\n" if !$isBase && !defined($snap);
     my $snapshot = defined($snap) ? Gemel::PVE::Names::snapshot($snap) : BASE_SNAPSHOT;
-    my $name = $class->find_free_diskname($storeid, $scfg, $vmid, 'raw');
     my $source = Gemel::PVE::Names::volume($storeid, $scfg, $volname);
-    my $body = { name => Gemel::PVE::Names::volume($storeid, $scfg, $name), snapshot => $snapshot };
-    Gemel::PVE::Known::keep($storeid, $body->{name}, _client($storeid, $scfg)->call('POST', "/volumes/$source/clone", $body, _key($source, $body->{name})));
-    return $name;
+    return $class->_made($storeid, $scfg, $vmid, undef, "/volumes/$source/clone", { snapshot => $snapshot });
 }
 
 sub volume_has_feature {

@@ -1,8 +1,10 @@
 // `gemel kvm agent`: keeps a host equal to the catalog as long as it runs. It is told by the daemon (event stream) and by libvirtd
 // (events) when something has changed, so that it has nothing to do meanwhile.
 import { messageOf } from '../../../core/base/errors.ts';
+import type { ApiCall } from '../../sdk/typed-api.ts';
 import { wantedPool } from '../ensure.ts';
 import { LibvirtSession } from '../rpc/session.ts';
+import { Reports, leftFolder, leftIn } from '../reports.ts';
 import { readSecret } from '../settings.ts';
 import type { KvmSettings } from '../settings.ts';
 import { portalOf } from '../storage.ts';
@@ -16,6 +18,8 @@ const EVERYTHING = 300_000;
 /** Until the daemon is asked again after it could not be: at first, and at most. */
 const RETRY_FIRST = 1_000;
 const RETRY_MAX = 30_000;
+/** As long as an operation is under way on this host, it is looked so often whether somebody is at it. */
+const LEFT_INTERVAL = 10_000;
 const TOPICS = '/events/stream?topics=volumes,maps,hosts';
 
 /** The daemon's events: resolves when the stream is over (ApiClient.stream). */
@@ -25,6 +29,8 @@ export interface AgentOptions {
   readonly settings: KvmSettings;
   readonly storage: KvmStorage;
   readonly stream: EventStream;
+  /** For operations that were left in the middle. */
+  readonly call: ApiCall;
   readonly log: (text: string) => void;
   readonly signal: AbortSignal;
 }
@@ -56,6 +62,7 @@ class Agent {
   #running = false;
   #retry = RETRY_FIRST;
   #told = '';
+  #goingOn: Promise<void> | undefined;
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -140,6 +147,8 @@ class Agent {
         if (changed > 0 || state !== this.#told) log(state);
         this.#told = state;
         next = again ?? EVERYTHING;
+        // Now that libvirtd and the daemon are there: without them it could neither be finished nor taken back.
+        if (this.#goOn()) next = Math.min(next, LEFT_INTERVAL);
       }
     } catch (error) {
       this.#stale = true;
@@ -156,6 +165,24 @@ class Agent {
       } else this.#soon(this.#stale ? Math.min(next, GATHER + this.#retry) : next);
       if (next === EVERYTHING) this.#stale = true;
     }
+  }
+
+  /** Goes on with what others have left in the middle. False: nothing is under way. */
+  #goOn(): boolean {
+    const { settings, storage, call, log } = this.#options;
+    if (leftIn(leftFolder(settings.state)).length === 0) return false;
+    this.#goingOn ??= (async () => {
+      // Nothing of it is in memory before it is needed.
+      const { goOnWithLeft } = await import('../ops/go-on.ts');
+      const { Libvirt } = await import('../libvirt.ts');
+      const libvirt = new Libvirt(settings.libvirt);
+      const reports = new Reports({ folder: leftFolder(settings.state), host: settings.host, call });
+      await goOnWithLeft({ libvirt, storage, settings, reports }, call, log).finally(() => {
+        libvirt.close();
+        this.#goingOn = undefined;
+      });
+    })();
+    return true;
   }
 
   async #ask(): Promise<Wanted> {

@@ -25,7 +25,8 @@ async function main(file: string): Promise<void> {
   const log = (text: string): void => {
     process.stdout.write(`${text}\n`);
   };
-  await runAgent({ settings, storage, stream: client.stream.bind(client), log, signal: over.signal });
+  const [stream, call] = [client.stream.bind(client), client.call.bind(client)];
+  await runAgent({ settings, storage, stream, call, log, signal: over.signal });
 }
 
 try {

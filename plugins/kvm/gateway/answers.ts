@@ -1,10 +1,10 @@
 // Which calls the gateway answers or changes, and how. Everything else goes through it byte by byte.
 import { child, parseXml, textOf } from '../model/xml.ts';
 import { LibvirtCode, LibvirtError } from '../rpc/errors.ts';
-import { array, int, nothing, string, struct } from '../rpc/codec.ts';
+import { array, bytes, int, nothing, string, struct, uint } from '../rpc/codec.ts';
 import * as procedures from '../rpc/procedures.ts';
 import type { Procedure } from '../rpc/procedures.ts';
-import { domain } from '../rpc/types.ts';
+import { domain, pool, volume } from '../rpc/types.ts';
 import type { Domain, Pool } from '../rpc/types.ts';
 import type { PoolFace } from './face.ts';
 import { STORAGE, refused } from './face.ts';
@@ -54,6 +54,12 @@ const ofDomain: Procedure<{ domain: Domain }, object> = {
   args: struct({ domain }),
   reply: nothing,
 };
+const detachAlias: Procedure<{ domain: Domain; alias: string; flags: number }, object> = {
+  name: 'domain_detach_device_alias',
+  number: 392,
+  args: struct({ domain, alias: string, flags: uint }),
+  reply: nothing,
+};
 const destroyFlags = { ...procedures.domainUndefine, name: 'domain_destroy_flags', number: 234 };
 const define = { ...procedures.domainCreateXml, name: 'domain_define_xml', number: 11, args: struct({ xml: string }) };
 
@@ -71,6 +77,23 @@ export const poolNames: Procedure<{ most: number }, { names: readonly string[] }
   args: struct({ most: int }),
   reply: struct({ names: array(string) }),
 };
+
+/** By the folder its volumes are in, which ours seem to be in. */
+export const poolByTarget: Procedure<{ path: string }, { pool: Pool }> = {
+  name: 'storage_pool_lookup_by_target_path',
+  number: 391,
+  args: struct({ path: string }),
+  reply: struct({ pool }),
+};
+
+/** What a volume can be asked for that ours do not do: content goes over the paths of the storage, not through libvirt. */
+const streamed = struct({ volume, offset: bytes, length: bytes, flags: uint });
+const NOT_OF_VOLUMES = [
+  { ...procedures.volumeWipe, what: 'wiping' },
+  { ...procedures.volumeWipe, name: 'vol_wipe_pattern', number: 259, what: 'wiping' },
+  { ...procedures.volumeWipe, name: 'vol_upload', number: 208, args: streamed, what: 'uploading' },
+  { ...procedures.volumeWipe, name: 'vol_download', number: 209, args: streamed, what: 'downloading' },
+];
 
 /** What a pool can be asked for that ours does not do: it is the storage, not a group of devices of this host. */
 const NOT_OURS = [
@@ -130,6 +153,10 @@ function pools(face: PoolFace, on: On, ofPool: OfPool): void {
   }));
   on(procedures.poolByName, ({ name }) => (name === face.pool.name ? { answer: { pool: face.pool } } : undefined));
   on(procedures.poolByUuid, ({ uuid }) => (uuid === face.pool.uuid ? { answer: { pool: face.pool } } : undefined));
+  const { key: target } = face.handleOf({ name: '' });
+  on(poolByTarget, ({ path }) =>
+    `${path.replace(/\/+$/, '')}/` === target ? { answer: { pool: face.pool } } : undefined,
+  );
   ofPool(procedures.poolInfo, () => face.info());
   ofPool(procedures.poolXml, async () => ({ xml: await face.xml() }));
   ofPool(procedures.poolActive, () => ({ active: 1 }));
@@ -193,9 +220,11 @@ function volumes(face: PoolFace, on: On, ofPool: OfPool, ofVolume: OfVolume): vo
     link.changed();
     return {};
   });
-  ofVolume(procedures.volumeWipe, () => {
-    throw new LibvirtError(LibvirtCode.noSupport, STORAGE, 'this pool does not support wiping volumes');
-  });
+  for (const { what, ...procedure } of NOT_OF_VOLUMES) {
+    ofVolume(procedure as typeof procedures.volumeWipe, () => {
+      throw new LibvirtError(LibvirtCode.noSupport, STORAGE, `this pool does not support ${what} volumes`);
+    });
+  }
 }
 
 /** The UUID of a domain that is defined; undefined: it has none yet, so that nothing is leased for it. */
@@ -274,6 +303,11 @@ function domains(face: PoolFace, on: On): void {
       (done, volume, of) => (done ? leases.giveBackLater(volume, of.uuid) : undefined),
     );
   }
+  on(detachAlias, async (args) => {
+    const volume = await leases.heldAs(args.domain, args.alias);
+    if (volume === undefined) return undefined;
+    return { settled: (done) => (done ? leases.giveBackLater(volume, args.domain.uuid) : undefined) };
+  });
   on(procedures.domainXml, ({ flags }) => {
     // What is for another libvirtd (VIR_DOMAIN_XML_MIGRATABLE) is left as it is.
     if ((flags & 8) !== 0) return undefined;

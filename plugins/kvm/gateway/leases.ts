@@ -4,6 +4,7 @@ import { holderOf } from '../identity.ts';
 import { disksIn, domainsWith, isOf } from '../ops/context.ts';
 import type { OpsContext } from '../ops/context.ts';
 import { listAllDomains } from '../rpc/procedures.ts';
+import type { Domain } from '../rpc/types.ts';
 import type { StoredDisk } from '../storage.ts';
 
 /** How often, and milliseconds apart, it is looked whether a guest has let go of a disk. */
@@ -74,6 +75,20 @@ export class Leases {
       return leased.filter((volume) => disks.some((each) => isOf(each, volume))).map(({ name }) => name);
     } catch {
       return [];
+    }
+  }
+
+  /** The volume that is leased for the machine, and its disk with this alias. Never rejects. */
+  async heldAs(domain: Domain, alias: string): Promise<string | undefined> {
+    const { storage, libvirt } = this.#context;
+    try {
+      const disks = [...(await disksIn(libvirt, domain)), ...(await disksIn(libvirt, domain, true))];
+      const disk = disks.find((each) => each.alias === alias);
+      if (disk === undefined) return undefined;
+      const holder = this.#holder(domain.uuid);
+      return (await storage.volumes()).find((volume) => volume.lease?.holder === holder && isOf(disk, volume))?.name;
+    } catch {
+      return undefined;
     }
   }
 

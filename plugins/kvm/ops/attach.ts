@@ -24,6 +24,7 @@ import {
   operate,
   sourceFor,
   subjectOf,
+  volumeObject,
 } from './context.ts';
 import type { OpsContext, Way } from './context.ts';
 
@@ -141,7 +142,8 @@ export async function attachDisk(context: OpsContext, request: AttachRequest, ke
       },
     },
   ];
-  const { disk } = await operate(context, steps, {}, { attach: request }, key);
+  const asked = { what: 'attach', args: request, title: `attach ${volume} to ${name}`, object: volumeObject(volume) };
+  const { disk } = await operate(context, asked, steps, {}, { attach: request }, key);
   return disk?.dev ?? '';
 }
 
@@ -240,5 +242,6 @@ export async function detachDisk(
       },
     },
   ];
-  await operate(context, steps, {}, { detach: request }, key, true);
+  const asked = { what: 'detach', args: request, title: `detach ${volume} from ${name}`, object: volumeObject(volume) };
+  await operate(context, asked, steps, {}, { detach: request }, key, { forward: true });
 }

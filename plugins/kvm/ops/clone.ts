@@ -16,7 +16,7 @@ import {
   domainUndefine,
   domainXml,
 } from '../rpc/procedures.ts';
-import { domainNamed, isRunning, operate, sourceFor } from './context.ts';
+import { domainNamed, isRunning, machineObject, operate, sourceFor } from './context.ts';
 import type { OpsContext } from './context.ts';
 import { volumesOf } from './snapshot.ts';
 
@@ -124,6 +124,7 @@ export async function cloneDomain(
       },
     },
   ];
-  const { disks } = await operate(context, steps, { disks: [] }, { clone: request }, key);
+  const asked = { what: 'clone', args: request, title: `clone ${from} as ${name}`, object: machineObject(from) };
+  const { disks } = await operate(context, asked, steps, { disks: [] }, { clone: request }, key);
   return disks.map(({ to }) => to);
 }

@@ -4,8 +4,8 @@
 import { join } from 'node:path';
 import { ServiceError } from '../../../core/base/errors.ts';
 import { FileJournal } from '../../sdk/file-journal.ts';
-import { runFlow } from '../../sdk/flow.ts';
-import type { FlowStep } from '../../sdk/flow.ts';
+import { FlowFailed, runFlow } from '../../sdk/flow.ts';
+import type { FlowJournal, FlowStep } from '../../sdk/flow.ts';
 import { poolIdentity, secretIdentity } from '../identity.ts';
 import { patiently } from '../libvirt.ts';
 import type { Caller } from '../libvirt.ts';
@@ -23,6 +23,7 @@ import {
   listAllDomains,
 } from '../rpc/procedures.ts';
 import type { Domain } from '../rpc/types.ts';
+import type { Asked, Reports, Told } from '../reports.ts';
 import type { KvmSettings } from '../settings.ts';
 import { portalOf } from '../storage.ts';
 import { vhostSocket } from '../vhost.ts';
@@ -32,7 +33,8 @@ export interface OpsContext {
   readonly libvirt: Caller;
   readonly storage: KvmStorage;
   readonly settings: KvmSettings;
-  readonly progress?: ((step: string, share: number) => void) | undefined;
+  /** Tells the daemon of what is done; undefined: nobody is told. */
+  readonly reports?: Reports | undefined;
 }
 
 /** How a machine reaches a volume: by its own initiator; by the NBD socket of this host; by vhost-user in front of that. */
@@ -43,18 +45,53 @@ export const NBD = 'nbd';
 const STATE_RUNNING = 1;
 const STATE_PAUSED = 3;
 
-/** Runs an operation under `key`; what was begun under it is gone on with. Rejects with FlowFailed. */
-export function operate<S>(
-  context: OpsContext,
+/** How an operation is done. */
+interface Manner<S> {
+  /** Nothing is undone. */
+  readonly forward?: boolean;
+  /** What comes behind the point of no return, and goes forward only. */
+  readonly after?: {
+    readonly steps: readonly FlowStep<S>[];
+    readonly request: object;
+    /** Whether that point was passed: what failed then failed too late, and is finished. */
+    readonly passed: () => Promise<boolean>;
+  };
+}
+
+/** Runs an operation under `key`; what was begun under it is gone on with. Rejects with FlowFailed, and with in-use when somebody is at it. */
+export async function operate<S>(
+  { settings, reports }: OpsContext,
+  asked: Asked,
   steps: readonly FlowStep<S>[],
   first: S,
   request: object,
   key: string,
-  forward = false,
+  { forward = false, after }: Manner<S> = {},
 ): Promise<S> {
-  const journal = new FileJournal<S>(join(context.settings.state, 'operations'));
-  const progress = context.progress === undefined ? {} : { progress: context.progress };
-  return runFlow(steps, first, { ...progress, key, request: JSON.stringify(request), journal, forward, patiently });
+  const files = new FileJournal<S>(join(settings.state, 'operations'));
+  const work = async (told: Told | undefined): Promise<S> => {
+    const journal = (part: number): FlowJournal<S> => told?.journal(files, part) ?? files;
+    const common = { request: JSON.stringify(request), forward, patiently };
+    const signal = told === undefined ? {} : { signal: told.signal };
+    const flow = runFlow(steps, first, { ...common, ...signal, key, journal: journal(0) });
+    if (after === undefined) return flow;
+    const found = await unlessPassed(flow, after.passed);
+    const rest = { ...common, request: JSON.stringify(after.request), forward: true };
+    return runFlow(after.steps, found, { ...rest, key: `${key} after`, journal: journal(1) });
+  };
+  if (reports === undefined) return work(undefined);
+  return reports.follow(asked, key, after === undefined ? 1 : 2, !forward, work);
+}
+
+/** A flow that failed although there was no way back any more was too late with its failure: what it knew, to finish it. */
+async function unlessPassed<S>(flow: Promise<S>, passed: () => Promise<boolean>): Promise<S> {
+  try {
+    return await flow;
+  } catch (error) {
+    if (!(error instanceof FlowFailed) || error.notUndone.length === 0) throw error;
+    if (!(await patiently(passed).catch(() => false))) throw error;
+    return error.state as S;
+  }
 }
 
 export async function domainNamed(libvirt: Caller, name: string): Promise<Domain> {
@@ -128,3 +165,7 @@ export const subjectOf = ({ settings }: OpsContext, way: Way): string => (way ==
 
 export const isMapped = (disk: StoredDisk, subject: string): boolean =>
   disk.maps.some(({ initiator, access }) => initiator === subject && access === 'read-write');
+
+/** What an operation on a volume, or on a machine, is about. */
+export const volumeObject = (name: string): Asked['object'] => ({ kind: 'volume', name });
+export const machineObject = (name: string): Asked['object'] => ({ kind: 'virtual-machine', name });

@@ -1,12 +1,13 @@
 // A volume grows, and the virtual machine that has it sees that at once.
 import { ServiceError } from '../../../core/base/errors.ts';
+import { formatSize } from '../../../core/base/sizes.ts';
 import type { FlowStep } from '../../sdk/flow.ts';
 import { orMissing } from '../ensure.ts';
 import { poolIdentity } from '../identity.ts';
 import { LibvirtCode } from '../rpc/errors.ts';
 import { RESIZE_BYTES, blockInfo, blockResize, poolActive, poolByUuid, poolRefresh } from '../rpc/procedures.ts';
 import type { Domain } from '../rpc/types.ts';
-import { disksIn, domainsWith, isOf, operate } from './context.ts';
+import { disksIn, domainsWith, isOf, operate, volumeObject } from './context.ts';
 import type { OpsContext } from './context.ts';
 
 interface Running {
@@ -87,5 +88,7 @@ export async function growDisk(context: OpsContext, volume: string, size: number
       },
     },
   ];
-  await operate(context, steps, {}, { grow: volume, size }, key, true);
+  const title = `grow ${volume} to ${formatSize(size)}`;
+  const asked = { what: 'grow', args: { volume, size }, title, object: volumeObject(volume) };
+  await operate(context, asked, steps, {}, { grow: volume, size }, key, { forward: true });
 }

@@ -2,7 +2,6 @@
 // changes over (libvirt's blockcopy).
 import { rm, stat } from 'node:fs/promises';
 import { ServiceError } from '../../../core/base/errors.ts';
-import { FlowFailed } from '../../sdk/flow.ts';
 import type { FlowStep } from '../../sdk/flow.ts';
 import { ensureSecret } from '../ensure.ts';
 import { holderOf } from '../identity.ts';
@@ -27,7 +26,7 @@ import {
 import type { Domain } from '../rpc/types.ts';
 import { readSecret } from '../settings.ts';
 import type { StoredDisk } from '../storage.ts';
-import { disksIn, domainNamed, isOf, isRunning, operate, sourceFor, subjectOf } from './context.ts';
+import { disksIn, domainNamed, isOf, isRunning, machineObject, operate, sourceFor, subjectOf } from './context.ts';
 import type { OpsContext } from './context.ts';
 
 /** Milliseconds a copy may stand still before it is given up. */
@@ -148,8 +147,10 @@ export async function importDisk(
       },
     },
   ];
-  await unlessArrived(operate(context, steps, {}, { import: request }, key), hasArrived);
-  await operate(context, after, {}, { imported: request }, `${key} after`, true);
+  const title = `import ${dev} of ${name} as ${volume}`;
+  const asked = { what: 'import', args: request, title, object: machineObject(name) };
+  const rest = { steps: after, request: { imported: request }, passed: hasArrived };
+  await operate(context, asked, steps, {}, { import: request }, key, { after: rest });
 }
 
 /** The disk becomes a file on the host; the volume is kept, without lease and map. Rejects with FlowFailed. */
@@ -216,19 +217,10 @@ export async function exportDisk(
       },
     },
   ];
-  const found = await unlessArrived(operate(context, steps, {}, { export: request }, key), hasArrived);
-  await operate(context, after, found, { exported: request }, `${key} after`, true);
-}
-
-/** A flow that failed although the machine has changed over was too late with its failure: what it knew, to finish it. */
-async function unlessArrived<S>(flow: Promise<S>, hasArrived: () => Promise<boolean>): Promise<S> {
-  try {
-    return await flow;
-  } catch (error) {
-    if (!(error instanceof FlowFailed) || error.notUndone.length === 0) throw error;
-    if (!(await patiently(hasArrived).catch(() => false))) throw error;
-    return error.state as S;
-  }
+  const title = `export ${dev} of ${name} to ${file}`;
+  const asked = { what: 'export', args: request, title, object: machineObject(name) };
+  const rest = { steps: after, request: { exported: request }, passed: hasArrived };
+  await operate(context, asked, steps, {}, { export: request }, key, { after: rest });
 }
 
 async function isThere(file: string): Promise<boolean> {
@@ -304,7 +296,6 @@ async function copyAndPivot(
         throw new ServiceError('hypervisor-refused', `the copy of ${dev} of ${domain.name} has failed`);
       if (info.current !== last) moved = Date.now();
       last = info.current;
-      context.progress?.('copy', info.end === 0 ? 0 : info.current / info.end);
       return Date.now() - moved > STALLED ? false : undefined;
     },
     Infinity,

@@ -6,7 +6,7 @@ import { LibvirtCode, isLibvirt } from '../rpc/errors.ts';
 import { fsFreeze, fsThaw } from '../rpc/procedures.ts';
 import type { Domain } from '../rpc/types.ts';
 import type { StoredDisk } from '../storage.ts';
-import { disksIn, domainNamed, isOf, isRunning, operate } from './context.ts';
+import { disksIn, domainNamed, isOf, isRunning, machineObject, operate } from './context.ts';
 import type { OpsContext } from './context.ts';
 
 /** Errors of libvirt that say there is no guest agent, or none that answers. */
@@ -114,7 +114,10 @@ export async function snapshotDomain(
       },
     },
   ];
-  return operate(context, steps, { volumes: [], frozen: false }, { snapshot: name, as: snapshot }, key);
+  const args = { domain: name, snapshot };
+  const asked = { what: 'snapshot', args, title: `snapshot ${snapshot} of ${name}`, object: machineObject(name) };
+  const first = { volumes: [], frozen: false };
+  return operate(context, asked, steps, first, { snapshot: name, as: snapshot }, key);
 }
 
 /** The disks of a domain that does not run are again as they were. Goes forward only. Rejects with FlowFailed. */
@@ -143,5 +146,8 @@ export async function rollBackDomain(context: OpsContext, name: string, snapshot
       },
     },
   ];
-  await operate(context, steps, { volumes: [], frozen: false }, { rollback: name, to: snapshot }, key, true);
+  const args = { domain: name, snapshot };
+  const asked = { what: 'rollback', args, title: `roll ${name} back to ${snapshot}`, object: machineObject(name) };
+  const first = { volumes: [], frozen: false };
+  await operate(context, asked, steps, first, { rollback: name, to: snapshot }, key, { forward: true });
 }

@@ -11,8 +11,8 @@ const size = (mib: number): string => JSON.stringify({ size: mib << 20 });
 
 /** Changes that no ETag stands for: nothing that is read has one of theirs. */
 const WITHOUT = [
-  ...['DELETE /cluster', 'DELETE /cluster/nodes/:node', 'PUT /cluster/nodes/:node/maintenance'],
-  ...['DELETE /pools/:name/scrub', 'DELETE /session', 'PUT /session/password'],
+  ...['DELETE /cluster', 'DELETE /cluster/nodes/:node', 'PUT /cluster/nodes/:node/maintenance', 'PUT /cluster/etcd'],
+  ...['DELETE /pools/:name/scrub', 'DELETE /session', 'PUT /session/password', 'PUT /jobs/:id/report'],
 ];
 
 describe('conditional requests', () => {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { ApiClient } from '../../../plugins/sdk/client.ts';
@@ -38,6 +40,34 @@ describe('ApiClient', () => {
         'daemon-unreachable',
       );
     });
+  });
+
+  it('gives up a daemon that hangs, or never comes to an end', async () => {
+    const sockets = new Set<Socket>();
+    let answer: (socket: Socket) => void = () => undefined;
+    const server = createServer((socket) => {
+      sockets.add(socket.on('error', () => undefined));
+      answer(socket);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const short = { silence: 40_000, whole: 200, isChange: false };
+    const patience = { greeting: short, read: short, change: { ...short, isChange: true } };
+    const client = new ApiClient(`https://127.0.0.1:${String(port)}`, `gemel.a.${'A'.repeat(43)}`, patience);
+    try {
+      await assert.rejects(client.call('GET', '/status'), /no daemon at 127\.0\.0\.1:\d+: no answer within 0\.2 s$/);
+      // A byte now and then is no answer either.
+      let timer: NodeJS.Timeout | undefined;
+      answer = (socket) => {
+        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n');
+        timer = setInterval(() => socket.write('x'), 20);
+      };
+      await assert.rejects(client.call('GET', '/status'), /no answer within 0\.2 s$/);
+      clearInterval(timer);
+    } finally {
+      for (const each of sockets) each.destroy();
+      server.close();
+    }
   });
 
   it('is found through flags, the environment or the data folder', async () => {

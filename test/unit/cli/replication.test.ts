@@ -19,7 +19,7 @@ const node = (index: number, name: string, more: Partial<Node> = {}): Node => ({
 const NODES = [node(0, 'alpha'), node(1, 'beta'), node(2, 'watch', { role: 'witness' })];
 const CLUSTER: Cluster = {
   ...{ cluster: 'c0ffee00', node: '00000001', nodes: NODES, takeover: 'automatic', advice: null },
-  store: { answers: true, problem: null },
+  store: { answers: true, problem: null, external: null },
 };
 const WITHOUT_ALPHA: Cluster = {
   ...CLUSTER,
@@ -151,7 +151,7 @@ describe('gemel doctor in a cluster', () => {
   });
 
   it('names who is missing, what that means and what to do', () => {
-    const lost = { ...WITHOUT_ALPHA, store: { answers: false, problem: 'no majority' } };
+    const lost = { ...WITHOUT_ALPHA, store: { answers: false, problem: 'no majority', external: null } };
     const findings = clusterFindings(lost);
     assert.deepEqual(said(findings), [
       'error: the configuration store does not answer: no majority',

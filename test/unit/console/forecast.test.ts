@@ -24,7 +24,7 @@ const cluster = (nodes: readonly ClusterNode[], more: Partial<Cluster> = {}): Cl
     cluster: 'c',
     node: 'a',
     nodes: [...nodes],
-    store: { answers: true, problem: null },
+    store: { answers: true, problem: null, external: null },
     takeover: 'automatic',
     advice: null,
   },

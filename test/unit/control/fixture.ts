@@ -62,7 +62,7 @@ export function recordingLog(lines: string[]): Log {
 const refused = (): Promise<never> => Promise.reject(new ServiceError('bad-request', 'no cluster here'));
 const NO_CLUSTER: ClusterControl = {
   view: () => Promise.resolve(ALONE),
-  ...{ init: refused, token: refused, join: refused, remove: refused, leave: refused },
+  ...{ init: refused, reachEtcd: refused, token: refused, join: refused, remove: refused, leave: refused },
 };
 
 export async function openPlane(folder: string, key = KEY): Promise<Plane> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ServiceError } from '../../../core/base/errors.ts';
-import { JOB_RETENTION, MAX_FINISHED_JOBS } from '../../../core/base/limits.ts';
+import { JOB_RETENTION, JOB_SILENCE, MAX_FINISHED_JOBS } from '../../../core/base/limits.ts';
 import { silentLog } from '../../../core/base/log.ts';
 import type { World } from '../../../core/base/world.ts';
 import type { Change, CommitResult, ConfigStore, Expectation } from '../../../core/cluster/config-store.ts';
@@ -344,4 +344,71 @@ describe('jobs', () => {
       assert.ok(commits >= 7, `${String(commits)} commits were tried`);
     });
   }
+
+  it('of others are kept as they are told, until nobody tells of them any more', async () => {
+    await withSite(async (site) => {
+      site.kind('own', [site.make('a')]);
+      const { jobs } = await site.open();
+      const id = '0123456789abcdef';
+      const object = { kind: 'volume', name: 'v' };
+      const report = (state: JobRecord['state'], step: JobRecord['steps'][number]['state']) =>
+        jobs.report(
+          id,
+          {
+            kind: 'kvm-attach',
+            title: 't',
+            object,
+            host: 'h',
+            cancellable: true,
+            state,
+            steps: [{ name: 's', state: step }],
+          },
+          'agent',
+        );
+      const own = await jobs.submit('own', {});
+      await jobs.wait(own.id);
+      const first = {
+        kind: 'own',
+        title: 't',
+        object,
+        host: 'h',
+        cancellable: true,
+        state: 'running',
+        steps: [],
+      } as const;
+      assert.equal(await codeOf(() => jobs.report(own.id, first, 'agent')), 'exists');
+      assert.equal(await codeOf(() => jobs.report(id, first, 'agent')), 'bad-request');
+
+      await report('running', 'running');
+      const seen = jobs.view(jobs.get(id));
+      assert.deepEqual(
+        [seen.doing, seen.reported?.host, seen.reported?.by, seen.cancellable],
+        ['s', 'h', 'agent', true],
+      );
+      // A start does nothing with it, and does not wait.
+      const again = await site.reopen();
+      await again.jobs.resume();
+      assert.equal(again.jobs.get(id).state, 'running');
+      await again.jobs.cancel(id);
+      site.clock.advance(JOB_SILENCE);
+      const silent = again.jobs.view(again.jobs.get(id));
+      assert.match(silent.doing ?? '', /^s; nothing heard from h for 2 min/);
+      assert.equal(silent.cancelling, true);
+      const told = await again.jobs.report(
+        id,
+        { ...first, kind: 'kvm-attach', state: 'undoing', steps: [{ name: 's', state: 'failed' }] },
+        'agent',
+      );
+      assert.equal(told.cancelling, true, 'whoever does it learns of that');
+      assert.equal(again.jobs.view(told).doing, 'undoing: s');
+      const waiting = again.jobs.wait(id);
+      await again.jobs.report(id, { ...first, kind: 'kvm-attach', state: 'cancelled', steps: [] }, 'agent');
+      assert.equal((await waiting).state, 'cancelled');
+
+      await again.jobs.report('1'.repeat(16), { ...first, kind: 'kvm-attach' }, 'agent');
+      site.clock.advance(JOB_RETENTION + 1);
+      await again.jobs.submit('own', { x: 2 });
+      assert.equal(again.jobs.list({ kind: 'kvm-attach' }).length, 0);
+    });
+  });
 });

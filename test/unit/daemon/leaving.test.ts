@@ -66,7 +66,7 @@ async function leftBy(
     let restarted = false;
     const manager = new ClusterManager({
       ...{ world, log: silentLog, data: folder.path, catalog, own, member, admission: undefined },
-      ...{ copies: () => undefined, inMaintenance: () => false },
+      ...{ copies: () => undefined, inMaintenance: () => false, reaches: () => true },
       restart: () => {
         restarted = true;
       },

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { OWNER_UNFIT } from '../../../core/base/limits.ts';
 import { FileVolume } from '../../../core/volume/file-volume.ts';
 import { MemoryVolume } from '../../../core/volume/memory-volume.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../../../core/volume/volume.ts';
@@ -225,6 +226,12 @@ describe('operations of a mirrored volume', { timeout: 120_000 }, () => {
         here.failWrites = undefined;
         await c.inSync(['a', 'b']);
         await assertSame(c, 'a', 'b');
+        // Nobody else is left: it goes on at once, however short a while ago its disk failed.
+        await c.kill('b');
+        const began = performance.now();
+        assert.equal(await c.owner('v', 'b'), 'a');
+        assert.ok(performance.now() - began < OWNER_UNFIT / 2, 'it waits for nobody who is gone');
+        assert.equal(await get(c, 'a', 1), 3);
       },
       (c) => (c.makeCopy = () => new TestCopy(c.size)),
     );

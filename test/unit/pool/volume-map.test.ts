@@ -6,6 +6,7 @@ import { MAX_VOLUME } from '../../../core/base/limits.ts';
 import { Allocator } from '../../../core/pool/allocator.ts';
 import { extentsOf } from '../../../core/pool/extents.ts';
 import { LEAF_GRAINS } from '../../../core/pool/format.ts';
+import { Places } from '../../../core/pool/places.ts';
 import { Leaf, Leaves, VolumeMap } from '../../../core/pool/volume-map.ts';
 import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN, countBlocks } from '../../../core/volume/grain.ts';
 import type { Extent } from '../../../core/volume/volume.ts';
@@ -14,6 +15,69 @@ function fixture(): { allocator: Allocator; leaves: Leaves; map: VolumeMap } {
   const allocator = new Allocator(16 * LEAF_GRAINS);
   const leaves = new Leaves(allocator, 1);
   return { allocator, leaves, map: new VolumeMap(leaves, allocator) };
+}
+
+interface Step {
+  readonly kind: 'write' | 'copy' | 'clear' | 'share' | 'drop' | 'hold' | 'watch';
+  readonly first?: number;
+  readonly count?: number;
+  readonly from?: number;
+  readonly valid?: number;
+}
+
+/** How a map is changed. */
+interface Ways {
+  /** `taken`: the references to the places are in hand. */
+  readonly put: (map: VolumeMap, first: number, places: Places, allocator: Allocator, taken: boolean) => void;
+  readonly clear: (map: VolumeMap, first: number, end: number) => void;
+}
+
+const ALL_AT_ONCE: Ways = {
+  put: (map, first, places, allocator, taken) => {
+    if (!taken) allocator.passAll(places.places);
+    map.setAll(first, places);
+  },
+  clear: (map, first, end) => {
+    map.clear(first, end);
+  },
+};
+
+const ONE_BY_ONE: Ways = {
+  put: (map, first, { places, valid }, allocator, taken) => {
+    for (const place of places) if (place !== 0 && !taken) allocator.pass(place - 1);
+    places.forEach((place, i) => {
+      const before = map.place(first + i);
+      map.set(first + i, place, valid[i] as number);
+      if (before === place && place !== 0) allocator.letGo(place - 1);
+    });
+  },
+  clear: (map, first, end) => {
+    for (let grain = first; grain < end; grain++) map.set(grain, 0, 0);
+  },
+};
+
+/** What the steps make of a map, and of copies of it. */
+function carryOut(steps: readonly Step[], grains: number, ways: Ways): { allocator: Allocator; maps: VolumeMap[] } {
+  const allocator = new Allocator(16 * LEAF_GRAINS);
+  const leaves = new Leaves(allocator, 1);
+  const maps = [new VolumeMap(leaves, allocator)];
+  for (const { kind, first = 0, count = 0, from = 0, valid = 0 } of steps) {
+    const map = maps.at(-1) as VolumeMap;
+    const length = Math.min(count, grains - first, grains - from);
+    const place = map.place(first);
+    if (kind === 'share') maps.push(map.share());
+    else if (kind === 'drop') maps[0]?.dropLeaves(1, 2);
+    else if (kind === 'watch') allocator.watch();
+    else if (kind === 'hold' && place !== 0) allocator.hold(place - 1);
+    else if (kind === 'clear') ways.clear(map, first, first + length);
+    else if (kind === 'copy') ways.put(map, first, map.read(from, length), allocator, false);
+    else if (kind === 'write') {
+      const places = new Places(length);
+      for (let i = 0; i < length; i++) places.put(i, allocator.allocate(false) + 1, valid);
+      ways.put(map, first, places, allocator, true);
+    }
+  }
+  return { allocator, maps };
 }
 
 describe('a map', () => {
@@ -83,6 +147,42 @@ describe('a map', () => {
         assert.deepEqual(extentsOf(map, thick, from * BLOCK, end * BLOCK, limit), wanted);
       }),
       { numRuns: 60 },
+    );
+  });
+
+  test('many grains at once are the same as one after the other', () => {
+    const grains = 2 * LEAF_GRAINS + 100;
+    const range = { first: fc.nat(grains - 1), count: fc.integer({ min: 1, max: LEAF_GRAINS + 200 }) };
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('write' as const), ...range, valid: fc.constantFrom(ALL_BLOCKS, 0b110, 0) }),
+      fc.record({ kind: fc.constantFrom('copy' as const, 'clear' as const), ...range, from: fc.nat(grains - 1) }),
+      fc.record({
+        kind: fc.constantFrom('share' as const, 'drop' as const, 'hold' as const, 'watch' as const),
+        ...range,
+      }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 2, maxLength: 12 }), (steps) => {
+        const [many, one] = [carryOut(steps, grains, ALL_AT_ONCE), carryOut(steps, grains, ONE_BY_ONE)];
+        const facts = ({ allocator, maps }: typeof many): unknown => {
+          const inPlace = (map: VolumeMap, grain: number): boolean =>
+            map.place(grain) !== 0 && map.ownsLeaf(grain) && allocator.alone(map.place(grain) - 1);
+          const each = Array.from({ length: grains }, (_, grain) => grain);
+          const all = Array.from({ length: allocator.total }, (_, grain) => grain);
+          return {
+            places: maps.map((map) => each.map((grain) => map.place(grain))),
+            valid: maps.map((map) => each.map((grain) => map.valid(grain))),
+            inPlace: maps.map((map) => each.map((grain) => inPlace(map, grain))),
+            blocks: maps.map((map) => map.blocks),
+            counted: maps.map((map) => map.placed(10, grains - 7)),
+            refs: all.map((grain) => allocator.refs(grain)),
+            inHand: all.map((grain) => allocator.inHand(grain)),
+            quarantined: allocator.quarantined,
+          };
+        };
+        assert.deepEqual(facts(many), facts(one));
+      }),
+      { numRuns: 40 },
     );
   });
 
