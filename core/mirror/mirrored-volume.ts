@@ -338,7 +338,7 @@ export class MirroredVolume implements Volume {
       const cut = Math.max(0, before - size);
       const nodes = [...term.members.keys()];
       const undo = cut > 0 ? await regions.markForNow(nodes, size, cut) : undefined;
-      let isOpen = false;
+      let isOpen = false as boolean;
       const local = async (): Promise<void> => {
         isOpen = true;
         await this.#backing.resize(size).catch((error: unknown) => {

@@ -297,8 +297,7 @@ export class RegionLog {
     return () => {
       for (const [from, to] of unsettled) this.unsettled.addRun(from, to);
       for (const [node, gaps] of added)
-        for (const [from, to] of gaps)
-          this.copied(node, from * this.regionBytes, (to - from + 1) * this.regionBytes);
+        for (const [from, to] of gaps) this.copied(node, from * this.regionBytes, (to - from + 1) * this.regionBytes);
     };
   }
 

@@ -108,7 +108,8 @@ export class ResyncPace {
     // A single one says nothing.
     const tooMany = this.#slow > this.#seen * RESYNC_SLOW_SHARE + 1;
     const isKnown = times.usual > 0;
-    const isLate = fresh > 0 && (isKnown ? tooMany || times.lately > times.usual * RESYNC_LATE : this.#rate > RESYNC_UNKNOWN);
+    const isLate =
+      fresh > 0 && (isKnown ? tooMany || times.lately > times.usual * RESYNC_LATE : this.#rate > RESYNC_UNKNOWN);
     // Who only reads is answered out of memory, or waits for the disk as before: copies are small then.
     this.#rate = isLate ? Math.max(RESYNC_FLOOR, this.#rate * RESYNC_SLOWER) : this.#rate + RESYNC_STEP;
     this.#rate = Math.min(this.#rate, Math.max(RESYNC_FLOOR, this.#options.ceiling()));

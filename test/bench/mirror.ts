@@ -243,7 +243,8 @@ export class MirrorBench {
     const note =
       `the smaller one of disk, read and written at the same time, ${mibs(disk.bytesPerSecond)}, ` +
       `and link ${mibs(link.bytesPerSecond)} MiB/s`;
-    const together = 'the same / a program that only reads, sends with TLS, receives and writes, on the same processors';
+    const together =
+      'the same / a program that only reads, sends with TLS, receives and writes, on the same processors';
     this.#rows.push(
       compared('resync, hosts idle / what disk and link carry', 'MiB/s', [rate], [most / MIB], { atLeast: 0.8 }, note),
       compared(together, 'MiB/s', [rate], [bare.bytesPerSecond / MIB], undefined),

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { RESYNC_BUSY_MS, RESYNC_FLOOR, RESYNC_STEP_MS, RESYNC_UNKNOWN, USUAL_WRITES } from '../../../core/base/limits.ts';
+import {
+  RESYNC_BUSY_MS,
+  RESYNC_FLOOR,
+  RESYNC_STEP_MS,
+  RESYNC_UNKNOWN,
+  USUAL_WRITES,
+} from '../../../core/base/limits.ts';
 import { ResyncPace, WriteTimes } from '../../../core/mirror/resync-pace.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
