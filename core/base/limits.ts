@@ -188,6 +188,8 @@ export const MAX_PUNCH = 1_073_741_824;
 export const PUNCH_IDLE = 2000;
 /** Bytes of the memory for what a socket receives though reading has been stopped. */
 export const OFFERED_OVERFLOW = 65_536;
+/** Bytes from which a write goes past the page cache where its memory allows that. */
+export const LARGE_WRITE = 131_072;
 /** Bytes of a piece that is sent by itself where there is TLS. */
 export const LARGE_PIECE = 65_536;
 /** Milliseconds a socket has to send what is queued when it is closed. */

@@ -137,6 +137,11 @@ export interface DiskFile {
   read(into: Buffer, at: number, length: number, position: number): Promise<void>;
   write(from: Buffer, at: number, length: number, position: number): Promise<void>;
   /**
+   * write() of what is large and is not read soon: the operating system need not keep it. That takes positions, lengths and
+   * memory (alignedMemory) that are multiples of 4096. Absent: write() is no different.
+   */
+  writeLarge?(from: Buffer, at: number, length: number, position: number): Promise<void>;
+  /**
    * Reads into several places, one behind the other in the file, for who has a cache of its own: the operating system need
    * not keep it. That takes positions and lengths that are multiples of 4096; anything else is read like by read().
    */

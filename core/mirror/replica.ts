@@ -128,6 +128,7 @@ export class Replica {
     const [last] = this.#regions.facts.stamps;
     const stamp = message['stamp'];
     if (typeof stamp !== 'string') throw new ProtocolError('an admission without a mark');
+    this.#regions.termOver();
     this.#regions.coolAll();
     // Until the record says which, either mark may be the one it has.
     await this.#regions.update({

@@ -7,6 +7,7 @@
 //   24  CRC32C of the payload   28  CRC32C of bytes 0 to 27 and of the header
 // The number finds what was repeated, left out or put into another order, whatever TCP or a box in between did.
 import { load16, load32, store32 } from '../../base/bytes-at.ts';
+import { alignedMemory } from '../../base/memory-address.ts';
 import { crc32c } from '../../base/crc32c.ts';
 import {
   MAX_PEER_HEADER,
@@ -172,7 +173,8 @@ export class FrameReader {
     const at = this.#spare.findLastIndex((each) => each.length === length);
     const [found] = at < 0 ? [] : this.#spare.splice(at, 1);
     if (found !== undefined) this.#spareBytes -= length;
-    return found ?? Buffer.allocUnsafeSlow(length);
+    // It may go from there straight to a disk.
+    return found ?? alignedMemory(length);
   }
 
   /** Nobody uses the payload of a frame any more: its memory may be that of another one. */

@@ -144,9 +144,10 @@ describe('extremes of the mirror', { timeout: 120_000 }, () => {
       cut.catch(() => undefined);
       await until(() => c.node('a').copies.get('v')?.info.size === c.size / 2);
       await c.kill('a');
-      c.relay('a', 'b').heal();
       assert.equal(await c.owner(), 'b');
       assert.equal(await get(c, 'b', last), 8);
+      // What the relay has not swallowed yet must not reach the other one.
+      c.relay('a', 'b').heal();
       await c.boot('a');
       await c.inSync(['a', 'b']);
       await assertSame(c, 'a', 'b');
@@ -167,6 +168,18 @@ describe('extremes of the mirror', { timeout: 120_000 }, () => {
         await put(c, 'a', 1, 2);
         await assertSame(c, 'a', 'b');
         assert.equal(c.node('a').mirror.replicas('v')[0]?.lacks, 0);
+        // Nor is it taken for something who is away lacks.
+        await c.kill('b');
+        await until(() => c.node('a').mirror.replicas('v')[0]?.state === 'out');
+        const lacks = (): number => c.node('a').mirror.replicas('v')[0]?.lacks ?? -1;
+        await put(c, 'a', last, 9);
+        const before = lacks();
+        await assert.rejects(c.volume('a').resize(c.size / 2), VolumeError);
+        assert.equal(lacks(), before);
+        assert.ok(before > 0);
+        await c.boot('b');
+        await c.inSync(['a', 'b']);
+        await assertSame(c, 'a', 'b');
         here.failResizes = false;
         await c.volume('a').resize(c.size * 2);
         await assertSame(c, 'a', 'b');
