@@ -72,7 +72,7 @@ export interface PeerLink {
   ask(type: number, header: Buffer, pieces: readonly Buffer[], patience: number, listener: ReplyListener): void;
   /** Who answers requests of this type that the peer makes; what the handler gets it may keep. */
   handle(type: number, handler: PeerHandler): void;
-/** The same for a handler that copies what it needs later than in the call: a header, and data of up to PEER_SMALL_PAYLOAD bytes. */
+  /** The same for a handler that copies what it needs later than in the call: a header, and data of up to PEER_SMALL_PAYLOAD bytes. */
   handleLent(type: number, handler: PeerHandler): void;
   /** Returns the function that ends it. */
   onUp(listener: () => void): () => void;
