@@ -3,6 +3,7 @@
 // nothing but read it. All of them past the page cache, each for a while after it has settled, free and pinned alike.
 import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { sumsBytes } from '../../core/pool/format.ts';
 import { GRAIN } from '../../core/volume/grain.ts';
@@ -48,8 +49,12 @@ interface Measured {
   /** Without any where tgt is missing, or pinned. */
   readonly tgt: LoadSample[];
   readonly fio: FioResult[];
+  /** fio with half the queue: what the disk has at least while the other half of the commands is on its way. Empty when pinned. */
+  readonly half: FioResult[];
   /** Reads a second. */
   readonly node: number[];
+  /** Processors that were busy while ours were measured, whoever with. */
+  readonly busy: number[];
 }
 
 export function coldReads(options: ColdOptions): { rows: PoolRow[]; raw: Record<string, unknown> } {
@@ -71,22 +76,43 @@ export function coldReads(options: ColdOptions): { rows: PoolRow[]; raw: Record<
 function measure(options: ColdOptions, pattern: ReadPattern, pinned: boolean, name: string): Measured {
   const { tool, url, pid, reps, seconds, say } = options;
   const warm = Math.min(WARM, seconds);
-  const measured: Measured = { ours: [], tgt: [], fio: [], node: [] };
+  const measured: Measured = { ours: [], tgt: [], fio: [], half: [], node: [], busy: [] };
   const time = ['-t', String(seconds), '-w', String(warm)];
   const order = pattern.inOrder ? ['-S'] : [];
   const reads = [...order, '-m', '100', '-b', pattern.block, '-q', String(pattern.depth), ...time];
   pin(pid, pinned ? '0' : '0-1023');
   for (let rep = 0; rep < reps; rep++) {
     dropCaches();
+    const before = processorTime();
     measured.ours.push(load(tool, url, [...reads, '-P', String(pid)], pinned ? 1 : undefined));
+    measured.busy.push(busySince(before));
     if (options.tgt !== undefined && !pinned) measured.tgt.push(tgtReads(tool, options.tgt, reads));
     const run = { seconds, warm, cpu: pinned ? 0 : undefined };
     measured.fio.push(fioReads(options, pattern, run, ['libaio', 'io_uring']));
-    if (!pinned) measured.node.push(nodeReader(options, pattern));
+    if (!pinned) {
+      measured.half.push(fioReads(options, { ...pattern, depth: pattern.depth / 2 }, run, ['libaio']));
+      measured.node.push(nodeReader(options, pattern));
+    }
     say(`${name}, repetition ${String(rep + 1)}`);
   }
   pin(pid, '0-1023');
   return measured;
+}
+
+/** Milliseconds that all processors together were idle and were there. */
+function processorTime(): { idle: number; all: number } {
+  const sum = { idle: 0, all: 0 };
+  for (const { times } of cpus()) {
+    sum.idle += times.idle;
+    sum.all += times.user + times.nice + times.sys + times.irq + times.idle;
+  }
+  return sum;
+}
+
+/** Processors that were busy on average since then. */
+function busySince(before: { idle: number; all: number }): number {
+  const now = processorTime();
+  return (cpus().length * (now.all - before.all - (now.idle - before.idle))) / (now.all - before.all);
 }
 
 /** The faster of its two ways. */
@@ -98,13 +124,13 @@ function tgtReads(tool: string, tgt: Server, reads: readonly string[]): LoadSamp
   return samples.reduce((best, each) => (each.iops > best.iops ? each : best));
 }
 
-function rowsOf(name: string, { ours, tgt, fio, node }: Measured, pinned: boolean): PoolRow[] {
+function rowsOf(name: string, { ours, tgt, fio, half, node, busy }: Measured, pinned: boolean): PoolRow[] {
   const iops = ours.map((each) => each.iops);
   const theirs = fio.map((each) => each.iops);
   const of = (cores: readonly number[]): string => median(cores).toFixed(2);
   const server = of(ours.map((each) => each.srv_cores));
   const generator = of(ours.map((each) => each.cli_cores));
-  const shared = `busy processors: daemon ${server}, generator ${generator}; fio ${of(fio.map((each) => each.cores))}`;
+  const shared = `busy processors: daemon ${server}, generator ${generator}, with everybody else ${of(busy)}; fio ${of(fio.map((each) => each.cores))}`;
   const rows = [compared(`${name} / fio`, 'IOPS', iops, theirs, pinned ? undefined : GOAL, shared)];
   if (pinned) return rows;
   if (tgt.length > 0) {
@@ -115,7 +141,9 @@ function rowsOf(name: string, { ours, tgt, fio, node }: Measured, pinned: boolea
       compared(`tgt, ${name} / fio`, 'IOPS', peer, theirs, undefined),
     );
   }
+  const halves = half.map((each) => each.iops);
   rows.push(
+    compared(`fio with half the queue / fio`, 'IOPS', halves, theirs, undefined, 'the others are not at the disk'),
     compared(`${name} / a Node program that only reads`, 'IOPS', iops, node, undefined),
     compared(`that program / fio`, 'IOPS', node, theirs, undefined, 'io_submit or threads, whichever is faster'),
   );
