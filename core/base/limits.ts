@@ -188,6 +188,8 @@ export const MAX_PUNCH = 1_073_741_824;
 export const PUNCH_IDLE = 2000;
 /** Bytes of the memory for what a socket receives though reading has been stopped. */
 export const OFFERED_OVERFLOW = 65_536;
+/** Bytes from which a write goes past the page cache where its memory allows that. */
+export const LARGE_WRITE = 131_072;
 /** Bytes of a piece that is sent by itself where there is TLS. */
 export const LARGE_PIECE = 65_536;
 /** Milliseconds a socket has to send what is queued when it is closed. */
@@ -230,6 +232,12 @@ export const JOURNAL_BATCHES = 4;
 export const JOURNAL_PARALLEL = 2;
 /** Bytes that go at once when no append is running: then the disk has something to do while the rest of the turn comes in. */
 export const JOURNAL_EARLY = 65_536;
+/**
+ * Milliseconds after which an empty batch says that the last one was stable when no other does; until then, damage in it looks
+ * like an append that was cut off. And ranges that are named where the journal is found damaged.
+ */
+export const JOURNAL_QUIET = 200;
+export const MAX_NAMED_RANGES = 16;
 /** Smallest journal, bytes: two full batches for every one under way. */
 export const MIN_JOURNAL = 16_777_216;
 /** Times a read is repeated because the grain moved meanwhile; fresh grains that are tried for one that can be written. */

@@ -94,13 +94,21 @@ export const RESYNC_BUSY_RATE = 1_073_741_824;
 export const RESYNC_BUSY_MS = 100;
 /**
  * While hosts are busy the rate is judged every so many milliseconds: by so many bytes a second it grows as long as writes do not
- * take longer than this times the usual, else it shrinks to this part of it; never below a rate at which it comes to an end.
+ * take longer than this times the usual, on average and the slowest of them, else it shrinks to this part of it; never below a rate at which it comes to an end.
  */
 export const RESYNC_STEP_MS = 100;
 export const RESYNC_STEP = 8_388_608;
 export const RESYNC_LATE = 1.5;
 export const RESYNC_SLOWER = 0.7;
 export const RESYNC_FLOOR = 8_388_608;
+/**
+ * The slowest writes: which part of all, and how fast what they take is learnt. The part of writes that may take RESYNC_LATE times
+ * that while a replica is brought up to date; bytes a second above which it does not go while nobody knows what writes take.
+ */
+export const SLOW_WRITES = 0.01;
+export const SLOW_WRITE_STEP = 0.1;
+export const RESYNC_SLOW_SHARE = 0.01;
+export const RESYNC_UNKNOWN = 33_554_432;
 /** Writes over which their usual time is averaged, and bytes of the largest that counts: large ones take longer anyway. */
 export const USUAL_WRITES = 64;
 export const USUAL_WRITE_BYTES = 65_536;

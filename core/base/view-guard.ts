@@ -7,6 +7,8 @@ export class ViewGuard {
   epoch = 1;
   /** Smallest hold that is not released; Infinity: nobody reads anything. */
   oldest = Number.POSITIVE_INFINITY;
+  /** Sends what somebody has collected in this turn; undefined: nobody has collected anything. */
+  unsent: (() => void) | undefined;
   /** In order of taking. */
   readonly #holds = new Set<number>();
 

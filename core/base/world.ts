@@ -1,5 +1,6 @@
 // Everything a layer below control/ may know of the outside: time, network, disk, randomness. The daemon passes the
 // Node implementation (core/world/), the simulator passes its own. Nothing here does I/O.
+import type { Gather } from './gather.ts';
 
 /** A pending call made by Clock.after. */
 export interface Timer {
@@ -50,6 +51,10 @@ export interface Socket {
   write(data: Buffer, done?: () => void): void;
   /** Queues several pieces, which leave in one system call where they fit. */
   writeAll(pieces: readonly Buffer[]): void;
+  /** What sendGathered() sends, shared by all sockets of the event loop. Undefined or absent: it cannot be used. */
+  readonly gather?: Gather | undefined;
+  /** writeAll() of what has been gathered in this turn. The caller clears it. */
+  sendGathered?(gather: Gather): void;
   /** Reading goes on after SocketSink.received returned false. */
   resume(): void;
   /** Sends what is queued, then closes. */
@@ -131,6 +136,11 @@ export interface DiskFile {
   /** The same two without blocking the event loop. The buffer belongs to the call until it settles. */
   read(into: Buffer, at: number, length: number, position: number): Promise<void>;
   write(from: Buffer, at: number, length: number, position: number): Promise<void>;
+  /**
+   * write() of what is large and is not read soon: the operating system need not keep it. That takes positions, lengths and
+   * memory (alignedMemory) that are multiples of 4096. Absent: write() is no different.
+   */
+  writeLarge?(from: Buffer, at: number, length: number, position: number): Promise<void>;
   /**
    * Reads into several places, one behind the other in the file, for who has a cache of its own: the operating system need
    * not keep it. That takes positions and lengths that are multiples of 4096; anything else is read like by read().

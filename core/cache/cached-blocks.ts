@@ -51,7 +51,7 @@ export class CachedBlocks implements FrameOwner {
       const grain = Math.floor(p / FRAME);
       const from = p - grain * FRAME;
       const upTo = Math.min(FRAME, from + end - p);
-      const frame = this.#presentNow(grain, from, upTo);
+      const frame = this.presentNow(grain, from, upTo);
       const to = at + p - position;
       if (frame >= 0) {
         const offset = this.cache.offset(frame);
@@ -77,7 +77,7 @@ export class CachedBlocks implements FrameOwner {
       const grain = Math.floor(p / FRAME);
       const from = p - grain * FRAME;
       const upTo = Math.min(FRAME, from + end - p);
-      const frame = this.#presentNow(grain, from, upTo);
+      const frame = this.presentNow(grain, from, upTo);
       if (frame < 0) {
         pieces.length = before;
         return false;
@@ -125,7 +125,7 @@ export class CachedBlocks implements FrameOwner {
   }
 
   /** Frame that holds bytes [from, upTo) of the grain, filled from below if that needs no waiting; else COLD, NO_FRAME. */
-  #presentNow(grain: number, from: number, upTo: number): number {
+  presentNow(grain: number, from: number, upTo: number): number {
     const cache = this.cache;
     const need = touchedBlocks(from, upTo);
     let frame = this.index.get(grain);
@@ -343,6 +343,9 @@ export class CachedBlocks implements FrameOwner {
   /** A frame of the grain whose memory may change: a copy while somebody still sends this one. -1: not now. */
   writable(grain: number, frame: number): number {
     const cache = this.cache;
+    if (!viewGuard.protects(cache.viewed[frame] as number)) return frame;
+    // Most often by an answer to a command that came just before, which can as well go now.
+    viewGuard.unsent?.();
     if (!viewGuard.protects(cache.viewed[frame] as number)) return frame;
     if (cache.pins[frame] !== 0 || cache.filling[frame] !== 0) return -1;
     // Held while another frame is looked for, so that it is not this one.

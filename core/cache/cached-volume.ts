@@ -2,6 +2,7 @@
 // durability policy allows it: a volatile volume promises nothing, and a volume with a log has it there. Any other volume
 // is written through.
 import { DIRECT_WRITE } from '../base/limits.ts';
+import type { Gather } from '../base/gather.ts';
 import type { Clock } from '../base/world.ts';
 import { BLOCK, GRAIN } from '../volume/grain.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../volume/volume.ts';
@@ -9,6 +10,7 @@ import type { Extent, LogUpper, SpaceResources, StableWaiter, Volume, VolumeInfo
 import { bring, bringSoon } from './bring.ts';
 import { CachedBlocks } from './cached-blocks.ts';
 import { Destager } from './destager.ts';
+import { gatherNow } from './gather-now.ts';
 import type { L1Cache } from './l1-cache.ts';
 
 /** Milliseconds between two tries to change memory that is being sent. */
@@ -65,6 +67,10 @@ export class CachedVolume implements Volume, LogUpper {
 
   viewNow(position: number, length: number, pieces: Buffer[]): boolean {
     return !this.#closed && !this.#unstable(position, length) && this.#blocks.viewNow(position, length, pieces);
+  }
+
+  gatherNow(position: number, length: number, gather: Gather): boolean {
+    return !this.#closed && !this.#unstable(position, length) && gatherNow(this.#blocks, position, length, gather);
   }
 
   read(position: number, length: number, target: Buffer, at: number): Promise<void> {

@@ -1,6 +1,6 @@
 // The memory of the read and write cache, shared by all volumes: frames of one grain (64 KiB), each with a bit per 4 KiB
 // block for "holds what the volume holds" and for "the storage below does not have it yet".
-import { intoLargePages, largeMemory } from '../base/memory-address.ts';
+import { addressOf, intoLargePages, largeMemory } from '../base/memory-address.ts';
 import { viewGuard } from '../base/view-guard.ts';
 import { BLOCK, GRAIN, blockMask } from '../volume/grain.ts';
 import { Eviction } from './eviction.ts';
@@ -51,6 +51,7 @@ export class L1Cache {
   #nextId = 1;
   #allocated = 0;
   readonly #slabs: Buffer[] = [];
+  readonly #addresses: (number | undefined)[] = [];
   readonly #owners: (FrameOwner | undefined)[] = [];
   readonly #grains: Float64Array;
   readonly #eviction: Eviction;
@@ -89,6 +90,11 @@ export class L1Cache {
     return this.#slabs[Math.floor(frame / SLAB_FRAMES)] as Buffer;
   }
 
+  /** Address of the first byte of that memory; undefined: nobody can tell. */
+  address(frame: number): number | undefined {
+    return this.#addresses[Math.floor(frame / SLAB_FRAMES)];
+  }
+
   offset(frame: number): number {
     return (frame % SLAB_FRAMES) * FRAME;
   }
@@ -105,7 +111,9 @@ export class L1Cache {
         const count = Math.min(SLAB_FRAMES, this.frames - frame);
         const full = this.#slabs.at(-1);
         if (full !== undefined) intoLargePages(full);
-        this.#slabs.push(largeMemory(count * FRAME));
+        const slab = largeMemory(count * FRAME);
+        this.#slabs.push(slab);
+        this.#addresses.push(addressOf(slab));
       }
       this.#allocated++;
     } else {

@@ -2,6 +2,7 @@
 // Every byte of a header is stored: slabs come back dirty.
 import { crc32c } from '../base/crc32c.ts';
 import { load32, store32 } from '../base/bytes-at.ts';
+import type { Volume } from '../scsi/volume-face.ts';
 import type { SendBuffer } from './send-buffer.ts';
 import type { Session } from './session.ts';
 import { serialNext } from './serial.ts';
@@ -115,6 +116,28 @@ export class Answers {
       at += overhead + size;
     }
     send.trim(at);
+    return true;
+  }
+
+  /** Good READ of `length` bytes, a small one, sent from where it lies. False: nothing is sent; it has to be copied. */
+  dataInGathered(itt: number, source: Pick<Volume, 'gatherNow'>, position: number, length: number): boolean {
+    const send = this.#send;
+    if (!send.mayGather || length > COPY_UP_TO || length > this.#maxDataIn || length > this.#maxBurst) return false;
+    if (this.#dataDigest !== 0 || (length & 3) !== 0 || source.gatherNow === undefined) return false;
+    const at = send.reserve(BHS_LENGTH + this.#headerDigest);
+    const gather = send.gathering();
+    if (gather === undefined) {
+      send.unreserve(at);
+      return false;
+    }
+    const place = gather.skip();
+    if (!source.gatherNow(position, length, gather)) {
+      gather.unskip();
+      send.unreserve(at);
+      return false;
+    }
+    this.#dataIn(at, itt, 0, 0, length, FINAL | STATUS_PRESENT, 0);
+    send.gathered(gather, place, length);
     return true;
   }
 

@@ -318,6 +318,10 @@ export class CommandPath {
     if (itt === RESERVED_TAG) return false;
     if (length > SEND_QUEUE_LOW && !this.#roomFor(length)) return false;
     const volume = lu.volume;
+    if (answers.dataInGathered(itt, volume, position, length)) {
+      this.#countRead(lu, length);
+      return true;
+    }
     if (!answers.sendsViews(length) || !answers.dataInViews(itt, volume, position, length)) {
       if (!answers.fits(length)) return false;
       if (!answers.dataInFrom(itt, volume, position, length)) {

@@ -230,6 +230,7 @@ export class Connection implements SocketSink {
     const receive = this.#receive;
     const bytes = receive.bytes;
     const sent = this.send.sent;
+    this.send.beginBatch(receive.end - receive.start);
     let half = (receive.start + receive.end) / 2;
     while (receive.end - receive.start >= BHS_LENGTH && !this.#held && !this.#blocked && !this.ended) {
       const at = receive.start;

@@ -1,5 +1,7 @@
 // What one event answers, collected so that it leaves in one system call. Headers and small payloads are written into a
 // slab; large payloads that already lie in memory are queued as slices between two regions of the slab.
+import type { Gather } from '../base/gather.ts';
+import { addressOf } from '../base/memory-address.ts';
 import { viewGuard } from '../base/view-guard.ts';
 import type { Socket } from '../base/world.ts';
 import type { AnswerMemory } from './answer-memory.ts';
@@ -13,6 +15,10 @@ const SLAB = 1_310_720;
 const FLUSH_AT = 524_288;
 /** Bytes of answers that are worth a send of their own half-way through a batch. */
 const HALF_FROM = 49_152;
+/** Bytes of commands in one receive from which on small answers are gathered: for a few, to copy them costs less. */
+const GATHER_FROM = 384;
+/** Places of a Gather that one answer, the region before it and a change of slabs need at most. */
+const GATHER_ROOM = 8;
 /** Slabs kept for reuse over all connections. */
 const MAX_SPARE_SLABS = 64;
 
@@ -58,6 +64,15 @@ export class SendBuffer {
   #viewOf: Buffer = EMPTY;
   /** Our hold of the viewGuard; 0: none. */
   #hold = 0;
+  /** What goes before the current region of the slab; undefined: nothing is gathered. */
+  #gather: Gather | undefined;
+  /** See #slabAddress. */
+  #address = -1;
+  #addressOf: Buffer = EMPTY;
+  #gathers = false;
+  readonly #unsent = (): void => {
+    this.flush();
+  };
 
   constructor(socket: Socket, pool: SlabPool, memory: AnswerMemory) {
     this.#socket = socket;
@@ -115,8 +130,73 @@ export class SendBuffer {
     this.#hold = 0;
   }
 
+  /** False: gathering() would say no. */
+  get mayGather(): boolean {
+    return this.#gathers;
+  }
+
+  /** `bytes` of commands have come at once. */
+  beginBatch(bytes: number): void {
+    this.#gathers = bytes >= GATHER_FROM && this.#socket.gather !== undefined;
+  }
+
+  /**
+   * Where a small answer, whose header has just been reserved, may be gathered; a hold is taken as by holdViews. undefined: it has
+   * to be copied.
+   */
+  gathering(): Gather | undefined {
+    if (this.#pieces.length > 0) return undefined;
+    const gather = this.#gather ?? this.#socket.gather;
+    // Somebody else may be at it whose turn this is not.
+    if (gather === undefined || (this.#gather === undefined && gather.count > 0)) return undefined;
+    if (gather.room < GATHER_ROOM || this.#slabAddress() < 0) return undefined;
+    this.holdViews();
+    return gather;
+  }
+
+  /** What was reserved so far goes to the place that was skipped before the last piece, of `bytes`. */
+  gathered(gather: Gather, place: number, bytes: number): void {
+    gather.set(place, this.slab, this.#slabAddress(), this.#from, this.#at - this.#from);
+    this.#from = this.#at;
+    this.#collected += bytes;
+    if (this.#gather !== undefined) return;
+    this.#gather = gather;
+    viewGuard.unsent = this.#unsent;
+  }
+
+  /** Of the first byte of the slab; negative: nobody can tell. */
+  #slabAddress(): number {
+    if (this.#addressOf !== this.slab) {
+      this.#address = addressOf(this.slab) ?? -1;
+      this.#addressOf = this.slab;
+    }
+    return this.#address;
+  }
+
+  /** Puts what is left of the slab behind what has been gathered. */
+  #closeGather(gather: Gather): void {
+    if (this.#at > this.#from) gather.add(this.slab, this.#slabAddress(), this.#from, this.#at - this.#from);
+    this.#from = this.#at;
+  }
+
+  #endGather(gather: Gather): void {
+    gather.clear();
+    this.#gather = undefined;
+    viewGuard.unsent = undefined;
+  }
+
+  /** What has been gathered becomes pieces: something comes behind it that is no small answer. */
+  #pieceTogether(): void {
+    const gather = this.#gather;
+    if (gather === undefined) return;
+    this.#closeGather(gather);
+    this.#pieces = gather.rest(0);
+    this.#endGather(gather);
+  }
+
   /** Queues memory that is not in the slab. It must stay unchanged until it has been sent (see holdViews). */
   append(data: Buffer): void {
+    this.#pieceTogether();
     if (this.#at > this.#from) this.#pieces.push(this.slab.subarray(this.#from, this.#at));
     this.#from = this.#at;
     this.#pieces.push(data);
@@ -125,7 +205,7 @@ export class SendBuffer {
 
   /** Sends when enough has been collected; called between PDUs. */
   flushIfFull(): void {
-    if (this.#collected >= FLUSH_AT) this.flush();
+    if (this.#collected >= FLUSH_AT || (this.#gather !== undefined && this.#gather.room < GATHER_ROOM)) this.flush();
   }
 
   /**
@@ -146,7 +226,12 @@ export class SendBuffer {
     const socket = this.#socket;
     this.sent += this.#collected;
     this.#collected = 0;
-    if (this.#pieces.length === 0) {
+    const gather = this.#gather;
+    if (gather !== undefined) {
+      this.#closeGather(gather);
+      socket.sendGathered?.(gather);
+      this.#endGather(gather);
+    } else if (this.#pieces.length === 0) {
       socket.write(this.#region());
     } else {
       if (this.#at > this.#from) this.#pieces.push(this.slab.subarray(this.#from, this.#at));
@@ -169,6 +254,7 @@ export class SendBuffer {
 
   /** The connection is gone. */
   release(): void {
+    if (this.#gather !== undefined) this.#endGather(this.#gather);
     this.#releaseViews();
     this.#released = true;
     this.#memory.change(-this.#counted);
@@ -208,7 +294,8 @@ export class SendBuffer {
 
   /** The current slab stays with what is queued; a fresh one takes its place. */
   #nextSlab(): void {
-    if (this.#at > this.#from) this.#pieces.push(this.slab.subarray(this.#from, this.#at));
+    if (this.#gather !== undefined) this.#closeGather(this.#gather);
+    else if (this.#at > this.#from) this.#pieces.push(this.slab.subarray(this.#from, this.#at));
     this.#busy.push(this.slab);
     this.slab = this.#pool.take();
     this.#at = this.#from = 0;

@@ -284,7 +284,7 @@ export class Join {
   async #admit(): Promise<void> {
     const term = this.#term;
     const member = this.#member;
-    const { leases, clock, node, volume, log } = term.options;
+    const { leases, clock, node, volume, log, regions } = term.options;
     // Before the record may name it, nothing is served without its lease.
     let generation = leases.generation(member.node);
     while (!leases.isHeld(member.node, generation)) {
@@ -311,6 +311,8 @@ export class Join {
     });
     if (!done || !isInSync(member)) return;
     member.settled();
+    // What an earlier term has left half done is the same everywhere by now.
+    if ([...term.members.values()].every(isInSync)) regions.coolWide();
     const seconds = Math.round((clock.now() - this.#startedAt) / 100) / 10;
     log.info({ volume, peer: member.node, copied: this.#copied, seconds }, 'a replica is in sync again');
     term.options.onChange();

@@ -14,7 +14,6 @@ export interface Pending {
   readonly position: number;
   readonly length: number;
   readonly done: () => void;
-  readonly sentAt: number;
 }
 
 export class Member {

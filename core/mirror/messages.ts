@@ -111,7 +111,8 @@ export function parseOperation(bytes: Buffer): OperationHeader {
   if (!OPERATIONS.includes(operation) || bytes.length !== FIXED + first + second || first === 0) {
     throw new ProtocolError('an operation nobody knows');
   }
-  const source = { volume: bytes.toString('latin1', FIXED + first), position: load64(bytes, 32) };
+  const source =
+    second === 0 ? undefined : { volume: bytes.toString('latin1', FIXED + first), position: load64(bytes, 32) };
   return {
     volume: bytes.toString('latin1', FIXED, FIXED + first),
     epoch: load32(bytes, 4),
@@ -121,7 +122,7 @@ export function parseOperation(bytes: Buffer): OperationHeader {
     fua: bytes[1] === 1,
     position: load64(bytes, 16),
     length: load64(bytes, 24),
-    ...(second === 0 ? {} : { source }),
+    source,
   };
 }
 

@@ -303,7 +303,7 @@ export class MirrorNode {
   /** Who answers what the other node asks about volumes. */
   #serve(link: NodeLink): void {
     const from = link.node;
-    link.handle(MirrorMessage.operation, (header, data) => {
+    link.handleLent(MirrorMessage.operation, (header, data) => {
       const operation = parseOperation(header);
       return this.#open(operation.volume).steward.replica.operation(from, operation, data);
     });

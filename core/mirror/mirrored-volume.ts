@@ -334,20 +334,28 @@ export class MirroredVolume implements Volume {
     const lock = await term.lock(0, Math.max(size, this.info.size), true);
     try {
       // Who does not get this keeps what is cut off, even if the volume has grown again when it is back: that is noted before.
-      const cut = Math.max(0, this.info.size - size);
-      if (cut > 0) await regions.markDirty([...term.members.keys()], [[size, cut]]);
-      const settled = (): void => {
-        for (const { node, state } of cut > 0 ? term.members.values() : [])
-          if (state === 'sync') regions.copied(node, size, cut);
-      };
-      await writer.everywhere({ operation: Operation.resize, fua: true, position: 0, length: size }, async () => {
+      const before = this.info.size;
+      const cut = Math.max(0, before - size);
+      const nodes = [...term.members.keys()];
+      const undo = cut > 0 ? await regions.markForNow(nodes, size, cut) : undefined;
+      let isOpen = false as boolean;
+      const local = async (): Promise<void> => {
+        isOpen = true;
         await this.#backing.resize(size).catch((error: unknown) => {
-          // Then nobody else is told.
-          settled();
+          isOpen = false;
           throw error;
         });
-      });
-      settled();
+      };
+      try {
+        await writer.everywhere({ operation: Operation.resize, fua: true, position: 0, length: size }, local);
+      } catch (error) {
+        // It could not be done here, so nobody else was told. Who waits no longer does not know what becomes of it; and what was
+        // noted since the term is over is not to be taken back.
+        if (!isOpen && !term.isOver && this.info.size === before) undo?.();
+        throw error;
+      }
+      for (const { node, state } of cut > 0 ? term.members.values() : [])
+        if (state === 'sync') regions.copied(node, size, cut);
     } finally {
       lock.release();
     }

@@ -204,7 +204,7 @@ export class RegionLog {
     const last = this.last(position, length);
     for (let region = this.first(position); region <= last; region++) {
       const hot = this.#hot.get(region);
-      if (hot !== undefined) hot.inFlight--;
+      if (hot !== undefined && hot.inFlight > 0) hot.inFlight--;
     }
   }
 
@@ -223,10 +223,10 @@ export class RegionLog {
   endWide(position: number, length: number): void {
     if (this.#shared) return;
     const range: ByteRange = [position, length];
-    this.#running.splice(
-      this.#running.findIndex((each) => isSame(each, range)),
-      1,
-    );
+    const at = this.#running.findIndex((each) => isSame(each, range));
+    // It was begun in a term that is over, and nobody waits for it any more (termOver).
+    if (at < 0) return;
+    this.#running.splice(at, 1);
     this.#remember({ narrow: [range] });
   }
 
@@ -285,6 +285,22 @@ export class RegionLog {
     for (const range of ranges) this.unsettled.addRun(this.first(range[0]), this.last(...range));
   }
 
+  /**
+   * As markDirty, of a range of which it turns out later whether they lack it. The function that comes takes back what this has
+   * noted; nothing else may be noted of the range until then. Rejects as markDirty does.
+   */
+  async markForNow(nodes: readonly string[], position: number, length: number): Promise<() => void> {
+    const [first, last] = [this.first(position), this.last(position, length)];
+    const added = nodes.map((node) => [node, gapsOf(this.dirty(node), first, last)] as const);
+    const unsettled = runsOf(this.unsettled, first, last);
+    await this.markDirty(nodes, [[position, length]]);
+    return () => {
+      for (const [from, to] of unsettled) this.unsettled.addRun(from, to);
+      for (const [node, gaps] of added)
+        for (const [from, to] of gaps) this.copied(node, from * this.regionBytes, (to - from + 1) * this.regionBytes);
+    };
+  }
+
   /** The replica has this range. Forgotten at once, on disk with the next record. */
   copied(node: string, position: number, length: number): void {
     const change: Change = { copied: { [node]: [[position, length]] } };
@@ -310,10 +326,21 @@ export class RegionLog {
     this.#apply({ cold: [...regions] });
   }
 
+  /** No operation of ours is under way: what has begun, and has never come to its end, belongs to a term that is over. */
+  termOver(): void {
+    for (const hot of this.#hot.values()) hot.inFlight = 0;
+    this.#running.length = 0;
+  }
+
   /** Everything noted as being written to is the same in all copies. */
   coolAll(): void {
     const idle = [...this.#hot].filter(([, { inFlight }]) => inFlight === 0).map(([region]) => region);
     this.cool(idle);
+    this.coolWide();
+  }
+
+  /** Of that, the large ranges. */
+  coolWide(): void {
     const narrow = this.#wide.filter((range) => !this.#running.some((each) => isSame(each, range)));
     this.#remember({ narrow });
     this.#apply({ narrow });
@@ -402,6 +429,31 @@ export class RegionLog {
     const dirty = Object.fromEntries([...this.#dirty].map(([node, set]) => [node, set.toJson()]));
     return { regionBytes: this.regionBytes, hot: [...this.#hot.keys()], wide: this.#wide, dirty, facts: this.facts };
   }
+}
+
+type Run = readonly [first: number, last: number];
+
+/** What of [first, last] is in the set. */
+function runsOf(set: RegionSet, first: number, last: number): Run[] {
+  const runs: Run[] = [];
+  for (let at = set.next(first); at !== undefined && at <= last;) {
+    const count = set.runFrom(at, last - at + 1);
+    runs.push([at, at + count - 1]);
+    at = set.next(at + count);
+  }
+  return runs;
+}
+
+/** What of [first, last] is not. */
+function gapsOf(set: RegionSet, first: number, last: number): Run[] {
+  const gaps: Run[] = [];
+  let from = first;
+  for (const [at, to] of runsOf(set, first, last)) {
+    if (at > from) gaps.push([from, at - 1]);
+    from = to + 1;
+  }
+  if (from <= last) gaps.push([from, last]);
+  return gaps;
 }
 
 /** Bytes of a region of a volume of `size` bytes. */

@@ -11,6 +11,7 @@ import { Operation, checkedRanges, json, parseVolumeMessage } from './messages.t
 import type { OperationHeader, VolumeMessage } from './messages.ts';
 import type { CopyPoints } from './points.ts';
 import type { Promised, RegionLog } from './region-log.ts';
+import { Kept } from './wire/kept.ts';
 
 export interface ReplicaOptions {
   readonly node: string;
@@ -57,6 +58,7 @@ export class Replica {
   #drained: (() => void)[] = [];
   /** Writes of which it is still to be asked when they are stable. */
   #taken: Taken[] = [];
+  readonly #kept = new Kept();
   /** What the owner said last, for people. */
   joining = false;
 
@@ -126,6 +128,7 @@ export class Replica {
     const [last] = this.#regions.facts.stamps;
     const stamp = message['stamp'];
     if (typeof stamp !== 'string') throw new ProtocolError('an admission without a mark');
+    this.#regions.termOver();
     this.#regions.coolAll();
     // Until the record says which, either mark may be the one it has.
     await this.#regions.update({
@@ -139,17 +142,19 @@ export class Replica {
     return OK;
   }
 
-  /** Does an operation of the owner. Throws, or is answered with, what is told to it. */
+  /** Does an operation of the owner. Throws, or is answered with, what is told to it. Data is lent (PeerLink.handleLent). */
   operation(from: string, header: OperationHeader, data: Buffer): Promise<PeerAnswer> | PeerAnswer | LateAnswer {
     if (this.#settling !== undefined) {
+      const kept = this.#kept.keep(data);
       return this.#settling.then(() => {
         this.#count(from, header);
-        return this.#operation(from, header, data);
+        return this.#operation(from, header, kept);
       });
     }
     this.#count(from, header);
     const isPlain = header.operation === Operation.write && !header.fua;
-    return (isPlain ? this.#writeNow(from, header, data) : undefined) ?? this.#operation(from, header, data);
+    const answer = isPlain ? this.#writeNow(from, header, data) : undefined;
+    return answer ?? this.#operation(from, header, this.#kept.keep(data));
   }
 
   /** It is the next one of whom this copy follows. */

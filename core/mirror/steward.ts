@@ -310,6 +310,8 @@ export class Steward {
         return false;
       }
       if (this.options.durability === Durability.mirroredRam && inSync.length === 1) await this.options.backing.flush();
+      // What an earlier term of ours has left half done is noted as lacking everywhere else.
+      regions.termOver();
       this.#start(outcome.known);
       const fields = { volume: id, epoch: record.epoch + 1, inSync: inSync.join(' '), from: record.owner, forcedBy };
       log.info(fields, 'this node serves the volume');

@@ -23,11 +23,11 @@ import { PeerRefusal } from './link/peer-link.ts';
 import type { NodeLink } from './link/peers.ts';
 import { olderVersion, versionOfOperation } from './link/versions.ts';
 import { Member } from './member.ts';
-import type { Pending } from './member.ts';
 import { MirrorMessage, Operation, json, operationHeader } from './messages.ts';
 import type { OperationHeader, PromiseMessage, VolumeMessage } from './messages.ts';
 import type { RegionLog } from './region-log.ts';
 import { WriteTimes } from './resync-pace.ts';
+import { Sent } from './sent.ts';
 import { isShared } from './shared.ts';
 
 export interface TermOptions {
@@ -428,27 +428,15 @@ export class Term {
     }
     const link = this.options.linkTo(member.node);
     const { operation, fua, position, length, source, data } = order;
-    const message = { ...this.#message(member), sequence: ++member.sequence };
-    const header = operationHeader({ ...message, operation, fua, position, length, source });
-    const pending: Pending = { position, length, done, sentAt: this.options.clock.now() };
-    member.pending.add(pending);
+    const [volume, epoch, session, sequence] = [this.options.volume, this.epoch, member.session, ++member.sequence];
+    const header = operationHeader({ volume, epoch, session, sequence, operation, fua, position, length, source });
+    const sent = new Sent(this, member, order, done);
+    member.pending.add(sent);
     if (link === undefined) {
       void this.eject(member, 'there is no such node');
       return;
     }
-    link.ask(MirrorMessage.operation, header, data === undefined ? NOTHING : [data], patience, {
-      answered: () => {
-        if (!member.pending.delete(pending)) return;
-        if (operation === Operation.write) this.#judge(member, this.options.clock.now() - pending.sentAt);
-        done();
-      },
-      failed: (error) => {
-        // Not while somebody goes through the members: a write that is being sent to all of them.
-        void Promise.resolve().then(() => {
-          if (member.pending.has(pending)) void this.eject(member, messageOf(error));
-        });
-      },
-    });
+    link.ask(MirrorMessage.operation, header, data === undefined ? NOTHING : [data], patience, sent);
   }
 
   /** Noted, and the record does not name it any more, when it resolves. */
@@ -458,7 +446,7 @@ export class Term {
   }
 
   /** A replica that answers, but takes long every time, holds up everybody. */
-  #judge(member: Member, milliseconds: number): void {
+  judge(member: Member, milliseconds: number): void {
     member.slow = milliseconds > SLOW_REPLICA_MS ? member.slow + 1 : 0;
     if (member.slow >= SLOW_REPLICA_WRITES && member.state === 'sync') {
       void this.eject(member, `it is slow: more than ${String(SLOW_REPLICA_MS)} ms for each write`);

@@ -22,13 +22,16 @@ import type { Order, Term } from './term.ts';
 /** A write that was taken and is not everywhere yet. */
 interface Entry {
   readonly serial: number;
-  readonly bytes: number;
+  readonly position: number;
+  readonly length: number;
+  readonly lock: RangeLock;
+  /** Who does not get it; undefined: everybody does. */
+  readonly skipped: readonly Member[] | undefined;
   /** When it was taken. */
   readonly at: number;
   /** Copies and notes it waits for. */
   parts: number;
   isOver: boolean;
-  readonly finish: () => void;
 }
 
 interface Waiting {
@@ -408,32 +411,30 @@ export class Writer {
 
   #open(position: number, length: number, lock: RangeLock): Entry {
     const term = this.#term;
-    const { regions } = term.options;
-    regions.begin(position, length);
+    term.options.regions.begin(position, length);
     this.#running++;
     this.#bytes += length;
-    const skipped: Member[] = [];
+    let skipped: Member[] | undefined;
     for (const member of term.members.values()) {
       if (!term.isSkipped(member, position, length)) continue;
       member.skipping++;
-      skipped.push(member);
+      (skipped ??= []).push(member);
     }
-    const finish = (): void => {
-      for (const each of skipped) each.skipping--;
-      regions.end(position, length);
-      lock.release();
-    };
-    const entry: Entry = { serial: ++this.#serial, bytes: length, at: term.busyAt, parts: 1, isOver: false, finish };
+    const serial = ++this.#serial;
+    const entry: Entry = { serial, position, length, lock, skipped, at: term.busyAt, parts: 1, isOver: false };
     this.#line.push(entry);
     return entry;
   }
 
   #part(entry: Entry): void {
-    if (--entry.parts > 0 || entry.isOver || this.#term.isOver) return;
+    const term = this.#term;
+    if (--entry.parts > 0 || entry.isOver || term.isOver) return;
     entry.isOver = true;
-    this.#bytes -= entry.bytes;
-    this.#term.times.add(this.#term.options.clock.now() - entry.at, entry.bytes);
-    entry.finish();
+    this.#bytes -= entry.length;
+    term.times.add(term.options.clock.now() - entry.at, entry.length);
+    if (entry.skipped !== undefined) for (const each of entry.skipped) each.skipping--;
+    term.options.regions.end(entry.position, entry.length);
+    entry.lock.release();
     this.#ran();
     this.#advance();
   }
@@ -475,9 +476,7 @@ export class Writer {
   }
 
   #failAll(error: Error): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const { waiter } of waiting) waiter.stable(error);
+    for (const { waiter } of this.#waiting.splice(0)) waiter.stable(error);
   }
 
   #advance(): void {

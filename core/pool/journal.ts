@@ -1,8 +1,15 @@
 // The journal: what was acknowledged is here before it is in its place. A ring of batches; everything that is added in one
 // turn of the event loop leaves in one append that is on stable media when it returns (O_DSYNC), or in two where it is much: then
 // disk and processor work at the same time.
-import { JOURNAL_BATCH, JOURNAL_BATCHES, JOURNAL_EARLY, JOURNAL_HEADER, JOURNAL_PARALLEL } from '../base/limits.ts';
-import type { Clock, DiskFile } from '../base/world.ts';
+import {
+  JOURNAL_BATCH,
+  JOURNAL_BATCHES,
+  JOURNAL_EARLY,
+  JOURNAL_HEADER,
+  JOURNAL_PARALLEL,
+  JOURNAL_QUIET,
+} from '../base/limits.ts';
+import type { Clock, DiskFile, Timer } from '../base/world.ts';
 import { VolumeError, VolumeFault } from '../volume/volume.ts';
 import type { StableWaiter } from '../volume/volume.ts';
 import type { Places } from './places.ts';
@@ -59,7 +66,10 @@ export class Journal {
   readonly #ring: Written[] = [];
   #poison: VolumeError | undefined;
   #room: (() => void)[] = [];
-  /** Bytes appended since the pool was opened. */
+  /** Nothing behind the last batch says yet that it was stable: when this is due, an empty one does. */
+  #quiet: Timer | undefined;
+  #closed = false;
+  /** Bytes appended since the pool was opened, and appends; empty batches are none. */
   appendedBytes = 0;
   appends = 0;
 
@@ -189,6 +199,34 @@ export class Journal {
     for (const go of this.#room.splice(0)) go();
   }
 
+  // ---- the last word
+
+  /** Appends nothing any more when it resolves; what is collected must have been written. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#quiet?.cancel();
+    while (this.#queue.length > 0) await this.room();
+  }
+
+  /** Looks later whether the last batch still is the last. One timer serves all batches of that time. */
+  #confirmLater(): void {
+    if (this.#quiet !== undefined || this.#closed || this.#poison !== undefined) return;
+    const before = this.#nextSeq;
+    this.#quiet = this.#options.clock.after(JOURNAL_QUIET, () => {
+      this.#quiet = undefined;
+      if (this.#nextSeq === before) this.#confirm();
+      else this.#confirmLater();
+    });
+  }
+
+  #confirm(): void {
+    // What a checkpoint has put in its place is not read again.
+    if (this.#ring.length === 0 || this.#closed || this.#poison !== undefined) return;
+    if (this.#queue.length > 0 || !this.#filling.batch.empty || this.full) return;
+    const next = this.#free.pop();
+    if (next !== undefined) this.#seal(next);
+  }
+
   // ---- the ring
 
   /** Where the first batch begins that has none of what was added so far. Resolves at once unless all batches are busy. */
@@ -257,11 +295,13 @@ export class Journal {
   }
 
   async #append(next: { slot: Slot; position: number; done: boolean }): Promise<void> {
-    const { bytes, from, to } = next.slot.batch;
+    const { bytes, from, to, empty } = next.slot.batch;
     try {
       if (this.#poison === undefined) await this.#file.write(bytes, from, to - from, next.position);
-      this.appendedBytes += to - from;
-      this.appends++;
+      if (!empty) {
+        this.appendedBytes += to - from;
+        this.appends++;
+      }
     } catch (error) {
       this.#poison ??= new VolumeError(
         VolumeFault.writeError,
@@ -280,6 +320,7 @@ export class Journal {
       const { slot } = this.#queue.shift() as { slot: Slot };
       this.#running--;
       if (this.#poison === undefined) this.#durable = slot.batch.seq;
+      if (!slot.batch.empty) this.#confirmLater();
       const waiters = slot.waiters;
       slot.waiters = [];
       slot.batch.reset();

@@ -1,23 +1,22 @@
 // Making a pool in an empty folder, and opening one: superblock, metadata, maps, then what the journal knows better.
-import { MIN_JOURNAL, REPLAY_PARALLEL } from '../base/limits.ts';
+import { MIN_JOURNAL } from '../base/limits.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { DiskFile, World } from '../base/world.ts';
-import { ALL_BLOCKS, BLOCK, BLOCKS, GRAIN, blockMask, lowestBlock } from '../volume/grain.ts';
-import { Durability } from '../volume/volume.ts';
+import { BLOCK, GRAIN, blockMask } from '../volume/grain.ts';
 import { Allocator } from './allocator.ts';
 import { FORMAT_VERSION, GRAINS_OF_SUMS, LEAF_GRAINS } from './format.ts';
 import type { Superblock } from './format.ts';
-import { GrainIo } from './grain-io.ts';
 import { Journal } from './journal.ts';
 import { PoolDisks, refuseMember } from './members.ts';
 import type { PoolFiles } from './pool-files.ts';
 import type { MetaContent, PoolMeta, PoolState } from './pool-meta.ts';
 import { Pool } from './pool.ts';
 import type { PoolEntry } from './pool.ts';
-import type { PoolVolume } from './pool-volume.ts';
-import { readData, readJournal } from './replay.ts';
-import type { GrainState, Replay } from './replay.ts';
+import { readJournal } from './replay.ts';
+import type { GrainState } from './replay.ts';
+import { placeReplayed } from './replaying.ts';
+import { refuseDamaged, tellCutOff } from './journal-damage.ts';
 import { Slabs } from './slabs.ts';
 import { readSuperblock, refuseSuperblock, writeSuperblock } from './superblocks.ts';
 import { upgrade } from './upgrade.ts';
@@ -193,13 +192,9 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
     },
     mapped: (volume, first, end) => entries.get(volume)?.map.mapped(first, end) ?? [],
   });
-  if (replay.damaged !== undefined) {
-    const where = `the journal of the pool is damaged at byte ${String(replay.next.position)} (batch ${String(replay.damaged)})`;
-    if (place.acceptLoss !== true) {
-      throw new ServiceError('io-error', `${where}: writes that were acknowledged after it would be lost`);
-    }
-    place.log.error({ batch: replay.damaged }, `${where}; writes that were acknowledged after it are lost`);
-  }
+  const recordOf = (volume: number): PoolEntry['record'] | undefined => entries.get(volume)?.record;
+  refuseDamaged(replay, recordOf, place);
+  tellCutOff(replay, recordOf, place.log);
   for (const [volume, grains] of replay.volumes) remap(entries.get(volume) as PoolEntry, grains);
   for (const entry of entries.values()) cutOff(entry);
   // References are counted when the maps say what they say for good; nothing was given back until then.
@@ -232,6 +227,7 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
     await mark(true);
   };
   const close = async (): Promise<void> => {
+    await journal.close();
     await superblockFile.close();
     await journalFile.close();
     await disks.close();
@@ -338,41 +334,6 @@ function countReferences(entries: ReadonlyMap<number, PoolEntry>, allocator: All
   }
 }
 
-/** Checksums of grains that were written past the journal, then the data that is only in the journal. */
-async function placeReplayed(pool: Pool, replay: Replay, journal: DiskFile): Promise<void> {
-  for (const [id, grains] of replay.volumes) {
-    const map = pool.entry(id).map;
-    for (const [grain, { place, cleared, data }] of grains) {
-      // A grain that was cleared since may be somebody else's by now.
-      if (place?.sums === undefined || place.place === 0 || map.place(grain) !== place.place) continue;
-      // What was written into the grain since then, and shared since, has newer checksums in the table.
-      let mask = ALL_BLOCKS & ~cleared;
-      for (const block of data.keys()) mask &= ~(1 << block);
-      await pool.slabs.setSums(place.place - 1, place.sums, mask);
-    }
-    const volume = pool.open(id, { blockSize: 512, durability: Durability.durable, readOnly: false });
-    const size = volume.info.size;
-    // In order: what lies together in the volume does so in the pool. One grain does not wait for another.
-    const next = [...grains].sort(([a], [b]) => a - b).values();
-    const worker = async (): Promise<void> => {
-      const buffer = Buffer.alloc(GRAIN);
-      const found = Buffer.alloc(GRAIN);
-      for (const [grain, state] of next) {
-        if (grain * GRAIN >= size) continue;
-        const within = blockMask(0, Math.min(BLOCKS, Math.ceil((size - grain * GRAIN) / BLOCK)));
-        // All blocks at once: what is beside them is kept, and only what the journal does not have is sure to be whole.
-        const inJournal = (await readData(journal, state, buffer)) & within;
-        const mask = inJournal & ~(await inPlaceAlready(pool, volume, grain, inJournal, buffer, found));
-        if (mask !== 0) await volume.placeGrain(grain, mask, buffer, 0);
-      }
-    };
-    // All of them end before the first failure is told: they use what is closed then.
-    const ends = await Promise.allSettled(Array.from({ length: Math.min(REPLAY_PARALLEL, grains.size) }, worker));
-    for (const end of ends) if (end.status === 'rejected') throw end.reason;
-    await volume.close();
-  }
-}
-
 /** Gives back grains that were kept for data that has been cleared since. */
 function dropEmpty(entries: Iterable<PoolEntry>, allocator: Allocator): void {
   const seen = new Set<Leaf>();
@@ -387,29 +348,4 @@ function dropEmpty(entries: Iterable<PoolEntry>, allocator: Allocator): void {
       }
     });
   }
-}
-
-/**
- * The blocks of the mask that somebody else shares with the volume and that are what they should be. Writing them again would
- * need a grain, and a full pool has none: they were placed before they were shared.
- */
-async function inPlaceAlready(
-  pool: Pool,
-  volume: PoolVolume,
-  grain: number,
-  mask: number,
-  source: Buffer,
-  found: Buffer,
-): Promise<number> {
-  const place = volume.map.place(grain);
-  if (place === 0 || (volume.map.ownsLeaf(grain) && pool.allocator.alone(place - 1))) return 0;
-  const io = new GrainIo(pool);
-  let same = 0;
-  for (let rest = mask & volume.map.valid(grain); rest !== 0; rest &= rest - 1) {
-    const block = lowestBlock(rest);
-    const [from, to] = [block * BLOCK, (block + 1) * BLOCK];
-    const bad = await io.readBlocks(place - 1, 1 << block, found, 0).catch(() => block);
-    if (bad < 0 && found.compare(source, from, to, from, to) === 0) same |= 1 << block;
-  }
-  return same;
 }

@@ -58,6 +58,12 @@ export class PartFile implements DiskFile {
     if (this.#syncWrites) await this.#file.dataSync();
   }
 
+  async writeLarge(from: Buffer, at: number, length: number, position: number): Promise<void> {
+    const to = this.#at(position, length);
+    await (this.#file.writeLarge?.(from, at, length, to) ?? this.#file.write(from, at, length, to));
+    if (this.#syncWrites) await this.#file.dataSync();
+  }
+
   dataSync(): Promise<void> {
     return this.#file.dataSync();
   }

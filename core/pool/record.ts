@@ -3,6 +3,7 @@ import { store32 } from '../base/bytes-at.ts';
 import { crc32c } from '../base/crc32c.ts';
 import { JOURNAL_BATCH, JOURNAL_HEADER, JOURNAL_PARALLEL } from '../base/limits.ts';
 import { BLOCK, BLOCKS } from '../volume/grain.ts';
+import { flippedBit } from './one-bit.ts';
 import type { Places } from './places.ts';
 
 const MAGIC = 0x474a_4e4c;
@@ -36,6 +37,9 @@ export type JournalRecord =
       readonly block: number;
       readonly sums: Uint32Array;
       readonly dataAt: number;
+      /** Which of its blocks do not match their checksums, and of those, which do but for one bit. */
+      readonly damaged: readonly number[];
+      readonly flipped: readonly number[];
     }
   | { readonly type: 'map'; readonly volume: number; readonly grain: number; readonly places: readonly GrainPlace[] }
   | { readonly type: 'clear'; readonly volume: number; readonly block: number; readonly blocks: number };
@@ -180,17 +184,70 @@ export function peekHeader(bytes: Buffer, generation: number, poolId: Buffer): B
 }
 
 /**
- * The records of a whole batch (header and payload), or undefined when any of it is not as it was written. `dataAt` of a
- * record is the position of its data in `batch`.
+ * The records of a batch (header and payload), or undefined when its header is not as it was written. Blocks of data that are
+ * not are `damaged` in their records. `dataAt` of a record is the position of its data in `batch`.
  */
 export function decodeBatch(batch: Buffer, header: BatchHeader): JournalRecord[] | undefined {
   const head = Buffer.from(batch.subarray(0, header.headerBytes));
   const sum = head.readUInt32BE(CRC_AT);
   head.writeUInt32BE(0, CRC_AT);
-  if (crc32c(head, 0, head.length) !== sum) return undefined;
+  return crc32c(head, 0, head.length) === sum ? decodeRecords(batch, head, header.headerBytes) : undefined;
+}
+
+/** True when all data of the records is as it was written. */
+export const isWhole = (records: readonly JournalRecord[]): boolean =>
+  records.every((record) => record.type !== 'data' || record.damaged.length === 0);
+
+/**
+ * `bytes`, in which a header of the batch `seq` should begin, with the one bit put right that differs from what was written;
+ * undefined: more does, or nothing. For telling what was there, not for using it.
+ */
+export function mendedHeader(bytes: Buffer, generation: number, poolId: Buffer, seq: number): Buffer | undefined {
+  if (bytes.length < BLOCK || !resembles(bytes, generation, poolId, seq)) return undefined;
+  // The flipped bit may be in the length: then the checksum fits with another one only.
+  for (let length = BLOCK; length <= Math.min(JOURNAL_HEADER, bytes.length); length += BLOCK) {
+    const head = Buffer.from(bytes.subarray(0, length));
+    const sum = head.readUInt32BE(CRC_AT);
+    head.writeUInt32BE(0, CRC_AT);
+    const found = crc32c(head);
+    const difference = found ^ sum;
+    if (difference === 0) return undefined;
+    const inSum = (difference & (difference - 1)) === 0;
+    const flipped = inSum ? undefined : flippedBit(length, found, sum);
+    if (flipped === undefined && !inSum) continue;
+    if (flipped !== undefined) head[flipped.at] = (head[flipped.at] as number) ^ flipped.bit;
+    head.writeUInt32BE(inSum ? found : sum, CRC_AT);
+    const header = peekHeader(head, generation, poolId);
+    if (header?.seq === seq && header.headerBytes === length) return head;
+  }
+  return undefined;
+}
+
+/** No more than one bit of what is known of the header beforehand is another. */
+function resembles(bytes: Buffer, generation: number, poolId: Buffer, seq: number): boolean {
+  const known = Buffer.alloc(FIXED);
+  known.writeUInt32BE(MAGIC, 0);
+  known.writeUInt32BE(generation, 8);
+  known.writeUIntBE(seq, 18, 6);
+  poolId.copy(known, 32, 0, 16);
+  let different = 0;
+  for (const [from, to] of [
+    [0, 4],
+    [8, 12],
+    [18, 24],
+    [32, 48],
+  ] as const) {
+    for (let at = from; at < to && different <= 1; at++) {
+      for (let bits = (bytes[at] as number) ^ (known[at] as number); bits !== 0; bits &= bits - 1) different++;
+    }
+  }
+  return different <= 1;
+}
+
+function decodeRecords(batch: Buffer, head: Buffer, headerBytes: number): JournalRecord[] | undefined {
   const records: JournalRecord[] = [];
   let at = FIXED;
-  let dataAt = header.headerBytes;
+  let dataAt = headerBytes;
   for (let left = head.readUInt32BE(12); left > 0; left--) {
     const type = head[at];
     const withSums = head[at + 1] === 1;
@@ -201,11 +258,17 @@ export function decodeBatch(batch: Buffer, header: BatchHeader): JournalRecord[]
     if (type === RecordType.data) {
       const sums = Uint32Array.from({ length: count }, (_, i) => head.readUInt32BE(at + i * 4));
       at += count * 4;
+      const damaged: number[] = [];
+      const flipped: number[] = [];
       for (let i = 0; i < count; i++) {
         const from = dataAt + i * BLOCK;
-        if (from + BLOCK > batch.length || crc32c(batch, from, from + BLOCK) !== sums[i]) return undefined;
+        if (from + BLOCK > batch.length) return undefined;
+        const found = crc32c(batch, from, from + BLOCK);
+        if (found === sums[i]) continue;
+        damaged.push(i);
+        if (flippedBit(BLOCK, found, sums[i] as number) !== undefined) flipped.push(i);
       }
-      records.push({ type: 'data', volume, block: start, sums, dataAt });
+      records.push({ type: 'data', volume, block: start, sums, dataAt, damaged, flipped });
       dataAt += count * BLOCK;
     } else if (type === RecordType.map) {
       const places: GrainPlace[] = [];

@@ -136,7 +136,9 @@ export class Slabs {
   ): Promise<number> {
     const { slab, index } = this.#spot(first);
     const grains = Math.min(count, slab.grains - index);
-    await slab.file.write(source, at, grains * GRAIN, slab.position + sumsBytes(slab.grains) + index * GRAIN);
+    const { file } = slab;
+    const position = slab.position + sumsBytes(slab.grains) + index * GRAIN;
+    await (file.writeLarge?.(source, at, grains * GRAIN, position) ?? file.write(source, at, grains * GRAIN, position));
     this.#unsynced.add(slab.file);
     for (let i = 0; i < grains; i++) await this.setSums(first + i, sums[i] as Uint32Array);
     return grains;

@@ -1,6 +1,8 @@
 // A block device. Files, devices, memory, pool volumes, snapshots, mirrors and remote peers all look like this.
 // Positions and lengths are bytes and multiples of info.blockSize; the caller has checked them against info.size.
 
+import type { Gather } from '../base/gather.ts';
+
 /** When a write counts as acknowledged (DESIGN §6). */
 export const Durability = {
   /** On stable media before the acknowledgement. The write cache is reported off (WCE=0). */
@@ -140,6 +142,10 @@ export interface Volume {
    * The caller has a hold of the viewGuard: until it releases it the pieces neither change nor go. Never throws.
    */
   viewNow(position: number, length: number, pieces: Buffer[]): boolean;
+  /**
+   * viewNow() of a small range into a vector, without an object. False: nothing was added, use readNow. Absent: never possible.
+   */
+  gatherNow?(position: number, length: number, gather: Gather): boolean;
   /** Reads into `target` at `at`. Rejects with a VolumeError. */
   read(position: number, length: number, target: Buffer, at: number): Promise<void>;
   /**

@@ -3,9 +3,13 @@
 // of them are complete when they return; here one request object serves until a send has to wait. None of this is
 // documented, so a self-test tries all that is used, and where anything is different sends go through the stream.
 import { bytesOf } from '../base/bytes-of.ts';
+import type { Gather } from '../base/gather.ts';
+import { addressOf } from '../base/memory-address.ts';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
+import { sharedGather, writeVector } from './gathered-send.ts';
+import type { WriteVector } from './gathered-send.ts';
 
 /** What the handle tells about a send that had to wait. It belongs to that send until `oncomplete` has been called. */
 interface Request {
@@ -18,9 +22,18 @@ interface Request {
 type RequestClass = new () => Request;
 
 interface Handle {
+  /** The number of the file; -1 once it is closed. */
+  readonly fd: number;
   /** 0, or a negative error number. Takes hold of the request only when not everything could be sent at once. */
   writeBuffer(request: Request, data: Buffer): number;
   writev(request: Request, pieces: readonly Buffer[], allBuffers: true): number;
+}
+
+/** What a DirectSender is made of. */
+export interface SendMeans {
+  readonly requests: RequestClass;
+  /** Undefined: a Gather cannot be sent. */
+  readonly vectors: WriteVector | undefined;
 }
 
 /** The id of a request that no send has hold of. */
@@ -38,13 +51,15 @@ export class DirectSender {
   pending = 0;
   readonly #handle: Handle;
   readonly #requests: RequestClass;
+  readonly #vectors: WriteVector | undefined;
   readonly #done: (status: number) => void;
   #request: Request;
 
   /** `done`: a send that had to wait is over, with 0 or a negative error number; called by the event loop. */
-  constructor(socket: Socket, requests: RequestClass, done: (status: number) => void) {
+  constructor(socket: Socket, { requests, vectors }: SendMeans, done: (status: number) => void) {
     this.#handle = handleOf(socket);
     this.#requests = requests;
+    this.#vectors = vectors;
     this.#done = done;
     this.#request = new requests();
   }
@@ -67,6 +82,21 @@ export class DirectSender {
     return status;
   }
 
+  /** The gather whose content sendGathered() sends; undefined: it cannot. */
+  get gather(): Gather | undefined {
+    return this.#vectors === undefined ? undefined : sharedGather();
+  }
+
+  /** The same with what has been gathered. Allocation-free unless it has to wait. */
+  sendGathered(gather: Gather): number {
+    let sent = 0;
+    // Behind what has to wait it waits, too. Errors are found again, and told, by the usual way.
+    if (this.pending === 0 && this.#vectors !== undefined && gather.address !== undefined) {
+      sent = Math.max(0, this.#vectors(this.#handle.fd, gather.address, gather.count));
+    }
+    return sent === gather.bytes ? 0 : this.sendAll(gather.rest(sent));
+  }
+
   #wait(request: Request, memory: unknown, bytes: number): void {
     this.pending += bytes;
     request.memory = memory;
@@ -85,12 +115,18 @@ export function sendError(status: number): Error {
   return new Error(`write ${getSystemErrorName(status)}`);
 }
 
-let learned: Promise<RequestClass | undefined> | undefined;
+let learned: Promise<SendMeans | undefined> | undefined;
 
 /** What DirectSender needs, or undefined where it does not work. */
-export function directSends(): Promise<RequestClass | undefined> {
-  learned ??= selfTest().catch(() => undefined);
+export function directSends(): Promise<SendMeans | undefined> {
+  learned ??= learn().catch(() => undefined);
   return learned;
+}
+
+async function learn(): Promise<SendMeans | undefined> {
+  const vectors = await writeVector();
+  const found = vectors === undefined ? undefined : await selfTest(vectors);
+  return found ?? (await selfTest(undefined));
 }
 
 /** The class of the request that the socket makes to send `data`. */
@@ -110,7 +146,7 @@ function watchSend(socket: Socket, data: string): RequestClass | undefined {
 }
 
 /** Sends one buffer, several, and so much that it has to wait, through a loopback connection. */
-async function selfTest(): Promise<RequestClass | undefined> {
+async function selfTest(vectors: WriteVector | undefined): Promise<SendMeans | undefined> {
   const server = createServer({ pauseOnConnect: true });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const client = connect({ host: '127.0.0.1', port: (server.address() as AddressInfo).port });
@@ -120,7 +156,7 @@ async function selfTest(): Promise<RequestClass | undefined> {
     timer = setTimeout(resolve, PATIENCE, undefined);
   });
   let socket: Socket | undefined;
-  const run = async (): Promise<RequestClass | undefined> => {
+  const run = async (): Promise<SendMeans | undefined> => {
     socket = await accepted;
     const ends = [socket, client].map(
       (each) =>
@@ -130,7 +166,7 @@ async function selfTest(): Promise<RequestClass | undefined> {
           });
         }),
     );
-    return Promise.race([tryOut(socket, client), ...ends]);
+    return Promise.race([tryOut(socket, client, vectors), ...ends]);
   };
   try {
     return await Promise.race([run(), patience]);
@@ -142,25 +178,31 @@ async function selfTest(): Promise<RequestClass | undefined> {
   }
 }
 
-async function tryOut(socket: Socket, client: Socket): Promise<RequestClass | undefined> {
+async function tryOut(
+  socket: Socket,
+  client: Socket,
+  vectors: WriteVector | undefined,
+): Promise<SendMeans | undefined> {
   const requests = watchSend(socket, 'one');
   if (requests === undefined || new requests().getAsyncId() !== FREE) return undefined;
   let waited: number[] = [];
   let wake: () => void = () => undefined;
-  const sender = new DirectSender(socket, requests, (status) => {
+  const means = { requests, vectors };
+  const sender = new DirectSender(socket, means, (status) => {
     waited.push(status);
     wake();
   });
   const pending = (): number => sender.pending;
   if (sender.send(Buffer.from('two')) !== 0) return undefined;
   if (sender.sendAll([Buffer.from('three'), Buffer.from('four')]) !== 0 || pending() !== 0) return undefined;
+  if (vectors !== undefined && !triesVector(socket, vectors)) return undefined;
   const piece = Buffer.alloc(PIECE, '.');
   let pieces = 0;
   // Nobody reads: at some time a send has to wait, and another one behind it.
   while (pending() <= PIECE) {
     if (pieces++ === MAX_PIECES || sender.send(piece) !== 0) return undefined;
   }
-  const expected = 'onetwothreefour';
+  const expected = vectors === undefined ? 'onetwothreefour' : 'onetwothreefourfivesix';
   let head = '';
   let bytes = 0;
   client.on('data', (data) => {
@@ -174,5 +216,19 @@ async function tryOut(socket: Socket, client: Socket): Promise<RequestClass | un
   // A closed handle says so.
   waited = [];
   socket.destroy();
-  return works && sender.send(piece) < 0 ? requests : undefined;
+  return works && sender.send(piece) < 0 ? means : undefined;
+}
+
+/** Sends 'fivesix' in two pieces; true when all of it went at once. */
+function triesVector(socket: Socket, vectors: WriteVector): boolean {
+  const gather = sharedGather();
+  const memory = Buffer.from('sixfive');
+  const address = addressOf(memory);
+  if (address === undefined || gather.address === undefined) return false;
+  gather.add(memory, address, 3, 4);
+  gather.add(memory, address, 0, 3);
+  const sent = vectors(handleOf(socket).fd, gather.address, gather.count);
+  const all = gather.bytes;
+  gather.clear();
+  return sent === all;
 }

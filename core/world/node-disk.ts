@@ -9,6 +9,7 @@ import { HOT_READ_BYTE_MS, HOT_READ_MS } from '../base/limits.ts';
 import type { Disk, DiskFile, OpenOptions } from '../base/world.ts';
 import { deviceNumber, deviceUse } from './device-users.ts';
 import { DirectReads } from './direct-reads.ts';
+import { DirectWrites } from './direct-writes.ts';
 import { HolePuncher } from './hole-puncher.ts';
 
 /** File systems that live in memory, by statfs type. */
@@ -114,6 +115,7 @@ class NodeFile implements DiskFile {
   readonly #deviceSize: number;
   readonly #puncher: HolePuncher;
   readonly #directReads: DirectReads;
+  readonly #directWrites: DirectWrites;
   /** Each write is followed by a sync. */
   readonly #syncByHand: boolean;
 
@@ -133,7 +135,11 @@ class NodeFile implements DiskFile {
     this.#deviceSize = deviceSize ?? 0;
     this.#puncher = new HolePuncher(this.#fd);
     this.#directReads = new DirectReads(this.#fd);
-    if (inMemory) void this.#directReads.close();
+    this.#directWrites = new DirectWrites(this.#fd);
+    if (inMemory) {
+      void this.#directReads.close();
+      void this.#directWrites.close();
+    }
   }
 
   /** Takes over `handle`: it is closed when this rejects. */
@@ -253,6 +259,14 @@ class NodeFile implements DiskFile {
     if (this.#syncByHand) await this.dataSync();
   }
 
+  async writeLarge(from: Buffer, at: number, length: number, position: number): Promise<void> {
+    const direct = this.#directWrites;
+    // An error of the disk is told by the other way, if it is one there too.
+    const written = direct.wanted(from, at, length, position) && (await direct.write(from, at, length, position));
+    if (!written) await this.#write(from, at, length, position);
+    if (this.#syncByHand) await this.dataSync();
+  }
+
   #write(from: Buffer, at: number, length: number, position: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const next = (done: number): void => {
@@ -295,6 +309,7 @@ class NodeFile implements DiskFile {
 
   async close(): Promise<void> {
     await this.#directReads.close();
+    await this.#directWrites.close();
     await this.#puncher.close();
     await this.#handle.close();
   }

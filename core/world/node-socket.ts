@@ -5,9 +5,10 @@
 import { Socket as NodeSocket } from 'node:net';
 import type { SocketConstructorOpts } from 'node:net';
 import { SEND_REST_PATIENCE } from '../base/limits.ts';
+import type { Gather } from '../base/gather.ts';
 import type { Socket, SocketSink, TlsStart } from '../base/world.ts';
 import { DirectSender, sendError } from './direct-send.ts';
-import type { directSends } from './direct-send.ts';
+import type { SendMeans as Means } from './direct-send.ts';
 import { startTls } from './node-tls.ts';
 import { PieceLine } from './piece-line.ts';
 
@@ -20,7 +21,7 @@ interface Internals {
 const internals = (socket: NodeSocket): Internals => socket as unknown as Internals;
 
 /** What sending past the stream needs; undefined: send through it. */
-export type SendMeans = Awaited<ReturnType<typeof directSends>>;
+export type SendMeans = Means | undefined;
 
 export abstract class BaseSocket implements Socket {
   readonly remoteAddress: string;
@@ -142,6 +143,22 @@ export abstract class BaseSocket implements Socket {
     // Who hears of the last piece needs no empty write behind it, which with TLS costs as much as one with data.
     if (last >= 0) socket.write(pieces[last] as Buffer, this.#sent);
     socket.uncork();
+  }
+
+  get gather(): Gather | undefined {
+    return this.#direct?.gather;
+  }
+
+  sendGathered(gather: Gather): void {
+    const socket = this.socket;
+    if (socket.destroyed || socket.writableEnded) return;
+    const direct = this.#direct;
+    if (direct === undefined || socket.writableLength > 0) {
+      this.writeAll(gather.rest(0));
+      return;
+    }
+    const status = direct.sendGathered(gather);
+    if (status < 0) socket.destroy(sendError(status));
   }
 
   /** Below the high-water mark Node announces no 'drain': an empty write behind the rest does. */

@@ -270,6 +270,7 @@ async function withTools(cli: PluginCli, command: Command, work: (tools: Tools) 
   } catch (error) {
     throw failureOf(error, key);
   } finally {
+    await reports.settled();
     libvirt.close();
   }
 }

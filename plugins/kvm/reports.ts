@@ -1,7 +1,7 @@
 // Operations on this host, told to the daemon while they are done, so that they are among its jobs. What is under way has a file on the host,
 // too: who comes after a process that died in the middle (the agent, the same key) knows from it what to go on with, or still to tell.
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
 import { join } from 'node:path';
@@ -12,7 +12,10 @@ import type { ApiCall } from '../sdk/typed-api.ts';
 import { CANCELLED, reportOf } from './report.ts';
 import type { KnownPart, Report } from './report.ts';
 
-/** Milliseconds between two reports of one operation at least, and at most; and how long its end waits for the last one. */
+/**
+ * Milliseconds between two reports of one operation at least, and before its first one (what takes no longer is told once, when it is over);
+ * at most; and how long the last one may take.
+ */
 const TELL = 250;
 const ALIVE = 30_000;
 const LAST = 5_000;
@@ -63,15 +66,21 @@ export const leftFolder = (state: string): string => join(state, 'under-way');
 export class Reports {
   readonly #options: ReportsOptions;
   readonly #api: TypedApi;
+  readonly #ends = new Set<Promise<void>>();
 
   constructor(options: ReportsOptions) {
     this.#options = options;
     this.#api = new TypedApi(options.call);
   }
 
+  /** Resolves when the ends of all operations are told, or a file says of them that they are not. */
+  async settled(): Promise<void> {
+    while (this.#ends.size > 0) await Promise.all(this.#ends);
+  }
+
   /**
-   * Tells of an operation while `work` does it. `parts`: flows it has; `cancellable`: it can be taken back in the middle. Rejects as `work`
-   * does, and with in-use when somebody on this host is at it.
+   * Tells of an operation while `work` does it; its end is told behind that (settled). `parts`: flows it has; `cancellable`: it can be taken
+   * back in the middle. Rejects as `work` does, and with in-use when somebody on this host is at it.
    */
   async follow<T>(
     asked: Asked,
@@ -84,15 +93,24 @@ export class Reports {
     const id = createHash('sha256').update(`${host}\0${key}`).digest('hex').slice(0, 16);
     const held = await hold(id);
     const told = new Told({ left: { ...asked, id, key }, host, folder, parts, cancellable, api: this.#api });
+    const end = (error?: unknown): void => {
+      const ending = told
+        .end(error)
+        // A file that cannot be written: the one from the beginning is there, and has the agent look.
+        .catch(() => undefined)
+        .finally(() => {
+          held.close();
+          this.#ends.delete(ending);
+        });
+      this.#ends.add(ending);
+    };
     try {
       const result = await work(told);
-      await told.end();
+      end();
       return result;
     } catch (error) {
-      await told.end(error);
+      end(error);
       throw error;
-    } finally {
-      held.close();
     }
   }
 
@@ -141,7 +159,7 @@ export class Told {
   #begun = false;
   #over = false;
   #timer: NodeJS.Timeout | undefined;
-  #sent = -Infinity;
+  #sent = 0;
   #sending: Promise<boolean> | undefined;
 
   constructor(options: ToldOptions) {
@@ -171,8 +189,8 @@ export class Told {
       },
       load: async (key) => {
         const record = await of.load(key);
-        // Of one that is over nothing is to be told: it is only asked for again.
-        if (record !== undefined && !record.done) seen(record);
+        // Of one that is over, and was told to be, nothing is to be told: it is only asked for again.
+        if (record !== undefined && (!record.done || existsSync(this.#file))) seen(record);
         return record;
       },
       save: async (key, record) => {
@@ -191,15 +209,17 @@ export class Told {
     const last = this.#report(error);
     // A journal that could not be written: whoever comes next goes on.
     const open = last.state === 'running' || last.state === 'undoing';
-    if (!open) this.#keep({ ...this.#options.left, last });
     let late: NodeJS.Timeout | undefined;
     const patience = new Promise<boolean>((resolve) => (late = setTimeout(resolve, LAST, false)));
     const known = (async () => {
       await this.#sending;
       return this.#send(last);
     })();
-    if ((await Promise.race([known, patience])) && !open) rmSync(this.#file, { force: true });
+    const isKnown = await Promise.race([known, patience]);
     clearTimeout(late);
+    if (open) return;
+    if (isKnown) rmSync(this.#file, { force: true });
+    else this.#keep({ ...this.#options.left, last });
   }
 
   get #file(): string {
@@ -209,6 +229,7 @@ export class Told {
   #begin(): void {
     if (this.#begun) return;
     this.#begun = true;
+    this.#sent = performance.now();
     this.#keep(this.#options.left);
   }
 

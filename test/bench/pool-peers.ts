@@ -84,7 +84,8 @@ function fio(how: string, options: readonly string[], { seconds, warm = 0.3, cpu
   if (done.status !== 0) return undefined;
   const job = (JSON.parse(done.stdout.slice(done.stdout.indexOf('{'))) as { jobs: FioJob[] }).jobs[0];
   if (job === undefined) return undefined;
-  const { iops, bw_bytes: bytesPerSecond } = job.read.iops > 0 ? job.read : job.write;
+  const both = [job.read, job.write].filter((each) => each.iops > 0).sort((a, b) => a.bw_bytes - b.bw_bytes);
+  const { iops, bw_bytes: bytesPerSecond } = both[0] ?? job.write;
   return { how, iops, bytesPerSecond, cores: (job.usr_cpu + job.sys_cpu) / 100 };
 }
 
@@ -142,5 +143,20 @@ export function fioAppend(file: string, bytes: number, parallel: number, seconds
   const jobs = [`--numjobs=${String(parallel)}`, `--offset_increment=${share}`, `--size=${share}`];
   const result = fio(how, [`--filename=${file}`, ...options, ...jobs], { seconds });
   if (result === undefined) throw new Error(`fio cannot append to ${file}`);
+  return result;
+}
+
+/**
+ * Pieces of `bytes` read and written at the same time, one as often as the other, past the page cache and each write stable: what a
+ * disk has to do that is read from and copied to. The slower one of the two.
+ */
+export function fioCopy(file: string, bytes: number, parallel: number, seconds: number): FioResult {
+  const how = `direct, half of it O_DSYNC writes, ${String(parallel)} × ${String(bytes / 1024)} KiB`;
+  const options = ['--rw=rw', '--rwmixread=50', `--bs=${String(bytes)}`, '--ioengine=psync', '--direct=1'];
+  const share = `${String(Math.floor(100 / parallel))}%`;
+  const jobs = [`--numjobs=${String(parallel)}`, `--offset_increment=${share}`, `--size=${share}`];
+  const always = ['--sync=dsync', '--overwrite=1', `--filename=${file}`];
+  const result = fio(how, [...always, ...options, ...jobs], { seconds });
+  if (result === undefined) throw new Error(`fio cannot copy on ${file}`);
   return result;
 }

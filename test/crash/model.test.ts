@@ -10,7 +10,7 @@ import { Allocator } from '../../core/pool/allocator.ts';
 import { FolderFiles } from '../../core/pool/pool-files.ts';
 import { LmdbMeta } from '../../core/pool/pool-meta.ts';
 import { Places } from '../../core/pool/places.ts';
-import { Batch, decodeBatch, peekHeader } from '../../core/pool/record.ts';
+import { Batch, decodeBatch, isWhole, peekHeader } from '../../core/pool/record.ts';
 import type { JournalRecord } from '../../core/pool/record.ts';
 import { Leaf, Leaves, VolumeMap } from '../../core/pool/volume-map.ts';
 import { countBlocks } from '../../core/volume/grain.ts';
@@ -212,7 +212,8 @@ describe('a batch of the journal', () => {
   const read = (bytes: Buffer): JournalRecord[] | undefined => {
     const header = peekHeader(bytes, 3, POOL);
     if (header === undefined || header.headerBytes + header.payloadBytes > bytes.length) return undefined;
-    return decodeBatch(bytes, header);
+    const found = decodeBatch(bytes, header);
+    return found !== undefined && isWhole(found) ? found : undefined;
   };
 
   test('is read as it was written', () => {

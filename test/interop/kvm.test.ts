@@ -238,6 +238,7 @@ describe('the agent of a KVM host', { skip }, () => {
         host.plan({ at: 9, when: 'before' });
         const request = { domain: 'one', volume: 'b', ...ATTACH };
         await assert.rejects(attachDisk({ ...host.context, reports }, request, randomUUID()), /the line went dead/);
+        await reports.settled();
         const failed = (await client.call('GET', '/jobs?state=failed')) as { items: { steps: { state: string }[] }[] };
         assert.ok(
           failed.items[0]?.steps.some(({ state }) => state === 'undone'),

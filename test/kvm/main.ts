@@ -1,10 +1,11 @@
-// `npm run kvm [-- failover|quiesce|vhost]`: what takes minutes under a real guest of a real libvirtd. Root only.
+// `npm run kvm [-- failover|quiesce|vhost|proxmox]`: what takes minutes under a real guest, most of it of a real libvirtd. Root only.
 import process from 'node:process';
 import { prepareGuest } from '../guest/guest.ts';
 import { needsAll } from '../support/needs.ts';
 import type { Need } from '../support/needs.ts';
 import { needsLibvirtd } from '../support/libvirtd.ts';
 import { failover } from './failover.ts';
+import { proxmox } from './proxmox.ts';
 import { quiesce } from './quiesce.ts';
 import { vhost } from './vhost.ts';
 
@@ -24,6 +25,14 @@ const PARTS: Readonly<Record<string, { readonly run: typeof failover; readonly n
     needs: [
       ['qemu-storage-daemon', 'qemu-system-common'],
       ['gcc', 'gcc libc6-dev'],
+    ],
+  },
+  proxmox: {
+    run: proxmox,
+    needs: [
+      ['perl', 'perl'],
+      ['multipathd', 'multipath-tools'],
+      ['iscsiadm', 'open-iscsi'],
     ],
   },
   quiesce: {

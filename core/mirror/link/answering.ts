@@ -26,8 +26,8 @@ export class Answering {
 
   /** A request has come. False: enough for now. */
   take(frame: Frame): boolean {
-    const { type, id } = frame;
-    const bytes = frame.header.length + frame.payload.length;
+    const { type, id, payload } = frame;
+    const bytes = frame.header.length + payload.length;
     this.#running++;
     this.#bytes += bytes;
     let answer: Promise<PeerAnswer> | PeerAnswer | LateAnswer;
@@ -38,31 +38,27 @@ export class Answering {
     }
     if (typeof answer !== 'function' && !(answer instanceof Promise)) {
       this.#tell(type, id, answer);
-      if (answer.isFree === true) this.#connection.giveBack(frame.payload);
+      if (answer.isFree === true) this.#connection.giveBack(payload);
       this.#running--;
       this.#bytes -= bytes;
       return !this.#isFull;
     }
-    const over = (): void => {
+    const done = (told: PeerAnswer | Error): void => {
+      if (told instanceof Error) this.#refuse(type, id, told);
+      else {
+        this.#tell(type, id, told);
+        if (told.isFree === true) this.#connection.giveBack(payload);
+      }
       this.#running--;
       this.#bytes -= bytes;
       if (!this.#isFull) this.#connection.resume();
     };
-    const done = (told: PeerAnswer): void => {
-      this.#tell(type, id, told);
-      if (told.isFree === true) this.#connection.giveBack(frame.payload);
-      over();
-    };
-    const refused = (error: unknown): void => {
-      this.#refuse(type, id, error);
-      over();
-    };
-    if (typeof answer === 'function') {
-      answer((told) => {
-        if (told instanceof Error) refused(told);
-        else done(told);
+    if (typeof answer === 'function') answer(done);
+    else {
+      answer.then(done, (error: unknown) => {
+        done(error instanceof Error ? error : new Error(messageOf(error)));
       });
-    } else answer.then(done, refused);
+    }
     return !this.#isFull;
   }
 

@@ -14,6 +14,7 @@ import type { Log } from '../../base/log.ts';
 import type { Timer, World } from '../../base/world.ts';
 import { FrameFlag } from '../wire/frame.ts';
 import type { Frame } from '../wire/frame.ts';
+import { Kept } from '../wire/kept.ts';
 import { FrameConnection } from './connection.ts';
 import { LinkMessage, fields, helloHeader, parseWelcome } from './hello.ts';
 import type { ChannelKind, Welcome } from './hello.ts';
@@ -40,6 +41,7 @@ export class PeerChannel {
   readonly #peer: PeerAddress;
   readonly #kind: ChannelKind;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #kept = new Kept();
   #bytes = 0;
   #nextId = 1;
   #connection: FrameConnection | undefined;
@@ -87,7 +89,10 @@ export class PeerChannel {
   }
 
   request(type: number, header: Buffer, pieces: readonly Buffer[], patience: number): Promise<PeerReply> {
-    return new Promise((answered, failed) => {
+    return new Promise((resolve, failed) => {
+      const answered = (reply: PeerReply): void => {
+        resolve({ header: this.#kept.keep(reply.header), data: this.#kept.keep(reply.data) });
+      };
       this.ask(type, header, pieces, patience, { answered, failed });
     });
   }

@@ -26,7 +26,7 @@ export type PeerHandler = (header: Buffer, data: Buffer) => Promise<PeerAnswer> 
 
 /** Who hears what became of a request: one of the two is called, once. */
 export interface ReplyListener {
-  /** In the turn in which the answer came. */
+  /** In the turn in which the answer came. Header and data are lent for the call, as those of a request (PeerHandler). */
   answered(reply: PeerReply): void;
   /** With a PeerRefusal or a PeerSilence; also while the request is being made. */
   failed(error: Error): void;
@@ -70,8 +70,10 @@ export interface PeerLink {
   request(type: number, header: Buffer, pieces: readonly Buffer[], patience: number): Promise<PeerReply>;
   /** The same without a promise. */
   ask(type: number, header: Buffer, pieces: readonly Buffer[], patience: number, listener: ReplyListener): void;
-  /** Who answers requests of this type that the peer makes. */
+  /** Who answers requests of this type that the peer makes; what the handler gets it may keep. */
   handle(type: number, handler: PeerHandler): void;
+  /** The same for a handler that copies what it needs later than in the call: a header, and data of up to PEER_SMALL_PAYLOAD bytes. */
+  handleLent(type: number, handler: PeerHandler): void;
   /** Returns the function that ends it. */
   onUp(listener: () => void): () => void;
   onDown(listener: () => void): void;

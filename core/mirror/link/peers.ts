@@ -5,6 +5,7 @@ import type { Log } from '../../base/log.ts';
 import type { Listener, Socket, TlsIdentity, World } from '../../base/world.ts';
 import { FrameFlag } from '../wire/frame.ts';
 import type { Frame } from '../wire/frame.ts';
+import { Kept } from '../wire/kept.ts';
 import { Answering, refusalHeader } from './answering.ts';
 import { PeerChannel } from './channel.ts';
 import type { PeerClock } from './channel.ts';
@@ -56,6 +57,7 @@ class Link implements PeerLink {
   readonly theirs: Record<ChannelKind, FrameConnection | undefined> = { data: undefined, beacon: undefined };
   readonly left: (() => void)[] = [];
   clock: PeerClock | undefined;
+  readonly #kept = new Kept();
 
   constructor(world: World, log: Log, self: LocalNode, peer: PeerAddress) {
     this.node = peer.node;
@@ -85,6 +87,9 @@ class Link implements PeerLink {
     } else this.data.ask(type, header, pieces, patience, listener);
   }
   handle(type: number, handler: PeerHandler): void {
+    this.handlers.data.set(type, (header, data) => handler(this.#kept.keep(header), this.#kept.keep(data)));
+  }
+  handleLent(type: number, handler: PeerHandler): void {
     this.handlers.data.set(type, handler);
   }
   onUp(listener: () => void): () => void {

@@ -7,11 +7,11 @@
 //   24  CRC32C of the payload   28  CRC32C of bytes 0 to 27 and of the header
 // The number finds what was repeated, left out or put into another order, whatever TCP or a box in between did.
 import { load16, load32, store32 } from '../../base/bytes-at.ts';
+import { alignedMemory } from '../../base/memory-address.ts';
 import { crc32c } from '../../base/crc32c.ts';
 import {
   MAX_PEER_HEADER,
   MAX_PEER_PAYLOAD,
-  PEER_PAYLOAD_SLAB,
   PEER_RECEIVE_BUFFER,
   PEER_SMALL_PAYLOAD,
   PEER_SPARE_BYTES,
@@ -29,7 +29,9 @@ export interface Frame {
   readonly type: number;
   readonly flags: number;
   readonly id: number;
+  /** Lent: whoever needs it after the call copies it. */
   readonly header: Buffer;
+  /** Lent as well if it has at most PEER_SMALL_PAYLOAD bytes; else it is memory of its own. */
   readonly payload: Buffer;
 }
 
@@ -78,17 +80,15 @@ export function storeFrameHead(
 }
 
 /**
- * Takes bytes as they come, gives frames. Headers and payloads are memory that is not used again, unless it is given back; small ones lie one behind the
- * other in larger pieces of it, because the engine collects garbage the more often the more pieces there are.
+ * Takes bytes as they come, gives frames. What is small is given where it was received, for as long as the call lasts: nearly
+ * all of it goes to its place in that call, and memory made for each would keep the engine collecting it. A large payload has
+ * memory of its own, which is used again when it is given back.
  */
 export class FrameReader {
   readonly #memory = Buffer.allocUnsafeSlow(PEER_RECEIVE_BUFFER);
   #start = 0;
   #end = 0;
   #number = 0;
-  /** Where small headers and payloads go, and how much of it is taken. */
-  #slab = EMPTY;
-  #slabAt = 0;
   /** A large payload that is not complete: what is read next goes straight into it. */
   #open: { frame: Frame; sum: number; filled: number } | undefined;
   /** Memory of large payloads that was given back. */
@@ -150,28 +150,22 @@ export class FrameReader {
     // What fits into memory as a whole is waited for there: it is read together with what comes behind it.
     if (length <= PEER_SMALL_PAYLOAD && behind + length > this.#end) return false;
     this.#number = (this.#number + 1) >>> 0;
-    const header = this.#kept(headerLength);
-    memory.copy(header, 0, at + FRAME_HEAD, behind);
-    const payload = this.#kept(length);
-    const frame: Frame = { type: memory[at + 5] as number, flags, id: load32(memory, at + 8), header, payload };
+    const [type, id, check] = [memory[at + 5] as number, load32(memory, at + 8), load32(memory, at + 24)];
+    const header = headerLength === 0 ? EMPTY : memory.subarray(at + FRAME_HEAD, behind);
+    if (length <= PEER_SMALL_PAYLOAD) {
+      this.#start = behind + length;
+      const payload = length === 0 ? EMPTY : memory.subarray(behind, behind + length);
+      this.#complete({ type, flags, id, header, payload }, check);
+      return true;
+    }
+    const payload = this.#large(length);
     const filled = memory.copy(payload, 0, behind, Math.min(behind + length, this.#end));
     this.#start = behind + filled;
-    if (filled === length) this.#complete(frame, load32(memory, at + 24));
-    else this.#open = { frame, sum: load32(memory, at + 24), filled };
-    return this.#open === undefined;
-  }
-
-  /** Memory for a header or a payload. */
-  #kept(length: number): Buffer {
-    if (length === 0) return EMPTY;
-    if (length > PEER_SMALL_PAYLOAD) return this.#large(length);
-    if (this.#slabAt + length > this.#slab.length) {
-      this.#slab = Buffer.allocUnsafeSlow(PEER_PAYLOAD_SLAB);
-      this.#slabAt = 0;
-    }
-    const at = this.#slabAt;
-    this.#slabAt += length;
-    return this.#slab.subarray(at, at + length);
+    const isWhole = filled === length;
+    const frame: Frame = { type, flags, id, header: isWhole ? header : Buffer.from(header), payload };
+    if (isWhole) this.#complete(frame, check);
+    else this.#open = { frame, sum: check, filled };
+    return isWhole;
   }
 
   /** Most are of one length, for as long as there are many. */
@@ -179,7 +173,8 @@ export class FrameReader {
     const at = this.#spare.findLastIndex((each) => each.length === length);
     const [found] = at < 0 ? [] : this.#spare.splice(at, 1);
     if (found !== undefined) this.#spareBytes -= length;
-    return found ?? Buffer.allocUnsafeSlow(length);
+    // It may go from there straight to a disk.
+    return found ?? alignedMemory(length);
   }
 
   /** Nobody uses the payload of a frame any more: its memory may be that of another one. */

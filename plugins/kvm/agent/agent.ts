@@ -9,6 +9,7 @@ import { readSecret } from '../settings.ts';
 import type { KvmSettings } from '../settings.ts';
 import { portalOf } from '../storage.ts';
 import type { KvmStorage, StoredDisk } from '../storage.ts';
+import { SUSPENDED, wakeHalted } from './halted.ts';
 import { Reconciler } from './reconciler.ts';
 import type { Wanted } from './reconciler.ts';
 
@@ -63,6 +64,8 @@ class Agent {
   #retry = RETRY_FIRST;
   #told = '';
   #goingOn: Promise<void> | undefined;
+  /** A machine may stand still because the storage was away. */
+  #halted = true;
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -73,12 +76,20 @@ class Agent {
       onConnected: () => {
         log('connected to libvirtd');
         this.#reconciler.forget();
+        this.#halted = true;
+        this.#stale = true;
         this.#soon(0);
       },
       onLost: (why, next) => {
         log(`libvirtd: ${why}; tried again in ${String(next)} ms`);
       },
       onEvent: (event) => {
+        if (event.kind === 'domain-lifecycle' && event.event === SUSPENDED.event && event.detail === SUSPENDED.detail) {
+          // Whether the storage is there is asked before anything goes on.
+          this.#halted = true;
+          this.#stale = true;
+          this.#soon(RETRY_FIRST);
+        }
         if (event.kind !== 'pool-lifecycle') return;
         this.#reconciler.forgetPool(event.pool.uuid);
         this.#soon(GATHER);
@@ -140,6 +151,11 @@ class Agent {
         this.#stale = false;
         this.#wanted = await this.#ask();
         this.#retry = RETRY_FIRST;
+        const { nbdSocket } = this.#options.settings;
+        // Forgotten before it is looked: one that goes on may halt again at once, which is told anew.
+        const halted = this.#halted;
+        this.#halted = false;
+        if (halted && nbdSocket !== undefined) await wakeHalted(libvirt, nbdSocket, log);
       }
       if (this.#wanted !== undefined) {
         const { changed, failed, again } = await this.#reconciler.run(libvirt, this.#wanted);
@@ -154,7 +170,7 @@ class Agent {
       this.#stale = true;
       log(messageOf(error));
       next = this.#retry;
-      this.#retry = Math.min(RETRY_MAX, 2 * this.#retry);
+      this.#retry = this.#halted ? RETRY_FIRST : Math.min(RETRY_MAX, 2 * this.#retry);
     } finally {
       this.#running = false;
       if (this.#due < Infinity) {

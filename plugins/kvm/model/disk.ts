@@ -32,6 +32,8 @@ export interface VhostSource {
 
 /** Seconds after which QEMU connects anew to one that was started again. */
 const VHOST_RECONNECT = 1;
+/** Seconds for which QEMU keeps what was asked for of an NBD server that is away. libvirt 9.0 does not pass it on, later ones do. */
+const NBD_RECONNECT = 86_400;
 
 export type DiskSource = IscsiSource | NbdSource | VhostSource;
 
@@ -65,6 +67,8 @@ export function diskElement(disk: DiskModel): Element {
     type: 'raw',
     cache: 'none',
     ...(passed ? {} : { discard: 'unmap', detect_zeroes: 'unmap' }),
+    // Rather than being told of a storage that is away for a moment the guest stands still, until the agent sees that it is back.
+    ...(disk.source.kind === 'nbd' ? { error_policy: 'stop', rerror_policy: 'stop' } : {}),
   };
   return element(
     'disk',
@@ -80,7 +84,12 @@ export function diskElement(disk: DiskModel): Element {
 export function sourceElement(source: DiskSource): Element {
   if (source.kind === 'nbd') {
     const host = element('host', { transport: 'unix', socket: source.socket });
-    return element('source', { protocol: 'nbd', name: source.export }, host);
+    return element(
+      'source',
+      { protocol: 'nbd', name: source.export },
+      host,
+      element('reconnect', { delay: NBD_RECONNECT }),
+    );
   }
   if (source.kind === 'vhost-user') {
     const again = element('reconnect', { enabled: 'yes', timeout: VHOST_RECONNECT });

@@ -41,8 +41,10 @@ export async function goOnWithLeft(context: OpsContext, call: ApiCall, log: (tex
         continue;
       }
       await AGAIN[what]?.(context, args as never, key, call);
+      await context.reports?.settled();
       log(`${title} (job ${id}) was left in the middle: done`);
     } catch (error) {
+      await context.reports?.settled();
       // Somebody is at it.
       if (error instanceof ServiceError && error.code === 'in-use' && error.message.includes(id)) continue;
       log(`${title} (job ${id}) was left in the middle: ${messageOf(error)}`);

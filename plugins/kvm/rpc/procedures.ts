@@ -104,6 +104,8 @@ export const secretByUsage = procedure(
 
 // ---- domains
 export const listAllDomains = procedure('list_all_domains', 273, list, struct({ domains: array(domain), count: uint }));
+/** Flag of listAllDomains: those that stand still. */
+export const LIST_PAUSED = 32;
 export const domainByName = procedure('domain_lookup_by_name', 23, struct({ name: string }), ofDomain);
 export const domainXml = procedure('domain_get_xml_desc', 14, struct({ domain, flags }), xml);
 /** Flags of domainXml: with secrets; of the definition, not of what runs. */
@@ -111,6 +113,7 @@ export const XML_INACTIVE = 2;
 export const domainDefine = procedure('domain_define_xml_flags', 350, struct({ xml: string, flags }), ofDomain);
 export const domainCreateXml = procedure('domain_create_xml', 10, struct({ xml: string, flags }), ofDomain);
 export const domainStart = procedure('domain_create_with_flags', 196, struct({ domain, flags }), ofDomain);
+export const domainResume = procedure('domain_resume', 28, ofDomain, nothing);
 export const domainDestroy = procedure('domain_destroy', 12, ofDomain, nothing);
 export const domainUndefine = procedure('domain_undefine_flags', 231, struct({ domain, flags }), nothing);
 /** `state`: virDomainState; 1 running, 5 shut off. */

@@ -17,7 +17,7 @@ import type { KvmHost } from '../../support/kvm-host.ts';
 import { needsLibvirtd } from '../../support/libvirtd.ts';
 import { projectFile } from '../../support/project.ts';
 
-const ROUNDS = 10;
+const ROUNDS = 5;
 /** LUNs the agent looks after, and targets they are in. */
 const LUNS = 500;
 const TARGETS = 10;
@@ -70,6 +70,7 @@ async function operations(host: KvmHost): Promise<void> {
       const domain = await host.machine(name, '', SHARED);
       const request = { domain: name, volume: `p${String(i)}` };
       times.push(await timed(() => attachDisk(context, { ...request, ...how }, randomUUID())));
+      await reports.settled();
       await libvirt.call(domainDestroy, { domain });
       await detachDisk(context, { ...request, keepMap: false }, randomUUID());
       await libvirt.call(domainUndefine, { domain, flags: 0 });
@@ -88,6 +89,7 @@ async function operations(host: KvmHost): Promise<void> {
     await libvirt.call(domainUndefine, { domain, flags: 0 });
   }
   judge('clone of a machine with 20 GiB, to running', median(clone), 3000, 'ms');
+  await reports.settled();
 }
 
 interface Usage {

@@ -1,11 +1,11 @@
 // What the daemon is told of operations on a host, and what is kept of them there.
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { ServiceError } from '../../../core/base/errors.ts';
 import type { OpsContext } from '../../../plugins/kvm/ops/context.ts';
-import { operate } from '../../../plugins/kvm/ops/context.ts';
+import { operate as begin } from '../../../plugins/kvm/ops/context.ts';
 import type { Report } from '../../../plugins/kvm/report.ts';
 import { Reports, leftFolder, leftIn } from '../../../plugins/kvm/reports.ts';
 import type { FlowStep } from '../../../plugins/sdk/flow.ts';
@@ -33,7 +33,9 @@ class Host {
   away = false;
   cancelling = false;
 
-  get reports(): Reports {
+  readonly reports = this.#make();
+
+  #make(): Reports {
     const call = (method: string, path: string, body?: unknown): Promise<unknown> => {
       assert.match(`${method} ${path}`, /^PUT \/jobs\/[0-9a-f]{16}\/report$/);
       if (this.away) return Promise.reject(new ServiceError('daemon-unreachable', 'away'));
@@ -60,6 +62,15 @@ class Host {
   }
 }
 
+/** `operate`, and until its end is told. */
+const operate: typeof begin = async (context, ...rest) => {
+  try {
+    return await begin(context, ...rest);
+  } finally {
+    await context.reports?.settled();
+  }
+};
+
 async function onHost(body: (host: Host) => Promise<void>): Promise<void> {
   const host = new Host();
   try {
@@ -74,6 +85,7 @@ describe('operations that are told to the daemon', () => {
     await onHost(async (host) => {
       await operate(host.context, ASKED, stepsOf(['look', 'b', 'c']), [], {}, 'k');
       assert.equal(host.last, 'done: look done, b done, c done');
+      assert.equal(host.told.length, 1, 'what takes no time is told once');
       const { kind, title, object, host: where, cancellable } = host.told[0] as Report;
       assert.deepEqual([kind, title, object, where, cancellable], ['kvm-attach', 'attach a', ASKED.object, 'h', true]);
       assert.deepEqual(host.left, []);
@@ -173,6 +185,25 @@ describe('operations that are told to the daemon', () => {
       go();
       await first;
       assert.equal(host.last, 'done: look done, b done');
+    });
+  });
+
+  test('are told by who comes next when their process died before it could', async () => {
+    await onHost(async (host) => {
+      const { context } = host;
+      const steps = stepsOf(['look', 'b']);
+      host.away = true;
+      await operate(context, ASKED, steps, [], {}, 'k');
+      // As if it had died before it wrote how it ended.
+      const { last, ...left } = host.left[0]!;
+      assert.equal(last?.state, 'done');
+      writeFileSync(join(leftFolder(host.folder.path), `${left.id}.json`), JSON.stringify(left));
+      host.away = false;
+      await operate(context, ASKED, steps, [], {}, 'k');
+      assert.equal(host.last, 'done: look done, b done');
+      assert.deepEqual(host.left, []);
+      await operate(context, ASKED, steps, [], {}, 'k');
+      assert.equal(host.told.length, 1, 'and is only asked for again then');
     });
   });
 });

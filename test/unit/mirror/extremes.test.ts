@@ -144,9 +144,10 @@ describe('extremes of the mirror', { timeout: 120_000 }, () => {
       cut.catch(() => undefined);
       await until(() => c.node('a').copies.get('v')?.info.size === c.size / 2);
       await c.kill('a');
-      c.relay('a', 'b').heal();
       assert.equal(await c.owner(), 'b');
       assert.equal(await get(c, 'b', last), 8);
+      // What the relay has not swallowed yet must not reach the other one.
+      c.relay('a', 'b').heal();
       await c.boot('a');
       await c.inSync(['a', 'b']);
       await assertSame(c, 'a', 'b');
@@ -167,6 +168,18 @@ describe('extremes of the mirror', { timeout: 120_000 }, () => {
         await put(c, 'a', 1, 2);
         await assertSame(c, 'a', 'b');
         assert.equal(c.node('a').mirror.replicas('v')[0]?.lacks, 0);
+        // Nor is it taken for something who is away lacks.
+        await c.kill('b');
+        await until(() => c.node('a').mirror.replicas('v')[0]?.state === 'out');
+        const lacks = (): number => c.node('a').mirror.replicas('v')[0]?.lacks ?? -1;
+        await put(c, 'a', last, 9);
+        const before = lacks();
+        await assert.rejects(c.volume('a').resize(c.size / 2), VolumeError);
+        assert.equal(lacks(), before);
+        assert.ok(before > 0);
+        await c.boot('b');
+        await c.inSync(['a', 'b']);
+        await assertSame(c, 'a', 'b');
         here.failResizes = false;
         await c.volume('a').resize(c.size * 2);
         await assertSame(c, 'a', 'b');
@@ -301,6 +314,27 @@ describe('extremes of the mirror', { timeout: 120_000 }, () => {
       await c.inSync(['a', 'b']);
       await assertSame(c, 'a', 'b');
     });
+  });
+
+  test('what a replica cannot take at once it keeps, while more is received', async () => {
+    await withCluster(
+      ['a', 'b'],
+      async (c) => {
+        await c.inSync(['a', 'b']);
+        const there = c.node('b').copies.get('v') as TestCopy;
+        let go: () => void = () => undefined;
+        there.held = new Promise((resolve) => (go = resolve));
+        const early = Array.from({ length: 8 }, (_, n) => put(c, 'a', n, n + 1));
+        await until(() => there.waiting === 8);
+        // Into the memory in which those came.
+        const late = Array.from({ length: 8 }, (_, n) => put(c, 'a', n + 8, n + 101));
+        await until(() => there.waiting === 16);
+        go();
+        await Promise.all([...early, ...late]);
+        await assertSame(c, 'a', 'b');
+      },
+      copies(MIB),
+    );
   });
 
   test('of three copies, a replica remembers where it was written to last', async () => {

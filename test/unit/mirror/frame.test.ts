@@ -8,7 +8,10 @@ import type { Frame } from '../../../core/mirror/wire/frame.ts';
 /** Everything `bytes` says to a fresh reader, in pieces of at most `step` bytes. */
 function read(bytes: Buffer, step = 65_536): Frame[] {
   const frames: Frame[] = [];
-  const reader = new FrameReader((frame) => frames.push(frame));
+  // What is small is lent for the call.
+  const reader = new FrameReader(({ header, payload, ...rest }) =>
+    frames.push({ ...rest, header: Buffer.from(header), payload: Buffer.from(payload) }),
+  );
   for (let at = 0; at < bytes.length;) {
     const room = reader.buffer();
     const n = bytes.copy(room, 0, at, Math.min(at + step, at + room.length, bytes.length));

@@ -36,6 +36,49 @@ describe('the log of regions', { timeout: 60_000 }, () => {
     rmSync(folder, { recursive: true });
   });
 
+  test('what a term that is over has left half done is forgotten when all copies are the same, and not before', async () => {
+    const log = await open(fresh(), true);
+    await log.beginWide(100 * R, 300 * R);
+    await log.heat(3 * R, R);
+    log.begin(3 * R, R);
+    log.coolAll();
+    assert.equal(log.intents(SIZE).length, 2, 'it may still be under way');
+    log.termOver();
+    assert.equal(log.intents(SIZE).length, 2, 'nobody knows what became of it');
+    await log.beginWide(500 * R, 300 * R);
+    log.coolWide();
+    assert.deepEqual(log.intents(SIZE), [
+      [3 * R, R],
+      [500 * R, 300 * R],
+    ]);
+    // Of what was begun in the earlier term.
+    log.endWide(100 * R, 300 * R);
+    log.end(3 * R, R);
+    log.coolAll();
+    assert.deepEqual(log.intents(SIZE), [[500 * R, 300 * R]], 'that is under way');
+    log.endWide(500 * R, 300 * R);
+    await log.update({});
+    assert.deepEqual(log.intents(SIZE), []);
+    await log.close();
+  });
+
+  test('what was noted for the time being is taken back, and nothing that was noted before', async () => {
+    const path = fresh();
+    const log = await open(path, true);
+    await log.markDirty(['b'], [[12 * R, 2 * R]]);
+    await log.markUnsettled(['c'], [[15 * R, R]]);
+    const undo = await log.markForNow(['b', 'c'], 10 * R, 10 * R);
+    assert.ok(log.isDirty('b', 10 * R, 10 * R) && log.isDirty('c', 10 * R, 10 * R));
+    undo();
+    await log.update({});
+    for (const each of [log, await open(path)]) {
+      assert.deepEqual([each.dirty('b').count, each.isDirty('b', 12 * R, 2 * R)], [2, true]);
+      assert.deepEqual([each.dirty('c').count, each.isDirty('c', 15 * R, R)], [1, true]);
+    }
+    assert.ok(log.unsettled.has(15), 'it is still compared');
+    await log.close();
+  });
+
   test('keeps everything over a loss of power', async () => {
     const path = fresh();
     const log = await open(path, true);

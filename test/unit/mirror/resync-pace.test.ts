@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { RESYNC_BUSY_MS, RESYNC_FLOOR, RESYNC_STEP_MS, USUAL_WRITES } from '../../../core/base/limits.ts';
+import {
+  RESYNC_BUSY_MS,
+  RESYNC_FLOOR,
+  RESYNC_STEP_MS,
+  RESYNC_UNKNOWN,
+  USUAL_WRITES,
+} from '../../../core/base/limits.ts';
 import { ResyncPace, WriteTimes } from '../../../core/mirror/resync-pace.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
@@ -61,6 +67,37 @@ describe('the pace of a resync', () => {
     second(2);
     second(2);
     assert.ok(pace.rate > 2 * RESYNC_FLOOR);
+  });
+
+  test('it gives way to a few slow writes among many, too', () => {
+    const { clock, times, pace, touch } = setup();
+    /** Of a hundred writes so many are slow. Milliseconds. */
+    const hundred = (slow: number, milliseconds: number): void => {
+      for (let i = 0; i < 100; i++) times.add(i < slow ? milliseconds : 1 + (i % 10) / 10, 4096);
+    };
+    for (let i = 0; i < 50; i++) hundred(1, 4);
+    assert.ok(times.usualSlow > 1.5 && times.usualSlow < 5, String(times.usualSlow));
+    times.joining++;
+    const tenth = (slow: number, milliseconds: number): void => {
+      hundred(slow, milliseconds);
+      touch();
+      clock.advance(RESYNC_STEP_MS);
+      touch();
+      pace.take(0);
+    };
+    for (let i = 0; i < 20; i++) tenth(1, 4);
+    const fast = pace.rate;
+    assert.ok(fast > 10 * RESYNC_FLOOR, 'as many as ever');
+    for (let i = 0; i < 10; i++) tenth(4, 12);
+    assert.ok(times.lately < 1.5 * times.usual, 'on average they are as fast');
+    assert.ok(pace.rate < fast / 4, `${pace.rate} of ${fast}`);
+  });
+
+  test('as long as nobody knows what writes take, it does not become fast', () => {
+    const { times, pace, second } = setup();
+    times.joining++;
+    for (let i = 0; i < 5; i++) second(2);
+    assert.ok(pace.rate < 2 * RESYNC_UNKNOWN, String(pace.rate));
   });
 
   test('what writes take during a resync is not what they usually take', () => {

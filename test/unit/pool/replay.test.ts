@@ -27,7 +27,7 @@ it('the data of a grain is read in as few pieces as there are', async () => {
     ].map(([block = 0, at = 0]) => [block, at * BLOCK]),
   );
   const buffer = Buffer.alloc(GRAIN, 0xee);
-  assert.equal(await readData(file, { place: undefined, cleared: 0, data }, buffer), 0b110_1111);
+  assert.equal(await readData(file, { place: undefined, cleared: 0, data, lost: new Map() }, buffer), 0b110_1111);
   assert.deepEqual(
     Array.from({ length: 8 }, (_, block) => buffer[block * BLOCK]),
     [8, 9, 10, 30, 0xee, 21, 20, 0xee],

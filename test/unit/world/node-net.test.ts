@@ -4,6 +4,8 @@ import type { Socket as Client } from 'node:net';
 import { describe, mock, test } from 'node:test';
 import { SEND_REST_PATIENCE } from '../../../core/base/limits.ts';
 import type { Listener, Socket, SocketSink } from '../../../core/base/world.ts';
+import { addressOf } from '../../../core/base/memory-address.ts';
+import { asyncReads, learnAsyncReads } from '../../../core/world/async-reads.ts';
 import { directSends } from '../../../core/world/direct-send.ts';
 import { nodeNet } from '../../../core/world/node-net.ts';
 
@@ -54,6 +56,8 @@ interface Pair {
 }
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+await learnAsyncReads();
 
 test('sends go past the stream on this version of Node', async () => {
   assert.notEqual(await directSends(), undefined);
@@ -158,6 +162,40 @@ for (const [mode, sending] of WAYS) {
         socket.writeAll([Buffer.alloc(MIB)]);
         await wait(5);
         assert.deepEqual([sink.reasons.length, sink.drains], [1, drains]);
+      });
+    });
+
+    test('what is gathered arrives in order, also when the network does not take all of it', async (t) => {
+      await pair(async ({ socket, sink, client }) => {
+        const { gather } = socket;
+        assert.equal(gather !== undefined, sending === 'automatic' && asyncReads() !== undefined);
+        if (gather === undefined) {
+          t.skip('not this way');
+          return;
+        }
+        const memory = Buffer.from(Array.from({ length: MIB }, (_, i) => (i * 7) >> 3));
+        const address = addressOf(memory) ?? 0;
+        const expected: Buffer[] = [];
+        client.pause();
+        while (socket.unsent < 2 * MIB) {
+          for (const [from, bytes] of [
+            [17, 48],
+            [4096, 300_000],
+            [5, 1],
+          ] as const) {
+            gather.add(memory, address, from, bytes);
+            expected.push(memory.subarray(from, from + bytes));
+          }
+          socket.sendGathered?.(gather);
+          gather.clear();
+        }
+        const got: Buffer[] = [];
+        client.on('data', (data) => got.push(data));
+        client.resume();
+        await sink.until(() => socket.unsent === 0 && sink.drains > 0);
+        client.end();
+        await new Promise((resolve) => client.once('close', resolve));
+        assert.ok(Buffer.concat(got).equals(Buffer.concat(expected)));
       });
     });
 
