@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { balanceRoutes } from '../../core/api/routes/balance.ts';
 import { clusterRoutes } from '../../core/api/routes/cluster.ts';
 import { replicationRoutes } from '../../core/api/routes/replication.ts';
+import { API_NAME } from '../../core/base/api-name.ts';
 import type { ControlPlane } from '../../core/control/control-plane.ts';
 import { requests } from './api-requests.ts';
 import type { FuzzRequest } from './api-requests.ts';
@@ -38,6 +39,7 @@ export async function fuzzCluster({ api, token }: At, names: readonly [string, s
       body &&
       Buffer.from(body.toString('latin1').replaceAll('"v"', `"${one}"`).replaceAll('"w"', `"${other}"`), 'latin1'),
   });
+  const ca = await (await fetch(`http://${new URL(api).host}/ca.pem`)).text();
   const agent = new Agent({ keepAlive: true, maxSockets: 4 });
   const statuses = new Set<number>();
   const send = (asked: FuzzRequest): Promise<void> =>
@@ -53,7 +55,8 @@ export async function fuzzCluster({ api, token }: At, names: readonly [string, s
         method,
         path,
         headers: all,
-        rejectUnauthorized: false,
+        ca,
+        servername: API_NAME,
       };
       const request = httpsRequest(options, (response) => {
         let text = '';
