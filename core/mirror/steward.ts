@@ -213,20 +213,16 @@ export class Steward {
     const { node, leases, clock, regions } = this.options;
     const { owner, inSync, replicas, joined } = known.record;
     const isOurs = regions.facts.stamps.includes(joined[node] ?? '');
+    const others = inSync.filter((each) => each !== node);
     // Whose disk has just failed a write leaves the volume to others, as long as one of them is there.
-    const leaves = clock.now() < this.unfitUntil && inSync.some((each) => each !== node && !leases.isSilent(each));
+    const leaves = clock.now() < this.unfitUntil && others.some((each) => !leases.isSilent(each));
     if (!replicas.includes(node)) {
       this.#explain('this node has no replica of it');
     } else if (!inSync.includes(node)) {
       this.#explain(`only ${inSync.join(', ')} has everything: this copy waits for it`);
     } else if (!this.replica.isWhole || !isOurs || leaves) {
       this.#explain('this copy cannot be used: it is lost, or what was in memory is, or its disk fails');
-      if (owner === node)
-        await this.#leaveTo(
-          inSync.filter((each) => each !== node),
-          known.record.epoch,
-          false,
-        );
+      if (owner === node) await this.#leaveTo(others, known.record.epoch, false);
     } else if (owner === '') {
       // Nobody has served it yet: the first one does; if it does not come, any other.
       if (inSync[0] === node || clock.now() >= this.#opened + LEASE_GRACE) await this.#takeOver(known, { clean: true });

@@ -6,6 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
 import { ApiClient } from '../../plugins/sdk/client.ts';
+import { fuzzCluster } from '../fuzz/cluster-requests.ts';
 import { atExit, temporaryFolder } from '../support/cleanup.ts';
 import { killEtcd } from '../support/daemon-pair.ts';
 import { startDaemon } from '../support/daemon.ts';
@@ -346,6 +347,18 @@ describe('a cluster of two nodes and a witness', { skip }, () => {
     assert.match(await balance(beta, 'on'), /Disks move by themselves when/);
     await until('alpha knows', async () => /Disks move by themselves when/.test(await balance(alpha)));
     assert.match(await balance(alpha, 'off'), /No disk moves by itself/);
+  });
+
+  test('requests nobody would send are answered, and both nodes serve on', async () => {
+    const statuses = await fuzzCluster(alpha.ready, ['shared', 'beta', 'alpha']);
+    for (const least of [200, 400, 404])
+      assert.ok(statuses.has(least), `none with ${least}: ${[...statuses].join(' ')}`);
+    for (const name of ['alpha', 'beta']) await alpha.gemel(['cluster', 'maintenance', 'off', name]);
+    await alpha.gemelJson(['cluster', 'balance', 'off']);
+    await until('in step', async () =>
+      /In step +2 of 2: /.test((await alpha.gemel(['replication', 'show', 'shared'])).stdout),
+    );
+    for (const each of [alpha, beta]) await io(each, disk, 'read -P 2 0 1M');
   });
 
   test('another node changes who may see it', async () => {
