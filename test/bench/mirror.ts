@@ -192,6 +192,20 @@ export class MirrorBench {
     const of = (all: readonly LoadSample[]): number[] => all.map((each) => each.p50us);
     const note = `median latency; p99 ${micros(one.a, 'p99us')} / ${micros(one.b, 'p99us')} µs`;
     this.#rows.push(compared(title, 'µs', of(one.a), of(one.b), { atMost: 2.2 }, note));
+    // Whatever forwards a command has to ask, and to hear the answer.
+    const { exchangeUs } = child('mirror-link.js', ['1']) as LinkSpeed;
+    const least = of(one.b).map((each) => each + exchangeUs);
+    const bare = `${exchangeUs.toFixed(0)} µs for as many bytes there and back over TLS between two processes that do nothing else`;
+    this.#rows.push(
+      compared(
+        'the least a second node can add: local and one exchange / local',
+        'µs',
+        least,
+        of(one.b),
+        undefined,
+        bare,
+      ),
+    );
     const pids = [alpha, beta].map(({ ready }) => ready.pid);
     for (const pid of pids) pin(pid, '0');
     try {
