@@ -11,6 +11,7 @@ import { eventually, withDaemonPair } from '../support/daemon-pair.ts';
 import type { DaemonPair } from '../support/daemon-pair.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { child } from './child.ts';
+import type { Exchange } from './mirror-exchange.ts';
 import type { LinkSpeed } from './mirror-link.ts';
 import { filledFile } from './peers.ts';
 import { spawnLoad } from './pool.ts';
@@ -192,6 +193,20 @@ export class MirrorBench {
     const of = (all: readonly LoadSample[]): number[] => all.map((each) => each.p50us);
     const note = `median latency; p99 ${micros(one.a, 'p99us')} / ${micros(one.b, 'p99us')} µs`;
     this.#rows.push(compared(title, 'µs', of(one.a), of(one.b), { atMost: 2.2 }, note));
+    // Whatever forwards a command has to ask, and to hear the answer.
+    const { exchangeUs } = child('mirror-exchange.js', ['1']) as Exchange;
+    const least = of(one.b).map((each) => each + exchangeUs);
+    const bare = `${exchangeUs.toFixed(0)} µs for as many bytes there and back over TLS between two processes that do nothing else`;
+    this.#rows.push(
+      compared(
+        'the least a second node can add: local and one exchange / local',
+        'µs',
+        least,
+        of(one.b),
+        undefined,
+        bare,
+      ),
+    );
     const pids = [alpha, beta].map(({ ready }) => ready.pid);
     for (const pid of pids) pin(pid, '0');
     try {
