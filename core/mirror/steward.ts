@@ -298,16 +298,14 @@ export class Steward {
         return false;
       }
       const isMine = (): boolean => regions.promised.owner === node && regions.promised.epoch === record.epoch + 1;
-      // Promised to somebody with a higher epoch meanwhile: the record will say so.
-      if (!isMine()) return false;
+      if (!isMine()) return false; // promised to somebody with a higher epoch meanwhile: the record will say so
       const failed = await acquireShared(this.options, outcome.known.record, isMine);
       if (failed !== undefined) {
         this.#explain(failed);
         return false;
       }
       if (this.options.durability === Durability.mirroredRam && inSync.length === 1) await this.options.backing.flush();
-      // What an earlier term of ours has left half done is noted as lacking everywhere else.
-      regions.termOver();
+      regions.termOver(); // what an earlier term of ours has left half done is noted as lacking everywhere else
       this.#start(outcome.known);
       const fields = { volume: id, epoch: record.epoch + 1, inSync: inSync.join(' '), from: record.owner, forcedBy };
       log.info(fields, 'this node serves the volume');
