@@ -10,7 +10,7 @@ import type { FrameOwner, L1Cache } from './l1-cache.ts';
 
 /** Counters by grain, several grains share one: enough to notice that a grain changed while it was being read. */
 const VERSIONS = 4096;
-/** What presentNow says when there is no frame with the range. */
+/** What #presentNow says when there is no frame with the range. */
 const COLD = -1;
 const NO_FRAME = -2;
 
@@ -51,7 +51,7 @@ export class CachedBlocks implements FrameOwner {
       const grain = Math.floor(p / FRAME);
       const from = p - grain * FRAME;
       const upTo = Math.min(FRAME, from + end - p);
-      const frame = this.presentNow(grain, from, upTo);
+      const frame = this.#presentNow(grain, from, upTo);
       const to = at + p - position;
       if (frame >= 0) {
         const offset = this.cache.offset(frame);
@@ -77,7 +77,7 @@ export class CachedBlocks implements FrameOwner {
       const grain = Math.floor(p / FRAME);
       const from = p - grain * FRAME;
       const upTo = Math.min(FRAME, from + end - p);
-      const frame = this.presentNow(grain, from, upTo);
+      const frame = this.#presentNow(grain, from, upTo);
       if (frame < 0) {
         pieces.length = before;
         return false;
@@ -124,26 +124,32 @@ export class CachedBlocks implements FrameOwner {
     }
   }
 
-  /** Frame that holds bytes [from, upTo) of the grain, filled from below if that needs no waiting; else COLD, NO_FRAME. */
-  presentNow(grain: number, from: number, upTo: number): number {
+  /** Frame that holds bytes [from, upTo) of the grain; COLD: nothing has been done. */
+  hitNow(grain: number, from: number, upTo: number): number {
     const cache = this.cache;
     const need = touchedBlocks(from, upTo);
-    let frame = this.index.get(grain);
-    if (frame >= 0 && ((cache.valid[frame] as number) & need) === need) {
-      if (cache.fresh[frame] === 0) {
-        cache.used(frame);
-        this.hits++;
-      } else {
-        cache.fresh[frame] = 0;
-      }
-      return frame;
+    const frame = this.index.get(grain);
+    if (frame < 0 || ((cache.valid[frame] as number) & need) !== need) return COLD;
+    if (cache.fresh[frame] === 0) {
+      cache.used(frame);
+      this.hits++;
+    } else {
+      cache.fresh[frame] = 0;
     }
+    return frame;
+  }
+
+  /** The same, filled from below if that needs no waiting; else COLD, NO_FRAME. */
+  #presentNow(grain: number, from: number, upTo: number): number {
+    const hit = this.hitNow(grain, from, upTo);
+    if (hit >= 0) return hit;
+    let frame = this.index.get(grain);
     this.misses++;
     if (frame < 0) {
       frame = this.#take(grain);
       if (frame < 0) return NO_FRAME;
     }
-    return this.#fillNow(frame, grain, need) ? frame : COLD;
+    return this.#fillNow(frame, grain, touchedBlocks(from, upTo)) ? frame : COLD;
   }
 
   /** Reads the blocks of `need` that are not valid yet. False: that would have to wait. */

@@ -10,7 +10,8 @@ export function gatherNow(blocks: CachedBlocks, position: number, length: number
   const from = position - grain * FRAME;
   // Small reads hardly ever go across the end of a grain.
   if (from + length > FRAME) return false;
-  const frame = blocks.presentNow(grain, from, from + length);
+  // What is not there is looked for, and counted, by who copies it.
+  const frame = blocks.hitNow(grain, from, from + length);
   if (frame < 0) return false;
   const address = cache.address(frame);
   if (address === undefined) return false;

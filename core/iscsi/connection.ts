@@ -230,7 +230,8 @@ export class Connection implements SocketSink {
     const receive = this.#receive;
     const bytes = receive.bytes;
     const sent = this.send.sent;
-    this.send.beginBatch(receive.end - receive.start);
+    // Where data has come, few small reads are beside it, and cost less when they are copied.
+    this.send.beginBatch(receive.isHeaders(BHS_LENGTH + this.#headerDigest) ? receive.length : 0);
     let half = (receive.start + receive.end) / 2;
     while (receive.end - receive.start >= BHS_LENGTH && !this.#held && !this.#blocked && !this.ended) {
       const at = receive.start;

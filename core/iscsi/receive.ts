@@ -1,6 +1,7 @@
 // Receive memory. All connections share one buffer as long as their reads end at a PDU boundary; a connection that is
 // left with part of a PDU gets a buffer of its own until it has caught up. This keeps a thousand idle sessions cheap and
 // the bytes being parsed in the processor's cache.
+import { load32 } from '../base/bytes-at.ts';
 import { MAX_AHS, MAX_RECV_DATA_SEGMENT, RECEIVE_BUFFER } from '../base/limits.ts';
 
 /** Largest PDU: header, additional header segments, header digest, data with padding, data digest. */
@@ -77,6 +78,14 @@ export class ReceiveBuffer {
       this.bytes = this.#own;
       this.end += count;
     }
+  }
+
+  /** True when all that is there is headers, of `size` bytes with their digests: no data, and no additional segments. */
+  isHeaders(size: number): boolean {
+    const { bytes, end } = this;
+    // TotalAHSLength and DataSegmentLength (RFC 7143 §11.2.1.5, §11.2.1.6).
+    for (let at = this.start; at + 8 <= end; at += size) if (load32(bytes, at + 4) !== 0) return false;
+    return true;
   }
 
   /** The event is over: what has not been parsed is brought to safety, or the own buffer is given back. */

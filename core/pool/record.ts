@@ -244,17 +244,27 @@ function resembles(bytes: Buffer, generation: number, poolId: Buffer, seq: numbe
   return different <= 1;
 }
 
+/** Bytes behind the fixed part of a record. */
+function bytesOfRecord(type: number | undefined, withSums: boolean, count: number): number {
+  if (type === RecordType.data) return count * 4;
+  if (type === RecordType.map) return count * (8 + (withSums ? BLOCKS * 4 : 0));
+  return type === RecordType.clear ? 8 : 0;
+}
+
 function decodeRecords(batch: Buffer, head: Buffer, headerBytes: number): JournalRecord[] | undefined {
   const records: JournalRecord[] = [];
   let at = FIXED;
   let dataAt = headerBytes;
   for (let left = head.readUInt32BE(12); left > 0; left--) {
+    // A header that was mended wrongly says anything.
+    if (at + RECORD > headerBytes) return undefined;
     const type = head[at];
     const withSums = head[at + 1] === 1;
     const count = head.readUInt16BE(at + 2);
     const volume = head.readUInt32BE(at + 4);
     const start = head.readUIntBE(at + 10, 6);
     at += RECORD;
+    if (at + bytesOfRecord(type, withSums, count) > headerBytes) return undefined;
     if (type === RecordType.data) {
       const sums = Uint32Array.from({ length: count }, (_, i) => head.readUInt32BE(at + i * 4));
       at += count * 4;

@@ -114,8 +114,8 @@ async function damagedBatch(
     (await mendedAt(file, options, position, seq)) ??
     (position === 0 ? undefined : await mendedAt(file, options, 0, seq));
   const behind = await batchBehind(file, options, position, seq);
-  const isComplete =
-    mended !== undefined && isWhole(mended.records) && mended.records.some(({ type }) => type === 'data');
+  // One that says nothing (see Journal) takes nothing along.
+  const isComplete = mended !== undefined && isWhole(mended.records) && mended.records.length > 0;
   if (behind === undefined && !isComplete) return undefined;
   return { seq, had: rangesOf(mended?.records ?? []), behind: behind ?? [] };
 }

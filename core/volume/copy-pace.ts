@@ -31,7 +31,7 @@ interface Cost {
 
 const COSTS: Readonly<Record<PaceKind, Cost>> = {
   data: { step: 0, ms: 1.5e-6, large: COPY_STEP, small: COPY_SMALL_STEP },
-  share: { step: 0.1, ms: 1e-9, large: COPY_SHARE_STEP, small: COPY_SMALL_SHARE_STEP },
+  share: { step: 0.2, ms: 1e-9, large: COPY_SHARE_STEP, small: COPY_SMALL_SHARE_STEP },
   zero: { step: 0, ms: 5e-9, large: WRITE_SAME_ZERO_STEP, small: SMALL_ZERO_STEP },
   pattern: { step: 0, ms: 1e-6, large: WRITE_SAME_STEP, small: COPY_SMALL_STEP },
 };

@@ -9,6 +9,7 @@ const { EINVAL, EOPNOTSUPP } = constants.errno;
 
 export class DirectWrites {
   readonly #fd: number;
+  readonly #flags: number;
   /** The same file once more, open with O_DIRECT; undefined: not yet, or it cannot be had. */
   #direct: number | undefined;
   #opening: Promise<void> | undefined;
@@ -16,8 +17,10 @@ export class DirectWrites {
   #running = 0;
   #closed: (() => void) | undefined;
 
-  constructor(fd: number) {
+  /** `syncWrites`: as with the file itself, what has been written is on stable media. */
+  constructor(fd: number, syncWrites: boolean) {
     this.#fd = fd;
+    this.#flags = fs.constants.O_WRONLY | (syncWrites ? fs.constants.O_DSYNC : 0);
   }
 
   /** True when this write can be made with write(). Bytes. */
@@ -55,7 +58,7 @@ export class DirectWrites {
     }
     await new Promise<void>((resolve) => {
       // By its number: the name may belong to another file by now.
-      fs.open(`/proc/self/fd/${String(this.#fd)}`, fs.constants.O_WRONLY | flag, (error, fd) => {
+      fs.open(`/proc/self/fd/${String(this.#fd)}`, this.#flags | flag, (error, fd) => {
         if (error === null) this.#direct = fd;
         else this.#impossible = true;
         resolve();

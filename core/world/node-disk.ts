@@ -15,6 +15,8 @@ import { HolePuncher } from './hole-puncher.ts';
 /** File systems that live in memory, by statfs type. */
 const TMPFS = 0x0102_1994;
 const RAMFS = 0x8584_58f6;
+/** Windows has no O_DSYNC: NodeFile makes a sync of its own after each write there. */
+const NO_SYNC_FLAG = process.platform === 'win32';
 
 export const nodeDisk: Disk = {
   open: openFile,
@@ -88,9 +90,7 @@ async function openFile(name: string, options: OpenOptions = {}): Promise<DiskFi
   let flags = options.readOnly === true ? O_RDONLY : O_RDWR;
   if (options.create === true) flags |= O_CREAT;
   if (options.exclusive === true) flags |= O_EXCL;
-  // Windows has no such flag: NodeFile makes a sync of its own after each write there.
-  const syncByHand = options.syncWrites === true && process.platform === 'win32';
-  if (options.syncWrites === true && !syncByHand) flags |= O_DSYNC;
+  if (options.syncWrites === true && !NO_SYNC_FLAG) flags |= O_DSYNC;
   try {
     const found = await stat(name);
     // Opening alone has effects on some things below /dev; a block device has to be ours alone while we have it (open(2):
@@ -100,7 +100,7 @@ async function openFile(name: string, options: OpenOptions = {}): Promise<DiskFi
     const isNew = options.create === true && found === undefined;
     const handle = await fs.promises.open(name, flags, 0o600);
     if (isNew) await syncFolder(path.dirname(name));
-    return await NodeFile.from(handle, name, syncByHand);
+    return await NodeFile.from(handle, name, options.syncWrites === true);
   } catch (error) {
     throw explain(error, name);
   }
@@ -124,10 +124,10 @@ class NodeFile implements DiskFile {
     name: string,
     inMemory: boolean,
     deviceSize: number | undefined,
-    syncByHand: boolean,
+    syncWrites: boolean,
   ) {
     this.path = name;
-    this.#syncByHand = syncByHand;
+    this.#syncByHand = syncWrites && NO_SYNC_FLAG;
     this.#handle = handle;
     this.#fd = handle.fd;
     this.inMemory = inMemory;
@@ -135,7 +135,7 @@ class NodeFile implements DiskFile {
     this.#deviceSize = deviceSize ?? 0;
     this.#puncher = new HolePuncher(this.#fd);
     this.#directReads = new DirectReads(this.#fd);
-    this.#directWrites = new DirectWrites(this.#fd);
+    this.#directWrites = new DirectWrites(this.#fd, syncWrites);
     if (inMemory) {
       void this.#directReads.close();
       void this.#directWrites.close();
@@ -143,13 +143,13 @@ class NodeFile implements DiskFile {
   }
 
   /** Takes over `handle`: it is closed when this rejects. */
-  static async from(handle: fs.promises.FileHandle, name: string, syncByHand: boolean): Promise<NodeFile> {
+  static async from(handle: fs.promises.FileHandle, name: string, syncWrites: boolean): Promise<NodeFile> {
     try {
       const facts = await handle.stat();
-      if (facts.isBlockDevice()) return new NodeFile(handle, name, false, deviceSize(facts), syncByHand);
+      if (facts.isBlockDevice()) return new NodeFile(handle, name, false, deviceSize(facts), syncWrites);
       if (!facts.isFile()) throw notStorage(name);
       const { type } = await fs.promises.statfs(name);
-      return new NodeFile(handle, name, type === TMPFS || type === RAMFS, undefined, syncByHand);
+      return new NodeFile(handle, name, type === TMPFS || type === RAMFS, undefined, syncWrites);
     } catch (error) {
       await handle.close();
       throw error;

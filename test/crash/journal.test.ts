@@ -1,10 +1,11 @@
 // The ring of the journal for itself: round and round, and cut off.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { JOURNAL_EARLY } from '../../core/base/limits.ts';
+import { JOURNAL_EARLY, JOURNAL_QUIET } from '../../core/base/limits.ts';
 import type { DiskFile } from '../../core/base/world.ts';
 import { Journal } from '../../core/pool/journal.ts';
 import type { JournalMark } from '../../core/pool/journal.ts';
+import { Places } from '../../core/pool/places.ts';
 import { readJournal } from '../../core/pool/replay.ts';
 import type { Replay } from '../../core/pool/replay.ts';
 import { ManualClock } from '../support/manual-clock.ts';
@@ -165,6 +166,38 @@ describe('the ring of the journal', () => {
       rounds++;
     }
     assert.ok(rounds > 5);
+  });
+
+  test('a header with one bit that is another is damage, whatever it says, but for one that says nothing', async () => {
+    const places = new Places(2);
+    places.put(0, 7, 0xffff);
+    const adds: (((journal: Journal) => boolean) | undefined)[] = [
+      (journal) => journal.data(1, 32, stamp(1, 8), 0, 1),
+      (journal) => journal.map(1, 2, places),
+      (journal) => journal.clear(1, 32, 16),
+      undefined,
+    ];
+    for (const add of adds) {
+      const { file } = await ring(new SimStorage(), seeded(1));
+      const clock = new ManualClock();
+      const start = { position: 0, seq: 1 };
+      const options = { poolId: POOL, generation: 1, size: SIZE, start, clock, pressure: (): void => undefined };
+      const journal = new Journal(file, options);
+      assert.ok(journal.data(1, 0, stamp(1, 8), 0, 1));
+      await journal.stable();
+      const { position } = await journal.mark();
+      if (add === undefined) clock.advance(JOURNAL_QUIET);
+      else assert.ok(add(journal));
+      await journal.stable();
+      assert.equal((await replay(file, 1, start)).next.seq, 3);
+      // In the number of records, or in one of them.
+      const byte = Buffer.alloc(1);
+      const at = position + (add === undefined ? 15 : 50);
+      await file.read(byte, 0, 1, at);
+      await file.write(Buffer.of((byte[0] as number) ^ 0x10), 0, 1, at);
+      const found = await replay(file, 1, start);
+      assert.deepEqual([found.next.seq, found.damaged?.seq], [2, add && 2]);
+    }
   });
 
   test('what a crash has cut out of it stays out, whatever later lives write', async () => {

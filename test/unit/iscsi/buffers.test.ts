@@ -64,6 +64,26 @@ describe('receive buffer', () => {
     }
   });
 
+  test('headers are told from what brings data, wherever that is', () => {
+    for (const size of [48, 52]) {
+      const receive = new ReceiveBuffer(new ReceivePool());
+      const feed = (bytes: Buffer): boolean => {
+        bytes.copy(receive.room());
+        receive.filled(bytes.length);
+        return receive.isHeaders(size);
+      };
+      // The beginning of one more at the end; the rest of a header says nothing.
+      const headers = Buffer.alloc(10 * size + 4, 0xff);
+      for (let i = 0; i < 10; i++) headers.fill(0, i * size + 4, i * size + 8);
+      assert.ok(feed(headers));
+      for (const at of [5, 4 * size + 4, 9 * size + 7]) {
+        const other = Buffer.from(headers);
+        other[at] = 1;
+        assert.ok(!feed(other), String(at));
+      }
+    }
+  });
+
   test('connections that stop in the middle of a PDU do not disturb each other', () => {
     const pool = new ReceivePool();
     const a = new ReceiveBuffer(pool);

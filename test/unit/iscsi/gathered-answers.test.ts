@@ -190,3 +190,23 @@ test('more answers than a vector has places for leave in several calls, and a co
   send.release();
   assert.deepEqual([gather.count, viewGuard.unsent, viewGuard.oldest], [0, undefined, Infinity]);
 });
+
+test('what is not there is left to who copies it: looked for, and counted, once', () => {
+  const { answers, send } = setup(new Gather());
+  const backing = new SlowVolume(new Scheduler(seeded(1)), SIZE, Durability.volatile);
+  backing.refuses = 0;
+  let asked = 0;
+  const readNow = backing.readNow.bind(backing);
+  backing.readNow = (...of) => {
+    asked++;
+    return readNow(...of);
+  };
+  const volume = new CachedVolume(backing, new L1Cache(64 * FRAME, 64 * FRAME), new ManualClock());
+  send.beginBatch(BATCH);
+  assert.equal(answers.dataInGathered(1, volume, 0, BLOCK), false);
+  assert.deepEqual([asked, volume.counters().misses], [0, 0]);
+  assert.ok(answers.dataInFrom(1, volume, 0, BLOCK));
+  assert.ok(answers.dataInGathered(2, volume, 0, BLOCK));
+  assert.deepEqual([asked, volume.counters().misses, volume.counters().hits], [1, 1, 1]);
+  send.flush();
+});

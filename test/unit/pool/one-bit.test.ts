@@ -54,3 +54,27 @@ it('mends a header in which any one bit is another, and no other', () => {
   assert.equal(mendedHeader(whole, 5, pool, 42), undefined);
   assert.equal(mendedHeader(whole, 5, pool, 43), undefined);
 });
+
+it('a header with the right checksum that says more than it has room for is none', () => {
+  const pool = Buffer.alloc(16, 7);
+  for (const [type, count] of [
+    [1, 65_535],
+    [2, 4096],
+    [3, 0],
+  ] as const) {
+    const batch = new Batch();
+    // Each record begins where the one before ends; the last one does not fit.
+    for (let i = 0; i < 168; i++) batch.addClear(1, i, 1);
+    batch.seal(42, 5, pool, 41);
+    const bytes = Buffer.from(batch.bytes.subarray(batch.from, batch.to));
+    const last = 48 + 167 * 24;
+    bytes[last] = type;
+    bytes.writeUInt16BE(count, last + 2);
+    bytes.writeUInt32BE(type === 3 ? 200 : 168, 12);
+    bytes.writeUInt32BE(0, 28);
+    bytes.writeUInt32BE(crc32c(bytes), 28);
+    const header = peekHeader(bytes, 5, pool);
+    assert.ok(header);
+    assert.equal(decodeBatch(bytes, header), undefined);
+  }
+});

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { constants, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { alignedMemory } from '../../../core/base/memory-address.ts';
@@ -39,6 +40,29 @@ describe('large writes', () => {
       const found = Buffer.alloc(4 * MIB);
       await file.read(found, 0, found.length, 0);
       assert.ok(found.equals(expected));
+    } finally {
+      await file.close();
+      folder.remove();
+    }
+  });
+
+  test('are stable when they are over where the file says so', { skip }, async () => {
+    const folder = temporaryFolder('direct-writes-sync');
+    const name = join(folder.path, 'disk');
+    const file = await nodeDisk.open(name, { create: true, syncWrites: true });
+    try {
+      // The first one opens the file once more.
+      for (let i = 0; i < 50; i++) await file.writeLarge?.(alignedMemory(MIB), 0, MIB, 0);
+      const flags = readdirSync('/proc/self/fd').flatMap((fd) => {
+        try {
+          if (readlinkSync(`/proc/self/fd/${fd}`) !== name) return [];
+          return [/flags:\s+0?(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1] ?? ''];
+        } catch {
+          return []; // the one that listed them
+        }
+      });
+      assert.ok(flags.length > 0);
+      for (const each of flags) assert.ok((Number.parseInt(each, 8) & constants.O_DSYNC) !== 0, each);
     } finally {
       await file.close();
       folder.remove();
