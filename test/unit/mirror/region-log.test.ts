@@ -99,7 +99,10 @@ describe('the log of regions', { timeout: 60_000 }, () => {
     await Promise.all(Array.from({ length: MAX_WIDE_NOTES }, (_, i) => note(i)));
     for (const i of [0, MAX_WIDE_NOTES, MAX_WIDE_NOTES + 1]) await note(i);
     const noted = new Set(log.intents(size).map(([position]) => position / 300 / R));
-    assert.deepEqual([noted.size, noted.has(0), noted.has(1), noted.has(2), noted.has(3)], [MAX_WIDE_NOTES, true, false, false, true]);
+    assert.deepEqual(
+      [noted.size, noted.has(0), noted.has(1), noted.has(2), noted.has(3)],
+      [MAX_WIDE_NOTES, true, false, false, true],
+    );
     await log.close();
   });
 
