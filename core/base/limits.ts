@@ -395,6 +395,11 @@ export const MAX_KEYS_OF_CALLER = 5_000;
 export const MAX_KEPT_ANSWER = 16_384;
 export const KEY_PURGE_INTERVAL = 60_000;
 /**
+ * Records that are over which go in one transaction with something else: an etcd of somebody else takes 127 changes, and what has to
+ * go must not keep from happening what goes with it.
+ */
+export const MAX_PURGE = 50;
+/**
  * While hosts are served: milliseconds a request and a TLS handshake cost the event loop about, the share of it all of them may
  * have, and the longest wait; who would have to wait longer is refused.
  */

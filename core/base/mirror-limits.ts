@@ -77,6 +77,8 @@ export const HOT_RUN = 16;
 export const HOT_RUN_SHARE = 256;
 /** Bytes of an operation from which it is noted as a range of its own. */
 export const WIDE_OPERATION = 16_777_216;
+/** The latest of those that a replica which is one of three keeps noted. */
+export const MAX_WIDE_NOTES = 1_024;
 /** Bytes of the log of a volume's regions until it begins anew; of one record of it. */
 export const REGION_LOG_BYTES = 4_194_304;
 export const REGION_RECORD = 4_096;

@@ -41,7 +41,7 @@ export interface StoreHealth {
  * In an etcd that others use as well its revision says nothing about our records. So each change of them writes this key, too, whose
  * revision then is that of the last one. No record can be named so.
  */
-const CHANGED = '~changed';
+export const CHANGED = '~changed';
 
 interface Stream {
   readonly channel: MemberChannel;

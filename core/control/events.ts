@@ -1,6 +1,6 @@
 // What happened, for people and for alerts: a bounded log in the catalog. Not the audit log (who did what) and not the log of
 // the program (for those who look for a defect).
-import { EVENT_REPEAT, MAX_EVENT_QUEUE, MAX_EVENT_TEXT, MAX_EVENTS } from '../base/limits.ts';
+import { EVENT_REPEAT, MAX_EVENT_QUEUE, MAX_EVENT_TEXT, MAX_EVENTS, MAX_PURGE } from '../base/limits.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Clock } from '../base/world.ts';
@@ -129,10 +129,10 @@ export class Events {
     await new Promise<void>((resolve) => {
       this.#clock.soon(resolve);
     });
-    const events = this.#queue.splice(0);
+    const events = this.#queue.splice(0, MAX_PURGE);
     const { events: kept } = this.#catalog;
     const excess = Math.max(0, kept.size + events.length - MAX_EVENTS);
-    const oldest = excess === 0 ? [] : kept.values().slice(0, excess);
+    const oldest = excess === 0 ? [] : kept.values().slice(0, Math.min(excess, MAX_PURGE));
     const now = new Set(events.map((event) => event.id));
     try {
       await this.#catalog.apply(

@@ -4,7 +4,14 @@
 import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { ServiceError, messageOf } from '../base/errors.ts';
-import { KEY_LIFETIME, KEY_PURGE_INTERVAL, MAX_KEPT_ANSWER, MAX_KEYS, MAX_KEYS_OF_CALLER } from '../base/limits.ts';
+import {
+  KEY_LIFETIME,
+  KEY_PURGE_INTERVAL,
+  MAX_KEPT_ANSWER,
+  MAX_KEYS,
+  MAX_KEYS_OF_CALLER,
+  MAX_PURGE,
+} from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { Clock } from '../base/world.ts';
 import type { Catalog } from './catalog.ts';
@@ -139,7 +146,10 @@ export class KeptRequests {
     if (Math.abs(now - this.#purged) < KEY_PURGE_INTERVAL) return [];
     this.#purged = now;
     const all = this.#catalog.requests;
-    return all.ids().filter((id) => !this.#running.has(id) && this.#live(id) === undefined);
+    const over = all.ids().filter((id) => !this.#running.has(id) && this.#live(id) === undefined);
+    // The rest goes with the next request.
+    if (over.length > MAX_PURGE) this.#purged = 0;
+    return over.slice(0, MAX_PURGE);
   }
 
   /** Forgetting a key early would let a request be done twice; so new ones are refused instead. */

@@ -1,11 +1,19 @@
 // What a node knows of its own copy of a volume, durable: whom it has promised to follow, where writes may be under way
 // (intents), which regions every other replica lacks (dirty), and what the SCSI side keeps with the volume.
-import { HOT_FORGET, HOT_REGIONS, HOT_RUN, HOT_RUN_SHARE, MAX_REGIONS, REGION_BYTES } from '../base/limits.ts';
+import {
+  HOT_FORGET,
+  HOT_REGIONS,
+  HOT_RUN,
+  HOT_RUN_SHARE,
+  MAX_REGIONS,
+  MAX_WIDE_NOTES,
+  REGION_BYTES,
+} from '../base/limits.ts';
 import type { World } from '../base/world.ts';
 import { FIRST_STAMP } from './config-record.ts';
 import type { ByteRange } from './messages.ts';
 import { RegionFile } from './region-file.ts';
-import { RegionSet } from './region-set.ts';
+import { RegionSet, gapsOf, runsOf } from './region-set.ts';
 
 /** Whom the copy follows. Lower ones, by epoch and then by session, are refused. */
 export interface Promised {
@@ -77,6 +85,8 @@ export class RegionLog {
   /** Dirty because a former life may have been writing there, and not written to since: they may be the same, and are compared. */
   readonly unsettled = new RegionSet();
   #uses = 0;
+  /** What was used up to here belongs to a term, or a session, that is over. */
+  #earlier = 0;
   #pending: Change = {};
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = [];
   #writing = false;
@@ -215,9 +225,20 @@ export class RegionLog {
     this.#running.push(range);
     await this.#change({ wide: [range] });
   }
-  /** A large range may differ from now on, until it is known to be the same everywhere (coolAll): durable when it resolves. */
-  noteWide(position: number, length: number): Promise<void> {
-    return this.#change({ wide: [[position, length]] });
+  /**
+   * As beginWide, of what nobody says the end of: until termOver() it may be under way to others. Of very many, the oldest are
+   * forgotten: they have ended long ago.
+   */
+  async noteWide(position: number, length: number): Promise<void> {
+    if (this.#shared) return;
+    const range: ByteRange = [position, length];
+    const isThere = (each: ByteRange): boolean => isSame(each, range);
+    const at = this.#running.findIndex(isThere);
+    if (at >= 0) this.#running.splice(at, 1);
+    this.#running.push(range);
+    if (at >= 0 && this.#wide.some(isThere)) return;
+    const oldest = this.#running.length > MAX_WIDE_NOTES ? this.#running.shift() : undefined;
+    await this.#change({ wide: [range], narrow: oldest === undefined ? [] : [oldest] });
   }
   /** It is over. The note goes with the next record. */
   endWide(position: number, length: number): void {
@@ -330,12 +351,22 @@ export class RegionLog {
   termOver(): void {
     for (const hot of this.#hot.values()) hot.inFlight = 0;
     this.#running.length = 0;
+    this.#earlier = this.#uses;
   }
 
   /** Everything noted as being written to is the same in all copies. */
   coolAll(): void {
-    const idle = [...this.#hot].filter(([, { inFlight }]) => inFlight === 0).map(([region]) => region);
-    this.cool(idle);
+    this.#coolUpTo(this.#uses);
+  }
+
+  /** What was noted before the last termOver() is; what is noted since may be on its way to some of them. */
+  coolEarlier(): void {
+    this.#coolUpTo(this.#earlier);
+  }
+
+  #coolUpTo(last: number): void {
+    const idle = [...this.#hot].filter(([, { inFlight, used }]) => inFlight === 0 && used <= last);
+    this.cool(idle.map(([region]) => region));
     this.coolWide();
   }
 
@@ -351,9 +382,10 @@ export class RegionLog {
     await this.#file.close();
   }
 
-  /** The least lately used regions nobody is writing to. */
+  /** The least lately used regions nobody is writing to. Of an earlier term nothing is forgotten before it has been compared. */
   #coldest(): number[] {
-    const idle = [...this.#hot].filter(([, { inFlight }]) => inFlight === 0);
+    const kept = this.facts.joining ? this.#earlier : -1;
+    const idle = [...this.#hot].filter(([, { inFlight, used }]) => inFlight === 0 && used > kept);
     idle.sort(([, a], [, b]) => a.used - b.used);
     return idle.slice(0, HOT_FORGET).map(([region]) => region);
   }
@@ -404,11 +436,12 @@ export class RegionLog {
     for (const region of change.hot ?? []) {
       if (!this.#hot.has(region)) this.#hot.set(region, { inFlight: 0, used: ++this.#uses });
     }
-    this.#wide.push(...(change.wide ?? []));
+    // Before those that are new: the same range may be written to once more.
     for (const range of change.narrow ?? []) {
       const at = this.#wide.findIndex((each) => isSame(each, range));
       if (at >= 0) this.#wide.splice(at, 1);
     }
+    this.#wide.push(...(change.wide ?? []));
     for (const node of change.forget ?? []) this.#dirty.delete(node);
     this.#mark(change.copied, false);
     this.#mark(change.dirty, true);
@@ -429,31 +462,6 @@ export class RegionLog {
     const dirty = Object.fromEntries([...this.#dirty].map(([node, set]) => [node, set.toJson()]));
     return { regionBytes: this.regionBytes, hot: [...this.#hot.keys()], wide: this.#wide, dirty, facts: this.facts };
   }
-}
-
-type Run = readonly [first: number, last: number];
-
-/** What of [first, last] is in the set. */
-function runsOf(set: RegionSet, first: number, last: number): Run[] {
-  const runs: Run[] = [];
-  for (let at = set.next(first); at !== undefined && at <= last;) {
-    const count = set.runFrom(at, last - at + 1);
-    runs.push([at, at + count - 1]);
-    at = set.next(at + count);
-  }
-  return runs;
-}
-
-/** What of [first, last] is not. */
-function gapsOf(set: RegionSet, first: number, last: number): Run[] {
-  const gaps: Run[] = [];
-  let from = first;
-  for (const [at, to] of runsOf(set, first, last)) {
-    if (at > from) gaps.push([from, at - 1]);
-    from = to + 1;
-  }
-  if (from <= last) gaps.push([from, last]);
-  return gaps;
 }
 
 /** Bytes of a region of a volume of `size` bytes. */

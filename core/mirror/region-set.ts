@@ -115,3 +115,28 @@ export class RegionSet {
 }
 
 const BITS = Array.from({ length: 256 }, (_, byte) => byte.toString(2).replaceAll('0', '').length);
+
+type Run = readonly [first: number, last: number];
+
+/** What of [first, last] is in the set. */
+export function runsOf(set: RegionSet, first: number, last: number): Run[] {
+  const runs: Run[] = [];
+  for (let at = set.next(first); at !== undefined && at <= last;) {
+    const count = set.runFrom(at, last - at + 1);
+    runs.push([at, at + count - 1]);
+    at = set.next(at + count);
+  }
+  return runs;
+}
+
+/** What of [first, last] is not. */
+export function gapsOf(set: RegionSet, first: number, last: number): Run[] {
+  const gaps: Run[] = [];
+  let from = first;
+  for (const [at, to] of runsOf(set, first, last)) {
+    if (at > from) gaps.push([from, at - 1]);
+    from = to + 1;
+  }
+  if (from <= last) gaps.push([from, last]);
+  return gaps;
+}

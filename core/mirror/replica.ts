@@ -106,6 +106,7 @@ export class Replica {
     await this.drain();
     await this.#options.drainOwner();
     await kept;
+    regions.termOver();
     const stamps = regions.isLost || this.#lostMemory ? [] : regions.facts.stamps;
     const intents = regions.intents(this.#options.backing.info.size);
     return { header: json({ stamps, size: this.#options.backing.info.size }), pieces: [json(intents)] };
@@ -128,8 +129,8 @@ export class Replica {
     const [last] = this.#regions.facts.stamps;
     const stamp = message['stamp'];
     if (typeof stamp !== 'string') throw new ProtocolError('an admission without a mark');
-    this.#regions.termOver();
-    this.#regions.coolAll();
+    // Operations of this session may still be on their way to other replicas: those stay noted.
+    this.#regions.coolEarlier();
     // Until the record says which, either mark may be the one it has.
     await this.#regions.update({
       stamps: last === undefined || last === stamp ? [stamp] : [stamp, last],

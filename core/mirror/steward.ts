@@ -334,8 +334,10 @@ export class Steward {
       else regions.forgetDirty(each);
     }
     await regions.update({ promised, tracks, clean: false });
-    if (clean) regions.coolAll();
-    else await regions.markUnsettled(others, regions.intents(backing.info.size));
+    if (clean) {
+      regions.termOver();
+      regions.coolAll();
+    } else await regions.markUnsettled(others, regions.intents(backing.info.size));
   }
 
   #start(known: KnownRecord): void {

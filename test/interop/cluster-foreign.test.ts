@@ -2,6 +2,14 @@
 import assert from 'node:assert/strict';
 import { join as joinPath } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { silentLog } from '../../core/base/log.ts';
+import {
+  FOUNDING_RECORD,
+  claim,
+  erase,
+  etcdEndpoints,
+  externalClient,
+} from '../../core/daemon/cluster/external-etcd.ts';
 import { nodeWorld } from '../../core/world/node-world.ts';
 import { eventually } from '../support/daemon-pair.ts';
 import { startDaemon } from '../support/daemon.ts';
@@ -62,6 +70,42 @@ describe('a cluster in an etcd of somebody else', { skip }, () => {
   });
   after(async () => {
     for (const end of ends.reverse()) await end();
+  });
+
+  test('whoever begins later removes nothing of whoever is ready', async () => {
+    const place = { endpoints: etcdEndpoints(etcd.urls), prefix: '/race/v1/' };
+    const { clock } = await nodeWorld();
+    const late = externalClient(clock, { ...place, tls: etcd.tls });
+    try {
+      // The late one has seen that nothing is there, and what it does about that takes long.
+      const txn = late.txn.bind(late);
+      late.txn = async (...args) => {
+        late.txn = txn;
+        const early = externalClient(clock, { ...place, tls: etcd.tls });
+        const { store, revision } = await claim(early, place, 'a', clock, silentLog);
+        const still = [{ key: FOUNDING_RECORD, revision }];
+        await store.commit(
+          [
+            { key: 'cluster', value: { uuid: 'a' } },
+            { key: FOUNDING_RECORD, value: undefined },
+          ],
+          still,
+        );
+        await store.close();
+        return txn(...args);
+      };
+      await assert.rejects(
+        claim(late, place, 'b', clock, silentLog),
+        /there is something in this etcd below \/race\/v1\//,
+      );
+      const [found] = (await late.range({ key: '/race/v1/cluster' })).kvs;
+      assert.ok(found);
+      assert.equal(await erase(late, place.prefix, FOUNDING_RECORD, 1), false, 'it is not being begun any more');
+      assert.deepEqual(await keys('/race/'), ['/race/v1/cluster', '/race/v1/~changed']);
+      assert.equal(await erase(late, place.prefix, 'cluster', found.modRevision), true);
+    } finally {
+      late.close();
+    }
   });
 
   test('what cannot be used is refused, and nothing has happened', async () => {
@@ -195,5 +239,33 @@ describe('a cluster in an etcd of somebody else', { skip }, () => {
     assert.deepEqual((await alpha.listVolumes()).map(({ name }) => name).sort(), ['before', 'shared']);
     await io(alpha, 'read -P 6 1M 64k', 'read -P 5 0 1M');
     assert.deepEqual(await keys('/'), ['/other/v1/app']);
+  });
+
+  test('a role for the keys below the prefix is enough', async () => {
+    const ctl = async (...args: string[]): Promise<void> => {
+      const { code, stderr } = await etcd.etcdctl(...args);
+      assert.equal(code, 0, stderr);
+    };
+    await ctl('role', 'add', 'gemel');
+    await ctl('role', 'grant-permission', 'gemel', '--prefix=true', 'readwrite', '/mine/');
+    for (const user of ['root', 'client']) await ctl('user', 'add', '--no-password', user);
+    await ctl('user', 'grant-role', 'client', 'gemel');
+    await ctl('role', 'add', 'root');
+    await ctl('user', 'grant-role', 'root', 'root');
+    await ctl('auth', 'enable');
+    const { clock } = await nodeWorld();
+    const begin = async (prefix: string): Promise<void> => {
+      const place = { endpoints: etcdEndpoints(etcd.urls), prefix };
+      const client = externalClient(clock, { ...place, tls: etcd.tls });
+      try {
+        const { store, revision } = await claim(client, place, 'a', clock, silentLog);
+        assert.equal(await erase(client, prefix, FOUNDING_RECORD, revision), true);
+        await store.close();
+      } finally {
+        client.close();
+      }
+    };
+    await begin('/mine/v1/');
+    await assert.rejects(begin('/theirs/v1/'), /no right to read and write the keys from \/theirs\/v1\/ on/);
   });
 });

@@ -1,9 +1,10 @@
 // An etcd as somebody else would run it: its own certificates, and no setting of ours.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { World } from '../../core/base/world.ts';
+import type { TlsMaterial } from '../../core/cluster/etcd/channel.ts';
 import { certify, newAuthority, newKeyPair } from '../../core/daemon/cluster/authority.ts';
 import type { Authority } from '../../core/daemon/cluster/authority.ts';
 import { atExit, temporaryFolder } from './cleanup.ts';
@@ -18,6 +19,8 @@ export interface ForeignEtcd {
   readonly urls: readonly string[];
   /** Arguments of `gemel cluster init` and `gemel cluster etcd` to use it. */
   readonly args: readonly string[];
+  /** What they name. */
+  readonly tls: TlsMaterial;
   /** The same with a certificate that another authority has signed. */
   readonly wrongArgs: readonly string[];
   /** Members as they run now. */
@@ -85,6 +88,7 @@ export async function foreignEtcd(world: World, count: number): Promise<ForeignE
   return {
     urls,
     args: argsFor(client),
+    tls: { ca: authority.cert, cert: readFileSync(client.cert, 'utf8'), key: readFileSync(client.key, 'utf8') },
     wrongArgs: argsFor(stranger),
     ...{ start, kill },
     etcdctl: (...args) => {

@@ -1,6 +1,13 @@
 // Looks at everything on a timer, says what changed, and sends it to the targets.
 import { ServiceError, messageOf } from '../../base/errors.ts';
-import { ALERT_HOLD, ALERT_INTERVAL, ALERT_SAVE, MAX_ALERT_SECRET, MAX_ALERT_TARGETS } from '../../base/limits.ts';
+import {
+  ALERT_HOLD,
+  ALERT_INTERVAL,
+  ALERT_SAVE,
+  MAX_ALERT_SECRET,
+  MAX_ALERT_TARGETS,
+  MAX_PURGE,
+} from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import { Turn } from '../../base/turn.ts';
 import type { Timer, World } from '../../base/world.ts';
@@ -125,7 +132,7 @@ export class Alerts {
         if (state === 'raised') return catalog.alertStates.edit(key, record);
         return catalog.alertStates.get(key) === undefined ? [] : catalog.alertStates.edit(key, undefined);
       });
-      if (edits.length > 0) await catalog.apply(...edits);
+      for (let at = 0; at < edits.length; at += MAX_PURGE) await catalog.apply(...edits.slice(at, at + MAX_PURGE));
     });
     this.#noted = this.#noted.catch((error: unknown) => {
       log.warn({ error: messageOf(error) }, 'what is wrong could not be noted: a restart tells it again');

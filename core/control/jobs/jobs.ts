@@ -9,6 +9,7 @@ import {
   MAX_FINISHED_JOBS,
   MAX_JOB_KEY,
   MAX_OPEN_JOBS,
+  MAX_PURGE,
   MAX_REPORTED_JOBS,
 } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
@@ -410,6 +411,7 @@ export class Jobs {
     const all = this.list().filter((job) => isOver(job) || (job.reported?.heard ?? Infinity) < old);
     return all
       .filter((job, i) => i >= MAX_FINISHED_JOBS || (job.ended ?? job.reported?.heard ?? job.created) < old)
+      .slice(-MAX_PURGE)
       .map((job) => catalog.jobs.edit(job.id, undefined));
   }
 

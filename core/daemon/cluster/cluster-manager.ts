@@ -26,7 +26,7 @@ import { erase, etcdEndpoints, etcdPrefix, examine, externalClient, problemOf } 
 import type { EtcdAccess } from './external-etcd.ts';
 import { copyRecords, enter, found, nodeAddress, nodeName, withReplicas } from './joining.ts';
 import type { Place } from './joining.ts';
-import { CLUSTER_RECORD, nodeKey } from './membership.ts';
+import { CLUSTER_RECORD, nodeKey, readNodes } from './membership.ts';
 import type { Membership } from './membership.ts';
 
 export interface ClusterManagerOptions extends Place {
@@ -165,7 +165,7 @@ export class ClusterManager implements ClusterControl {
       const { member, catalog, own, restart, world, data, log } = this.#options;
       if (member === undefined) throw notIn();
       /** Whose records go with the last node. */
-      let last: EtcdAccess | undefined;
+      let last: { readonly access: EtcdAccess; readonly revision: number } | undefined;
       const others = member.nodes().filter(({ id }) => id !== member.self.id);
       if (others.some(({ role }) => role === 'data')) {
         refuseReplicas(catalog, member.self.id, member.self.name, 'gemel cluster leave --move');
@@ -191,23 +191,23 @@ export class ClusterManager implements ClusterControl {
             `the last data node leaves last: gemel cluster remove ${others[0]?.name ?? ''}`,
           );
         }
+        // A node that is being let in changes this record: if one comes in now, nothing of its cluster is removed.
+        const record = await member.store.get(CLUSTER_RECORD);
+        if ((await readNodes(member.store)).length > 1) throw new ServiceError('in-use', 'a node is just coming in');
         await copyRecords(member.store, own, catalog.sharedPrefixes, (key, value) =>
           withReplicas(key, value, undefined),
         );
         for (const name of COMMON_KEYS) await rename(join(clusterFolder(data), name), join(data, name));
-        last = member.access;
+        if (member.access !== undefined && record !== undefined)
+          last = { access: member.access, revision: record.revision };
       }
       await member.leaving();
       await removeCluster(world, data);
       // Only now: a crash may leave records that nobody needs, never a node without them.
       if (last !== undefined) {
-        const { prefix } = last;
-        await erase(member.etcd, prefix).catch((error: unknown) => {
-          log.warn(
-            { prefix, error: messageOf(error) },
-            'the records of the cluster are left in etcd: remove them there',
-          );
-        });
+        const { prefix } = last.access;
+        const gone = await erase(member.etcd, prefix, CLUSTER_RECORD, last.revision).catch(messageOf);
+        if (gone !== true) log.warn({ prefix, gone }, 'the records of the cluster are left in etcd: remove them there');
       }
       restart();
     });

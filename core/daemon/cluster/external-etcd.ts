@@ -6,7 +6,7 @@ import type { HostPort } from '../../base/host-port.ts';
 import { ETCD_ENDPOINTS, ETCD_PREFIX } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import type { Clock } from '../../base/world.ts';
-import { EtcdStore, rangeEnd } from '../../cluster/etcd-store.ts';
+import { CHANGED, EtcdStore, rangeEnd } from '../../cluster/etcd-store.ts';
 import { EtcdClient } from '../../cluster/etcd/client.ts';
 import type { MemberAnswer } from '../../cluster/etcd/client.ts';
 import type { Endpoint, TlsMaterial } from '../../cluster/etcd/channel.ts';
@@ -150,10 +150,12 @@ export function problemOf(answer: MemberAnswer): string | undefined {
   return status.errors.length === 0 ? undefined : status.errors.join('; ');
 }
 
+const NO_RIGHT = /permission denied|user name is empty|invalid auth/i;
+
 /** Of an answer to a read or a change below `prefix`. */
 function readable(error: unknown, prefix: string): ServiceError {
   const text = messageOf(error);
-  if (/permission denied|user name is empty|invalid auth/i.test(text)) {
+  if (NO_RIGHT.test(text)) {
     const what = `etcd gives our certificate no right to read and write the keys from ${prefix} on`;
     return new ServiceError('etcd-unusable', `${what} (etcdctl role grant-permission --prefix=true)`, { cause: error });
   }
@@ -161,6 +163,13 @@ function readable(error: unknown, prefix: string): ServiceError {
   return new ServiceError('cluster-unavailable', `members of etcd answer, but no majority of them: ${text}`, {
     cause: error,
   });
+}
+
+/** What claim() has made. */
+export interface Claim {
+  readonly store: EtcdStore;
+  /** Of the record that says who begins a cluster there. */
+  readonly revision: number;
 }
 
 /**
@@ -173,12 +182,12 @@ export async function claim(
   node: string,
   clock: Clock,
   log: Log,
-): Promise<EtcdStore> {
+): Promise<Claim> {
   await examine(client, { endpoints: [], prefix });
   // A cluster above would see our records as its own.
   for (let at = prefix.indexOf('/') + 1; at > 0 && at < prefix.length; at = prefix.indexOf('/', at) + 1) {
     const above = prefix.slice(0, at);
-    if ((await client.range({ key: `${above}cluster` })).kvs.length > 0) throw occupied(above);
+    if (await isThere(client, `${above}cluster`)) throw occupied(above);
   }
   const key = `${prefix}${FOUNDING}`;
   const { kvs } = await client.range({ key: prefix, end: rangeEnd(prefix), limit: 3 });
@@ -186,17 +195,31 @@ export async function claim(
   const own = Buffer.from(JSON.stringify(node));
   const isOurs = begun?.value.equals(own) === true;
   if (kvs.length > 0 && !isOurs) throw occupied(prefix);
+  let revision: number;
   try {
     // Both at once: what was left goes, and whoever has come first since has won.
     const all = { remove: { key: prefix, end: rangeEnd(prefix) } };
     if (isOurs) await client.txn([{ key, modRevision: begun.modRevision }], [all]);
     const put = { put: { key, value: own } };
-    const { succeeded } = await client.txn([{ key, modRevision: 0 }], [put]);
-    if (!succeeded) throw occupied(prefix);
+    // Also when that one is ready by now, and the record of its beginning is gone.
+    const nobody = [key, `${prefix}${CHANGED}`].map((each) => ({ key: each, modRevision: 0 }));
+    const outcome = await client.txn(nobody, [put]);
+    if (!outcome.succeeded) throw occupied(prefix);
+    revision = outcome.revision;
   } catch (error) {
     throw readable(error, prefix);
   }
-  return EtcdStore.open({ client, prefix, shared: true, clock, log });
+  return { store: await EtcdStore.open({ client, prefix, shared: true, clock, log }), revision };
+}
+
+/** Where we have no right to look, there is nothing that we can know of. */
+async function isThere(client: EtcdClient, key: string): Promise<boolean> {
+  try {
+    return (await client.range({ key })).kvs.length > 0;
+  } catch (error) {
+    if (NO_RIGHT.test(messageOf(error))) return false;
+    throw error;
+  }
 }
 
 /** The record that says that a cluster is being begun: it goes when that is done. */
@@ -208,7 +231,11 @@ const occupied = (prefix: string): ServiceError =>
     `there is something in this etcd below ${prefix} already: join that cluster, or choose another --etcd-prefix`,
   );
 
-/** Removes all records of a cluster from it. Rejects like EtcdClient.txn. */
-export async function erase(client: EtcdClient, prefix: string): Promise<void> {
-  await client.txn([], [{ remove: { key: prefix, end: rangeEnd(prefix) } }]);
+/**
+ * Removes all records below the prefix, as long as `key` (relative to it) is as it was at `revision`: what somebody else has begun
+ * there since stays. False: it is not. Rejects like EtcdClient.txn.
+ */
+export async function erase(client: EtcdClient, prefix: string, key: string, revision: number): Promise<boolean> {
+  const all = { remove: { key: prefix, end: rangeEnd(prefix) } };
+  return (await client.txn([{ key: `${prefix}${key}`, modRevision: revision }], [all])).succeeded;
 }

@@ -17,7 +17,7 @@ import {
 } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import type { World } from '../../base/world.ts';
-import type { Change, ConfigStore, Json } from '../../cluster/config-store.ts';
+import type { Change, ConfigStore, Expectation, Json } from '../../cluster/config-store.ts';
 import { EtcdClient } from '../../cluster/etcd/client.ts';
 import { EtcdStore } from '../../cluster/etcd-store.ts';
 import { CLUSTER_PREFIX, ETCD_CLIENT_PORT, ETCD_PEER_PORT, serverNameOf } from '../../cluster/member.ts';
@@ -38,7 +38,7 @@ import {
 import type { ClusterFile } from './cluster-files.ts';
 import { peerUrl, requireEtcd } from './etcd-process.ts';
 import { FOUNDING_RECORD, claim, erase, externalClient, placeIn } from './external-etcd.ts';
-import type { EtcdAccess } from './external-etcd.ts';
+import type { Claim, EtcdAccess } from './external-etcd.ts';
 import { readJoinToken } from './join-token.ts';
 import { CLUSTER_RECORD, endpointsOf, etcdOf, nodeKey } from './membership.ts';
 
@@ -118,7 +118,7 @@ export async function found(
   }
   const process = access === undefined ? etcdOf(data, file, world, log) : undefined;
   const { clock } = world;
-  let [store, client] = [] as unknown as [EtcdStore | undefined, EtcdClient | undefined];
+  let [store, client, claimed] = [] as unknown as [EtcdStore | undefined, EtcdClient | undefined, Claim | undefined];
   try {
     process?.start();
     client =
@@ -126,32 +126,29 @@ export async function found(
         ? new EtcdClient({ endpoints: endpointsOf([node]), tls, clock })
         : externalClient(clock, access);
     if (access !== undefined) await writeEtcdMaterial(world, data, access.tls);
-    store =
-      access === undefined ? await firstAnswer(world, log, client) : await claim(client, access, node.id, clock, log);
-    const begun = await store.get(FOUNDING_RECORD);
+    if (access !== undefined) claimed = await claim(client, access, node.id, clock, log);
+    store = claimed?.store ?? (await firstAnswer(world, log, client));
+    const still = claimed === undefined ? [] : [{ key: FOUNDING_RECORD, revision: claimed.revision }];
     // What was there has one copy, here.
-    await copyRecords(own, store, prefixes, (key, value) => withReplicas(key, value, [node.id]));
+    await copyRecords(own, store, prefixes, (key, value) => withReplicas(key, value, [node.id]), still);
     const record: ClusterRecord = { uuid: cluster, format: 1, nextIndex: 1 };
     const { ok } = await store.commit(
       [
         { key: CLUSTER_RECORD, value: { ...record } },
         { key: nodeKey(node.id), value: Node.parse(node) },
-        ...(begun === undefined ? [] : [{ key: FOUNDING_RECORD, value: undefined }]),
+        ...still.map(({ key }) => ({ key, value: undefined })),
       ],
-      [
-        { key: CLUSTER_RECORD, revision: 0 },
-        ...(begun === undefined ? [] : [{ key: FOUNDING_RECORD, revision: begun.revision }]),
-      ],
+      [{ key: CLUSTER_RECORD, revision: 0 }, ...still],
     );
-    if (!ok) throw new ServiceError('in-use', 'another node has begun a cluster at the same place');
+    if (!ok) throw begunElsewhere();
     await writeClusterFile(world, data, file);
     await store.close();
     process?.release();
     return cluster;
   } catch (error) {
-    // Only what is ours: before claim() has succeeded there is nothing.
-    if (access !== undefined && store !== undefined && client !== undefined) {
-      await erase(client, access.prefix).catch((left: unknown) => {
+    // Before claim() has succeeded there is nothing.
+    if (access !== undefined && claimed !== undefined && client !== undefined) {
+      await eraseOwn(client, access.prefix, cluster, claimed).catch((left: unknown) => {
         log.warn(
           { prefix: access.prefix, error: messageOf(left) },
           'what was written to etcd could not be removed again',
@@ -166,12 +163,27 @@ export async function found(
   }
 }
 
-/** Copies all records below `prefixes`; those that are there and not in `from` are removed. */
+const begunElsewhere = (): ServiceError =>
+  new ServiceError('in-use', 'another node has begun a cluster at the same place');
+
+/** Removes what an attempt to begin `cluster` has written: it may have come to its end, or somebody else may have begun since. */
+async function eraseOwn(client: EtcdClient, prefix: string, cluster: string, { revision }: Claim): Promise<void> {
+  if (await erase(client, prefix, FOUNDING_RECORD, revision)) return;
+  const [found] = (await client.range({ key: `${prefix}${CLUSTER_RECORD}` })).kvs;
+  const { uuid } = JSON.parse(found?.value.toString() ?? '{}') as Partial<ClusterRecord>;
+  if (found !== undefined && uuid === cluster) await erase(client, prefix, CLUSTER_RECORD, found.modRevision);
+}
+
+/**
+ * Copies all records below `prefixes`; those that are there and not in `from` are removed. `still`: what has to be so in `to` all the
+ * time, else it rejects with a ServiceError.
+ */
 export async function copyRecords(
   from: Pick<ConfigStore, 'list'>,
   to: ConfigStore,
   prefixes: readonly string[],
   change: (key: string, value: Json) => Json,
+  still: readonly Expectation[] = [],
 ): Promise<void> {
   const changes: Change[] = [];
   for (const prefix of prefixes) {
@@ -183,7 +195,7 @@ export async function copyRecords(
   let batch: Change[] = [];
   let bytes = 0;
   const flush = async (): Promise<void> => {
-    if (batch.length > 0) await to.commit(batch);
+    if (batch.length > 0 && !(await to.commit(batch, still)).ok) throw begunElsewhere();
     [batch, bytes] = [[], 0];
   };
   for (const change_ of changes) {

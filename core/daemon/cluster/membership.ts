@@ -259,7 +259,8 @@ export class Membership implements ClusterMember {
   }
 }
 
-async function readNodes(store: EtcdStore): Promise<ClusterNode[]> {
+/** The nodes that the store names, in their order. */
+export async function readNodes(store: EtcdStore): Promise<ClusterNode[]> {
   const records = await store.list(NODES);
   const nodes = records.filter(({ key }) => key.split('/').length === 2).map(({ value }) => Node.parse(value));
   return nodes.sort((a, b) => a.index - b.index);

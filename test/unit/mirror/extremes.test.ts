@@ -337,6 +337,33 @@ describe('extremes of the mirror', { timeout: 120_000 }, () => {
     );
   });
 
+  test('of three copies, one that is admitted keeps noted what may not have come to the third yet', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'gemel-replica-'));
+    const size = 64 * REGION_BYTES;
+    const regions = await RegionLog.open(await nodeWorld(), join(folder, 'v'), size, true);
+    try {
+      const replica = new Replica({
+        ...{ node: 'b', backing: new MemoryVolume(size), regions, durability: Durability.durable },
+        ...{ replicas: () => 3, sourceOf: () => undefined, points: undefined, lostMemory: false },
+        isOver: () => Promise.resolve(false),
+        drainOwner: () => Promise.resolve(),
+      });
+      await regions.heat(9 * REGION_BYTES, BLOCK);
+      const about = { volume: 'v', epoch: 1, session: 1 };
+      const promised = await replica.promise('a', json({ ...about, member: false, size, inSync: ['a', 'c'] }));
+      assert.deepEqual(JSON.parse(String(promised.pieces?.[0])), [[9 * REGION_BYTES, REGION_BYTES]]);
+      const header: OperationHeader = {
+        ...{ ...about, sequence: 1, operation: Operation.write, fua: true, position: 5 * REGION_BYTES, length: BLOCK },
+      };
+      await replica.operation('a', header, block(1));
+      await replica.admit('a', json({ ...about, stamp: '1.1' }));
+      assert.deepEqual(regions.intents(size), [[5 * REGION_BYTES, REGION_BYTES]]);
+    } finally {
+      await regions.close();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
   test('of three copies, a replica remembers where it was written to last', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'gemel-replica-'));
     const size = (HOT_REGIONS + 64) * REGION_BYTES;

@@ -10,6 +10,7 @@ import {
   HOT_RUN_SHARE,
   MAX_REGIONS,
   MAX_VOLUME,
+  MAX_WIDE_NOTES,
   REGION_BYTES,
   REGION_LOG_BYTES,
 } from '../../../core/base/limits.ts';
@@ -59,6 +60,49 @@ describe('the log of regions', { timeout: 60_000 }, () => {
     log.endWide(500 * R, 300 * R);
     await log.update({});
     assert.deepEqual(log.intents(SIZE), []);
+    await log.close();
+  });
+
+  test('a large range that is written to once more stays noted when the note of before goes with the same record', async () => {
+    const path = fresh();
+    const log = await open(path, true);
+    await log.beginWide(100 * R, 300 * R);
+    log.endWide(100 * R, 300 * R);
+    log.coolWide();
+    await log.beginWide(100 * R, 300 * R);
+    for (const each of [log, await open(path)]) assert.deepEqual(each.intents(SIZE), [[100 * R, 300 * R]]);
+    await log.close();
+  });
+
+  test('what a replica has noted since it promised stays noted when it is admitted', async () => {
+    const log = await open(fresh(), true);
+    await log.heat(3 * R, R);
+    log.begin(3 * R, R);
+    await log.noteWide(100 * R, 300 * R);
+    log.termOver();
+    await log.heat(5 * R, R);
+    log.begin(5 * R, R);
+    log.end(5 * R, R);
+    await log.noteWide(500 * R, 300 * R);
+    log.coolEarlier();
+    assert.deepEqual(log.intents(SIZE), [
+      [5 * R, R],
+      [500 * R, 300 * R],
+    ]);
+    await log.close();
+  });
+
+  test('of large ranges a replica notes the latest, each once', async () => {
+    const log = await open(fresh(), true);
+    const note = (i: number): Promise<void> => log.noteWide(i * 300 * R, 300 * R);
+    const size = 2 * MAX_WIDE_NOTES * 300 * R;
+    await Promise.all(Array.from({ length: MAX_WIDE_NOTES }, (_, i) => note(i)));
+    for (const i of [0, MAX_WIDE_NOTES, MAX_WIDE_NOTES + 1]) await note(i);
+    const noted = new Set(log.intents(size).map(([position]) => position / 300 / R));
+    assert.deepEqual(
+      [noted.size, noted.has(0), noted.has(1), noted.has(2), noted.has(3)],
+      [MAX_WIDE_NOTES, true, false, false, true],
+    );
     await log.close();
   });
 
@@ -141,6 +185,16 @@ describe('the log of regions', { timeout: 60_000 }, () => {
     log.end(0, R);
     for (let i = 80_000; i < 80_000 + HOT_REGIONS + 600; i += 2048) await log.heat(i * R, 2048 * R);
     assert.equal(log.isHot(0, R), false);
+  });
+
+  test('of what an earlier term was writing nothing is forgotten before it has been compared', async () => {
+    const log = await open(fresh(), true);
+    await log.heat(0, R);
+    log.termOver();
+    await log.update({ joining: true });
+    for (let i = 1; i < HOT_REGIONS + 600; i += 2048) await log.heat(i * R, 2048 * R);
+    assert.deepEqual([log.isHot(0, R), log.isHot(R, R)], [true, false]);
+    await log.close();
   });
 
   test('of a large volume neighbours are noted together', async () => {
