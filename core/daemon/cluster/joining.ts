@@ -119,6 +119,7 @@ export async function found(
   const process = access === undefined ? etcdOf(data, file, world, log) : undefined;
   const { clock } = world;
   let [store, client] = [] as unknown as [EtcdStore | undefined, EtcdClient | undefined];
+  let isOurs = true;
   try {
     process?.start();
     client =
@@ -143,6 +144,8 @@ export async function found(
         ...(begun === undefined ? [] : [{ key: FOUNDING_RECORD, revision: begun.revision }]),
       ],
     );
+    // What is there now is somebody else's: nothing of it is removed.
+    isOurs = ok;
     if (!ok) throw new ServiceError('in-use', 'another node has begun a cluster at the same place');
     await writeClusterFile(world, data, file);
     await store.close();
@@ -150,7 +153,7 @@ export async function found(
     return cluster;
   } catch (error) {
     // Only what is ours: before claim() has succeeded there is nothing.
-    if (access !== undefined && store !== undefined && client !== undefined) {
+    if (access !== undefined && store !== undefined && client !== undefined && isOurs) {
       await erase(client, access.prefix).catch((left: unknown) => {
         log.warn(
           { prefix: access.prefix, error: messageOf(left) },
