@@ -116,7 +116,9 @@ export class Jobs {
         throw new ServiceError('bad-request', `jobs '${printable(report.kind)}' are the daemon's own`);
       }
       const open = catalog.jobs.values().filter((job) => job.reported !== undefined && !isOver(job) && job.id !== id);
-      if (open.length >= MAX_REPORTED_JOBS && before === undefined) {
+      const isNew = before === undefined || isOver(before);
+      // One that is over by now is told of once, and takes no place.
+      if (open.length >= MAX_REPORTED_JOBS && isNew && !isOver(report)) {
         throw new ServiceError('limit-reached', `${String(open.length)} jobs are being done elsewhere`);
       }
       const record = reportedRecord(id, report, by, before, world.clock.wall());
