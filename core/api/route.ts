@@ -53,6 +53,8 @@ export interface Route {
   readonly repeatable: boolean;
   /** True: the answer contains a secret that is shown once. It is kept nowhere: no log, no audit, no repetition. */
   readonly confidential: boolean;
+  /** What was there before and is now is not worth an entry in the audit log: nothing was changed, only told again. */
+  readonly isRoutine: ((before: never, after: never) => boolean) | undefined;
   readonly handle: (input: { params: never; query: never; body: never }, context: RequestContext) => unknown;
 }
 
@@ -75,6 +77,7 @@ export function route<
     readonly begins?: (body: z.infer<B>) => string | undefined;
     readonly repeatable?: boolean;
     readonly confidential?: boolean;
+    readonly isRoutine?: (before: never, after: never) => boolean;
     readonly handle: (
       input: { params: z.infer<P>; query: z.infer<Q>; body: z.infer<B> },
       context: RequestContext,
@@ -82,7 +85,7 @@ export function route<
   },
 ): Route {
   const { method, path, tag, summary, role, body, response, problems, resource, repeatable = false, handle } = row;
-  const { confidential = false, begins } = row;
+  const { confidential = false, begins, isRoutine } = row;
   return {
     method,
     path,
@@ -96,6 +99,7 @@ export function route<
     begins,
     repeatable,
     confidential,
+    isRoutine,
     params: row.params ?? NOTHING,
     query: row.query ?? NOTHING,
     status: row.status ?? (response === undefined ? 204 : 200),

@@ -51,7 +51,7 @@ export async function undoing<T>(body: (undo: Undo, signal: AbortSignal) => Prom
   } catch (error) {
     const left = await undo.run();
     const known = error instanceof ServiceError ? error : new ServiceError('internal', messageOf(error));
-    const rest = left.length === 0 ? 'nothing of it is left' : `still there: ${left.join('; ')}`;
+    const rest = left.length === 0 ? 'everything is as before' : `still there: ${left.join('; ')}`;
     throw new ServiceError(known.code, `${known.message}; ${rest}`, { cause: error });
   } finally {
     for (const each of signals) process.off(each, onSignal);

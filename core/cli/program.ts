@@ -93,6 +93,8 @@ export async function runProgram(
       return { status: ERRORS['bad-request'].exit, complaint: `gemel: ${what}. See gemel --help.` };
     }
     const known = error instanceof ServiceError ? error : new ServiceError('internal', messageOf(error));
-    return { status: known.row.exit, complaint: `gemel: ${known.message}. ${known.row.remedy}` };
+    // Of somebody else's words terminals would obey more than lines.
+    const said = known.message.replaceAll(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, '?');
+    return { status: known.row.exit, complaint: `gemel: ${said}. ${known.row.remedy}` };
   }
 }

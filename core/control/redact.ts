@@ -3,6 +3,8 @@ import { MAX_AUDIT_DETAIL } from '../base/limits.ts';
 
 /** Names of fields whose text is secret, wherever they are. */
 const SECRET_NAME = /secret|password|passphrase|^token$|^code$|^current$|^next$|csrf|cookie|authorization|privatekey/i;
+/** Whatever the field is called: files with a certificate often have its key, too. */
+const PRIVATE_KEY = /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/;
 const CENSORED = '[secret]';
 /** Fields inside fields that are looked at; deeper ones are left out. */
 const MAX_DEPTH = 8;
@@ -19,7 +21,7 @@ export function redacted(value: unknown): unknown {
 export const isSecretName = (name: string): boolean => SECRET_NAME.test(name);
 
 function censor(value: unknown, depth: number): unknown {
-  if (typeof value === 'string') return withoutPath(value);
+  if (typeof value === 'string') return PRIVATE_KEY.test(value) ? CENSORED : withoutPath(value);
   if (typeof value !== 'object' || value === null) return value;
   if (depth === 0) return '…';
   if (Array.isArray(value)) return value.map((each) => censor(each, depth - 1));

@@ -88,7 +88,8 @@ export class Trash {
   get(which: string): DeletedVolume {
     const found = this.find(which);
     if (found !== undefined) return found;
-    throw new ServiceError('not-found', `there is no deleted volume '${printable(which)}'`);
+    const why = 'those that held no data, or were deleted with --purge, are not kept';
+    throw new ServiceError('not-found', `there is no deleted volume '${printable(which)}' (${why})`);
   }
 
   /**

@@ -1,7 +1,17 @@
 // Operations on this host, told to the daemon while they are done, so that they are among its jobs. What is under way has a file on the host,
 // too: who comes after a process that died in the middle (the agent, the same key) knows from it what to go on with, or still to tell.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
 import { join } from 'node:path';
@@ -19,6 +29,11 @@ import type { KnownPart, Report } from './report.ts';
 const TELL = 250;
 const ALIVE = 30_000;
 const LAST = 5_000;
+/** What PUT /jobs/{id}/report takes of a title, and of the name of an object: machines may be called anything. */
+const TITLE = 300;
+const OBJECT = 223;
+/** Refusals that do not go away. */
+const FOR_GOOD: readonly string[] = ['bad-request', 'exists'];
 
 /** What is asked for. `args`: JSON, what it takes to ask for it again. */
 export interface Asked {
@@ -43,8 +58,13 @@ export interface ReportsOptions {
   readonly call: ApiCall;
 }
 
+/** What is in the folder, and when its process was last known to be at it: milliseconds since 1970. */
+export interface Found extends Left {
+  readonly alive: number;
+}
+
 /** Files of operations under way on a host, and of those whose end is still to be told. */
-export function leftIn(folder: string): readonly Left[] {
+export function leftIn(folder: string): readonly Found[] {
   let names: string[];
   try {
     names = readdirSync(folder).filter((name) => name.endsWith('.json'));
@@ -53,7 +73,8 @@ export function leftIn(folder: string): readonly Left[] {
   }
   return names.flatMap((name) => {
     try {
-      return [JSON.parse(readFileSync(join(folder, name), 'utf8')) as Left];
+      const path = join(folder, name);
+      return [{ ...(JSON.parse(readFileSync(path, 'utf8')) as Left), alive: statSync(path).mtimeMs }];
     } catch {
       // It has just gone.
       return [];
@@ -114,17 +135,41 @@ export class Reports {
     }
   }
 
-  /** Tells the end of an operation that its process could not tell. Rejects with ServiceError. */
+  /** Tells the end of an operation that its process could not tell. Rejects with ServiceError; when that is for good, it is told once. */
   async tellLast({ id, last }: Left): Promise<void> {
     const held = await hold(id);
+    const forget = (): void => {
+      rmSync(join(this.#options.folder, `${id}.json`), { force: true });
+    };
     try {
       if (last !== undefined) await this.#api.ask('PUT /jobs/{id}/report', { params: { id }, body: last });
-      rmSync(join(this.#options.folder, `${id}.json`), { force: true });
+      forget();
+    } catch (error) {
+      if (error instanceof ServiceError && FOR_GOOD.includes(error.code)) forget();
+      throw error;
     } finally {
       held.close();
     }
   }
+
+  /** Tells of an operation that nobody goes on with, and why. Rejects like tellLast. */
+  async giveUp(left: Left, why: string): Promise<void> {
+    const steps = [{ name: 'go on with it', state: 'failed' as const, error: why }];
+    const last = {
+      ...headOf(left, this.#options.host, false),
+      state: 'failed' as const,
+      steps,
+      error: { message: why },
+    };
+    await this.tellLast({ ...left, last });
+  }
 }
+
+/** What it is, as it is told. */
+const headOf = ({ what, title, object: { kind, name } }: Asked, host: string, cancellable: boolean) => ({
+  ...{ kind: `kvm-${what}`, title: title.slice(0, TITLE), object: { kind, name: name.slice(0, OBJECT) } },
+  ...{ host, cancellable },
+});
 
 /** One process is at an operation: it has this name among the sockets of the host, which goes with it however it ends. Rejects with in-use. */
 function hold(id: string): Promise<Server> {
@@ -165,6 +210,7 @@ export class Told {
   constructor(options: ToldOptions) {
     this.#options = options;
     this.#alive = setInterval(() => {
+      this.#touch();
       this.#soon();
     }, ALIVE).unref();
   }
@@ -233,6 +279,16 @@ export class Told {
     this.#keep(this.#options.left);
   }
 
+  /** How long ago its process has ended is known by the file. */
+  #touch(): void {
+    if (!this.#begun || this.#over) return;
+    try {
+      utimesSync(this.#file, new Date(), new Date());
+    } catch {
+      // Somebody has removed it: it is written again at the end, if it has to be.
+    }
+  }
+
   #keep(left: Left): void {
     const { folder } = this.#options;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -242,8 +298,7 @@ export class Told {
 
   #report(error?: unknown): Report {
     const { left, host, cancellable, parts } = this.#options;
-    const { what, title, object } = left;
-    const head = { kind: `kvm-${what}`, title, object, host, cancellable };
+    const head = headOf(left, host, cancellable);
     const ended = this.#over ? { error: error === undefined ? undefined : messageOf(error) } : undefined;
     return { ...head, ...reportOf(this.#parts, parts, ended) };
   }

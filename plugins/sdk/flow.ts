@@ -5,8 +5,8 @@ import { ServiceError, messageOf } from '../../core/base/errors.ts';
 /** One step. Both parts may run again after a crash: they have to find out what is done already. `S`: JSON. */
 export interface FlowStep<S> {
   readonly name: string;
-  /** Returns the state for the steps behind it. */
-  readonly do: (state: S) => Promise<S>;
+  /** Returns the state for the steps behind it. What lasts looks at `signal`: who aborts the flow would wait for its end. */
+  readonly do: (state: S, signal?: AbortSignal) => Promise<S>;
   readonly undo?: (state: S) => Promise<void>;
   /** It changes nothing: when it is the first to fail, all is as before. */
   readonly looks?: boolean;
@@ -114,7 +114,7 @@ export async function runFlow<S>(steps: readonly FlowStep<S>[], first: S, option
       signal?.throwIfAborted();
       const { state: before } = record;
       const insist = options.forward === true && step.looks !== true;
-      const state = insist ? await patiently(() => step.do(before)) : await step.do(before);
+      const state = insist ? await patiently(() => step.do(before, signal)) : await step.do(before, signal);
       change = { state, step: record.step + 1, done: record.step + 1 === steps.length };
     } catch (error) {
       if (options.forward === true) {

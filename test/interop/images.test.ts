@@ -225,8 +225,8 @@ describe('import and export of images', { skip, concurrency: 1 }, () => {
       await assertRefused(daemon, [huge, 'v'], 2, /has 100 TiB; a disk has at most 64 TiB/);
       await assertRefused(daemon, [good, 'v', '--map', 'somebody'], 2, /not loopback, all or the name/);
       // The daemon says no only when the copy is there.
-      await assertRefused(daemon, [good, 'v', '--map', 'iqn.bad'], 2, /not an initiator name.*nothing of it is left/);
-      await assertRefused(daemon, [good, 'Bad Name'], 2, /nothing of it is left/);
+      await assertRefused(daemon, [good, 'v', '--map', 'iqn.bad'], 2, /not an initiator name.*everything is as before/);
+      await assertRefused(daemon, [good, 'Bad Name'], 2, /everything is as before/);
     });
   });
 
@@ -303,7 +303,7 @@ describe('import and export of images', { skip, concurrency: 1 }, () => {
       process.kill(-importing.pid, 'SIGINT'); // as a terminal does it: to the whole group
       const { code, said } = await importing.ended;
       assert.equal(code, 130, said);
-      assert.match(said, /^gemel: interrupted; nothing of it is left\. [^\n]*\n$/);
+      assert.match(said, /^gemel: interrupted; everything is as before\. [^\n]*\n$/);
       await assertClean(daemon, []);
 
       await daemon.gemelJson(['volume', 'import', large, 'large']);
@@ -355,7 +355,7 @@ describe('import and export of images', { skip, concurrency: 1 }, () => {
       const before = await daemon.createVolume('taken', '16M');
       const taken = await daemon.gemel(['volume', 'import', image, 'taken']);
       assert.equal(taken.code, 5, describeRun(taken));
-      assert.match(taken.stderr, /already; nothing of it is left/);
+      assert.match(taken.stderr, /already; everything is as before/);
       assert.equal((await daemon.volume('taken')).iqn, before.iqn, "somebody else's disk stays");
       const exists = await daemon.gemel(['volume', 'export', 'taken', image]);
       assert.equal(exists.code, 5, describeRun(exists));

@@ -77,6 +77,8 @@ export class Recorder {
     const isKnown = code !== null && who.kind !== 'nobody';
     if (isKnown && !refusals.admits({ ...asked, before: null, after: null })) return;
     const shown = row.response === undefined && row.method !== 'delete' ? await look?.() : result;
+    const isRoutine = code === null && before !== undefined && row.isRoutine?.(before as never, shown as never);
+    if (isRoutine === true) return;
     const change = code === null ? difference(before, row.confidential ? undefined : shown) : undefined;
     const facts = { ...asked, before: change?.before ?? null, after: change?.after ?? null };
     // It is done, whatever the disk says: the answer must not be lost, and the entry waits in memory.

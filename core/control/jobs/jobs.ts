@@ -100,7 +100,7 @@ export class Jobs {
 
   /**
    * Keeps what `by` tells of a job that is done elsewhere; durable when it resolves. Rejects with exists when the job of this id is the
-   * daemon's own, bad-request for a kind of its own, limit-reached.
+   * daemon's own, or another one, bad-request for a kind of its own, limit-reached.
    */
   report(id: string, report: JobReport, by: string): Promise<JobRecord> {
     return this.#turn.run(async () => {
@@ -109,15 +109,21 @@ export class Jobs {
       if (before !== undefined && before.reported === undefined) {
         throw new ServiceError('exists', `job ${id} is one of this daemon's own`);
       }
+      // By whom is no matter: the agent goes on, with a token of its own, with what people have begun.
+      if (before !== undefined && (before.kind !== report.kind || before.reported?.host !== report.host)) {
+        throw new ServiceError('exists', `job ${id} is '${before.title}' on host ${before.reported?.host ?? ''}`);
+      }
       if (this.#kinds.has(report.kind)) {
         throw new ServiceError('bad-request', `jobs '${printable(report.kind)}' are the daemon's own`);
       }
       const open = catalog.jobs.values().filter((job) => job.reported !== undefined && !isOver(job) && job.id !== id);
-      if (open.length >= MAX_REPORTED_JOBS && before === undefined) {
+      const isNew = before === undefined || isOver(before);
+      // One that is over by now is told of once, and takes no place.
+      if (open.length >= MAX_REPORTED_JOBS && isNew && !isOver(report)) {
         throw new ServiceError('limit-reached', `${String(open.length)} jobs are being done elsewhere`);
       }
       const record = reportedRecord(id, report, by, before, world.clock.wall());
-      await catalog.apply(catalog.jobs.edit(id, record), ...this.#outdated());
+      await catalog.apply(catalog.jobs.edit(id, record), ...this.#outdated(id));
       if (isOver(record) && (before === undefined || !isOver(before))) this.#finished(record);
       this.#tell(record);
       return record;
@@ -244,6 +250,8 @@ export class Jobs {
   async stop(): Promise<void> {
     this.#stopping = true;
     for (const live of this.#live.values()) this.#tell(live.record);
+    // Whoever waits for one that is done elsewhere would wait on.
+    for (const record of this.list()) if (record.reported !== undefined && !isOver(record)) this.#tell(record);
     await this.#turn.run(() => Promise.resolve());
     await Promise.all([...this.#live.values()].map((live) => live.over));
   }
@@ -403,13 +411,14 @@ export class Jobs {
     } else this.#options.log.info({ job: record.id, kind: record.kind }, `${title}: done`);
   }
 
-  /** Removals of what is over for too long, or too many. */
-  #outdated(): Edit[] {
+  /** Removals of what is over for too long, or too many; `but`: of which something is told just now. */
+  #outdated(but?: string): Edit[] {
     const { catalog, world } = this.#options;
     const old = world.clock.wall() - JOB_RETENTION;
     // One that is done elsewhere, and of which nobody has told anything for so long, nobody goes on with.
     const all = this.list().filter((job) => isOver(job) || (job.reported?.heard ?? Infinity) < old);
     return all
+      .filter(({ id }) => id !== but)
       .filter((job, i) => i >= MAX_FINISHED_JOBS || (job.ended ?? job.reported?.heard ?? job.created) < old)
       .slice(-MAX_PURGE)
       .map((job) => catalog.jobs.edit(job.id, undefined));

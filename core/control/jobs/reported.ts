@@ -19,6 +19,9 @@ export interface JobReport {
   readonly error?: { readonly message: string } | undefined;
 }
 
+/** As it is shown: what others tell may have anything in it that a terminal obeys (errors of libvirt, names of machines). */
+const clean = (text: string): string => text.replaceAll(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
+
 /** The record of it. `by`: who says so; `before`: what was known; `now`: milliseconds since 1970. */
 export function reportedRecord(
   id: string,
@@ -27,19 +30,23 @@ export function reportedRecord(
   before: JobRecord | undefined,
   now: number,
 ): JobRecord {
-  const { kind, title, object, host, cancellable, state, steps, error } = report;
+  const { kind, object, host, cancellable, state, error } = report;
+  const steps = report.steps.map(({ name, error: why, ...rest }): StepRecord => ({
+    ...{ ...rest, name: clean(name) },
+    ...(why === undefined ? {} : { error: clean(why) }),
+  }));
   return {
     id,
     kind,
-    title,
-    object,
+    title: clean(report.title),
+    object: { kind: clean(object.kind), name: clean(object.name) },
     request: {},
     digest: '',
     state,
     steps,
     reported: { host, by, cancellable, heard: now },
     ...(before?.cancelling === true && !isOver(report) ? { cancelling: true } : {}),
-    ...(error === undefined ? {} : { error: { code: 'hypervisor-refused', message: error.message } }),
+    ...(error === undefined ? {} : { error: { code: 'hypervisor-refused', message: clean(error.message) } }),
     created: before?.created ?? now,
     ...(isOver(report) ? { ended: before?.ended ?? now } : {}),
   };

@@ -75,8 +75,8 @@ export function externalClient(clock: Clock, access: EtcdAccess): EtcdClient {
   return new EtcdClient({ endpoints: externalEndpoints(access), tls, clock, probe: `${prefix}${FOUNDING}` });
 }
 
-/** Throws ServiceError bad-request. */
-function checkMaterial({ ca, cert, key }: TlsMaterial): void {
+/** Throws ServiceError bad-request when certificates or key cannot be used, or not with each other. */
+export function checkMaterial({ ca, cert, key }: TlsMaterial): void {
   const parts = [
     ['the CA of etcd', { ca }],
     ['the certificate for etcd and its key', { cert, key }],

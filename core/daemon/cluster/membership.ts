@@ -22,7 +22,7 @@ import {
 } from './cluster-files.ts';
 import type { ClusterFile, Material } from './cluster-files.ts';
 import { EtcdProcess } from './etcd-process.ts';
-import { externalClient, externalEndpoints, placeIn, problemOf } from './external-etcd.ts';
+import { checkMaterial, externalClient, externalEndpoints, placeIn, problemOf } from './external-etcd.ts';
 import type { EtcdAccess } from './external-etcd.ts';
 
 /** Records of the cluster itself, relative to CLUSTER_PREFIX. */
@@ -297,6 +297,13 @@ async function openStore(
       toldAt = clock.now();
       const now = await again();
       if (now === undefined || JSON.stringify(now) === JSON.stringify(used)) continue;
+      try {
+        checkMaterial(now.tls);
+      } catch (unusable) {
+        // Somebody is at it: one file after the other.
+        log.warn({ error: messageOf(unusable) }, 'waiting for files that can be used');
+        continue;
+      }
       client.reconnect(externalEndpoints(now), now.tls);
       used = now;
     }

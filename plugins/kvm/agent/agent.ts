@@ -3,6 +3,7 @@
 import { messageOf } from '../../../core/base/errors.ts';
 import type { ApiCall } from '../../sdk/typed-api.ts';
 import { wantedPool } from '../ensure.ts';
+import type { Caller } from '../libvirt.ts';
 import { LibvirtSession } from '../rpc/session.ts';
 import { Reports, leftFolder, leftIn } from '../reports.ts';
 import { readSecret } from '../settings.ts';
@@ -19,7 +20,7 @@ const EVERYTHING = 300_000;
 /** Until the daemon is asked again after it could not be: at first, and at most. */
 const RETRY_FIRST = 1_000;
 const RETRY_MAX = 30_000;
-/** As long as an operation is under way on this host, it is looked so often whether somebody is at it. */
+/** As long as an operation is under way on this host, or a machine stands still that may go on, it is looked so often. */
 const LEFT_INTERVAL = 10_000;
 const TOPICS = '/events/stream?topics=volumes,maps,hosts';
 
@@ -147,15 +148,12 @@ class Agent {
     const { log } = this.#options;
     let next = EVERYTHING;
     try {
-      if (this.#stale) {
+      if (this.#stale || this.#halted) {
         this.#stale = false;
-        this.#wanted = await this.#ask();
+        const { wanted, volumes } = await this.#ask();
+        this.#wanted = wanted;
         this.#retry = RETRY_FIRST;
-        const { nbdSocket } = this.#options.settings;
-        // Forgotten before it is looked: one that goes on may halt again at once, which is told anew.
-        const halted = this.#halted;
-        this.#halted = false;
-        if (halted && nbdSocket !== undefined) await wakeHalted(libvirt, nbdSocket, log);
+        await this.#wake(libvirt, volumes);
       }
       if (this.#wanted !== undefined) {
         const { changed, failed, again } = await this.#reconciler.run(libvirt, this.#wanted);
@@ -165,6 +163,7 @@ class Agent {
         next = again ?? EVERYTHING;
         // Now that libvirtd and the daemon are there: without them it could neither be finished nor taken back.
         if (this.#goOn()) next = Math.min(next, LEFT_INTERVAL);
+        if (this.#halted) next = Math.min(next, LEFT_INTERVAL);
       }
     } catch (error) {
       this.#stale = true;
@@ -180,6 +179,22 @@ class Agent {
         this.#soon(ms);
       } else this.#soon(this.#stale ? Math.min(next, GATHER + this.#retry) : next);
       if (next === EVERYTHING) this.#stale = true;
+    }
+  }
+
+  /** Has machines go on that stand still because the storage was away. */
+  async #wake(libvirt: Caller, volumes: readonly StoredDisk[]): Promise<void> {
+    const { settings, log } = this.#options;
+    const { nbdSocket: socket, host } = settings;
+    if (!this.#halted) return;
+    // Forgotten before it is looked: one that goes on may halt again at once, which is told anew.
+    this.#halted = false;
+    if (socket === undefined) return;
+    try {
+      if ((await wakeHalted(libvirt, { socket, host, volumes, log })) > 0) this.#halted = true;
+    } catch (error) {
+      this.#halted = true;
+      throw error;
     }
   }
 
@@ -201,13 +216,13 @@ class Agent {
     return true;
   }
 
-  async #ask(): Promise<Wanted> {
+  async #ask(): Promise<{ wanted: Wanted; volumes: readonly StoredDisk[] }> {
     const { storage, settings } = this.#options;
     const [names, volumes] = [new Set(await storage.visibleTo(settings.host)), await storage.volumes()];
     const mine = volumes.filter(
       (disk) => names.has(disk.name) || disk.maps.some((map) => map.initiator === settings.initiator),
     );
-    return { targets: targetsOf(mine, settings), secret: wantedSecret(settings) };
+    return { wanted: { targets: targetsOf(mine, settings), secret: wantedSecret(settings) }, volumes };
   }
 }
 

@@ -10,6 +10,12 @@ import { growDisk } from './grow.ts';
 import { exportDisk, importDisk } from './move.ts';
 import { rollBackDomain, snapshotDomain } from './snapshot.ts';
 
+/**
+ * Milliseconds after which nobody goes on with what was left: the daemon forgets keys of requests then (KEY_LIFETIME), so that it would do
+ * again what was done; and whoever has used machine or disk since would lose that by a rollback, or a detach, of days ago.
+ */
+export const LEFT_TOO_LONG = 86_400_000;
+
 type Arguments<F extends (...args: never[]) => unknown> = Parameters<F>[1];
 type Again = (context: OpsContext, args: never, key: string, call: ApiCall) => Promise<unknown>;
 
@@ -32,15 +38,30 @@ const AGAIN: Readonly<Record<string, Again>> = {
 };
 
 /** Goes on with everything nobody is at. Never rejects. */
-export async function goOnWithLeft(context: OpsContext, call: ApiCall, log: (text: string) => void): Promise<void> {
+export async function goOnWithLeft(
+  context: OpsContext,
+  call: ApiCall,
+  log: (text: string) => void,
+  now: () => number = Date.now,
+): Promise<void> {
   for (const left of leftIn(leftFolder(context.settings.state))) {
-    const { id, key, what, args, title, last } = left;
+    const { id, key, what, args, title, last, alive } = left;
+    const again = AGAIN[what];
     try {
       if (last !== undefined) {
         await context.reports?.tellLast(left);
         continue;
       }
-      await AGAIN[what]?.(context, args as never, key, call);
+      if (again === undefined || now() - alive > LEFT_TOO_LONG) {
+        const why =
+          again === undefined
+            ? `this version does not know '${what}'`
+            : `it was left in the middle at ${new Date(alive).toISOString()}, too long ago to go on with: look at it; --key ${key} goes on`;
+        await context.reports?.giveUp(left, why);
+        log(`${title} (job ${id}): ${why}`);
+        continue;
+      }
+      await again(context, args as never, key, call);
       await context.reports?.settled();
       log(`${title} (job ${id}) was left in the middle: done`);
     } catch (error) {

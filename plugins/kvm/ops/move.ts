@@ -123,11 +123,11 @@ export async function importDisk(
     },
     {
       name: 'copy',
-      do: async (state) => {
+      do: async (state, signal) => {
         const domain = await runningDomain(context, name);
         if (await arrived(domain)) return state;
         const to = diskFrom(context, await storage.volume(volume));
-        await copyAndPivot(context, domain, dev, to, () => arrived(domain));
+        await copyAndPivot(context, domain, dev, to, () => arrived(domain), signal);
         return state;
       },
       undo: async () => {
@@ -186,9 +186,9 @@ export async function exportDisk(
     },
     {
       name: 'copy',
-      do: async (state) => {
+      do: async (state, signal) => {
         const domain = await runningDomain(context, name);
-        if (!(await arrived(domain))) await copyAndPivot(context, domain, dev, target, () => arrived(domain));
+        if (!(await arrived(domain))) await copyAndPivot(context, domain, dev, target, () => arrived(domain), signal);
         return state;
       },
       undo: async () => {
@@ -270,6 +270,7 @@ async function copyAndPivot(
   dev: string,
   to: Element,
   arrived: () => Promise<boolean>,
+  signal?: AbortSignal,
 ): Promise<void> {
   const { libvirt } = context;
   const changedOver = (): Promise<boolean> => patiently(arrived);
@@ -289,6 +290,8 @@ async function copyAndPivot(
   let moved = Date.now();
   const ready = await eventually(
     async () => {
+      // Before it has changed over; a copy takes hours.
+      signal?.throwIfAborted();
       const own = await diskOf(context, domain, dev);
       if (own.mirrored === true) return true;
       const info = await job();

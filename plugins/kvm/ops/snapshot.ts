@@ -141,6 +141,9 @@ export async function rollBackDomain(context: OpsContext, name: string, snapshot
     {
       name: 'roll back',
       do: async (state) => {
+        // Who goes on after a crash comes here at once, and somebody may have started it since.
+        if (await isRunning(libvirt, await domainNamed(libvirt, name)))
+          throw new ServiceError('in-use', `${name} runs`);
         for (const volume of state.volumes) await storage.rollback(volume, snapshot, key);
         return state;
       },

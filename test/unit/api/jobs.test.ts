@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { MAX_REPORTED_JOBS } from '../../../core/base/limits.ts';
 import { withApi } from './fixture.ts';
 
 const V1 = '/api/v1';
@@ -54,6 +55,38 @@ describe('the API of jobs, hosts, schedules and deleted volumes', () => {
       await plane.events.settled();
       const events = await ask('GET', `${V1}/events?severity=error&sort=-id`, { token: viewer });
       assert.match(events.text, /"code":"job-failed"/);
+    });
+  });
+
+  it('is told of jobs done elsewhere, by operators, and has their begin and end on record', async () => {
+    await withApi(async ({ ask, plane, admin: token, viewer, tls }) => {
+      const operator = await plane.tokens.issue('operator', 'operator', tls.fingerprint);
+      const told = {
+        ...{ kind: 'kvm-attach', title: 't', object: { kind: 'volume', name: 'v' }, host: 'h', cancellable: true },
+        ...{ state: 'running', steps: [{ name: 's', state: 'running' }] },
+      };
+      const tell = (id: string, change: object = {}, as = operator): ReturnType<typeof ask> =>
+        ask('PUT', `${V1}/jobs/${id}/report`, { token: as, body: JSON.stringify({ ...told, ...change }) });
+      const id = '0'.repeat(16);
+      assert.equal((await tell(id, {}, viewer)).json['code'], 'forbidden');
+      for (const state of ['running', 'running', 'running', 'done'])
+        assert.equal((await tell(id, { state })).status, 200);
+      assert.equal((await tell(id, { state: 'done', title: 'another' }, token)).status, 200);
+      const page = await ask('GET', `${V1}/audit?limit=100`, { token });
+      const entries = page.json['items'] as { route: string; code: string | null; request: { state: string } }[];
+      const found = entries.filter(({ route, code }) => route === '/jobs/:id/report' && code === null);
+      assert.deepEqual(
+        found.map(({ request }) => request.state).reverse(),
+        ['running', 'done', 'done'],
+        'each turn, and not each sign of life',
+      );
+      for (let i = 1; i <= MAX_REPORTED_JOBS; i++) await tell(i.toString(16).padStart(16, '0'));
+      const late = 'f'.repeat(16);
+      assert.equal((await tell(late)).json['code'], 'limit-reached');
+      assert.equal((await tell(id)).json['code'], 'limit-reached', 'nor does one begin again');
+      assert.equal((await tell(late, { state: 'done' })).status, 200, 'what is over takes no place');
+      assert.equal((await tell('1'.padStart(16, '0'), { state: 'failed' })).status, 200);
+      assert.equal((await tell(id)).status, 200);
     });
   });
 

@@ -241,6 +241,11 @@ describe('what the audit log says', () => {
       list: [{ password: '[secret]', Passphrase: '[secret]' }],
       ...{ token: '[secret]', tokens: 3, name: 'v' },
     });
+    // A file that has certificate and key, given as the certificate.
+    const both = '-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\nMA==';
+    assert.deepEqual(redacted({ etcd: { cert: both, list: [both] } }), {
+      etcd: { cert: '[secret]', list: ['[secret]'] },
+    });
     assert.deepEqual(redacted({ text: 'x'.repeat(5000) }), { leftOut: '5011 bytes' });
     assert.equal(redacted(undefined), null);
   });

@@ -415,10 +415,22 @@ describe('jobs', () => {
       await again.jobs.report(id, { ...first, kind: 'kvm-attach', state: 'cancelled', steps: [] }, 'agent');
       assert.equal((await waiting).state, 'cancelled');
 
-      await again.jobs.report('1'.repeat(16), { ...first, kind: 'kvm-attach' }, 'agent');
+      const late = '1'.repeat(16);
+      const other = { ...first, kind: 'kvm-attach', title: 't\u001b[2J\nx' };
+      await again.jobs.report(late, other, 'agent');
+      assert.equal(again.jobs.get(late).title, 't [2J x', 'nothing a terminal obeys');
+      assert.equal(await codeOf(() => again.jobs.report(late, { ...other, host: 'h2' }, 'agent')), 'exists');
+      assert.equal(await codeOf(() => again.jobs.report(late, { ...other, kind: 'kvm-grow' }, 'agent')), 'exists');
       site.clock.advance(JOB_RETENTION + 1);
-      await again.jobs.submit('own', { x: 2 });
-      assert.equal(again.jobs.list({ kind: 'kvm-attach' }).length, 0);
+      await again.jobs.report(late, other, 'somebody else of that host');
+      const waited = again.jobs.wait(late);
+      await again.jobs.stop();
+      assert.equal((await waited).state, 'running', 'nobody waits on when the daemon stops');
+      const last = await site.reopen();
+      assert.equal(last.jobs.get(late).reported?.by, 'somebody else of that host', 'it is heard of again');
+      site.clock.advance(JOB_RETENTION + 1);
+      await last.jobs.submit('own', { x: 2 });
+      assert.equal(last.jobs.list({ kind: 'kvm-attach' }).length, 0);
     });
   });
 });

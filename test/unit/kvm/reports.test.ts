@@ -1,11 +1,12 @@
 // What the daemon is told of operations on a host, and what is kept of them there.
 import assert from 'node:assert/strict';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { ServiceError } from '../../../core/base/errors.ts';
 import type { OpsContext } from '../../../plugins/kvm/ops/context.ts';
 import { operate as begin } from '../../../plugins/kvm/ops/context.ts';
+import { LEFT_TOO_LONG, goOnWithLeft } from '../../../plugins/kvm/ops/go-on.ts';
 import type { Report } from '../../../plugins/kvm/report.ts';
 import { Reports, leftFolder, leftIn } from '../../../plugins/kvm/reports.ts';
 import type { FlowStep } from '../../../plugins/sdk/flow.ts';
@@ -31,6 +32,7 @@ class Host {
   readonly told: Report[] = [];
   readonly folder = temporaryFolder('reports');
   away = false;
+  refusing = false;
   cancelling = false;
 
   readonly reports = this.#make();
@@ -39,6 +41,7 @@ class Host {
     const call = (method: string, path: string, body?: unknown): Promise<unknown> => {
       assert.match(`${method} ${path}`, /^PUT \/jobs\/[0-9a-f]{16}\/report$/);
       if (this.away) return Promise.reject(new ServiceError('daemon-unreachable', 'away'));
+      if (this.refusing) return Promise.reject(new ServiceError('bad-request', 'no'));
       this.told.push(body as Report);
       return Promise.resolve({ cancelling: this.cancelling });
     };
@@ -204,6 +207,73 @@ describe('operations that are told to the daemon', () => {
       assert.deepEqual(host.left, []);
       await operate(context, ASKED, steps, [], {}, 'k');
       assert.equal(host.told.length, 1, 'and is only asked for again then');
+    });
+  });
+
+  test('are told whatever they are called', async () => {
+    await onHost(async (host) => {
+      const asked = { ...ASKED, title: 't'.repeat(4000), object: { kind: 'virtual-machine', name: 'n'.repeat(300) } };
+      await operate(host.context, asked, stepsOf(['look', 'b']), [], {}, 'k');
+      // As PUT /jobs/{id}/report takes them.
+      assert.deepEqual([host.told[0]?.title.length, host.told[0]?.object.name.length], [300, 223]);
+    });
+  });
+
+  test('are told once when the daemon will never take it', async () => {
+    await onHost(async (host) => {
+      host.refusing = true;
+      await operate(host.context, ASKED, stepsOf(['look', 'b']), [], {}, 'k');
+      await assert.rejects(host.reports.tellLast(host.left[0]!), { code: 'bad-request' });
+      assert.deepEqual(host.left, []);
+    });
+  });
+
+  test('are not gone on with after days, nor when nobody knows what they are', async () => {
+    await onHost(async (host) => {
+      const folder = leftFolder(host.folder.path);
+      host.away = true;
+      await operate(host.context, { ...ASKED, what: 'rollback' }, stepsOf(['look', 'b']), [], {}, 'old');
+      await operate(host.context, { ...ASKED, what: 'from-later' }, stepsOf(['look', 'b']), [], {}, 'k');
+      host.away = false;
+      for (const { last, alive, ...left } of host.left) {
+        assert.ok(last !== undefined && Math.abs(alive - Date.now()) < 60_000);
+        const file = join(folder, `${left.id}.json`);
+        writeFileSync(file, JSON.stringify(left));
+        if (left.key === 'old') utimesSync(file, new Date(), new Date(Date.now() - LEFT_TOO_LONG - 1000));
+      }
+      const said: string[] = [];
+      const call = (): Promise<unknown> => Promise.reject(new Error('nothing is asked for'));
+      // There is no libvirtd: whoever went on with it would fail.
+      await goOnWithLeft(host.context, call, (text) => said.push(text));
+      assert.deepEqual(host.left, []);
+      assert.deepEqual(
+        host.told.map(({ kind, state, error }) => [
+          kind,
+          state,
+          /too long ago|does not know/.test(error?.message ?? ''),
+        ]),
+        host.told.map(({ kind }) => [kind, 'failed', true]),
+      );
+      assert.equal(host.told.length, 2);
+      assert.match(said.join('\n'), /--key old goes on/);
+    });
+  });
+
+  test('abort what lasts when they are cancelled', async () => {
+    await onHost(async (host) => {
+      host.cancelling = true;
+      const copy: FlowStep<Names> = {
+        name: 'copy',
+        do: async (_state, signal) => {
+          for (;;) {
+            signal?.throwIfAborted();
+            await new Promise((resolve) => setTimeout(resolve, 5));
+          }
+        },
+        undo: () => Promise.resolve(),
+      };
+      await assert.rejects(operate(host.context, ASKED, [...stepsOf(['look']), copy], [], {}, 'k'), /cancelled/);
+      assert.equal(host.last, 'cancelled: look done, copy undone(cancelled)');
     });
   });
 });
