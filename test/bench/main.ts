@@ -5,7 +5,7 @@
 // table of ratios cannot show; status 1 when a goal is missed.
 // `npm run bench -- moments`: how often this machine takes a processor away from a program (native/moments.c).
 // `npm run bench -- pool [--data DIR]`: the pool on a real disk (pool.ts); `-- copy [--data DIR]`: offloaded copies (copy.ts);
-// `-- mirror [--data DIR]`: two copies on two nodes (mirror.ts).
+// `-- mirror [--data DIR]`: two copies on two nodes (mirror.ts); `-- images [--data DIR]`: import and export (images.ts).
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir } from 'node:os';
@@ -48,7 +48,7 @@ const [mode] = positionals;
 /** Of the disk that is measured; that which is copied is to be larger than any cache. */
 const sizes: Readonly<Record<string, string>> = { copy: '10240', mirror: '512' };
 const megabytes = Number(values.size ?? sizes[mode ?? ''] ?? '1024');
-const inMemory = !['pool', 'copy', 'mirror'].includes(mode ?? '') && existsSync('/dev/shm');
+const inMemory = !['pool', 'copy', 'mirror', 'images'].includes(mode ?? '') && existsSync('/dev/shm');
 const base = values.data ?? (inMemory ? '/dev/shm' : tmpdir());
 mkdirSync(base, { recursive: true });
 const folder = mkdtempSync(join(base, 'gemel-bench-'));
@@ -119,7 +119,8 @@ async function runMode(name: string): Promise<Outcome> {
   if (name === 'soak') return soak(tools.load, gemel, Number(values.minutes));
   if (name === 'api') return { text: await measureApi(tools.load, gemel), reached: true, facts: {} };
   if (name === 'sessions') return manySessions(tools.load, gemel, cache, Number(values.seconds ?? '20'));
-  if (name !== 'hotcold') throw new Error(`no mode ${name}: soak, sessions, hotcold, api, moments, pool, copy, mirror`);
+  if (name !== 'hotcold')
+    throw new Error(`no mode ${name}: soak, sessions, hotcold, api, moments, pool, copy, mirror, images`);
   // A second volume of the same daemon; hot and cold are only apart on a real disk (--data DIR).
   const url = gemel.create('cold', COLD_MEGABYTES);
   const write = (seconds: number): Sample =>
@@ -178,8 +179,8 @@ async function compare(): Promise<void> {
   if (values.markdown !== undefined) writeFileSync(values.markdown, table);
 }
 
-/** What a pool costs, what copies inside it bring, and what a second copy on another node costs, on a disk. */
-async function runOnDisk(kind: 'pool' | 'copy' | 'mirror'): Promise<string> {
+/** What a pool costs, what copies inside it bring, what a second copy on another node costs, and images, on a disk. */
+async function runOnDisk(kind: 'pool' | 'copy' | 'mirror' | 'images'): Promise<string> {
   const { reps } = values;
   const common = { folder, tool: tools.load, size: megabytes, parts: chosen, json, markdown: values.markdown };
   const options = {
@@ -193,6 +194,12 @@ async function runOnDisk(kind: 'pool' | 'copy' | 'mirror'): Promise<string> {
     const { CopyBench } = await import('./copy.ts');
     return new CopyBench(options).run();
   }
+  if (kind === 'images') {
+    const { ImageBench } = await import('./images.ts');
+    const { text, isReached } = await new ImageBench(options).run();
+    if (!isReached) process.exitCode = 1;
+    return text;
+  }
   if (kind === 'mirror') {
     const { MirrorBench } = await import('./mirror.ts');
     return new MirrorBench(options).run();
@@ -203,7 +210,8 @@ async function runOnDisk(kind: 'pool' | 'copy' | 'mirror'): Promise<string> {
 
 try {
   if (mode === undefined) await compare();
-  else if (mode === 'pool' || mode === 'copy' || mode === 'mirror') console.log(await runOnDisk(mode));
+  else if (mode === 'pool' || mode === 'copy' || mode === 'mirror' || mode === 'images')
+    console.log(await runOnDisk(mode));
   else {
     const { text, reached, facts } = await runMode(mode);
     save({ ...machine, mode, reached, ...facts });
