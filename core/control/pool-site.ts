@@ -14,6 +14,7 @@ import { LmdbMeta } from '../pool/pool-meta.ts';
 import { poolIdAt } from '../pool/superblocks.ts';
 import type { Catalog } from './catalog.ts';
 import { checkName } from './names.ts';
+import { nameInPool } from './pool-views.ts';
 import { devicePath, deviceSize, isFull, planOf, poolSize, removeFiles } from './pool-plan.ts';
 import type { CreatePool } from './pool-plan.ts';
 import type { PoolRecord } from './records.ts';
@@ -54,7 +55,9 @@ export class PoolSite {
   place(record: PoolRecord): PoolPlace {
     const home = this.home(record);
     const meta = (): LmdbMeta => new LmdbMeta(join(home, 'meta'), () => isFull(home));
-    return { world: this.#world, files: this.#files(record), meta, log: this.#log.child({ pool: record.name }) };
+    const log = this.#log.child({ pool: record.name });
+    const nameOf = (tag: string | undefined, volume: number): string => nameInPool(this.#catalog, tag, volume);
+    return { world: this.#world, files: this.#files(record), meta, log, nameOf };
   }
 
   #files(record: PoolRecord): PoolFiles {

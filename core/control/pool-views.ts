@@ -117,8 +117,7 @@ function partsOf({ kind }: PoolRecord, path: string, pool: Pool | undefined): Po
 }
 
 /** Name of a volume or `VOLUME@SNAPSHOT` of the pool, for people. */
-export function nameInPool({ volumes, snapshots, deleted }: Catalog, pool: Pool, inside: number): string {
-  const tag = pool.entries.get(inside)?.record.tag;
+export function nameInPool({ volumes, snapshots, deleted }: Catalog, tag: string | undefined, inside: number): string {
   if (isHidden(tag)) return '(tokens)';
   const volume = volumes.values().find((each) => each.id === tag);
   const snapshot = snapshots.values().find((each) => each.id === tag);

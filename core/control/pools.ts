@@ -31,7 +31,7 @@ import type { CreatePool, GrowPool } from './pool-plan.ts';
 import { PoolSite } from './pool-site.ts';
 import type { PlannedPool } from './pool-site.ts';
 import { thresholdChanged, watchThreshold } from './pool-threshold.ts';
-import { nameInPool, nobodys, snapshotBytes } from './pool-views.ts';
+import { nobodys, snapshotBytes } from './pool-views.ts';
 import { DRAFT_TAG } from './records.ts';
 import type { PoolRecord, VolumeRecord } from './records.ts';
 import type { Units } from './units.ts';
@@ -201,7 +201,6 @@ export class PoolManager {
     const known = new Set(this.#options.catalog.stored().map((each) => each.id));
     const strangers = [...ids.keys()].filter((id) => !known.has(id)).length;
     if (strangers > 0) log.warn({ pool: record.name, volumes: strangers }, 'the catalog does not know all in the pool');
-    pool.nameOf = (id) => nameInPool(this.#options.catalog, pool, id);
     const jobs = new PoolJobs(record.name, pool, world.clock, log);
     const rods = await PoolRodStore.open({ id: record.id, pool, clock: world.clock, log: place.log }).catch(
       async (error: unknown) => {

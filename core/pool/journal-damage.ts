@@ -2,20 +2,19 @@
 import { ServiceError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { BLOCK } from '../volume/grain.ts';
-import type { PoolVolumeRecord } from './pool-meta.ts';
 import type { BlockRange, Replay } from './replay.ts';
 
-type RecordOf = (volume: number) => PoolVolumeRecord | undefined;
+/** What people call a volume of the pool. */
+type NameOf = (volume: number) => string;
 
 /** Bytes of the logical blocks that are counted; a volume with larger ones has an eighth of these. */
 const SECTOR = 512;
 
-function named(ranges: readonly BlockRange[], recordOf: RecordOf): string {
+function named(ranges: readonly BlockRange[], nameOf: NameOf): string {
   return ranges
     .map(({ volume, block, blocks }) => {
-      const tag = recordOf(volume)?.tag;
       const [first, last] = [(block * BLOCK) / SECTOR, ((block + blocks) * BLOCK) / SECTOR - 1];
-      return `volume ${String(volume)}${tag === undefined ? '' : ` (${tag})`} LBA ${String(first)} to ${String(last)}`;
+      return `volume ${nameOf(volume)} LBA ${String(first)} to ${String(last)}`;
     })
     .join(', ');
 }
@@ -26,13 +25,13 @@ function named(ranges: readonly BlockRange[], recordOf: RecordOf): string {
  */
 export function refuseDamaged(
   { damaged, next }: Replay,
-  recordOf: RecordOf,
+  nameOf: NameOf,
   { acceptLoss, log }: { readonly acceptLoss?: boolean; readonly log: Log },
 ): void {
   if (damaged === undefined) return;
   const { seq, had, behind } = damaged;
-  const what = had.length === 0 ? '' : `, about ${named(had, recordOf)}`;
-  const more = behind.length === 0 ? '' : ` (of what is behind it: ${named(behind, recordOf)})`;
+  const what = had.length === 0 ? '' : `, about ${named(had, nameOf)}`;
+  const more = behind.length === 0 ? '' : ` (of what is behind it: ${named(behind, nameOf)})`;
   const where = `the journal of the pool is damaged at byte ${String(next.position)} (batch ${String(seq)}${what})`;
   if (acceptLoss !== true) {
     throw new ServiceError('io-error', `${where}: writes that were acknowledged after it would be lost${more}`);
@@ -41,10 +40,10 @@ export function refuseDamaged(
 }
 
 /** An append that a crash cut off is nothing to tell; one that looks like damage is. */
-export function tellCutOff({ cutOff }: Replay, recordOf: RecordOf, log: Log): void {
+export function tellCutOff({ cutOff }: Replay, nameOf: NameOf, log: Log): void {
   if (cutOff === undefined) return;
   const { seq, had, flipped } = cutOff;
-  const what = `the last batch of the journal is not whole: ${named(had, recordOf)} stay as they were before it`;
+  const what = `the last batch of the journal is not whole: ${named(had, nameOf)} stay as they were before it`;
   if (flipped.length === 0) {
     log.info({ batch: seq }, `${what}; it was not acknowledged`);
     return;
@@ -52,7 +51,7 @@ export function tellCutOff({ cutOff }: Replay, recordOf: RecordOf, log: Log): vo
   const [first] = flipped;
   const lba = ((first?.block ?? 0) * BLOCK) / SECTOR;
   log.error(
-    { batch: seq, volume: first?.volume, lba },
-    `${what}. It looks like damage rather than an append that was cut off (one bit differs in ${named(flipped, recordOf)}): then writes that were acknowledged are lost`,
+    { batch: seq, volume: first === undefined ? undefined : nameOf(first.volume), lba },
+    `${what}. It looks like damage rather than an append that was cut off (one bit differs in ${named(flipped, nameOf)}): then writes that were acknowledged are lost`,
   );
 }

@@ -29,6 +29,8 @@ export interface PoolPlace {
   /** Opens the metadata store of the pool. */
   readonly meta: () => PoolMeta;
   readonly log: Log;
+  /** What people call the volume that has this tag; absent: its number in the pool. */
+  readonly nameOf?: (tag: string | undefined, volume: number) => string;
   /** Opens a pool whose journal is damaged as far as it is whole: what was acknowledged after that is lost. */
   readonly acceptLoss?: boolean;
 }
@@ -192,9 +194,9 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
     },
     mapped: (volume, first, end) => entries.get(volume)?.map.mapped(first, end) ?? [],
   });
-  const recordOf = (volume: number): PoolEntry['record'] | undefined => entries.get(volume)?.record;
-  refuseDamaged(replay, recordOf, place);
-  tellCutOff(replay, recordOf, place.log);
+  const nameOf = (volume: number): string => place.nameOf?.(entries.get(volume)?.record.tag, volume) ?? String(volume);
+  refuseDamaged(replay, nameOf, place);
+  tellCutOff(replay, nameOf, place.log);
   for (const [volume, grains] of replay.volumes) remap(entries.get(volume) as PoolEntry, grains);
   for (const entry of entries.values()) cutOff(entry);
   // References are counted when the maps say what they say for good; nothing was given back until then.
@@ -245,6 +247,7 @@ async function assemble(place: PoolPlace, found: Found): Promise<{ pool: Pool; r
     state,
     clock,
     log: place.log,
+    nameOf,
     finish,
     close,
   });

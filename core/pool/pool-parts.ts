@@ -21,6 +21,8 @@ export interface PoolParts {
   readonly state: PoolState;
   readonly clock: Clock;
   readonly log: Log;
+  /** Name of a volume, for people. */
+  readonly nameOf: (volume: number) => string;
   /** Says on the disk that the pool was closed in an orderly way. */
   readonly finish: () => Promise<void>;
   /** Lets go of the files besides the slabs. */

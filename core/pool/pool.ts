@@ -31,8 +31,7 @@ export class Pool implements PoolCore {
   readonly journal: Journal;
   readonly threshold: SoftThreshold;
   readonly reclaim: Reclaim;
-  /** Name of a volume, for people. */
-  nameOf: (id: number) => string = String;
+  readonly nameOf: PoolParts['nameOf'];
   readonly #parts: PoolParts;
   readonly #entries: Map<number, PoolEntry>;
   /** Checkpoints and everything that changes what volumes there are. */
@@ -52,6 +51,7 @@ export class Pool implements PoolCore {
   constructor(parts: PoolParts) {
     this.#parts = parts;
     this.slabs = parts.slabs;
+    this.nameOf = parts.nameOf;
     this.allocator = parts.allocator;
     this.journal = parts.journal;
     this.threshold = new SoftThreshold(parts.allocator, parts.clock);

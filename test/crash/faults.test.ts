@@ -335,7 +335,7 @@ describe('a disk that lies', () => {
     await holds(restarted, ids[0] as number, 40, 5);
     await holds(restarted, ids[0] as number, 48, 0);
     const looks = new RegExp(
-      `"volume":${String(ids[0])},"lba":48.*one bit differs in volume ${String(ids[0])} LBA 48 to 55`,
+      `"volume":"${String(ids[0])}","lba":48.*one bit differs in volume ${String(ids[0])} LBA 48 to 55`,
     );
     assert.ok(
       said.some((line) => looks.test(line)),

@@ -187,21 +187,56 @@ describe('a flipped bit', { concurrency: 1 }, () => {
     });
   });
 
-  it('in the journal is told, and nothing that was acknowledged is dropped silently', async () => {
-    await withDisks(async (daemon, [victim]) => {
-      const host = await Host.login(daemon, victim);
-      for (let i = 0; i < 8; i++) await host.write(1024 + i * 8, 8, 0x30 + i);
-      host.end();
-      await daemon.crash();
+  it('in data in the journal is MEDIUM ERROR with the LBA; everything else that was acknowledged is there', async () => {
+    await withDisks(async (daemon, [victim, other]) => {
+      await crashWith(daemon, victim);
       const journal = join(folderOf(daemon), 'journal');
-      const at = readFileSync(journal).lastIndexOf(Buffer.alloc(4096, 0x32));
-      assert.ok(at > 0);
-      flip(journal, at + 77);
+      flip(journal, dataIn(journal) + 77);
+      await daemon.start();
+      const host = await Host.login(daemon, victim);
+      for (let i = 0; i < 8; i++) if (i !== 2) await host.holds(1024 + i * 8, 8, 0x30 + i);
+      assert.match((await host.read(1040, 8)).senseCode, /^03\/11\//);
+      const { state, facts } = await shown(daemon);
+      assert.equal(state, 'online');
+      assert.ok((facts?.damagedBlocks ?? 0) >= 1);
+      const lines = daemon.output.split('\n').filter((line) => line.includes('damaged in the journal'));
+      assert.ok(
+        lines.some((line) => line.includes('"volume":"victim"') && line.includes('"lba":1040')),
+        lines.join('\n'),
+      );
+      await host.write(1040, 8, 0x99);
+      await host.holds(1040, 8, 0x99);
+      host.end();
+      await otherWorks(daemon, other);
+      await daemon.stop();
+    });
+  });
+
+  it('in a header of the journal is told, and nothing that was acknowledged is dropped silently', async () => {
+    await withDisks(async (daemon, [victim]) => {
+      await crashWith(daemon, victim);
+      const journal = join(folderOf(daemon), 'journal');
+      flip(journal, dataIn(journal) - 4096 + 20);
       await daemon.start();
       const { state, problem } = await shown(daemon);
       assert.equal(state, 'failed');
-      assert.match(problem ?? '', /the journal of the pool is damaged at byte \d+/);
+      assert.match(problem ?? '', /damaged at byte \d+ \(batch \d+, about volume victim LBA 1040 to 1047\)/);
       await daemon.stop();
     });
   });
 });
+
+/** Eight writes from LBA 1024 on, 0x30 to 0x37, and a kill. */
+async function crashWith(daemon: Daemon, disk: Disk): Promise<void> {
+  const host = await Host.login(daemon, disk);
+  for (let i = 0; i < 8; i++) await host.write(1024 + i * 8, 8, 0x30 + i);
+  host.end();
+  await daemon.crash();
+}
+
+/** Where the third of these writes is; its header lies in front of it. */
+function dataIn(journal: string): number {
+  const at = readFileSync(journal).lastIndexOf(Buffer.alloc(4096, 0x32));
+  assert.ok(at > 0);
+  return at;
+}
