@@ -391,6 +391,59 @@ describe('EXTENDED COPY', () => {
     assert.match(await host.status([0x84, 0x05, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]), /^05\/24\/00/);
   });
 
+  test('segments that go on where the one before ends are one copy where blocks are shared, and fail one by one', async () => {
+    const data = await fill(all.source);
+    const calls: string[] = [];
+    let mayShare = true;
+    Object.assign(all.target.volume, {
+      sharesWith: () => true,
+      shareFrom: async (from: LogicalUnit['volume'], position: number, to: number, length: number) => {
+        if (!mayShare) return false;
+        calls.push(`${position / MIB} ${to / MIB} ${length / MIB}`);
+        const bytes = Buffer.alloc(length);
+        await from.read(position, length, bytes, 0);
+        await all.target.volume.write(to, bytes, 0, length, false);
+        return true;
+      },
+    });
+    const part = 2 * 2048;
+    const parts = [0, 1, 2].map((i) => segment(part, i * part, (i + 1) * part));
+    // Neither what leaves a gap on one side, nor what comes back to where one has been.
+    const list = lid4(
+      [all.source, all.target],
+      [...parts, segment(part, 3 * part, 5 * part), segment(part, 0, 6 * part)],
+    );
+    assert.equal(await copy(host, list), 'GOOD');
+    assert.deepEqual(calls, ['0 2 6', '6 10 2', '0 12 2']);
+    assert.ok((await read(all.target, 2 * MIB, 6 * MIB)).equals(data.subarray(0, 6 * MIB)));
+    assert.equal((await statusOf(host)).readUInt16BE(24), 5);
+    // It turns out that nothing can be shared, and somewhere in the middle the unit is gone.
+    mayShare = false;
+    const seen = new Set<number>();
+    for (let last = 1; last <= 6; last++) {
+      all.see = () => 'read-write';
+      const { volume } = all.target;
+      const write = volume.write.bind(volume);
+      let writes = 0;
+      volume.write = async (...of) => {
+        if (++writes === last) all.see = () => 'hidden';
+        await write(...of);
+      };
+      const { sense } = await host.run(out(list), { data: list });
+      volume.write = write;
+      assert.ok(sense);
+      const told = await statusOf(host);
+      const done = Number(told.readBigUInt64BE(16));
+      const [number, missing] = [sense.readUInt16BE(10), sense.readUInt32BE(3)];
+      seen.add(number);
+      assert.equal(number, Math.floor(done / part));
+      assert.equal(told.readUInt16BE(24), number + 1, 'segments processed, with the one that failed');
+      assert.equal(missing, sense[0] === 0xf0 ? (number + 1) * part - done : 0);
+      assert.equal(sense[0] === 0xf0, done > number * part);
+    }
+    assert.ok(seen.size > 1, [...seen].join());
+  });
+
   test('counts in kibibytes where the destinations have blocks of several sizes, and the segment that runs', async () => {
     await fill(all.source);
     const parts = [segment(16, 0, 0), segment(16, 0, 0, [1, 3]), ...LONG];
