@@ -76,7 +76,7 @@ export function externalClient(clock: Clock, access: EtcdAccess): EtcdClient {
 }
 
 /** Throws ServiceError bad-request. */
-function checkMaterial({ ca, cert, key }: TlsMaterial): void {
+export function checkMaterial({ ca, cert, key }: TlsMaterial): void {
   const parts = [
     ['the CA of etcd', { ca }],
     ['the certificate for etcd and its key', { cert, key }],

@@ -22,7 +22,7 @@ import {
 } from './cluster-files.ts';
 import type { ClusterFile, Material } from './cluster-files.ts';
 import { EtcdProcess } from './etcd-process.ts';
-import { externalClient, externalEndpoints, placeIn, problemOf } from './external-etcd.ts';
+import { checkMaterial, externalClient, externalEndpoints, placeIn, problemOf } from './external-etcd.ts';
 import type { EtcdAccess } from './external-etcd.ts';
 
 /** Records of the cluster itself, relative to CLUSTER_PREFIX. */
@@ -295,10 +295,16 @@ async function openStore(
       else if (toldAt !== -Infinity)
         log.warn({ error: messageOf(error) }, 'waiting for the other nodes of the cluster');
       toldAt = clock.now();
-      const now = await again();
-      if (now === undefined || JSON.stringify(now) === JSON.stringify(used)) continue;
-      client.reconnect(externalEndpoints(now), now.tls);
-      used = now;
+      try {
+        const now = await again();
+        if (now === undefined || JSON.stringify(now) === JSON.stringify(used)) continue;
+        // Somebody may be just putting one file after the other there.
+        checkMaterial(now.tls);
+        client.reconnect(externalEndpoints(now), now.tls);
+        used = now;
+      } catch (unusable) {
+        log.warn({ error: messageOf(unusable) }, 'what is there to reach etcd with cannot be used');
+      }
     }
   }
 }

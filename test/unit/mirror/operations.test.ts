@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { OWNER_UNFIT } from '../../../core/base/limits.ts';
+import { recordKey } from '../../../core/mirror/config-record.ts';
+import type { MirrorRecord } from '../../../core/mirror/config-record.ts';
 import { FileVolume } from '../../../core/volume/file-volume.ts';
 import { MemoryVolume } from '../../../core/volume/memory-volume.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../../../core/volume/volume.ts';
@@ -288,6 +290,18 @@ describe('operations of a mirrored volume', { timeout: 120_000 }, () => {
         await c.inSync(['a', 'b']);
         assert.equal(await c.owner(), 'b');
         await assertSame(c, 'a', 'b');
+        // Whoever cannot make it stable leaves nobody out: the other one may be back.
+        const last = c.node('a').copies.get('v') as TestCopy;
+        const flush = last.flush.bind(last);
+        let tries = 0;
+        last.flush = () => Promise.reject(new Error(`the disk fails: ${String(++tries)}`));
+        await c.kill('b');
+        await until(() => tries > 1);
+        const record = (await c.node('a').store.get(recordKey('v')))?.value as unknown as MirrorRecord;
+        assert.deepEqual([record.owner, [...record.inSync].sort()], ['b', ['a', 'b']]);
+        last.flush = flush;
+        await c.inSync(['a']);
+        assert.equal(await c.owner(), 'a');
       },
       (c) => {
         c.durability = Durability.mirroredRam;
