@@ -337,6 +337,31 @@ describe('operations of a mirrored volume', { timeout: 120_000 }, () => {
     });
   });
 
+  test('what a replica cannot read counts as different, and is written there anew', async () => {
+    await withCluster(
+      ['a', 'b'],
+      async (c) => {
+        await c.inSync(['a', 'b']);
+        await put(c, 'a', 3, 3);
+        const there = c.node('b').copies.get('v') as TestCopy;
+        const read = there.read.bind(there);
+        const written = there.written;
+        // As of a sector that is bad until it is written to.
+        there.read = (position, length, target, at) =>
+          position <= 3 * BLOCK && position + length > 3 * BLOCK && there.written === written
+            ? Promise.reject(new VolumeError(VolumeFault.readError, 'bad'))
+            : read(position, length, target, at);
+        const { mirror } = c.node('a');
+        const found = await mirror.verify('v', { repair: true });
+        assert.deepEqual(found.different, [{ node: 'b', position: 0, length: 65_536 }]);
+        assert.equal(found.repairedBytes, 65_536);
+        assert.equal((await mirror.verify('v', { repair: false })).differentBytes, 0);
+        await assertSame(c, 'a', 'b');
+      },
+      (c) => (c.makeCopy = () => new TestCopy(c.size)),
+    );
+  });
+
   test('a resync copies what changed, and not what is the same already', async () => {
     await withCluster(
       ['a', 'b'],
