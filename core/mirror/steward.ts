@@ -281,6 +281,8 @@ export class Steward {
       await this.replica.drain();
       await this.#drainOwner();
       const inSync = clean ? record.inSync : [node];
+      // Before others are left out: if it cannot be done here, one of them may still serve.
+      if (this.options.durability === Durability.mirroredRam && inSync.length === 1) await this.options.backing.flush();
       const next: MirrorRecord = {
         ...record,
         epoch: record.epoch + 1,
@@ -304,7 +306,6 @@ export class Steward {
         this.#explain(failed);
         return false;
       }
-      if (this.options.durability === Durability.mirroredRam && inSync.length === 1) await this.options.backing.flush();
       regions.termOver(); // what an earlier term of ours has left half done is noted as lacking everywhere else
       this.#start(outcome.known);
       const fields = { volume: id, epoch: record.epoch + 1, inSync: inSync.join(' '), from: record.owner, forcedBy };

@@ -2,6 +2,7 @@
 // owner has counts: it is what hosts read.
 import { MAX_VERIFY_RANGES, MIRROR_CONTROL_PATIENCE, RESYNC_RUN } from '../base/limits.ts';
 import { DIGEST_BYTES, digests, readOnce } from './digest.ts';
+import { PeerRefusal } from './link/peer-link.ts';
 import { MirrorMessage, Operation, json } from './messages.ts';
 import type { ByteRange } from './messages.ts';
 import type { Member } from './member.ts';
@@ -65,16 +66,29 @@ export async function verifyCopies(term: Term, options: VerifyOptions): Promise<
   return { bytes: backing.info.size, replicas, different, differentBytes, repairedBytes };
 }
 
+/** What a replica has differently, or cannot read. Rejects when it says nothing, or does not follow any more. */
 async function differing(term: Term, member: Member, ranges: readonly ByteRange[], ours: Buffer): Promise<ByteRange[]> {
   const link = term.options.linkTo(member.node);
   if (link === undefined) return [];
   const message = { volume: term.options.volume, epoch: term.epoch, session: member.session, ranges };
-  const { data } = await link.request(MirrorMessage.digest, json(message), [], MIRROR_CONTROL_PATIENCE);
+  const sumOf = (sums: Buffer, index: number): Buffer =>
+    sums.subarray(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
+  let theirs: Buffer;
+  try {
+    theirs = (await link.request(MirrorMessage.digest, json(message), [], MIRROR_CONTROL_PATIENCE)).data;
+  } catch (error) {
+    // It follows, and cannot: one of the ranges at least cannot be read there.
+    if (!(error instanceof PeerRefusal && error.code === 'internal')) throw error;
+    term.check();
+    if (ranges.length === 1) return [...ranges];
+    const found: ByteRange[] = [];
+    for (const [index, range] of ranges.entries()) {
+      found.push(...(await differing(term, member, [range], sumOf(ours, index))));
+    }
+    return found;
+  }
   term.check();
-  return ranges.filter((_, index) => {
-    const at = index * DIGEST_BYTES;
-    return !data.subarray(at, at + DIGEST_BYTES).equals(ours.subarray(at, at + DIGEST_BYTES));
-  });
+  return ranges.filter((_, index) => !sumOf(theirs, index).equals(sumOf(ours, index)));
 }
 
 async function repair(term: Term, member: Member, [position, length]: ByteRange): Promise<void> {

@@ -295,17 +295,16 @@ async function openStore(
       else if (toldAt !== -Infinity)
         log.warn({ error: messageOf(error) }, 'waiting for the other nodes of the cluster');
       toldAt = clock.now();
-      const now = await again();
-      if (now === undefined || JSON.stringify(now) === JSON.stringify(used)) continue;
       try {
+        const now = await again();
+        if (now === undefined || JSON.stringify(now) === JSON.stringify(used)) continue;
+        // Somebody may be just putting one file after the other there.
         checkMaterial(now.tls);
+        client.reconnect(externalEndpoints(now), now.tls);
+        used = now;
       } catch (unusable) {
-        // Somebody is at it: one file after the other.
-        log.warn({ error: messageOf(unusable) }, 'waiting for files that can be used');
-        continue;
+        log.warn({ error: messageOf(unusable) }, 'what is there to reach etcd with cannot be used');
       }
-      client.reconnect(externalEndpoints(now), now.tls);
-      used = now;
     }
   }
 }

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { OWNER_UNFIT } from '../../../core/base/limits.ts';
+import { recordKey } from '../../../core/mirror/config-record.ts';
+import type { MirrorRecord } from '../../../core/mirror/config-record.ts';
 import { FileVolume } from '../../../core/volume/file-volume.ts';
 import { MemoryVolume } from '../../../core/volume/memory-volume.ts';
 import { Durability, VolumeError, VolumeFault, WriteNow } from '../../../core/volume/volume.ts';
@@ -288,6 +290,18 @@ describe('operations of a mirrored volume', { timeout: 120_000 }, () => {
         await c.inSync(['a', 'b']);
         assert.equal(await c.owner(), 'b');
         await assertSame(c, 'a', 'b');
+        // Whoever cannot make it stable leaves nobody out: the other one may be back.
+        const last = c.node('a').copies.get('v') as TestCopy;
+        const flush = last.flush.bind(last);
+        let tries = 0;
+        last.flush = () => Promise.reject(new Error(`the disk fails: ${String(++tries)}`));
+        await c.kill('b');
+        await until(() => tries > 1);
+        const record = (await c.node('a').store.get(recordKey('v')))?.value as unknown as MirrorRecord;
+        assert.deepEqual([record.owner, [...record.inSync].sort()], ['b', ['a', 'b']]);
+        last.flush = flush;
+        await c.inSync(['a']);
+        assert.equal(await c.owner(), 'a');
       },
       (c) => {
         c.durability = Durability.mirroredRam;
@@ -321,6 +335,31 @@ describe('operations of a mirrored volume', { timeout: 120_000 }, () => {
       await assertSame(c, 'a', 'b');
       await assert.rejects(async () => c.node('b').mirror.verify('v', { repair: true }), /another node/);
     });
+  });
+
+  test('what a replica cannot read counts as different, and is written there anew', async () => {
+    await withCluster(
+      ['a', 'b'],
+      async (c) => {
+        await c.inSync(['a', 'b']);
+        await put(c, 'a', 3, 3);
+        const there = c.node('b').copies.get('v') as TestCopy;
+        const read = there.read.bind(there);
+        const written = there.written;
+        // As of a sector that is bad until it is written to.
+        there.read = (position, length, target, at) =>
+          position <= 3 * BLOCK && position + length > 3 * BLOCK && there.written === written
+            ? Promise.reject(new VolumeError(VolumeFault.readError, 'bad'))
+            : read(position, length, target, at);
+        const { mirror } = c.node('a');
+        const found = await mirror.verify('v', { repair: true });
+        assert.deepEqual(found.different, [{ node: 'b', position: 0, length: 65_536 }]);
+        assert.equal(found.repairedBytes, 65_536);
+        assert.equal((await mirror.verify('v', { repair: false })).differentBytes, 0);
+        await assertSame(c, 'a', 'b');
+      },
+      (c) => (c.makeCopy = () => new TestCopy(c.size)),
+    );
   });
 
   test('a resync copies what changed, and not what is the same already', async () => {
