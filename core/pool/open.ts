@@ -2,9 +2,11 @@
 import { MIN_JOURNAL } from '../base/limits.ts';
 import { ServiceError, messageOf } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { formatSize } from '../base/sizes.ts';
 import type { DiskFile, World } from '../base/world.ts';
 import { BLOCK, GRAIN, blockMask } from '../volume/grain.ts';
 import { Allocator } from './allocator.ts';
+import { isDiskFull } from './disk-error.ts';
 import { FORMAT_VERSION, GRAINS_OF_SUMS, LEAF_GRAINS } from './format.ts';
 import type { Superblock } from './format.ts';
 import { Journal } from './journal.ts';
@@ -53,11 +55,12 @@ export async function createPool(place: PoolPlace, wanted: NewPool): Promise<voi
     throw new ServiceError('bad-request', `the journal has at least ${String(MIN_JOURNAL)} bytes, in whole blocks`);
   }
   const slabGrains = Math.ceil(wanted.slabSize / GRAIN / GRAINS_OF_SUMS) * GRAINS_OF_SUMS;
+  let superblockFile: DiskFile | undefined;
   try {
     await files.prepare();
     // Before anything is made there: what belongs to another pool stays as it is.
     await refuseMember(files);
-    const superblockFile = await files.superblock(true);
+    superblockFile = await files.superblock(true);
     await refuseSuperblock(superblockFile, files.name);
     const slabs: { name: string; grains: number }[] = [];
     const count = files.slabCount(wanted.size, slabGrains);
@@ -76,8 +79,13 @@ export async function createPool(place: PoolPlace, wanted: NewPool): Promise<voi
     const superblock = { poolId, version: FORMAT_VERSION, generation: 1, clean: true, journalBytes, slabGrains };
     await writeSuperblock(superblockFile, { ...superblock, serial: 1 });
     await writeSuperblock(superblockFile, { ...superblock, serial: 2 });
-    await superblockFile.close();
+  } catch (error) {
+    if (error instanceof ServiceError || !isDiskFull(error)) throw error;
+    const wants = `${formatSize(journalBytes)} for its journal, and a thousandth of ${formatSize(wanted.size)} for checksums`;
+    throw new ServiceError('no-space', `no room for a pool in ${files.name}: it takes ${wants}`, { cause: error });
   } finally {
+    // Also of one that failed: what is removed then would go on taking room.
+    await superblockFile?.close();
     await files.close();
   }
 }
@@ -102,11 +110,14 @@ export async function erasePool({ files }: PoolPlace): Promise<void> {
 /** The journal is written once, so that appending to it changes no metadata of a file system. */
 async function clearJournal(file: DiskFile, bytes: number): Promise<void> {
   const zeros = Buffer.alloc(Math.min(bytes, 1_048_576));
-  for (let done = 0; done < bytes; done += zeros.length) {
-    await file.write(zeros, 0, Math.min(zeros.length, bytes - done), done);
+  try {
+    for (let done = 0; done < bytes; done += zeros.length) {
+      await file.write(zeros, 0, Math.min(zeros.length, bytes - done), done);
+    }
+    await file.dataSync();
+  } finally {
+    await file.close();
   }
-  await file.dataSync();
-  await file.close();
 }
 
 /** What was found when the pool was opened. */

@@ -67,6 +67,7 @@ class Agent {
   #goingOn: Promise<void> | undefined;
   /** A machine may stand still because the storage was away. */
   #halted = true;
+  readonly #woken = new Map<string, number[]>();
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -191,7 +192,8 @@ class Agent {
     this.#halted = false;
     if (socket === undefined) return;
     try {
-      if ((await wakeHalted(libvirt, { socket, host, volumes, log })) > 0) this.#halted = true;
+      const times = { woken: this.#woken, now: performance.now() };
+      if ((await wakeHalted(libvirt, { socket, host, volumes, log, ...times })) > 0) this.#halted = true;
     } catch (error) {
       this.#halted = true;
       throw error;

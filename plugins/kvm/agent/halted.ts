@@ -3,7 +3,7 @@
 // QEMU repeats what had failed.
 import { messageOf } from '../../../core/base/errors.ts';
 import { holderOf } from '../identity.ts';
-import { NBD, disksIn, isMapped } from '../ops/context.ts';
+import { NBD, disksIn } from '../ops/context.ts';
 import type { Caller } from '../libvirt.ts';
 import { LIST_PAUSED, domainResume, domainState, listAllDomains } from '../rpc/procedures.ts';
 import type { StoredDisk } from '../storage.ts';
@@ -15,12 +15,22 @@ const IO_ERROR = 5;
 /** virDomainEventType and its detail: a machine has been halted for an error of a disk. */
 export const SUSPENDED = { event: 3, detail: 2 };
 
+/**
+ * Machines that halt again at once, for another disk or a storage that is only half there, go on so often within so many milliseconds, then
+ * not before those are over.
+ */
+const OFTEN = 5;
+const SPAN = 60_000;
+
 export interface Waking {
   readonly socket: string;
   /** Of the host, in leases. */
   readonly host: string;
   /** What the catalog has by now. */
   readonly volumes: readonly StoredDisk[];
+  /** When machines went on (milliseconds, like `now`), by UUID. */
+  readonly woken: Map<string, number[]>;
+  readonly now: number;
   readonly log: (text: string) => void;
 }
 
@@ -29,7 +39,9 @@ export interface Waking {
  * given to another machine, elsewhere. Returns how many are still to be looked at, as their disks are not served yet or libvirtd
  * refused. Rejects when libvirtd cannot be asked at all.
  */
-export async function wakeHalted(libvirt: Caller, { socket, host, volumes, log }: Waking): Promise<number> {
+export async function wakeHalted(libvirt: Caller, waking: Waking): Promise<number> {
+  const { socket, host, volumes, woken, now, log } = waking;
+  for (const [uuid, times] of woken) if (times.every((each) => now - each > SPAN)) woken.delete(uuid);
   const { domains } = await libvirt.call(listAllDomains, { needed: 1, flags: LIST_PAUSED });
   let later = 0;
   for (const domain of domains) {
@@ -44,9 +56,13 @@ export async function wakeHalted(libvirt: Caller, { socket, host, volumes, log }
       const lost = found.find((each) => each?.forGood === true);
       if (lost !== undefined) {
         log(`${domain.name} stands still, and is left so: ${lost.why}`);
-      } else if (found.some((each) => each !== undefined)) {
+        continue;
+      }
+      const times = (woken.get(domain.uuid) ?? []).filter((each) => now - each <= SPAN);
+      if (found.some((each) => each !== undefined) || times.length >= OFTEN) {
         later++;
       } else {
+        woken.set(domain.uuid, [...times, now]);
         await libvirt.call(domainResume, { domain });
         log(`${domain.name} stood still while the storage was away: it goes on`);
       }
@@ -67,10 +83,11 @@ function obstacle(
 ): { readonly why: string; readonly forGood: boolean } | undefined {
   const volume = volumes.find((each) => each.name === name);
   if (volume === undefined) return { why: `volume '${name}' is gone`, forGood: true };
-  const { lease, state } = volume;
+  const { lease, maps, state } = volume;
   if (lease !== null && lease.holder !== holder) {
     return { why: `volume '${name}' is leased by ${lease.holder}`, forGood: true };
   }
-  if (!isMapped(volume, NBD)) return { why: `volume '${name}' is not mapped to '${NBD}' any more`, forGood: true };
+  if (!maps.some(({ initiator }) => initiator === NBD))
+    return { why: `volume '${name}' is not mapped to '${NBD}' any more`, forGood: true };
   return state === 'online' ? undefined : { why: `volume '${name}' is ${state}`, forGood: false };
 }

@@ -27,7 +27,12 @@ const volume = (name: string, change: Partial<StoredDisk> = {}): StoredDisk =>
 const leasedBy = (holder: string): Pick<StoredDisk, 'lease'> => ({ lease: { holder, since: '' } });
 
 /** Names of the machines that go on, how many are looked at again, and what is said of the others. `refused`: libvirtd does not resume it. */
-async function wake(machines: Readonly<Record<string, Machine>>, volumes: readonly StoredDisk[], refused?: string) {
+async function wake(
+  machines: Readonly<Record<string, Machine>>,
+  volumes: readonly StoredDisk[],
+  refused?: string,
+  { woken, now } = { woken: new Map<string, number[]>(), now: 0 },
+) {
   const resumed: string[] = [];
   const said: string[] = [];
   const libvirt = {
@@ -50,7 +55,7 @@ async function wake(machines: Readonly<Record<string, Machine>>, volumes: readon
     },
   } as unknown as Caller;
   const log = (text: string): void => void said.push(text);
-  return { later: await wakeHalted(libvirt, { socket: SOCKET, host: 'h', volumes, log }), resumed, said };
+  return { later: await wakeHalted(libvirt, { socket: SOCKET, host: 'h', volumes, woken, now, log }), resumed, said };
 }
 
 test('machines that stand still for a disk by NBD of ours go on, and no others', async () => {
@@ -77,6 +82,7 @@ test('machines whose disk somebody else has by now stand still', async () => {
     ...halted('theirs'),
     ...halted('unmapped'),
     ...halted('gone'),
+    ...halted('image'),
     ...halted('two', nbd('mine2') + nbd('theirs')),
   };
   const volumes = [
@@ -84,9 +90,10 @@ test('machines whose disk somebody else has by now stand still', async () => {
     volume('mine2', leasedBy('kvm:h:two')),
     volume('theirs', leasedBy('kvm:other:x')),
     volume('unmapped', { maps: [] }),
+    volume('image', { maps: [{ initiator: 'nbd', access: 'read-only' }] }),
   ];
   const { later, resumed, said } = await wake(machines, volumes);
-  assert.deepEqual([later, resumed], [0, ['mine']]);
+  assert.deepEqual([later, resumed], [0, ['mine', 'image']]);
   assert.match(said.join('\n'), /theirs stands still, and is left so: volume 'theirs' is leased by kvm:other:x/);
 });
 
@@ -99,4 +106,17 @@ test('machines that cannot go on yet hinder no others, and are looked at again',
   const volumes = [volume('a'), volume('b', { state: 'failed' }), volume('c')];
   const { later, resumed } = await wake(machines, volumes, 'refused');
   assert.deepEqual([later, resumed], [2, ['ours']]);
+});
+
+test('a machine that halts again and again goes on a few times a minute', async () => {
+  const machines = { ours: { reason: IO_ERROR, disk: nbd('a') } };
+  const woken = new Map<string, number[]>();
+  const went: number[] = [];
+  for (let now = 0; now < 120_000; now += 1000) {
+    const { resumed, later } = await wake(machines, [volume('a')], undefined, { woken, now });
+    assert.equal(resumed.length + later, 1, 'and is looked at again meanwhile');
+    if (resumed.length > 0) went.push(now);
+  }
+  assert.deepEqual(went.slice(0, 6), [0, 1000, 2000, 3000, 4000, 61_000]);
+  assert.equal(went.length, 10);
 });
