@@ -98,6 +98,9 @@ export const COURTESY_FROM_COMMANDS = 8;
 export const COURTESY_SHARE = 0.1;
 export const COURTESY_AHEAD_MS = 0.1;
 
+/** Pieces of written data, MAX_RECV_DATA_SEGMENT each, whose memory is kept for others: 16 MiB. */
+export const SPARE_PIECES = 64;
+
 // ---- SCSI
 /** Largest READ/WRITE, bytes (VPD B0 MAXIMUM TRANSFER LENGTH). */
 export const MAX_TRANSFER = 16_777_216;

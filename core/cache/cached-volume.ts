@@ -69,6 +69,11 @@ export class CachedVolume implements Volume, LogUpper {
     return !this.#closed && !this.#unstable(position, length) && this.#blocks.viewNow(position, length, pieces);
   }
 
+  /** The log copies what it takes, and a large write is over when it resolves. Of volumes without a log nothing is known. */
+  get letsGo(): boolean {
+    return this.#log !== undefined;
+  }
+
   gatherNow(position: number, length: number, gather: Gather): boolean {
     return !this.#closed && !this.#unstable(position, length) && gatherNow(this.#blocks, position, length, gather);
   }

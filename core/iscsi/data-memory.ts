@@ -1,4 +1,5 @@
-import { READ_RESERVE, SMALL_GATHER } from '../base/limits.ts';
+import { MAX_RECV_DATA_SEGMENT, READ_RESERVE, SMALL_GATHER, SPARE_PIECES } from '../base/limits.ts';
+import { alignedMemory } from '../base/memory-address.ts';
 
 /**
  * The bytes all sessions together may hold for data on its way: assembled writes and asynchronous reads. Who finds no
@@ -11,6 +12,8 @@ export class DataMemory {
   /** Of these, taken by tryGather. */
   #gathered = 0;
   #line: { readonly bytes: number; readonly go: () => void }[] = [];
+  /** Memory of pieces that nobody has any more. */
+  readonly #spare: Buffer[] = [];
 
   /** Bytes in all, and of these what is never lent to data that waits for its initiator. */
   constructor(limit: number, reserve = Math.min(READ_RESERVE, limit / 4)) {
@@ -50,6 +53,22 @@ export class DataMemory {
   giveBackGathered(bytes: number): void {
     this.#gathered -= bytes;
     this.giveBack(bytes);
+  }
+
+  /**
+   * A copy of bytes [at, at+length) in memory that may go to a disk as it is. That of the largest segments is used again: when
+   * each has memory of its own, a long copy has the garbage collector look through all of the heap several times a second.
+   */
+  piece(bytes: Buffer, at: number, length: number): Buffer {
+    if (length !== MAX_RECV_DATA_SEGMENT) return Buffer.from(bytes.subarray(at, at + length));
+    const piece = this.#spare.pop() ?? alignedMemory(length);
+    bytes.copy(piece, 0, at, at + length);
+    return piece;
+  }
+
+  /** Nobody has the piece any more: its memory may be that of another one. */
+  pieceOver(piece: Buffer): void {
+    if (piece.length === MAX_RECV_DATA_SEGMENT && this.#spare.length < SPARE_PIECES) this.#spare.push(piece);
   }
 
   /** Takes `bytes` as soon as they are there. One request larger than the limit waits for all others, then passes. */

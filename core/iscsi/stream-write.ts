@@ -82,7 +82,7 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
       this.#error = asError(error);
       return;
     }
-    if (this.#take(length)) this.#writeLater(position, Buffer.from(bytes.subarray(at, at + length)));
+    if (this.#take(length)) this.#writeLater(position, this.#path.connection.context.memory.piece(bytes, at, length));
   }
 
   complete(): void {
@@ -169,6 +169,8 @@ export class StreamWrite implements TransferSink, Pending, SetTask, StableWaiter
     this.#held.add(lock);
     try {
       if (!this.aborted) await lu.volume.write(position, data, 0, data.length, false);
+      // Not where it failed: nobody knows what still goes on below.
+      if (lu.volume.letsGo === true) this.#path.connection.context.memory.pieceOver(data);
     } finally {
       this.#held.delete(lock);
       lock.release();

@@ -181,6 +181,8 @@ export interface Volume {
   whenStable(waiter: StableWaiter): void;
   /** Writes; resolves when acknowledged by the durability policy, or, with `fua`, when on stable media. */
   write(position: number, source: Buffer, at: number, length: number, fua: boolean): Promise<void>;
+  /** True: when write() has resolved nobody has its source any more, so that it may be used again. Absent: one cannot tell. */
+  readonly letsGo?: boolean;
 
   /** The same for up to MAX_ATOMIC bytes, of which a power loss leaves all or nothing. Absent: the storage cannot do that. */
   writeAtomic?(position: number, source: Buffer, at: number, length: number, fua: boolean): Promise<void>;
