@@ -1,5 +1,4 @@
 import { MAX_RECV_DATA_SEGMENT, READ_RESERVE, SMALL_GATHER, SPARE_PIECES } from '../base/limits.ts';
-import { alignedMemory } from '../base/memory-address.ts';
 
 /**
  * The bytes all sessions together may hold for data on its way: assembled writes and asynchronous reads. Who finds no
@@ -56,12 +55,13 @@ export class DataMemory {
   }
 
   /**
-   * A copy of bytes [at, at+length) in memory that may go to a disk as it is. That of the largest segments is used again: when
-   * each has memory of its own, a long copy has the garbage collector look through all of the heap several times a second.
+   * A copy of bytes [at, at+length). The memory of the largest segments is used again: when each has memory of its own, a long
+   * copy has the garbage collector look through all of the heap several times a second. It is not aligned on purpose: what a host
+   * writes is often read again soon, and goes through the page cache (world/direct-writes takes aligned memory past it).
    */
   piece(bytes: Buffer, at: number, length: number): Buffer {
     if (length !== MAX_RECV_DATA_SEGMENT) return Buffer.from(bytes.subarray(at, at + length));
-    const piece = this.#spare.pop() ?? alignedMemory(length);
+    const piece = this.#spare.pop() ?? Buffer.allocUnsafeSlow(length + 1).subarray(1);
     bytes.copy(piece, 0, at, at + length);
     return piece;
   }

@@ -15,7 +15,7 @@ export class Client {
     this.#target = { host: hostname, port, ca, headers: { Authorization: `Bearer ${token}` } };
   }
 
-  static async open({ api, token }: Gemel): Promise<Client> {
+  static async open({ api, token }: Pick<Gemel, 'api' | 'token'>): Promise<Client> {
     const url = new URL(api);
     const ca = await new Promise<string>((resolve, reject) => {
       httpRequest({ host: url.hostname, port: url.port, path: '/ca.pem' }, (response) => {
@@ -55,19 +55,18 @@ export class Client {
     });
   }
 
-  /** The value of a metric that has no labels. */
-  metric(name: string): Promise<number> {
-    return new Promise((resolve, reject) => {
+  /** The value of a metric: of the line that begins with `name`, and with its labels where it has some. */
+  async metric(name: string): Promise<number> {
+    const text = await new Promise<string>((resolve, reject) => {
       httpsRequest({ ...this.#target, path: '/metrics', agent: this.#agent }, (response) => {
-        textOf(response).then((text) => {
-          const line = text.split('\n').find((each) => each.startsWith(`${name} `));
-          if (line === undefined) reject(new Error(`no metric ${name}`));
-          else resolve(Number(line.slice(name.length + 1)));
-        }, reject);
+        textOf(response).then(resolve, reject);
       })
         .once('error', reject)
         .end();
     });
+    const line = text.split('\n').find((each) => each.startsWith(`${name} `));
+    if (line === undefined) throw new Error(`no metric ${name}`);
+    return Number(line.slice(name.length + 1));
   }
 
   close(): void {

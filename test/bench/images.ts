@@ -4,7 +4,6 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, ftruncateSync, openSync, rmSync, statSync, statfsSync } from 'node:fs';
 import { mkdirSync, writeFileSync, writeSync } from 'node:fs';
-import { get } from 'node:https';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -12,6 +11,7 @@ import { atExit } from '../support/cleanup.ts';
 import { Daemon } from '../support/daemon.ts';
 import { freePorts } from '../support/net.ts';
 import { describeRun } from '../support/process.ts';
+import { Client } from './client.ts';
 import { has, must } from './peers.ts';
 import { dropCaches } from './pool-peers.ts';
 import { absolute, compared, median, poolMarkdown, reached } from './pool-report.ts';
@@ -186,22 +186,12 @@ export class ImageBench {
 
   /** Bytes that initiators have read from the disk, or written to it, since it is there and the daemon runs. */
   async #moved(which: 'read' | 'written'): Promise<number> {
-    const { api, token } = this.#daemon.ready;
-    const text = await new Promise<string>((resolve, reject) => {
-      // Its own certificate, on the loopback interface.
-      const options = { headers: { authorization: `Bearer ${token}` }, rejectUnauthorized: false };
-      const asked = get(new URL('/metrics', api), options, (answer) => {
-        let said = '';
-        answer.setEncoding('utf8').on('data', (piece: string) => (said += piece));
-        answer.once('end', () => {
-          resolve(said);
-        });
-      });
-      asked.once('error', reject);
-    });
-    const value = new RegExp(`^gemel_volume_${which}_bytes_total\\{[^}]*"disk"[^}]*\\} (\\d+)`, 'm').exec(text)?.[1];
-    if (value === undefined) throw new Error(`the metrics say nothing of it: ${text.slice(0, 200)}`);
-    return Number(value);
+    const client = await Client.open(this.#daemon.ready);
+    try {
+      return await client.metric(`gemel_volume_${which}_bytes_total{volume="disk"}`);
+    } finally {
+      client.close();
+    }
   }
 
   // ---- the table

@@ -90,7 +90,7 @@ export const SPC_VECTORS: readonly RowVectors[] = [
         cdb: inquiry('b0'),
         in: h(
           '00 b0 003c', '00 80 0008', // no WSNZ; COMPARE AND WRITE up to 128; granularity 8
-          '00008000 00000800 00000000', // maximum 16 MiB, optimal 1 MiB; no prefetch limit
+          '00008000 00002000 00000000', // maximum 16 MiB, optimal 4 MiB; no prefetch limit
           '00100000 00000100 00000001 80000000', // UNMAP: blocks, descriptors, granularity, alignment 0 valid
           '0000000000008000', // WRITE SAME up to 16 MiB
           '00000800 00000000 00000000 00000000 00000000', // atomic up to 1 MiB, no alignment, granularity, boundary

@@ -200,7 +200,7 @@ describe('VPD pages', () => {
         '00' + // COMPARE AND WRITE
         '0008' + // granularity: 4096 / 512
         '00008000' + // 16 MiB
-        '00000800' + // 1 MiB
+        '00002000' + // 4 MiB
         '00000000' + // prefetch
         '00000000' + // UNMAP LBA count
         '00000000' + // UNMAP descriptors
@@ -225,7 +225,7 @@ describe('VPD pages', () => {
         '80' + // 128 blocks
         '0008' +
         '00008000' +
-        '00000800' +
+        '00002000' +
         '00000000' +
         '00100000' + // 2^20 blocks
         '00000100' + // 256 descriptors
@@ -242,7 +242,7 @@ describe('VPD pages', () => {
     const limits = await page(0xb0, { commands, blockSize: 4096, info: { unmapGranularity: 512 } });
     assert.equal(limits.readUInt16BE(6), 1);
     assert.equal(limits.readUInt32BE(8), 4096);
-    assert.equal(limits.readUInt32BE(12), 256);
+    assert.equal(limits.readUInt32BE(12), 1024);
     assert.equal(limits.readUInt32BE(28), 1); // never less than a block
     assert.equal(limits.readBigUInt64BE(36), 4096n);
     assert.equal(limits.readUInt32BE(44), 256);
