@@ -2,17 +2,16 @@
 // wants it again; the copy that the kernel would make of it costs more time than all the rest of such a read. It is faster
 // all the same where the kernel has the data already, so now and then a read goes through the page cache to see.
 import * as fs from 'node:fs';
-import { constants } from 'node:os';
 import { bytesOf } from '../base/bytes-of.ts';
 import { DIRECT_READ_BYTES, DIRECT_READ_SLOTS } from '../base/limits.ts';
 import { MEMORY_ALIGNMENT, addressOf } from '../base/memory-address.ts';
 import { asyncReads } from './async-reads.ts';
 import type { ReadDone } from './async-reads.ts';
+import { DirectFile } from './direct-file.ts';
 import { ByCache, BySpeed, Streams } from './read-ways.ts';
 
 /** Positions and lengths have to be multiples of this, too. */
 const ALIGNMENT = MEMORY_ALIGNMENT;
-const { EINVAL, EOPNOTSUPP } = constants.errno;
 /** WebAssembly is not among the types of Node; its pages are 64 KiB, and begin at a multiple of that. */
 const WASM_PAGE = 65_536;
 /** One small read in so many is timed. */
@@ -62,14 +61,9 @@ const slots = new Slots();
 
 export class DirectReads {
   readonly #fd: number;
-  /** The same file once more, open with O_DIRECT; undefined: not yet, or it cannot be had. */
-  #direct: number | undefined;
-  #opening: Promise<void> | undefined;
-  #impossible = false;
-  #running = 0;
+  readonly #direct: DirectFile;
   /** Small reads under way, whichever way. */
   #smallReads = 0;
-  #closed: (() => void) | undefined;
   #reads = 0;
   readonly #bySpeed = new BySpeed();
   readonly #large = new ByCache(false);
@@ -78,6 +72,7 @@ export class DirectReads {
 
   constructor(fd: number) {
     this.#fd = fd;
+    this.#direct = new DirectFile(fd, fs.constants.O_RDONLY, () => slots.prepare());
   }
 
   /**
@@ -99,12 +94,8 @@ export class DirectReads {
   }
 
   #possible(length: number, position: number): boolean {
-    if (this.#impossible || length > DIRECT_READ_BYTES || length % ALIGNMENT !== 0 || position % ALIGNMENT !== 0) {
-      return false;
-    }
-    if (this.#direct !== undefined) return true;
-    this.#opening ??= this.#open();
-    return false;
+    if (length > DIRECT_READ_BYTES || length % ALIGNMENT !== 0 || position % ALIGNMENT !== 0) return false;
+    return this.#direct.want();
   }
 
   /** Asks now and then whether the kernel has it. True: it is there by now. */
@@ -128,7 +119,7 @@ export class DirectReads {
     const reads = asyncReads();
     if (reads === undefined || !this.#possible(length, position)) return false;
     const address = placeOf(into, at);
-    const fd = this.#direct;
+    const { fd } = this.#direct;
     if (address === undefined || fd === undefined) return false;
     const ways = this.#small;
     if (this.#streams.goesOn(position, length)) {
@@ -146,11 +137,11 @@ export class DirectReads {
     const ended = (result: number): void => {
       // They come and end in bunches.
       ways.took(performance.now() - begun, Math.max(before, this.#smallReads));
-      this.#ended(result);
+      this.#direct.ended(result);
       done(result === length);
     };
     if (!reads.read(fd, into, address, length, position, ended)) return false;
-    this.#running++;
+    this.#direct.begins();
     return true;
   }
 
@@ -159,7 +150,7 @@ export class DirectReads {
     const reads = asyncReads();
     if (reads === undefined || !this.#possible(length, position)) return false;
     const address = placeOf(into, at);
-    const fd = this.#direct;
+    const { fd } = this.#direct;
     const ways = this.#small;
     if (address === undefined || fd === undefined || this.#streams.follows(position)) return false;
     if (this.#ask(ways, address, length, position)) {
@@ -170,7 +161,7 @@ export class DirectReads {
     if (!ways.past || !reads.read(fd, into, address, length, position, this.#endOf(length, done))) return false;
     this.#streams.ended(position + length);
     this.#smallReads++;
-    this.#running++;
+    this.#direct.begins();
     return true;
   }
 
@@ -190,7 +181,7 @@ export class DirectReads {
     if (this.#reads++ % TIMED !== 0) {
       return (result) => {
         this.#smallReads--;
-        this.#ended(result);
+        this.#direct.ended(result);
         done(result === length);
       };
     }
@@ -200,7 +191,7 @@ export class DirectReads {
       // They come and end in bunches.
       this.#small.took(performance.now() - begun, Math.max(before, this.#smallReads));
       this.#smallReads--;
-      this.#ended(result);
+      this.#direct.ended(result);
       done(result === length);
     };
   }
@@ -210,20 +201,20 @@ export class DirectReads {
     const begun = performance.now();
     if (this.#readStraight(into, length, position, done)) return;
     slots.take((slot) => {
-      const fd = this.#direct;
+      const { fd } = this.#direct;
       if (fd === undefined) {
         slots.giveBack(slot);
         done(false);
         return;
       }
-      this.#running++;
+      this.#direct.begins();
       fs.read(fd, slot, 0, length, position, (error, read) => {
         const whole = error === null && read === length;
         let at = 0;
         if (whole) for (const each of into) at += slot.copy(each, 0, at, at + each.length);
         slots.giveBack(slot);
         if (whole) this.#bySpeed.direct(performance.now() - begun, length);
-        this.#ended(error === null ? read : (error.errno ?? 0));
+        this.#direct.ended(error === null ? read : (error.errno ?? 0));
         done(whole);
       });
     });
@@ -231,55 +222,21 @@ export class DirectReads {
 
   /** Into the memory itself, where its place allows that. False: not so. */
   #readStraight(into: readonly Buffer[], length: number, position: number, done: (whole: boolean) => void): boolean {
-    const fd = this.#direct;
+    const { fd } = this.#direct;
     if (fd === undefined) return false;
     for (const each of into) if (each.length % ALIGNMENT !== 0 || placeOf(each) === undefined) return false;
     const ended = (result: number): void => {
-      this.#ended(result);
+      this.#direct.ended(result);
       done(result === length);
     };
     if (asyncReads()?.readAll(fd, into, position, ended) !== true) return false;
-    this.#running++;
+    this.#direct.begins();
     return true;
   }
 
-  /** A read is over: bytes, or a negative error number. */
-  #ended(result: number): void {
-    // The file system, or the disk, wants something else than it said.
-    if (result === -EINVAL || result === -EOPNOTSUPP) this.#impossible = true;
-    if (--this.#running === 0) this.#closed?.();
-  }
-
-  async #open(): Promise<void> {
-    // Windows has no such flag, and other systems no /proc.
-    const flag = (fs.constants as { O_DIRECT?: number }).O_DIRECT;
-    if (process.platform !== 'linux' || flag === undefined || !slots.prepare()) {
-      this.#impossible = true;
-      return;
-    }
-    await new Promise<void>((resolve) => {
-      // By its number: the name may belong to another file by now.
-      fs.open(`/proc/self/fd/${String(this.#fd)}`, fs.constants.O_RDONLY | flag, (error, fd) => {
-        if (error === null) this.#direct = fd;
-        else this.#impossible = true;
-        resolve();
-      });
-    });
-  }
-
   /** Nothing is read any more when it resolves. */
-  async close(): Promise<void> {
-    this.#impossible = true;
-    await this.#opening;
-    const fd = this.#direct;
-    this.#direct = undefined;
-    if (fd === undefined) return;
-    if (this.#running > 0) await new Promise<void>((resolve) => (this.#closed = resolve));
-    await new Promise<void>((resolve) => {
-      fs.close(fd, () => {
-        resolve();
-      });
-    });
+  close(): Promise<void> {
+    return this.#direct.close();
   }
 }
 
