@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BALANCE_INTERVAL, BALANCE_LOOKS, BALANCE_REST } from '../../core/base/limits.ts';
 import { eventually, withDaemonPair } from '../support/daemon-pair.ts';
 import type { Disk } from '../support/daemon.ts';
+import { narrator } from '../support/narrator.ts';
 import { needs } from '../support/needs.ts';
 import { WitnessedWriters } from '../support/witnessed-writer.ts';
 
@@ -20,10 +21,7 @@ if (missing !== false) {
   console.error(missing);
   process.exit(2);
 }
-const started = Date.now();
-const say = (text: string): void => {
-  console.log(`${((Date.now() - started) / 1000).toFixed(1).padStart(6)} s  ${text}`);
-};
+const say = narrator();
 
 interface Balance {
   readonly nodes: readonly { readonly node: string; readonly load: number | null; readonly volumes: number }[];

@@ -2,7 +2,6 @@
 // leave copies to the storage, beside the same host copying through the wire, with the same daemon and the same disks.
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
-import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { atExit } from '../support/cleanup.ts';
 import { Daemon } from '../support/daemon.ts';
@@ -12,6 +11,7 @@ import type { CopySegment } from '../support/esxi-copy.ts';
 import { freePorts } from '../support/net.ts';
 import { run } from '../support/process.ts';
 import { inCdb, newListId, outCdb, populateList, writeList } from '../support/windows-copy.ts';
+import { machineFacts } from './machine.ts';
 import { has } from './peers.ts';
 import { load } from './pool-peers.ts';
 import type { LoadSample } from './pool-peers.ts';
@@ -93,10 +93,7 @@ export class CopyBench {
     }
     const { type, bsize, blocks } = statfsSync(folder);
     const facts = {
-      date: new Date().toISOString().slice(0, 10),
-      processor: `${String(cpus().length)} × ${cpus()[0]?.model ?? 'unknown'}`,
-      kernel: release(),
-      node: process.version,
+      ...machineFacts(),
       repetitions: this.#options.reps,
       disk: `${String(size)} MiB, all of it written`,
       storage: `file system ${type.toString(16)}h of ${String(Math.round((bsize * blocks) / GIB))} GiB, durable disks of one pool`,

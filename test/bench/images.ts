@@ -4,7 +4,6 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, ftruncateSync, openSync, rmSync, statSync, statfsSync } from 'node:fs';
 import { mkdirSync, writeFileSync, writeSync } from 'node:fs';
-import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { atExit } from '../support/cleanup.ts';
@@ -12,6 +11,7 @@ import { Daemon } from '../support/daemon.ts';
 import { freePorts } from '../support/net.ts';
 import { describeRun } from '../support/process.ts';
 import { Client } from './client.ts';
+import { machineFacts } from './machine.ts';
 import { has, must } from './peers.ts';
 import { dropCaches } from './pool-peers.ts';
 import { absolute, compared, median, poolMarkdown, reached } from './pool-report.ts';
@@ -87,10 +87,7 @@ export class ImageBench {
     for (const [name, copies] of Object.entries(this.#raw)) this.#report(name, copies);
     const { type, bsize, blocks } = statfsSync(folder);
     const facts = {
-      date: new Date().toISOString().slice(0, 10),
-      processor: `${String(cpus().length)} × ${cpus()[0]?.model ?? 'unknown'}`,
-      kernel: release(),
-      node: process.version,
+      ...machineFacts(),
       repetitions: this.#options.reps,
       image: `${String(this.#bytes / MIB)} MiB of data and ${String((this.#bytes / PIECE) * (HOLE / MIB))} MiB of holes`,
       storage: `file system ${type.toString(16)}h of ${String(Math.round((bsize * blocks) / GIB))} GiB, a durable disk of a pool`,

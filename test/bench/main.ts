@@ -8,13 +8,14 @@
 // `-- mirror [--data DIR]`: two copies on two nodes (mirror.ts); `-- images [--data DIR]`: import and export (images.ts).
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, release, tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { projectRoot } from '../support/project.ts';
 import { measureApi } from './api.ts';
 import { CASES } from './cases.ts';
 import type { Case } from './cases.ts';
+import { machineFacts } from './machine.ts';
 import { compileTools, filledFile, has, must, startGemel, startIstgt, startReference, startTgt } from './peers.ts';
 import type { Server } from './peers.ts';
 import { hotAndCold, manySessions, soak, takenMoments } from './modes.ts';
@@ -133,12 +134,7 @@ async function runMode(name: string): Promise<Outcome> {
   return hotAndCold(tools.load, gemel, { url, chill });
 }
 
-const machine = {
-  date: new Date().toISOString().slice(0, 10),
-  processor: `${String(cpus().length)} × ${cpus()[0]?.model ?? 'unknown'}`,
-  kernel: release(),
-  node: process.version,
-};
+const machine = machineFacts();
 
 function save(results: object): void {
   mkdirSync(join(json, '..'), { recursive: true });

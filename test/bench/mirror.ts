@@ -4,13 +4,14 @@
 // takes time from what they do. Each row compares with the same daemon without a second copy, alternating inside each repetition.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, release } from 'node:os';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { ApiClient } from '../../plugins/sdk/client.ts';
 import { eventually, withDaemonPair } from '../support/daemon-pair.ts';
 import type { DaemonPair } from '../support/daemon-pair.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { child } from './child.ts';
+import { machineFacts } from './machine.ts';
 import type { Exchange } from './mirror-exchange.ts';
 import type { LinkSpeed } from './mirror-link.ts';
 import { filledFile } from './peers.ts';
@@ -75,10 +76,7 @@ export class MirrorBench {
   #keep(): string {
     const { folder, size, reps, json } = this.#options;
     const facts = {
-      date: new Date().toISOString().slice(0, 10),
-      processor: `${String(cpus().length)} × ${cpus()[0]?.model ?? 'unknown'}, for both nodes, the witness and the load`,
-      kernel: release(),
-      node: process.version,
+      ...machineFacts(', for both nodes, the witness and the load'),
       repetitions: reps,
       'MiB of each volume': size,
       disk: `one for both nodes, at ${folder}`,

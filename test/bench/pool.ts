@@ -3,10 +3,11 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, statfsSync, writeFileSync } from 'node:fs';
-import { cpus, release, totalmem } from 'node:os';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { CACHE_SHARE, MAX_DEFAULT_CACHE } from '../../core/base/limits.ts';
 import { DAEMON_ENV, DAEMON_FLAGS, child, program } from './child.ts';
+import { machineFacts } from './machine.ts';
 import { filledFile, has, must, startTgt } from './peers.ts';
 import { coldReads, dataOf } from './pool-cold.ts';
 import { fioAppend, fioRandom, load, startDurableTgt } from './pool-peers.ts';
@@ -130,10 +131,7 @@ export class PoolBench {
     if (wants('snapshots')) await this.#snapshots();
     if (wants('open')) this.#open();
     const facts = {
-      date: new Date().toISOString().slice(0, 10),
-      processor: `${String(cpus().length)} × ${cpus()[0]?.model ?? 'unknown'}`,
-      kernel: release(),
-      node: process.version,
+      ...machineFacts(),
       repetitions: this.#options.reps,
       seconds: this.#options.seconds,
       volume: `${String(this.#options.size)} MiB`,

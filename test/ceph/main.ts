@@ -5,6 +5,7 @@ import { needsCeph, startCeph } from '../support/ceph.ts';
 import { withDaemonPair } from '../support/daemon-pair.ts';
 import { withGateways } from '../support/gateways.ts';
 import { killExporters } from '../support/exporters.ts';
+import { narrator } from '../support/narrator.ts';
 import { needsAll } from '../support/needs.ts';
 
 const missing = needsCeph() || needsAll(['etcd', 'etcd-server']);
@@ -13,10 +14,7 @@ if (missing !== false) {
   process.exit(2);
 }
 
-const started = Date.now();
-const say = (text: string): void => {
-  console.log(`${((Date.now() - started) / 1000).toFixed(1).padStart(6)} s  ${text}`);
-};
+const say = narrator();
 const ceph = await startCeph();
 say('Ceph is up: one monitor, three OSDs');
 try {

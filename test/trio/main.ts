@@ -7,6 +7,7 @@ import { startDaemon } from '../support/daemon.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { basePorts } from '../support/etcd.ts';
 import { withHost } from '../support/gateways.ts';
+import { narrator } from '../support/narrator.ts';
 import { needs } from '../support/needs.ts';
 
 const missing = needs('etcd', 'etcd-server');
@@ -14,10 +15,7 @@ if (missing !== false) {
   console.error(missing);
   process.exit(2);
 }
-const started = Date.now();
-const say = (text: string): void => {
-  console.log(`${((Date.now() - started) / 1000).toFixed(1).padStart(6)} s  ${text}`);
-};
+const say = narrator();
 
 await withDaemonPair(async ({ alpha, beta }) => {
   const { daemon: gamma, end } = await startDaemon({ args: ['--no-demo'] });

@@ -7,6 +7,7 @@ import { withDaemonPair } from '../support/daemon-pair.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { atExit, temporaryFolder } from '../support/cleanup.ts';
 import { withHost } from '../support/gateways.ts';
+import { narrator } from '../support/narrator.ts';
 import { needsAll } from '../support/needs.ts';
 import { runOk } from '../support/process.ts';
 import { projectFile, projectRoot } from '../support/project.ts';
@@ -21,10 +22,7 @@ if (missing !== false) {
   process.exit(2);
 }
 const [commit = VERSION_1] = process.argv.slice(2);
-const started = Date.now();
-const say = (text: string): void => {
-  console.log(`${((Date.now() - started) / 1000).toFixed(1).padStart(6)} s  ${text}`);
-};
+const say = narrator();
 const folder = temporaryFolder('upgrade');
 const forget = atExit(folder.remove);
 const old = join(folder.path, 'old');
